@@ -1,0 +1,121 @@
+//! AdamW (arXiv 1711.05101) over a list of weights.
+
+use burn::tensor::Tensor;
+
+use crate::OptimizerConfig;
+
+/// Moments of one weight.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Mean of the gradients.
+    pub first: Tensor<2>,
+    /// Mean of their squares.
+    pub second: Tensor<2>,
+}
+
+/// The optimizer's state: one [`State`] a weight, and how many steps were taken.
+#[derive(Debug, Clone)]
+pub struct AdamW {
+    /// In the order of the weights.
+    pub states: Vec<State>,
+    /// Steps taken, for the bias correction.
+    pub n_steps: u64,
+}
+
+impl AdamW {
+    /// No step taken.
+    pub fn new(weights: &[Tensor<2>]) -> Self {
+        let states = weights
+            .iter()
+            .map(|it| State { first: it.zeros_like(), second: it.zeros_like() })
+            .collect();
+        Self { states, n_steps: 0 }
+    }
+
+    /// One step: `gradients` and `decayed` (whether weight decay applies) are in the order of the
+    /// weights. Returns the new weights.
+    #[must_use]
+    pub fn step(
+        &mut self,
+        config: &OptimizerConfig,
+        lr: f64,
+        weights: &[Tensor<2>],
+        gradients: Vec<Tensor<2>>,
+        decayed: &[bool],
+    ) -> Vec<Tensor<2>> {
+        self.n_steps += 1;
+        let [beta1, beta2] = config.betas;
+        let correction = |beta: f64| 1.0 - beta.powf(self.n_steps as f64);
+        let (correction1, correction2) = (correction(beta1), correction(beta2));
+        weights
+            .iter()
+            .zip(gradients)
+            .zip(&mut self.states)
+            .zip(decayed)
+            .map(|(((weight, gradient), state), &decayed)| {
+                let square = gradient.clone() * gradient.clone();
+                state.first = state.first.clone() * beta1 + gradient * (1.0 - beta1);
+                state.second = state.second.clone() * beta2 + square * (1.0 - beta2);
+                let scale = (state.second.clone() / correction2).sqrt() + config.eps;
+                let update = state.first.clone() / correction1 / scale;
+                let decay = if decayed { 1.0 - lr * config.weight_decay } else { 1.0 };
+                weight.clone() * decay - update * lr
+            })
+            .collect()
+    }
+}
+
+/// The norm of all gradients as one vector.
+pub fn global_norm(gradients: &[Tensor<2>]) -> f64 {
+    gradients
+        .iter()
+        .map(|it| f64::from((it.clone() * it.clone()).sum().into_scalar::<f32>()))
+        .sum::<f64>()
+        .sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// Three steps of PyTorch 2's `AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)`
+    /// on f(w) = w², from w = 1, computed by the formula in f64.
+    #[test]
+    fn steps_follow_the_formula() {
+        let device = Device::flex();
+        let config = OptimizerConfig {
+            lr: 0.1,
+            warmup_steps: 0,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 0.01,
+            clip_norm: 1.0,
+            clip_low: 0.2,
+            clip_high: 0.2,
+        };
+        let mut weights =
+            vec![Tensor::<2>::from_data(TensorData::new(vec![1.0_f32], [1, 1]), &device)];
+        let mut adamw = AdamW::new(&weights);
+        let (mut w, mut m, mut v) = (1.0_f64, 0.0_f64, 0.0_f64);
+        for step in 1..=3 {
+            let gradient = weights[0].clone() * 2.0;
+            weights = adamw.step(&config, 0.1, &weights, vec![gradient], &[true]);
+            let g = 2.0 * w;
+            m = 0.9 * m + 0.1 * g;
+            v = 0.95 * v + 0.05 * g * g;
+            let (m_hat, v_hat) = (m / (1.0 - 0.9_f64.powi(step)), v / (1.0 - 0.95_f64.powi(step)));
+            w = w * (1.0 - 0.1 * 0.01) - 0.1 * m_hat / (v_hat.sqrt() + 1e-8);
+            let found = f64::from(weights[0].clone().into_scalar::<f32>());
+            assert!((found - w).abs() < 1e-6, "step {step}: {found} is not {w}");
+        }
+    }
+
+    #[test]
+    fn the_norm_is_over_all_gradients() {
+        let device = Device::flex();
+        let of = |it: f32| Tensor::<2>::from_data(TensorData::new(vec![it], [1, 1]), &device);
+        assert!((global_norm(&[of(3.0), of(4.0)]) - 5.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,302 @@
+//! Corpora as people have them: JSON lines, plain or compressed.
+//!
+//! Two shapes of a line are read, and may be mixed: `{"id", "contents": "\"Title\"\nText"}` of
+//! Search-R1 and its relatives, and `{"id", "title", "text"}`. Other keys are ignored. Compression
+//! is known by the first bytes of a file and not by its name, so that standard input may be
+//! compressed too.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+use forage_trajectory::Passage;
+use serde::Deserialize;
+
+/// A line of a corpus file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file; `<stdin>` and `<memory>` for what has none.
+    pub file: Arc<Path>,
+    /// The line, from 1.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// A corpus that cannot be read, or a bad line in it.
+#[derive(Debug, thiserror::Error)]
+pub enum CorpusError {
+    /// A file cannot be opened.
+    #[error("cannot open the corpus `{}`", file.display())]
+    Open {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file cannot be read to its end.
+    #[error("{place}: cannot read on")]
+    Read {
+        /// The line that could not be read.
+        place: Place,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not a JSON object in one of the known shapes.
+    #[error("{place}: not a passage in JSON")]
+    Json {
+        /// The line.
+        place: Place,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A passage lacks a key.
+    #[error("{place}: the passage has no {key}")]
+    Lacks {
+        /// The line.
+        place: Place,
+        /// The key.
+        key: &'static str,
+    },
+    /// Two passages have the same id.
+    #[error("{place}: the id `{id}` is already that of {first}")]
+    Duplicate {
+        /// The second line.
+        place: Place,
+        /// The id.
+        id: String,
+        /// The first line.
+        first: Place,
+    },
+}
+
+impl CorpusError {
+    /// Whether the rest of the corpus can be read without this line.
+    pub fn is_bad_line(&self) -> bool {
+        matches!(self, Self::Json { .. } | Self::Lacks { .. } | Self::Duplicate { .. })
+    }
+}
+
+/// A stream of passages, in the order of their lines.
+pub struct Corpus {
+    source: Source,
+    bytes_read: Arc<AtomicU64>,
+    total_bytes: Option<u64>,
+}
+
+enum Source {
+    Files { left: std::vec::IntoIter<PathBuf>, current: Option<Lines> },
+    Memory { passages: std::vec::IntoIter<Passage>, place: Place },
+}
+
+struct Lines {
+    reader: Box<dyn BufRead + Send>,
+    place: Place,
+    line: Vec<u8>,
+}
+
+impl Corpus {
+    /// Passages of files, one after the other; `-` is standard input.
+    ///
+    /// Fails if a file does not exist, before anything is read.
+    pub fn files(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, CorpusError> {
+        let files: Vec<PathBuf> = files.into_iter().collect();
+        let mut total_bytes = Some(0);
+        for file in &files {
+            let bytes = if file.as_os_str() == "-" {
+                None
+            } else {
+                let metadata = std::fs::metadata(file)
+                    .map_err(|source| CorpusError::Open { file: file.clone(), source })?;
+                // A pipe has no length.
+                metadata.is_file().then_some(metadata.len())
+            };
+            total_bytes = total_bytes.zip(bytes).map(|(total, bytes)| total + bytes);
+        }
+        let source = Source::Files { left: files.into_iter(), current: None };
+        Ok(Self { source, bytes_read: Arc::default(), total_bytes })
+    }
+
+    /// Passages that are there already.
+    pub fn memory(passages: Vec<Passage>) -> Self {
+        let place = Place { file: Path::new("<memory>").into(), line: 0 };
+        let source = Source::Memory { passages: passages.into_iter(), place };
+        Self { source, bytes_read: Arc::default(), total_bytes: None }
+    }
+
+    /// The size of all files as they are on disk, where it is known.
+    pub fn total_bytes(&self) -> Option<u64> {
+        self.total_bytes
+    }
+
+    /// How much of it has been read, before decompression.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+}
+
+impl Iterator for Corpus {
+    type Item = Result<(Place, Passage), CorpusError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (left, current) = match &mut self.source {
+            Source::Memory { passages, place } => {
+                let passage = passages.next()?;
+                place.line += 1;
+                return Some(Ok((place.clone(), passage)));
+            }
+            Source::Files { left, current } => (left, current),
+        };
+        loop {
+            if let Some(lines) = current {
+                match lines.next_passage() {
+                    Some(next) => {
+                        if next.as_ref().is_err_and(|error| !error.is_bad_line()) {
+                            *current = None;
+                        }
+                        return Some(next);
+                    }
+                    None => *current = None,
+                }
+            }
+            match Lines::open(&left.next()?, &self.bytes_read) {
+                Ok(lines) => *current = Some(lines),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Lines {
+    fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> Result<Self, CorpusError> {
+        let error = |source| CorpusError::Open { file: file.to_owned(), source };
+        let (input, name): (Box<dyn Read + Send>, &Path) = if file.as_os_str() == "-" {
+            (Box::new(io::stdin()), Path::new("<stdin>"))
+        } else {
+            (Box::new(File::open(file).map_err(error)?), file)
+        };
+        let counted = Counted { input, bytes_read: Arc::clone(bytes_read) };
+        let reader = decompressed(counted).map_err(error)?;
+        Ok(Self { reader, place: Place { file: name.into(), line: 0 }, line: Vec::new() })
+    }
+
+    fn next_passage(&mut self) -> Option<Result<(Place, Passage), CorpusError>> {
+        loop {
+            self.line.clear();
+            self.place.line += 1;
+            match self.reader.read_until(b'\n', &mut self.line) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(source) => {
+                    return Some(Err(CorpusError::Read { place: self.place.clone(), source }));
+                }
+            }
+            let mut line = self.line.trim_ascii();
+            if self.place.line == 1 {
+                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
+            }
+            if !line.is_empty() {
+                return Some(passage(line, &self.place));
+            }
+        }
+    }
+}
+
+/// A line in any of the known shapes.
+#[derive(Deserialize)]
+struct Row {
+    id: Option<Id>,
+    title: Option<String>,
+    text: Option<String>,
+    contents: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+fn passage(line: &[u8], place: &Place) -> Result<(Place, Passage), CorpusError> {
+    let row: Row = serde_json::from_slice(line)
+        .map_err(|source| CorpusError::Json { place: place.clone(), source })?;
+    let lacks = |key| CorpusError::Lacks { place: place.clone(), key };
+    let id = match row.id.ok_or_else(|| lacks("`id`"))? {
+        Id::Text(id) => id,
+        Id::Number(id) => id.to_string(),
+    };
+    let (title, text) = match (row.text, row.contents) {
+        (Some(text), _) => (row.title.unwrap_or_default(), text),
+        (None, Some(contents)) => {
+            let (title, text) = split_contents(&contents);
+            (row.title.unwrap_or_else(|| title.to_owned()), text.to_owned())
+        }
+        (None, None) => return Err(lacks("`text` and no `contents`")),
+    };
+    Ok((place.clone(), Passage { id, title, text }))
+}
+
+/// Takes a title in literal double quotes off the first line. Other first lines are text.
+fn split_contents(contents: &str) -> (&str, &str) {
+    let (first, rest) = contents.split_once('\n').unwrap_or((contents, ""));
+    let title = first.trim_end().strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    title.map_or(("", contents), |title| (title, rest))
+}
+
+/// Counts what is read.
+struct Counted {
+    input: Box<dyn Read + Send>,
+    bytes_read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+fn decompressed(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut magic = Vec::new();
+    input.by_ref().take(4).read_to_end(&mut magic)?;
+    let gzip = magic.starts_with(&[0x1f, 0x8b]);
+    let zstandard = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let whole = BufReader::with_capacity(1 << 16, io::Cursor::new(magic).chain(input));
+    Ok(if gzip {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(whole)))
+    } else if zstandard {
+        Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::with_buffer(whole)?))
+    } else {
+        Box::new(whole)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_are_in_quotes_on_the_first_line() {
+        for (contents, title, text) in [
+            ("\"Alien\"\nA film.", "Alien", "A film."),
+            ("\"\"Alien\" (film)\"\r\nA film.\nOld.", "\"Alien\" (film)", "A film.\nOld."),
+            ("\"Alien\"", "Alien", ""),
+            ("Alien\nA film.", "", "Alien\nA film."),
+            ("\"Hello\" she said.", "", "\"Hello\" she said."),
+            ("\"", "", "\""),
+            ("", "", ""),
+        ] {
+            assert_eq!(split_contents(contents), (title, text), "{contents:?}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! BM25 search over a corpus of passages.
+//!
+//! A [`Corpus`] is read from JSON lines, [`build`] turns it into a folder, and [`Bm25`] searches
+//! that folder as a [`Retriever`](forage_trajectory::Retriever). What text becomes before it is
+//! indexed or searched is an [`Analyzer`], the same for both sides.
+//!
+//! The postings are tantivy's, the ranking is ours: tantivy fixes k1 and b in private constants
+//! and its own pruning is unsound for others. Here they are options of the search, and the
+//! pruned ranking equals an exhaustive one bit for bit.
+//!
+//! The same index and query give the same hits: one merged segment in the order of the corpus,
+//! ties to the earlier passage, no dependence on threads or on what else is in a batch.
+//!
+//! ```
+//! use forage_retriever::{Analyzer, Bm25, SearchOptions};
+//! use forage_trajectory::{Passage, Retriever};
+//!
+//! let passage = |id: &str, title: &str, text: &str| Passage {
+//!     id: id.into(),
+//!     title: title.into(),
+//!     text: text.into(),
+//! };
+//! let passages = vec![
+//!     passage("1", "Alien (film)", "Alien was directed by Ridley Scott."),
+//!     passage("2", "Aliens (film)", "The sequel was directed by James Cameron."),
+//! ];
+//! let bm25 = Bm25::in_memory(passages, Analyzer::English, &SearchOptions::default())?;
+//! let hits = bm25.search(&["Who directed the sequel?"], 1).remove(0)?;
+//! assert_eq!(hits[0].id, "2");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod analyzer;
+mod bm25;
+mod corpus;
+mod directory;
+mod error;
+mod index;
+mod manifest;
+mod maxscore;
+mod snippet;
+
+pub use analyzer::{Analyzer, UnknownAnalyzer};
+pub use bm25::{Bm25, RetrieverConfig, SearchOptions};
+pub use corpus::{Corpus, CorpusError, Place};
+pub use error::IndexError;
+pub use index::{BuildReport, IndexOptions, Progress, build};
+pub use manifest::{MANIFEST_FILE, Manifest};
+pub use snippet::Snippet;

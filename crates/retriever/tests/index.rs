@@ -1,0 +1,284 @@
+//! Building and opening: shapes of corpora, bad lines, folders that are not what they should be.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use forage_retriever::{
+    Analyzer, Bm25, BuildReport, Corpus, IndexError, IndexOptions, MANIFEST_FILE, Progress,
+    SearchOptions, build,
+};
+use forage_trajectory::{Hit, Passage};
+use tempfile::TempDir;
+
+const LINES: &str = r#"
+{"id": 7, "contents": "\"Alien\"\nA film by Ridley Scott."}
+{"id": "eight", "title": "Åland", "text": "An island: 東京 is far.", "url": "https://example.org"}
+
+{"id": "9", "text": "A passage without a title", "title": null}
+"#;
+
+fn passage(id: &str, title: &str, text: &str) -> Passage {
+    Passage { id: id.into(), title: title.into(), text: text.into() }
+}
+
+fn passages() -> Vec<Passage> {
+    vec![
+        passage("7", "Alien", "A film by Ridley Scott."),
+        passage("eight", "Åland", "An island: 東京 is far."),
+        passage("9", "", "A passage without a title"),
+    ]
+}
+
+fn write(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn gzip(content: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(content.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn read(path: &Path) -> Result<Vec<Passage>, String> {
+    let corpus = Corpus::files([path.to_owned()]).map_err(|error| error.to_string())?;
+    corpus.map(|next| next.map(|(_, it)| it).map_err(|error| error.to_string())).collect()
+}
+
+fn build_quietly(
+    corpus: Corpus,
+    folder: &Path,
+    options: IndexOptions,
+) -> Result<BuildReport, IndexError> {
+    build(corpus, folder, &options, &|_| {})
+}
+
+fn search(folder: &Path, query: &str) -> Vec<Hit> {
+    Bm25::open(folder, &SearchOptions::default()).unwrap().search_one(query, 10).unwrap()
+}
+
+fn open_error(folder: &Path, options: &SearchOptions) -> IndexError {
+    Bm25::open(folder, options).err().expect("the index must not open")
+}
+
+/// The message without the temporary folder in it.
+fn message(error: &IndexError, folder: &TempDir) -> String {
+    error.to_string().replace(&format!("{}/", folder.path().display()), "")
+}
+
+#[test]
+fn shapes_and_compressions() {
+    let folder = TempDir::new().unwrap();
+    let zstd = zstd::encode_all(LINES.as_bytes(), 3).unwrap();
+    let two_members = [gzip(LINES), gzip("{\"id\": 10, \"text\": \"more\"}")].concat();
+    for (name, content) in [
+        ("plain.jsonl", LINES.as_bytes().to_vec()),
+        ("windows.jsonl", format!("\u{feff}{}", LINES.trim_start().replace('\n', "\r\n")).into()),
+        ("corpus.jsonl.gz", gzip(LINES)),
+        ("corpus.jsonl.zst", zstd.clone()),
+        ("named-wrongly.txt", zstd),
+    ] {
+        assert_eq!(read(&write(&folder, name, content)).unwrap(), passages(), "{name}");
+    }
+    let more = read(&write(&folder, "members.gz", two_members)).unwrap();
+    assert_eq!(more.last(), Some(&passage("10", "", "more")));
+    assert_eq!(read(&write(&folder, "empty.jsonl", "")).unwrap(), []);
+}
+
+#[test]
+fn bad_lines_are_named() {
+    let good = "{\"id\": 1, \"text\": \"a\"}\n";
+    for (bad, expected) in [
+        ("{\"id\": 2, \"text\": ", "c.jsonl:3: not a passage in JSON"),
+        ("[1, 2]", "c.jsonl:3: not a passage in JSON"),
+        ("{\"id\": true, \"text\": \"a\"}", "c.jsonl:3: not a passage in JSON"),
+        ("{\"text\": \"a\"}", "c.jsonl:3: the passage has no `id`"),
+        ("{\"id\": 2}", "c.jsonl:3: the passage has no `text` and no `contents`"),
+        ("{\"id\": \"1\", \"text\": \"b\"}", "c.jsonl:3: the id `1` is already that of c.jsonl:1"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let last = "{\"id\": 3, \"text\": \"c\"}";
+        let corpus = write(&folder, "c.jsonl", format!("{good}\n{bad}\n{last}\n"));
+        let index = folder.path().join("index");
+        let files = || Corpus::files([corpus.clone()]).unwrap();
+
+        let error = build_quietly(files(), &index, IndexOptions::default()).unwrap_err();
+        assert_eq!(message(&error, &folder), expected, "{bad}");
+        assert!(!index.exists());
+
+        let options = IndexOptions { skip_bad: true, ..IndexOptions::default() };
+        let report = build_quietly(files(), &index, options).unwrap();
+        assert_eq!((report.manifest.passages, report.skipped), (2, 1), "{bad}");
+        let first = report.first_skipped.unwrap().into();
+        assert_eq!(message(&first, &folder), expected);
+    }
+}
+
+#[test]
+fn files_that_end_early_or_are_not_there() {
+    let folder = TempDir::new().unwrap();
+    let mut cut = gzip(&LINES.repeat(50));
+    cut.truncate(cut.len() / 2);
+    let cut = write(&folder, "cut.gz", cut);
+    let options = IndexOptions { skip_bad: true, ..IndexOptions::default() };
+    let corpus = Corpus::files([cut]).unwrap();
+    let error = build_quietly(corpus, &folder.path().join("index"), options).unwrap_err();
+    assert!(message(&error, &folder).ends_with(": cannot read on"), "{error}");
+    let missing = folder.path().join("missing.jsonl");
+    assert!(read(&missing).unwrap_err().starts_with("cannot open the corpus"));
+    let error = build_quietly(Corpus::memory(vec![]), &folder.path().join("index"), options);
+    assert!(matches!(error, Err(IndexError::Empty { skipped: 0 })));
+}
+
+#[test]
+fn built_and_opened() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("new/folder/index");
+    let files = [
+        write(&folder, "a.jsonl", LINES),
+        write(&folder, "b.jsonl.gz", gzip("{\"id\": 10, \"text\": \"Scott\"}")),
+    ];
+    let corpus = Corpus::files(files).unwrap();
+    let total = corpus.total_bytes();
+    let reports = std::cell::RefCell::new(Vec::new());
+    let progress = |it| reports.borrow_mut().push(it);
+    let report = build(corpus, &index, &IndexOptions::default(), &progress).unwrap();
+    assert_eq!(Some(report.bytes_read), total);
+    let bytes = report.bytes_read;
+    let expected = [Progress::Reading { passages: 4, bytes }, Progress::Merging { passages: 4 }];
+    assert_eq!(*reports.borrow(), expected);
+    let manifest = Bm25::open(&index, &SearchOptions::default()).unwrap().manifest().clone();
+    assert_eq!(manifest, report.manifest);
+
+    let hits = search(&index, "SCOTT'S");
+    assert_eq!(hits.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["10", "7"]);
+    let found = passage(&hits[1].id, &hits[1].title, &hits[1].text);
+    assert_eq!(found, passages()[0]);
+    assert_eq!(search(&index, "åland 京")[0].id, "eight");
+
+    // How the corpus was written does not matter, what it says does.
+    let fingerprint = |passages| {
+        let index = folder.path().join("other");
+        let report = build_quietly(Corpus::memory(passages), &index, IndexOptions::default());
+        report.unwrap().manifest.fingerprint
+    };
+    let mut same = passages();
+    same.push(passage("10", "", "Scott"));
+    assert_eq!(fingerprint(same), manifest.fingerprint);
+    assert_ne!(fingerprint(passages()), manifest.fingerprint);
+}
+
+/// A folder that is mounted read-only, or that belongs to somebody else.
+#[test]
+fn opening_writes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    build_quietly(Corpus::memory(passages()), &index, IndexOptions::default()).unwrap();
+    let names = || {
+        let entries = fs::read_dir(&index).unwrap();
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    for lock in names().iter().filter(|it| it.extension().is_some_and(|it| it == "lock")) {
+        fs::remove_file(lock).unwrap();
+    }
+    let before = names();
+    assert_eq!(search(&index, "film").len(), 1);
+    assert_eq!(names(), before);
+    let permissions = |path: &PathBuf| fs::metadata(path).unwrap().permissions();
+    assert!(before.iter().all(|it| permissions(it) == permissions(&before[0])));
+}
+
+#[test]
+fn folders_that_do_not_open() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    let default = SearchOptions::default();
+    let check = |options: &SearchOptions, expected: &str| {
+        assert_eq!(message(&open_error(&index, options), &folder), expected);
+    };
+    check(&default, "there is no folder `index`");
+
+    fs::create_dir(&index).unwrap();
+    fs::write(index.join("meta.json"), "{}").unwrap();
+    check(&default, "`index` is not a complete index: it has no `forage-index.json`");
+    let corpus = Corpus::memory(passages());
+    let error = build_quietly(corpus, &index, IndexOptions::default()).unwrap_err();
+    assert_eq!(message(&error, &folder), "`index` exists and is not an index; it was left alone");
+    assert!(index.join("meta.json").exists());
+
+    fs::remove_dir_all(&index).unwrap();
+    build_quietly(Corpus::memory(passages()), &index, IndexOptions::default()).unwrap();
+    let plain = SearchOptions { analyzer: Some(Analyzer::Plain), ..default };
+    check(&plain, "`index` was made with the analyzer `english`, not with `plain`");
+    let english = SearchOptions { analyzer: Some(Analyzer::English), ..default };
+    assert!(Bm25::open(&index, &english).is_ok());
+    check(&SearchOptions { k1: -1.0, ..default }, "`k1` is -1; it must be 0 or more");
+    check(&SearchOptions { b: f32::NAN, ..default }, "`b` is NaN; it must be from 0 to 1");
+
+    let manifest = index.join(MANIFEST_FILE);
+    let good = fs::read_to_string(&manifest).unwrap();
+    for (from, to, expected) in [
+        ("\"format\": 1", "\"format\": 2", "`index` has format 2, this version reads format 1"),
+        ("\"english\"", "\"german\"", "`index` cannot be searched"),
+        (
+            "\"analyzer_version\": 1",
+            "\"analyzer_version\": 9",
+            "`index` was made with version 9 of the analyzer `english`, this is version 1",
+        ),
+        ("\"passages\": 3", "\"passages\": 4", "`index` is damaged: it has 3 of 4 passages"),
+        ("}", "", "the manifest `index/forage-index.json` cannot be read"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        fs::write(&manifest, good.replace(from, to)).unwrap();
+        check(&default, expected);
+    }
+}
+
+#[test]
+fn a_killed_build_changes_nothing() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    let site = folder.path().join(".index.building");
+    let options = IndexOptions::default();
+    build_quietly(Corpus::memory(passages()), &index, options).unwrap();
+    assert!(!site.exists());
+
+    // A build that fails on the way.
+    let bad = write(&folder, "bad.jsonl", format!("{LINES}nonsense\n"));
+    let corpus = Corpus::files([bad]).unwrap();
+    assert!(build_quietly(corpus, &index, options).is_err());
+    assert_eq!(search(&index, "film").len(), 1);
+    assert!(!site.exists());
+
+    // A build that was killed while it wrote.
+    fs::create_dir_all(site.join("new")).unwrap();
+    fs::write(site.join("new/half.idx"), "half").unwrap();
+    fs::write(site.join("lock"), "").unwrap();
+    assert_eq!(search(&index, "film").len(), 1);
+
+    // A build that runs.
+    let lock = fs::File::open(site.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = build_quietly(Corpus::memory(passages()), &index, options).unwrap_err();
+    assert!(matches!(error, IndexError::Busy { .. }), "{error}");
+    assert!(site.join("new/half.idx").exists());
+    drop(lock);
+
+    let opened = Bm25::open(&index, &SearchOptions::default()).unwrap();
+    let other = vec![passage("new", "", "Another film.")];
+    build_quietly(Corpus::memory(other.clone()), &index, options).unwrap();
+    assert!(!site.exists());
+    assert_eq!(search(&index, "film")[0].id, "new");
+    assert_eq!(opened.search_one("film", 1).unwrap()[0].id, "7", "open indexes stay as they were");
+
+    // A build that was killed between the two renames: the old index comes back first.
+    fs::create_dir(&site).unwrap();
+    fs::rename(&index, site.join("old")).unwrap();
+    let corpus = Corpus::files([folder.path().join("bad.jsonl")]).unwrap();
+    assert!(build_quietly(corpus, &index, options).is_err());
+    assert_eq!(search(&index, "film")[0].id, "new");
+}

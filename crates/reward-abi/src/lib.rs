@@ -1,0 +1,194 @@
+//! The binary contract between the trainer (the host) and a reward plugin.
+//!
+//! A plugin is a shared library that exports one static, a [`PluginDecl`], under the name
+//! [`DECL_SYMBOL`]. Control crosses the boundary as C: integers, pointers and functions. Data
+//! crosses it as bytes that describe themselves, and this crate does not know what they say;
+//! `forage-reward-sdk` does.
+//!
+//! Authors of rewards use `forage-reward-sdk` and never meet this crate. A plugin in another
+//! language implements what is written here.
+//!
+//! # The contract
+//!
+//! - Everything is `repr(C)`. No Rust type of unspecified layout crosses the boundary.
+//! - No allocation changes owner. Both sides hand over [`Bytes`], which live as long as the call
+//!   they are passed to, and an answer goes through a [`Sink`] that copies it.
+//! - No call unwinds into the other side. A plugin catches its panics and says
+//!   [`Status::PANICKED`]; one whose panics abort says so in `panic_unwinds` and is refused.
+//! - [`PluginDecl::score`] is called from many threads at once, with one instance.
+//!   [`PluginDecl::destroy`] is called once for each instance, after all of its scores.
+//! - A loaded library is never unloaded.
+//!
+//! # Who speaks with whom
+//!
+//! Three numbers, that move for three reasons:
+//!
+//! | number | is bumped when | who must rebuild |
+//! |---|---|---|
+//! | [`ABI_MAJOR`] | anything here is changed or taken away | all plugins |
+//! | [`ABI_MINOR`] | a field is appended to [`PluginDecl`] or [`HostApi`], or a [`Status`] is added | plugins that want it, after the host |
+//! | wire version, in the SDK | a field of the data changes meaning or is taken away | all plugins |
+//!
+//! The versions of the crates themselves are for people: they are never compared. A host reads
+//! [`Header`] before all else, which is the same in every version there will be, and takes plugins
+//! of its own major and of a minor not above its own. A host that appends a field reads it only
+//! where [`Header::decl_size`] says it is there; a plugin does the same with [`HostApi::size`].
+//!
+//! # Version history
+//!
+//! - **1.0** The first.
+
+#![no_std]
+
+use core::ffi::c_void;
+
+/// Bumped on any change that an old plugin or an old host would misread.
+pub const ABI_MAJOR: u32 = 1;
+/// Bumped when a field is appended to [`PluginDecl`] or [`HostApi`].
+pub const ABI_MINOR: u32 = 0;
+/// First bytes of every declaration, so that a wrong file is told from a stale one.
+pub const MAGIC: [u8; 8] = *b"FORAGRWD";
+/// The one symbol a plugin exports.
+pub const DECL_SYMBOL: &[u8] = b"FORAGE_REWARD_PLUGIN\0";
+
+/// The prefix that never changes, in any version.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 8],
+    /// [`ABI_MAJOR`] as the plugin was built.
+    pub abi_major: u32,
+    /// [`ABI_MINOR`] as the plugin was built.
+    pub abi_minor: u32,
+    /// `size_of::<PluginDecl>()` as the plugin was built.
+    pub decl_size: usize,
+}
+
+/// What a plugin exports under [`DECL_SYMBOL`].
+#[repr(C)]
+#[derive(Debug)]
+pub struct PluginDecl {
+    /// Read this, and nothing else, before the versions are known to agree.
+    pub header: Header,
+    /// Version of the serialized request and reply.
+    pub wire_version: u32,
+    /// 1 if panics unwind in the plugin, 0 if they abort the process.
+    pub panic_unwinds: u32,
+    /// Name of the plugin's crate, in UTF-8.
+    pub name: Bytes,
+    /// Version of the plugin's crate. For messages only.
+    pub version: Bytes,
+    /// Version of the SDK the plugin was built with. For messages only.
+    pub sdk_version: Bytes,
+    /// Makes an instance from a configuration, a JSON value, and writes it to `out`.
+    pub create: unsafe extern "C" fn(
+        host: *const HostApi,
+        config: Bytes,
+        out: *mut *mut c_void,
+        sink: Sink,
+    ) -> Status,
+    /// Scores one serialized group. May be called from many threads at once.
+    pub score: unsafe extern "C" fn(instance: *const c_void, request: Bytes, sink: Sink) -> Status,
+    /// Drops the instance.
+    pub destroy: unsafe extern "C" fn(instance: *mut c_void),
+}
+
+// SAFETY: the declaration is immutable and points only at `'static` data.
+#[expect(unsafe_code, reason = "the pointers are to static data")]
+unsafe impl Sync for PluginDecl {}
+
+/// What the host offers a plugin. It lives as long as the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct HostApi {
+    /// `size_of::<HostApi>()` as the host was built.
+    pub size: usize,
+    /// Writes one log line, from any thread. `level` is 1 (error) to 5 (trace), `target` the
+    /// plugin's name. Must not unwind.
+    pub log: unsafe extern "C" fn(level: u32, target: Bytes, message: Bytes),
+}
+
+/// A borrowed run of bytes, valid until the call it was passed to returns.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes {
+    /// Start of the run; may dangle when `len` is zero.
+    pub ptr: *const u8,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+impl Bytes {
+    /// Borrows `bytes` for the duration of a call.
+    pub const fn new(bytes: &[u8]) -> Self {
+        Self { ptr: bytes.as_ptr(), len: bytes.len() }
+    }
+
+    /// The bytes themselves.
+    ///
+    /// # Safety
+    ///
+    /// They must be alive and unchanged for all of `'a`.
+    #[expect(unsafe_code, reason = "both sides of the boundary need it")]
+    pub const unsafe fn as_slice<'a>(self) -> &'a [u8] {
+        if self.len == 0 {
+            // C may pass a null pointer here, which a slice must not have.
+            return &[];
+        }
+        // SAFETY: by the contract of this function.
+        unsafe { core::slice::from_raw_parts(self.ptr, self.len) }
+    }
+}
+
+/// A place to write an answer: the owner copies the bytes before `write` returns.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sink {
+    /// Passed back to `write` untouched.
+    pub ctx: *mut c_void,
+    /// Appends a copy of `bytes`. Must not unwind.
+    pub write: unsafe extern "C" fn(ctx: *mut c_void, bytes: Bytes),
+}
+
+/// Outcome of a call. An integer and not an `enum`: a value this side does not know must be an
+/// error message, not undefined behaviour.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status(pub i32);
+
+impl Status {
+    /// The sink holds the answer.
+    pub const OK: Self = Self(0);
+    /// The plugin refused; the sink holds a UTF-8 message.
+    pub const ERROR: Self = Self(1);
+    /// The plugin panicked and was caught; the sink holds a UTF-8 message.
+    pub const PANICKED: Self = Self(2);
+    /// The plugin's own side found its answer to be none that a plugin may give; the sink holds a
+    /// UTF-8 message.
+    pub const BROKE_CONTRACT: Self = Self(3);
+}
+
+// The layout is the contract: a change here is a change of `ABI_MAJOR`.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    use core::mem::{offset_of, size_of};
+    assert!(size_of::<Bytes>() == 16);
+    assert!(size_of::<Sink>() == 16);
+    assert!(size_of::<Status>() == 4);
+    assert!(size_of::<Header>() == 24);
+    assert!(offset_of!(Header, abi_major) == 8);
+    assert!(offset_of!(Header, abi_minor) == 12);
+    assert!(offset_of!(Header, decl_size) == 16);
+    assert!(offset_of!(PluginDecl, wire_version) == 24);
+    assert!(offset_of!(PluginDecl, panic_unwinds) == 28);
+    assert!(offset_of!(PluginDecl, name) == 32);
+    assert!(offset_of!(PluginDecl, version) == 48);
+    assert!(offset_of!(PluginDecl, sdk_version) == 64);
+    assert!(offset_of!(PluginDecl, create) == 80);
+    assert!(offset_of!(PluginDecl, score) == 88);
+    assert!(offset_of!(PluginDecl, destroy) == 96);
+    assert!(size_of::<PluginDecl>() == 104);
+    assert!(offset_of!(HostApi, log) == 8);
+    assert!(size_of::<HostApi>() == 16);
+};

@@ -1,0 +1,89 @@
+//! Trajectories by hand, for the tests of a reward.
+//!
+//! ```
+//! use forage_reward_sdk::prelude::*;
+//!
+//! let hit = Hit { title: "Alien".into(), text: "Directed by Ridley Scott.".into(), ..Hit::default() };
+//! let trajectory = Trajectory::default()
+//!     .think("I need the director of Alien.")
+//!     .search("director of Alien", [hit])
+//!     .think("It says so.")
+//!     .answer("Ridley Scott");
+//! assert_eq!(trajectory.searches.len(), 1);
+//! assert_eq!(trajectory.answer.as_deref(), Some("Ridley Scott"));
+//! ```
+
+use std::fmt::Write;
+
+use crate::wire::{Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory};
+
+impl Question {
+    /// A question with its golden answers and no evidence.
+    pub fn new<'a>(text: &str, golden_answers: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            id: "q".to_owned(),
+            text: text.to_owned(),
+            golden_answers: golden_answers.into_iter().map(str::to_owned).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Trajectory {
+    /// Appends reasoning.
+    #[must_use]
+    pub fn think(self, content: &str) -> Self {
+        self.block(Origin::Policy, Kind::Think, "think", content)
+    }
+
+    /// Appends a search that is executed, and what it found.
+    #[must_use]
+    pub fn search(mut self, query: &str, hits: impl IntoIterator<Item = Hit>) -> Self {
+        let hits: Vec<Hit> = hits.into_iter().collect();
+        let mut page = String::new();
+        for (idx, hit) in hits.iter().enumerate() {
+            writeln!(page, "Doc {}(Title: {}) {}", idx + 1, hit.title, hit.text)
+                .expect("a string takes all text");
+        }
+        let segment = self.segments.len();
+        self.searches.push(Search { query: query.to_owned(), hits, segment, failure: None });
+        self.block(Origin::Policy, Kind::Search, "search", query).block(
+            Origin::Environment,
+            Kind::Information,
+            "information",
+            &page,
+        )
+    }
+
+    /// Appends an answer and ends the trajectory with it.
+    #[must_use]
+    pub fn answer(mut self, content: &str) -> Self {
+        self.answer = Some(content.trim().to_owned());
+        self.outcome = Outcome::Answered;
+        self.block(Origin::Policy, Kind::Answer, "answer", content)
+    }
+
+    /// Appends any segment, as it stands.
+    #[must_use]
+    pub fn segment(mut self, origin: Origin, kind: Kind, text: &str) -> Self {
+        self.push(origin, kind, text, text);
+        self
+    }
+
+    fn block(mut self, origin: Origin, kind: Kind, tag: &str, content: &str) -> Self {
+        self.push(origin, kind, &format!("<{tag}> {} </{tag}>", content.trim()), content);
+        self
+    }
+
+    /// One word is one token.
+    fn push(&mut self, origin: Origin, kind: Kind, text: &str, content: &str) {
+        let start = self.segments.last().map_or(0, |it| it.tokens.end);
+        self.segments.push(Segment {
+            origin,
+            kind,
+            text: text.to_owned(),
+            content: content.trim().to_owned(),
+            tokens: start..start + text.split_whitespace().count(),
+        });
+    }
+}

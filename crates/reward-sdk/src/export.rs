@@ -1,0 +1,172 @@
+//! The unsafe half: from [`Reward`](crate::Reward) to the C declaration.
+
+#![expect(unsafe_code, reason = "this module is the plugin's side of the C boundary")]
+
+/// Exports a [`Reward`](crate::Reward) from a `cdylib`.
+///
+/// Once per library. The name and version are those of the calling crate.
+#[macro_export]
+macro_rules! export_reward {
+    ($reward:ty) => {
+        const _: () = {
+            impl $crate::__private::Exported for $reward {
+                const NAME: &'static str = env!("CARGO_PKG_NAME");
+                const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+            }
+
+            #[unsafe(no_mangle)]
+            static FORAGE_REWARD_PLUGIN: $crate::__private::PluginDecl =
+                $crate::__private::declare::<$reward>();
+        };
+    };
+}
+
+/// What [`export_reward!`](crate::export_reward) expands to. No part of the API.
+pub mod __private {
+    use std::any::Any;
+    use std::ffi::c_void;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::OnceLock;
+
+    pub use forage_reward_abi::PluginDecl;
+    use forage_reward_abi::{ABI_MAJOR, ABI_MINOR, Bytes, Header, HostApi, MAGIC, Sink, Status};
+
+    use crate::wire::{self, Grade, Group, WIRE_VERSION};
+    use crate::{Reward, RewardError};
+
+    /// A reward with the name of the crate that exports it.
+    pub trait Exported: Reward {
+        /// Name of the crate.
+        const NAME: &'static str;
+        /// Version of the crate.
+        const VERSION: &'static str;
+    }
+
+    /// The host and the name to speak to it with; one library exports one reward.
+    static HOST: OnceLock<(HostApi, &'static str)> = OnceLock::new();
+
+    /// Writes one line to the host's log.
+    pub fn log(level: u32, message: &str) {
+        if let Some((host, name)) = HOST.get() {
+            // SAFETY: the host copies both before it returns, and does not unwind.
+            unsafe {
+                (host.log)(level, Bytes::new(name.as_bytes()), Bytes::new(message.as_bytes()));
+            };
+        }
+    }
+
+    /// The declaration of a reward.
+    #[must_use]
+    pub const fn declare<R: Exported>() -> PluginDecl {
+        PluginDecl {
+            header: Header {
+                magic: MAGIC,
+                abi_major: ABI_MAJOR,
+                abi_minor: ABI_MINOR,
+                decl_size: size_of::<PluginDecl>(),
+            },
+            wire_version: WIRE_VERSION,
+            panic_unwinds: cfg!(panic = "unwind") as u32,
+            name: Bytes::new(R::NAME.as_bytes()),
+            version: Bytes::new(R::VERSION.as_bytes()),
+            sdk_version: Bytes::new(env!("CARGO_PKG_VERSION").as_bytes()),
+            create: create::<R>,
+            score: score::<R>,
+            destroy: destroy::<R>,
+        }
+    }
+
+    unsafe extern "C" fn create<R: Exported>(
+        host: *const HostApi,
+        config: Bytes,
+        out: *mut *mut c_void,
+        sink: Sink,
+    ) -> Status {
+        guard(sink, || {
+            // SAFETY: the host passes its table, which in this major is at least this long.
+            let _ = HOST.set((unsafe { host.read() }, R::NAME));
+            // SAFETY: the host keeps `config` alive for this call.
+            let config = unsafe { config.as_slice() };
+            // By way of a value: the position in a text that nobody has seen tells nobody anything.
+            let config = serde_json::from_slice::<serde_json::Value>(config)
+                .and_then(serde_json::from_value)
+                .map_err(|err| Refusal::error(format!("bad configuration: {err}")))?;
+            let reward = Box::new(R::new(config)?);
+            // SAFETY: the host passes a valid place for one pointer.
+            unsafe { out.write(Box::into_raw(reward).cast()) };
+            Ok(Vec::new())
+        })
+    }
+
+    unsafe extern "C" fn score<R: Exported>(
+        instance: *const c_void,
+        request: Bytes,
+        sink: Sink,
+    ) -> Status {
+        guard(sink, || {
+            // SAFETY: `instance` came from `create::<R>`, and `R: Sync`.
+            let reward = unsafe { &*instance.cast::<R>() };
+            // SAFETY: the host keeps `request` alive for this call.
+            let request = unsafe { request.as_slice() };
+            let group = Group::from_bytes(request)
+                .map_err(|err| Refusal::error(format!("bad request: {err}")))?;
+            let grades = reward
+                .score_group(&group)
+                .unwrap_or_else(|err| vec![Grade::Failed(err.0); group.trajectories.len()]);
+            wire::check(&group, &grades)
+                .map_err(|breach| Refusal(Status::BROKE_CONTRACT, breach.to_string()))?;
+            Ok(wire::grades_to_bytes(&grades))
+        })
+    }
+
+    unsafe extern "C" fn destroy<R: Exported>(instance: *mut c_void) {
+        // A panic in a destructor is caught and forgotten: there is nobody to tell.
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: `instance` came from `create::<R>` and is not used again.
+            drop(unsafe { Box::from_raw(instance.cast::<R>()) });
+        }));
+        std::mem::forget(caught);
+    }
+
+    /// A status that is not [`Status::OK`], with its message.
+    struct Refusal(Status, String);
+
+    impl Refusal {
+        fn error(message: String) -> Self {
+            Self(Status::ERROR, message)
+        }
+    }
+
+    impl From<RewardError> for Refusal {
+        fn from(err: RewardError) -> Self {
+            Self::error(err.0)
+        }
+    }
+
+    /// Runs `body`, writes its answer or its error to `sink`, and never unwinds.
+    fn guard(sink: Sink, body: impl FnOnce() -> Result<Vec<u8>, Refusal>) -> Status {
+        let (status, bytes) = match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(Ok(bytes)) => (Status::OK, bytes),
+            Ok(Err(Refusal(status, message))) => (status, message.into_bytes()),
+            Err(payload) => {
+                let message = message_of(payload.as_ref());
+                // Dropping a payload may panic again, now outside the guard.
+                std::mem::forget(payload);
+                (Status::PANICKED, message.into_bytes())
+            }
+        };
+        // SAFETY: the host's `write` copies the bytes and does not unwind.
+        unsafe { (sink.write)(sink.ctx, Bytes::new(&bytes)) };
+        status
+    }
+
+    fn message_of(payload: &(dyn Any + Send)) -> String {
+        if let Some(text) = payload.downcast_ref::<&str>() {
+            (*text).to_owned()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.clone()
+        } else {
+            "panicked with a value that is not text".to_owned()
+        }
+    }
+}

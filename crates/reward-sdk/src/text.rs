@@ -1,0 +1,176 @@
+//! How answers are compared: exact match and token F1, as `SQuAD` defined them.
+//!
+//! The same rules as the official scripts of `SQuAD` and `HotpotQA`, Search-R1, verl and `FlashRAG`, so
+//! that numbers can be put side by side. Written by hand: a regex engine would be most of what a
+//! plugin waits for when it is built.
+
+use std::collections::HashMap;
+
+/// Lower case, no ASCII punctuation, no articles, single spaces.
+///
+/// In this order, which matters: `U.S.` is `us`, and `the-man` is `theman` with its article.
+/// Python's `lower`, `string.punctuation`, `\b(a|an|the)\b` and `split`; quotes and dashes beyond
+/// ASCII stay. `\b` asks whether its neighbours are Unicode letters or digits.
+///
+/// ```
+/// use forage_reward_sdk::text::normalize_answer;
+///
+/// assert_eq!(normalize_answer("The  Beatles!"), "beatles");
+/// ```
+pub fn normalize_answer(answer: &str) -> String {
+    let mut plain = answer.to_lowercase();
+    plain.retain(|c| !c.is_ascii_punctuation());
+
+    let mut spaced = String::with_capacity(plain.len());
+    let mut rest = plain.as_str();
+    while let Some(first) = rest.chars().next() {
+        // A run of letters and digits, or of none: a word boundary is where one meets the other.
+        let in_word = is_word(first);
+        let end = rest.find(|c| is_word(c) != in_word).unwrap_or(rest.len());
+        let (run, tail) = rest.split_at(end);
+        spaced.push_str(if matches!(run, "a" | "an" | "the") { " " } else { run });
+        rest = tail;
+    }
+
+    let words: Vec<&str> = spaced.split(is_space).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// 1 if the prediction equals any golden answer, both normalized; else 0.
+pub fn exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
+    let prediction = normalize_answer(prediction);
+    let matched = golden_answers.iter().any(|gold| normalize_answer(gold.as_ref()) == prediction);
+    f64::from(u8::from(matched))
+}
+
+/// 1 if any golden answer is a part of the prediction, both normalized; else 0.
+///
+/// A part in characters, not in words, as in the published scripts: `art` is in `party`. One
+/// departure: a golden answer of which nothing is left is in no text, instead of in all.
+pub fn sub_exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
+    let prediction = normalize_answer(prediction);
+    let matched = golden_answers.iter().any(|gold| {
+        let gold = normalize_answer(gold.as_ref());
+        !gold.is_empty() && prediction.contains(&gold)
+    });
+    f64::from(u8::from(matched))
+}
+
+/// Harmonic mean of precision and recall over normalized words; the best of the golden answers.
+///
+/// A word counts as often as it is in both. `yes`, `no` and `noanswer` are right or wrong as a
+/// whole (the rule of `HotpotQA` and `FlashRAG`, which `SQuAD` v1.1 does not have). An empty prediction
+/// earns 0.
+pub fn token_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
+    let prediction = normalize_answer(prediction);
+    let scores =
+        golden_answers.iter().map(|gold| f1(&prediction, &normalize_answer(gold.as_ref())));
+    scores.fold(0.0, f64::max)
+}
+
+fn f1(prediction: &str, gold: &str) -> f64 {
+    let is_verdict = |text: &str| matches!(text, "yes" | "no" | "noanswer");
+    if prediction != gold && (is_verdict(prediction) || is_verdict(gold)) {
+        return 0.0;
+    }
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for word in gold.split(' ').filter(|word| !word.is_empty()) {
+        *left.entry(word).or_default() += 1;
+    }
+    let n_gold: usize = left.values().sum();
+    let (mut n_prediction, mut n_shared) = (0_usize, 0_usize);
+    for word in prediction.split(' ').filter(|word| !word.is_empty()) {
+        n_prediction += 1;
+        if let Some(count) = left.get_mut(word).filter(|count| **count > 0) {
+            *count -= 1;
+            n_shared += 1;
+        }
+    }
+    if n_shared == 0 {
+        return 0.0;
+    }
+    let precision = n_shared as f64 / n_prediction as f64;
+    let recall = n_shared as f64 / n_gold as f64;
+    2.0 * precision * recall / (precision + recall)
+}
+
+/// The word characters of a regex, less the underscore, which is punctuation and gone.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric()
+}
+
+/// What Python's `split` splits at: four separators more than Unicode's white space.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalized_as_python_does() {
+        // Right-hand sides are the output of the official SQuAD v1.1 script.
+        for (answer, expected) in [
+            ("The  Beatles!", "beatles"),
+            ("beatles", "beatles"),
+            ("U.S.", "us"),
+            ("the-man", "theman"),
+            ("the man", "man"),
+            ("An apple a day", "apple day"),
+            ("Anna and Theo", "anna and theo"),
+            ("a_b", "ab"),
+            ("the", ""),
+            ("", ""),
+            ("  \t\n ", ""),
+            ("“The Wall”", "“ wall”"),
+            ("the—a", "—"),
+            ("L'Été à la mer", "lété à la mer"),
+            ("à a", "à"),
+            ("a\u{301} b", "\u{301} b"),
+            ("東京 the 京都", "東京 京都"),
+            ("thé", "thé"),
+            ("1,000", "1000"),
+            ("a1", "a1"),
+            ("x\u{1c}y\u{a0}z\u{3000}w", "x y z w"),
+            ("ΟΔΟΣ", "οδος"),
+            ("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", ""),
+            ("İstanbul", "i\u{307}stanbul"),
+            ("THE a AN", ""),
+        ] {
+            assert_eq!(normalize_answer(answer), expected, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn matches() {
+        // prediction, golden answers, exact match, sub exact match, F1
+        let table: &[(&str, &[&str], f64, f64, f64)] = &[
+            ("The  Beatles!", &["beatles"], 1.0, 1.0, 1.0),
+            ("Paris, France", &["Paris"], 0.0, 1.0, 2.0 / 3.0),
+            ("Paris", &["London", "paris."], 1.0, 1.0, 1.0),
+            ("party", &["art"], 0.0, 1.0, 0.0),
+            ("New York City", &["New York"], 0.0, 1.0, 0.8),
+            ("York New", &["New York"], 0.0, 0.0, 1.0),
+            ("to be or not to be", &["to be"], 0.0, 1.0, 0.5),
+            ("be", &["be be be be"], 0.0, 0.0, 0.4),
+            ("x y", &["y z w", "x y z"], 0.0, 0.0, 0.8),
+            ("yes", &["yes"], 1.0, 1.0, 1.0),
+            ("yes it is", &["yes"], 0.0, 1.0, 0.0),
+            ("no", &["no way"], 0.0, 0.0, 0.0),
+            ("no answer", &["noanswer"], 0.0, 0.0, 0.0),
+            ("", &["x"], 0.0, 0.0, 0.0),
+            ("x", &["the"], 0.0, 0.0, 0.0),
+            ("x", &[], 0.0, 0.0, 0.0),
+        ];
+        for &(prediction, golds, em, sub_em, f1) in table {
+            let found = (
+                exact_match(prediction, golds),
+                sub_exact_match(prediction, golds),
+                token_f1(prediction, golds),
+            );
+            let close = [found.0 - em, found.1 - sub_em, found.2 - f1];
+            assert!(close.iter().all(|it| it.abs() < 1e-9), "{prediction:?} {golds:?}: {found:?}");
+        }
+    }
+}

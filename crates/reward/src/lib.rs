@@ -1,0 +1,34 @@
+//! Loads reward plugins and asks them.
+//!
+//! A [`Plugin`] is a loaded shared library with its configuration. [`Rewards`] is all of those that
+//! a run file names, added up with their weights: what the trainer knows as a [`Grader`].
+//!
+//! The way of a plugin into a run: [`find`] says where its library is, [`copy_into`] puts a copy
+//! into the run's folder and says its hash, [`Plugin::load`] opens the copy. So a rebuild does not
+//! change a run that is under way, and a run can say later what scored it.
+//!
+//! This is the host's side of the boundary. What a plugin may count on stands in
+//! [`forage_reward_abi`], what it is told in [`wire`]. This crate knows no reward itself.
+//!
+//! # Trust
+//!
+//! To open a library is to run its code, with all rights of the process: a plugin is no sandbox.
+//! [`Plugin::load`] is a safe function all the same, as `std::process::Command` is: it takes a
+//! program that the user chose to run. What the host can check, it checks: versions before the
+//! first call, and counts and numbers of every answer.
+//!
+//! [`Grader`]: forage_trajectory::Grader
+
+mod convert;
+mod error;
+mod library;
+mod plugin;
+mod rewards;
+
+pub use convert::to_wire;
+pub use error::{PluginError, PluginErrorKind};
+#[doc(no_inline)]
+pub use forage_reward_sdk::wire;
+pub use library::{Copied, copy_into, find};
+pub use plugin::Plugin;
+pub use rewards::{RewardSection, Rewards};

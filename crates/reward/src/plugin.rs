@@ -1,0 +1,310 @@
+//! The unsafe half: opening a library and calling into it.
+
+#![expect(unsafe_code, reason = "this module is the host's side of the C boundary")]
+
+use std::ffi::c_void;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::ptr::{self, NonNull};
+
+use forage_reward_abi::{
+    ABI_MAJOR, ABI_MINOR, Bytes, DECL_SYMBOL, Header, HostApi, MAGIC, PluginDecl, Sink, Status,
+};
+use forage_reward_sdk::wire::{self, Breach, Grade, Group, WIRE_VERSION};
+
+use crate::{PluginError, PluginErrorKind};
+
+/// A loaded plugin with its configuration.
+#[derive(Debug)]
+pub struct Plugin {
+    path: PathBuf,
+    decl: &'static PluginDecl,
+    instance: NonNull<c_void>,
+}
+
+// SAFETY: the contract of `forage-reward-abi` lets any thread call `score`, at once; the SDK holds
+// plugin authors to it with `Reward: Send + Sync`.
+unsafe impl Send for Plugin {}
+// SAFETY: as above.
+unsafe impl Sync for Plugin {}
+
+impl Plugin {
+    /// Opens the library, checks its declaration and makes an instance with this configuration.
+    ///
+    /// Runs the code in the file, which must be one that the user would run; see the crate's front
+    /// page. The library stays loaded until the process ends.
+    pub fn load(path: &Path, config: &serde_json::Value) -> Result<Self, PluginError> {
+        let fail = |kind| PluginError::new(path, kind);
+        // A bare file name would be looked for where the system keeps its libraries.
+        let file = fs::canonicalize(path).map_err(|err| fail(PluginErrorKind::Read(err)))?;
+        // SAFETY: the user chose to run this file, and answers for its initializers.
+        let library = unsafe { libloading::Library::new(file) }
+            .map_err(|err| fail(PluginErrorKind::Open(err)))?;
+        // Never closed: Rust's thread-locals and statics do not survive `dlclose`.
+        let library: &'static libloading::Library = Box::leak(Box::new(library));
+        // SAFETY: nothing is read through the pointer before `check` has seen the magic.
+        let decl = unsafe { library.get::<*const PluginDecl>(DECL_SYMBOL) }
+            .map_err(|_| fail(PluginErrorKind::NotAPlugin))?;
+        let decl = check(*decl).map_err(fail)?;
+        Self::create(path, decl, config)
+    }
+
+    fn create(
+        path: &Path,
+        decl: &'static PluginDecl,
+        config: &serde_json::Value,
+    ) -> Result<Self, PluginError> {
+        let fail = |kind| PluginError::new(path, kind);
+        let mut instance = ptr::null_mut();
+        let config = config.to_string();
+        collect(|sink| {
+            // SAFETY: all arguments live through the call, and `HOST_API` for ever.
+            unsafe {
+                (decl.create)(
+                    &raw const HOST_API,
+                    Bytes::new(config.as_bytes()),
+                    &raw mut instance,
+                    sink,
+                )
+            }
+        })
+        .map_err(fail)?;
+        let instance = NonNull::new(instance)
+            .ok_or_else(|| fail(breach("it was created without an instance")))?;
+        Ok(Self { path: path.to_owned(), decl, instance })
+    }
+
+    /// One grade for each trajectory of the group, in their order: finite numbers only, and a step
+    /// value for each executed search or for none.
+    pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
+        self.score_bytes(group, &group.to_bytes())
+    }
+
+    /// Scores a group whose bytes are there already.
+    pub(crate) fn score_bytes(
+        &self,
+        group: &Group,
+        request: &[u8],
+    ) -> Result<Vec<Grade>, PluginError> {
+        self.ask(request)
+            .and_then(|grades| {
+                // Checked here too: a plugin need not be written with the SDK.
+                wire::check(group, &grades).map_err(PluginErrorKind::BrokeContract)?;
+                Ok(grades)
+            })
+            .map_err(|kind| PluginError::new(&self.path, kind).on_question(&group.question.id))
+    }
+
+    fn ask(&self, request: &[u8]) -> Result<Vec<Grade>, PluginErrorKind> {
+        let reply = collect(|sink| {
+            // SAFETY: `instance` is ours until `drop`; `request` lives through the call.
+            unsafe { (self.decl.score)(self.instance.as_ptr(), Bytes::new(request), sink) }
+        })?;
+        wire::grades_from_bytes(&reply).map_err(PluginErrorKind::BadReply)
+    }
+
+    /// Name of the plugin's crate.
+    pub fn name(&self) -> String {
+        text_of(self.decl.name)
+    }
+
+    /// Version of the plugin's crate.
+    pub fn version(&self) -> String {
+        text_of(self.decl.version)
+    }
+
+    /// The file it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        // SAFETY: `instance` came from `create` and is not used again.
+        unsafe { (self.decl.destroy)(self.instance.as_ptr()) }
+    }
+}
+
+fn check(decl: *const PluginDecl) -> Result<&'static PluginDecl, PluginErrorKind> {
+    if decl.is_null() {
+        return Err(PluginErrorKind::NotAPlugin);
+    }
+    // SAFETY: the symbol exists; at least the header is there in every version. It is aligned in
+    // a plugin, but this may not be one.
+    let header = unsafe { decl.cast::<Header>().read_unaligned() };
+    if header.magic != MAGIC || !decl.is_aligned() {
+        return Err(PluginErrorKind::NotAPlugin);
+    }
+    if header.abi_major != ABI_MAJOR
+        || header.abi_minor > ABI_MINOR
+        || header.decl_size < size_of::<PluginDecl>()
+    {
+        return Err(PluginErrorKind::AbiMismatch {
+            plugin: format!("{}.{}", header.abi_major, header.abi_minor),
+            host: format!("{ABI_MAJOR}.{ABI_MINOR}"),
+        });
+    }
+    // SAFETY: the versions agree, so all fields are there; the library is never closed.
+    let decl = unsafe { &*decl };
+    if decl.wire_version != WIRE_VERSION {
+        return Err(PluginErrorKind::WireMismatch {
+            plugin: decl.wire_version,
+            sdk: text_of(decl.sdk_version),
+            host: WIRE_VERSION,
+        });
+    }
+    if decl.panic_unwinds == 0 {
+        return Err(PluginErrorKind::PanicAborts);
+    }
+    Ok(decl)
+}
+
+/// Text of a declaration that was checked.
+fn text_of(bytes: Bytes) -> String {
+    // SAFETY: what a declaration points at is static data of a library that is never closed.
+    String::from_utf8_lossy(unsafe { bytes.as_slice() }).into_owned()
+}
+
+fn breach(message: &str) -> PluginErrorKind {
+    PluginErrorKind::BrokeContract(Breach { member: None, message: message.to_owned() })
+}
+
+/// Runs `call` with a sink and turns its status into a result.
+fn collect(call: impl FnOnce(Sink) -> Status) -> Result<Vec<u8>, PluginErrorKind> {
+    unsafe extern "C" fn write(ctx: *mut c_void, bytes: Bytes) {
+        // SAFETY: `ctx` is the vector below, which outlives the call.
+        let buffer = unsafe { &mut *ctx.cast::<Vec<u8>>() };
+        // SAFETY: the plugin keeps `bytes` alive until this returns.
+        buffer.extend_from_slice(unsafe { bytes.as_slice() });
+    }
+    let mut buffer: Vec<u8> = Vec::new();
+    let status = call(Sink { ctx: (&raw mut buffer).cast(), write });
+    let text = |buffer: Vec<u8>| String::from_utf8_lossy(&buffer).into_owned();
+    match status {
+        Status::OK => Ok(buffer),
+        Status::ERROR => Err(PluginErrorKind::Refused(text(buffer))),
+        Status::PANICKED => Err(PluginErrorKind::Panicked(text(buffer))),
+        Status::BROKE_CONTRACT => Err(breach(&text(buffer))),
+        Status(other) => Err(breach(&format!("it returned status {other}"))),
+    }
+}
+
+static HOST_API: HostApi = HostApi { size: size_of::<HostApi>(), log };
+
+unsafe extern "C" fn log(level: u32, target: Bytes, message: Bytes) {
+    // SAFETY: the plugin keeps both alive until this returns.
+    let (plugin, message) = unsafe { (target.as_slice(), message.as_slice()) };
+    let plugin = String::from_utf8_lossy(plugin);
+    let message = String::from_utf8_lossy(message);
+    // A log that panics (a closed pipe) must not unwind into the plugin.
+    let caught = catch_unwind(|| match level {
+        1 => tracing::error!(%plugin, "{message}"),
+        2 => tracing::warn!(%plugin, "{message}"),
+        3 => tracing::info!(%plugin, "{message}"),
+        4 => tracing::debug!(%plugin, "{message}"),
+        _ => tracing::trace!(%plugin, "{message}"),
+    });
+    std::mem::forget(caught);
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_reward_sdk::wire::{Question, Score, Trajectory};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What a plugin that was written without the SDK answers, whatever it is asked.
+    struct Answer(Status, Vec<u8>);
+
+    /// The instance is the address of an [`Answer`], which the configuration holds.
+    unsafe extern "C" fn create(
+        _: *const HostApi,
+        config: Bytes,
+        out: *mut *mut c_void,
+        _: Sink,
+    ) -> Status {
+        // SAFETY: the host keeps `config` alive for this call.
+        let config = unsafe { config.as_slice() };
+        let address: usize = std::str::from_utf8(config).unwrap().parse().unwrap();
+        // SAFETY: the host passes a valid place for one pointer.
+        unsafe { out.write(ptr::with_exposed_provenance_mut(address)) };
+        Status::OK
+    }
+
+    unsafe extern "C" fn score(instance: *const c_void, _: Bytes, sink: Sink) -> Status {
+        // SAFETY: it came from `create`, and the test keeps the answer alive.
+        let Answer(status, bytes) = unsafe { &*instance.cast::<Answer>() };
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        for part in [first, rest] {
+            // SAFETY: this is the sink of this call.
+            unsafe { (sink.write)(sink.ctx, Bytes::new(part)) };
+        }
+        *status
+    }
+
+    unsafe extern "C" fn destroy(_: *mut c_void) {}
+
+    static DECL: PluginDecl = PluginDecl {
+        header: Header {
+            magic: MAGIC,
+            abi_major: ABI_MAJOR,
+            abi_minor: ABI_MINOR,
+            decl_size: size_of::<PluginDecl>(),
+        },
+        wire_version: WIRE_VERSION,
+        panic_unwinds: 1,
+        name: Bytes::new(b"foreign"),
+        version: Bytes::new(b""),
+        sdk_version: Bytes::new(b""),
+        create,
+        score,
+        destroy,
+    };
+
+    fn ask(answer: &Answer) -> Result<Vec<Grade>, PluginError> {
+        let address = ptr::from_ref(answer).expose_provenance();
+        let plugin =
+            Plugin::create(Path::new("foreign"), check(&raw const DECL).unwrap(), &json!(address))?;
+        let trajectory = Trajectory { member: 5, ..Trajectory::default().search("x", []) };
+        plugin.score(&Group { question: Question::new("?", []), trajectories: vec![trajectory] })
+    }
+
+    #[test]
+    fn answers_are_checked_here_too() {
+        let graded = |grades: &[Grade]| Answer(Status::OK, wire::grades_to_bytes(grades));
+        let fine = || Grade::from(Score::new(1.0).steps([0.5]));
+        assert_eq!(ask(&graded(&[fine()])).unwrap(), [fine()]);
+
+        let text = |status: i32| Answer(Status(status), b"no \xff".to_vec());
+        for (answer, member, message) in [
+            (graded(&[]), None, "broke the plugin contract: 0 grades for 1 trajectories"),
+            (
+                graded(&[fine(), fine()]),
+                None,
+                "broke the plugin contract: 2 grades for 1 trajectories",
+            ),
+            (
+                graded(&[Score::new(f64::INFINITY).into()]),
+                Some(5),
+                "broke the plugin contract: a reward of inf",
+            ),
+            (
+                graded(&[Score::new(0.0).steps([0.0, 0.0]).into()]),
+                Some(5),
+                "broke the plugin contract: 2 step values for 1 searches",
+            ),
+            (text(0), None, "answered with something else than grades"),
+            (Answer(Status::OK, Vec::new()), None, "answered with something else than grades"),
+            (text(1), None, "no \u{fffd}"),
+            (text(2), None, "panicked: no \u{fffd}"),
+            (text(3), None, "broke the plugin contract: no \u{fffd}"),
+            (text(-7), None, "broke the plugin contract: it returned status -7"),
+        ] {
+            let err = ask(&answer).unwrap_err();
+            assert_eq!((err.kind().to_string().as_str(), err.member()), (message, member));
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Plugins through the dynamic loader: two good ones, and one that misbehaves.
+
+#![expect(clippy::needless_raw_string_hashes, reason = "that is how expect-test writes them")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use expect_test::{Expect, expect};
+use forage_reward::wire::{Grade, Group, Hit, Question, Score, Trajectory};
+use forage_reward::{Plugin, PluginError, PluginErrorKind, copy_into, find};
+use serde_json::{Value, json};
+use support::{built, chain};
+
+fn load(name: &str, config: &Value) -> Plugin {
+    Plugin::load(&built(name), config).unwrap()
+}
+
+/// One right answer after one search, and one wrong answer after none.
+fn group() -> Group {
+    let hit = Hit { text: "It is Paris.".to_owned(), ..Hit::default() };
+    let right = Trajectory::default().think("hm").search("x", [hit]).think("ah").answer("paris");
+    let wrong = Trajectory { member: 1, ..Trajectory::default().answer("Lyon") };
+    let question = Question::new("capital of France?", ["Paris"]);
+    Group { question, trajectories: vec![right, wrong] }
+}
+
+fn scored(reward: f64, parts: &[(&str, f64)]) -> Grade {
+    parts.iter().fold(Score::new(reward), |score, (name, value)| score.part(name, *value)).into()
+}
+
+#[test]
+fn scores() {
+    let exact = |reward: f64| scored(reward, &[("em", reward), ("f1", reward)]);
+    let format = |reward, em: f64, right: f64| {
+        scored(reward, &[("em", em), ("retrieved", right), ("valid", right)])
+    };
+    for (name, config, expected) in [
+        ("exact_match", json!({}), [exact(1.0), exact(0.0)]),
+        ("format", json!({}), [format(1.0, 1.0, 1.0), format(0.1, 0.0, 0.0)]),
+        ("format", json!({ "final": 0.05 }), [format(1.0, 1.0, 1.0), format(0.05, 0.0, 0.0)]),
+        (
+            "format",
+            json!({ "mode": "validity", "value": 0.5 }),
+            [scored(0.5, &[("valid", 1.0)]), scored(0.0, &[("valid", 0.0)])],
+        ),
+    ] {
+        let plugin = load(name, &config);
+        assert_eq!(plugin.name().replace('-', "_"), name);
+        assert_eq!(plugin.version(), "0.1.0");
+        assert_eq!(plugin.score(&group()).unwrap(), expected, "{name} with {config}");
+        assert_eq!(plugin.score(&Group::default()).unwrap(), []);
+    }
+}
+
+#[test]
+fn many_threads() {
+    let plugin = load("exact_match", &json!({}));
+    let expected = plugin.score(&group()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    assert_eq!(plugin.score(&group()).unwrap(), expected);
+                }
+            });
+        }
+    });
+}
+
+/// What a person reads when a misbehaving plugin is asked to score.
+fn check_misbehaviour(mode: &str, expected: &Expect) {
+    let plugin = load("panicky", &json!({ "mode": mode }));
+    let err = plugin.score(&group()).unwrap_err();
+    expected.assert_eq(&chain(&err));
+    assert!(plugin.score(&group()).is_err(), "it lives on, and misbehaves again");
+}
+
+#[test]
+fn misbehaviour_is_told_apart() {
+    check_misbehaviour(
+        "panic",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: panicked: no such key: Panic
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "nan",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: broke the plugin contract: a reward of NaN, for member 0
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "part",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: broke the plugin contract: part `p` is inf, for member 0
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "step",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: broke the plugin contract: the value of step 0 is NaN, for member 0
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "steps",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: broke the plugin contract: 2 step values for 1 searches, for member 0
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "short",
+        &expect![[r#"
+            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            caused by: broke the plugin contract: 0 grades for 2 trajectories
+            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+    );
+}
+
+#[test]
+fn an_error_fails_what_it_was_asked_for() {
+    let away = || Grade::Failed("the judge is away".to_owned());
+    let one = load("panicky", &json!({ "mode": "error" })).score(&group()).unwrap();
+    assert_eq!(one[0].reward(), Some(0.0));
+    assert_eq!(one[1], away());
+    let all = load("panicky", &json!({ "mode": "group-error" })).score(&group()).unwrap();
+    assert_eq!(all, [away(), away()]);
+}
+
+#[test]
+fn a_panic_in_a_destructor_is_caught() {
+    drop(load("panicky", &json!({ "mode": "drop" })));
+}
+
+fn check_refusal(loaded: Result<Plugin, PluginError>, expected: &Expect) {
+    expected.assert_eq(&chain(&loaded.unwrap_err()));
+}
+
+#[test]
+fn configurations_are_checked() {
+    let load = |name: &str, config: Value| Plugin::load(&built(name), &config);
+    check_refusal(
+        load("exact_match", json!({ "metrik": "em" })),
+        &expect![[r#"
+            reward plugin `$OUT/libexact_match.so`
+            caused by: bad configuration: unknown field `metrik`, expected `metric`"#]],
+    );
+    check_refusal(
+        load("exact_match", json!({ "metric": "f1" })),
+        &expect![[r#"
+            reward plugin `$OUT/libexact_match.so`
+            caused by: bad configuration: unknown variant `f1`, expected `em` or `sub-em`"#]],
+    );
+    check_refusal(
+        load("format", json!({ "mode": "validity", "final": 0.1 })),
+        &expect![[r#"
+        reward plugin `$OUT/libformat.so`
+        caused by: mode `validity` does not use `final`"#]],
+    );
+}
+
+/// A copy of a plugin with some bytes changed, in a folder of its own.
+struct Forged {
+    folder: tempfile::TempDir,
+    bytes: Vec<u8>,
+    declaration: usize,
+}
+
+impl Forged {
+    fn new() -> Self {
+        let bytes = fs::read(built("exact_match")).unwrap();
+        // Magic, major 1, minor 0: the magic alone may stand elsewhere too.
+        let header = b"FORAGRWD\x01\0\0\0\0\0\0\0";
+        let declaration = bytes.windows(header.len()).position(|it| it == header).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), bytes, declaration }
+    }
+
+    fn load(&self, at: usize, byte: u8) -> Result<Plugin, PluginError> {
+        let mut bytes = self.bytes.clone();
+        bytes[at] = byte;
+        let path = self.folder.path().join(format!("forged-{at}-{byte}"));
+        fs::write(&path, bytes).unwrap();
+        Plugin::load(&path, &json!({}))
+    }
+}
+
+#[test]
+fn strangers_are_turned_away() {
+    let forged = Forged::new();
+    let at = forged.declaration;
+    let kind = |at, byte: u8| forged.load(at, byte).unwrap_err().kind().to_string();
+    assert!(forged.load(at, b'F').is_ok(), "nothing changed");
+    assert_eq!(kind(at, b'X'), "not a reward plugin: no `export_reward!` in it");
+    assert_eq!(kind(at + 8, 2), "built for plugin ABI 2.0, this trainer speaks 1.0");
+    assert_eq!(kind(at + 12, 1), "built for plugin ABI 1.1, this trainer speaks 1.0");
+    // A declaration too short for its version.
+    assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this trainer speaks 1.0");
+    assert_eq!(
+        kind(at + 24, 2),
+        "reads trajectories of wire version 2 (SDK 0.1.0), this trainer writes version 1"
+    );
+    assert!(kind(at + 28, 0).starts_with("built with `panic = \"abort\"`"));
+}
+
+#[test]
+fn files_that_are_no_plugins() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.so");
+    fs::write(&text, "not a library").unwrap();
+    let kind = |path: &Path| Plugin::load(path, &json!({})).unwrap_err();
+    assert!(matches!(kind(&text).kind(), PluginErrorKind::Open(_)));
+    assert!(matches!(kind(&folder.path().join("none.so")).kind(), PluginErrorKind::Read(_)));
+
+    // The same library with another symbol.
+    let symbol = b"FORAGE_REWARD_PLUGIN\0";
+    let mut bytes = fs::read(built("exact_match")).unwrap();
+    let found: Vec<usize> =
+        (0..bytes.len()).filter(|&at| bytes[at..].starts_with(symbol)).collect();
+    for at in found {
+        bytes[at] = b'X';
+    }
+    let renamed = folder.path().join("renamed");
+    fs::write(&renamed, bytes).unwrap();
+    assert!(matches!(kind(&renamed).kind(), PluginErrorKind::NotAPlugin));
+}
+
+#[test]
+fn found_by_name_or_path() {
+    let folder = built("exact_match").parent().unwrap().to_owned();
+    let elsewhere = folder.join("no-such-folder");
+    let found = find("exact-match", &[elsewhere.clone(), folder.clone()]).unwrap();
+    assert_eq!(found, built("exact_match"));
+    let path = found.to_str().unwrap();
+    assert_eq!(find(path, &[]).unwrap(), found);
+
+    let err = find("exact-match", &[elsewhere]).unwrap_err();
+    assert!(chain(&err).contains("looked for"), "{}", chain(&err));
+    assert_eq!(err.hint().unwrap(), "`cargo xtask plugin build exact-match` builds it");
+    let stale = PathBuf::from("gone/libexact_match-01234567.so");
+    assert_eq!(find(stale.to_str().unwrap(), &[folder]).unwrap_err().plugin(), stale);
+}
+
+#[test]
+fn a_run_keeps_its_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("run/plugins");
+    let copied = copy_into(&built("exact_match"), &plugins).unwrap();
+    assert_eq!(copied.hash, blake3::hash(&fs::read(&copied.path).unwrap()).to_hex().as_str());
+    assert_eq!(copy_into(&built("exact_match"), &plugins).unwrap(), copied, "it is idempotent");
+    assert_eq!(fs::read_dir(&plugins).unwrap().count(), 1, "nothing else is left there");
+    let plugin = Plugin::load(&copied.path, &json!({})).unwrap();
+    assert_eq!(plugin.score(&group()).unwrap()[0].reward(), Some(1.0));
+
+    let missing = copy_into(Path::new("no-such.so"), &plugins).unwrap_err();
+    assert!(matches!(missing.kind(), PluginErrorKind::Read(_)));
+}

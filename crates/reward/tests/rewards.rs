@@ -1,0 +1,158 @@
+//! The weighted sum of rewards, as the trainer asks for it.
+
+mod support;
+
+use forage_reward::{RewardSection, Rewards};
+use forage_trajectory::{
+    Grade, Grader, Group, Kind, Origin, Outcome, Question, Search, Trajectory,
+};
+use serde_json::{Map, Value, json};
+use support::{built, chain};
+
+/// Loads `(name, plugin, weight, config)`.
+fn rewards(sections: &[(&str, &str, f64, Value)]) -> Rewards {
+    let sections: Vec<_> = sections
+        .iter()
+        .map(|(name, plugin, weight, config)| {
+            let config = config.as_object().unwrap().clone();
+            let section = RewardSection { plugin: (*plugin).to_owned(), weight: *weight, config };
+            ((*name).to_owned(), section, built(plugin))
+        })
+        .collect();
+    Rewards::load(&sections).unwrap()
+}
+
+fn fine(reward: f64) -> Value {
+    json!({ "mode": "fine", "reward": reward })
+}
+
+/// A trajectory with two searches and an answer, where there is one.
+fn trajectory(member: usize, answer: Option<&str>) -> Trajectory {
+    let mut it = Trajectory::new("q1", member);
+    it.push_given(Origin::Prompt, Kind::Prompt, "capital of France?", &[1]);
+    for _ in 0..2 {
+        let at = it.tokens.len();
+        it.push_sampled(&[2, 2], &[-1.0, -1.0]);
+        it.tag(Kind::Think, "<think> x </think>", at..at + 1, Some("x"));
+        it.tag(Kind::Search, "<search> x </search>", at + 1..at + 2, Some("x"));
+        let segment = it.segments.len() - 1;
+        it.searches.push(Search { query: "x".into(), hits: vec![], segment, failure: None });
+        let page = "<information> <answer> Paris </answer> </information>";
+        it.push_given(Origin::Environment, Kind::Information, page, &[3, 3]);
+    }
+    if let Some(answer) = answer {
+        let at = it.tokens.len();
+        it.push_sampled(&[4], &[-0.5]);
+        it.tag(Kind::Answer, &format!("<answer>{answer}</answer>"), at..at + 1, Some(answer));
+        it.outcome = Outcome::Answered;
+    }
+    it.check().unwrap();
+    it
+}
+
+fn group(trajectories: Vec<Trajectory>) -> Group {
+    let question = Question {
+        id: "q1".into(),
+        text: "capital of France?".into(),
+        golden_answers: vec!["Paris".into()],
+        ..Question::default()
+    };
+    Group { question, trajectories }
+}
+
+#[test]
+fn the_sum_is_weighted_and_the_parts_are_not() {
+    let rewards = rewards(&[
+        ("em", "exact_match", 2.0, json!({})),
+        ("a", "panicky", 0.5, fine(3.0)),
+        ("b", "panicky", -1.0, fine(0.25)),
+    ]);
+    let grades = rewards.grade(&group(vec![trajectory(0, Some("paris"))])).unwrap();
+    let Grade::Scored(score) = &grades[0] else { panic!("{grades:?}") };
+    let expected = [("a", 3.0), ("a/p", 3.0), ("b", 0.25), ("b/p", 0.25), ("em", 1.0)];
+    let parts: Vec<(&str, f64)> = score.parts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    assert_eq!(parts[..5], expected);
+    assert_eq!(parts[5..], [("em/em", 1.0), ("em/f1", 1.0)]);
+    // Binary fractions: the sums are exact.
+    assert_eq!(score.reward.to_bits(), (2.0 + 1.5 - 0.25_f64).to_bits());
+    assert_eq!(score.steps, [1.25, 1.25]);
+}
+
+#[test]
+fn an_answer_in_a_page_earns_nothing() {
+    for (plugin, nothing) in [("exact_match", 0.0), ("format", 0.0)] {
+        let rewards = rewards(&[("r", plugin, 1.0, json!({}))]);
+        let grades = rewards.grade(&group(vec![trajectory(0, None)])).unwrap();
+        assert_eq!(grades[0].reward(), Some(nothing), "{plugin}: {grades:?}");
+    }
+}
+
+#[test]
+fn what_does_not_apply_adds_nothing() {
+    let silent = ("silent", "panicky", 5.0, json!({ "mode": "not-applicable" }));
+    let played = group(vec![trajectory(0, Some("paris"))]);
+    let both = rewards(&[silent.clone(), ("em", "exact_match", 1.0, json!({}))]);
+    assert_eq!(both.grade(&played).unwrap()[0].reward(), Some(1.0));
+    assert_eq!(rewards(&[silent]).grade(&played).unwrap(), [Grade::NotApplicable]);
+    assert_eq!(rewards(&[]).grade(&played).unwrap(), [Grade::NotApplicable]);
+}
+
+#[test]
+fn a_failure_fails_the_sum_whatever_the_order() {
+    let failing = ("judge", "panicky", 1.0, json!({ "mode": "error" }));
+    let exact = ("em", "exact_match", 1.0, json!({}));
+    let played = group(vec![trajectory(0, Some("paris")), trajectory(1, Some("paris"))]);
+    for sections in [[failing.clone(), exact.clone()], [exact, failing]] {
+        let grades = rewards(&sections).grade(&played).unwrap();
+        assert_eq!(grades[0].reward(), Some(1.0));
+        assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
+    }
+}
+
+#[test]
+fn plugins_do_not_see_what_the_infrastructure_failed() {
+    let mut failed = trajectory(0, Some("paris"));
+    failed.outcome = Outcome::Failed("the search server is gone".to_owned());
+    // Fails every trajectory but member 0, which it is not shown.
+    let rewards = rewards(&[("judge", "panicky", 1.0, json!({ "mode": "error" }))]);
+    let grades = rewards.grade(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
+    assert_eq!(grades[0], Grade::Failed("the search server is gone".to_owned()));
+    assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
+    let alone = rewards.grade(&group(vec![failed])).unwrap();
+    assert_eq!(alone, [Grade::Failed("the search server is gone".to_owned())]);
+}
+
+#[test]
+fn a_sum_that_overflows_is_a_failure() {
+    let huge = |name| (name, "panicky", 1e300, fine(1e300));
+    let grades = rewards(&[huge("a"), huge("b")]).grade(&group(vec![trajectory(0, None)])).unwrap();
+    let expected = "the weighted sum of the rewards is not finite";
+    assert_eq!(grades, [Grade::Failed(expected.to_owned())]);
+}
+
+#[test]
+fn errors_name_reward_question_and_member() {
+    let rewards = rewards(&[("mine", "panicky", 1.0, json!({ "mode": "panic" }))]);
+    let err = rewards.score(&group(vec![trajectory(3, None)])).unwrap_err();
+    assert_eq!((err.reward(), err.question(), err.member()), (Some("mine"), Some("q1"), None));
+    assert!(chain(&err).starts_with("reward `mine`, plugin `$OUT"), "{}", chain(&err));
+    assert_eq!(rewards.plugins().map(|(name, _)| name).collect::<Vec<_>>(), ["mine"]);
+}
+
+#[test]
+fn sections() {
+    let section: RewardSection = toml::from_str("plugin = \"exact-match\"").unwrap();
+    let bare = RewardSection { plugin: "exact-match".into(), weight: 1.0, config: Map::default() };
+    assert_eq!(section, bare);
+    let text = "plugin = \"format\"\nweight = 0.5\n\n[config]\nmode = \"validity\"\nvalue = 2.0\n";
+    let section: RewardSection = toml::from_str(text).unwrap();
+    assert_eq!(section.config["value"], 2.0);
+    assert_eq!(toml::to_string(&section).unwrap(), text);
+    let typo = toml::from_str::<RewardSection>("plugin = \"format\"\nwieght = 0.5\n").unwrap_err();
+    assert!(typo.to_string().contains("unknown field `wieght`"), "{typo}");
+
+    let infinite = RewardSection { weight: f64::INFINITY, ..bare };
+    let sections = [("em".to_owned(), infinite, built("exact_match"))];
+    let err = Rewards::load(&sections).unwrap_err();
+    assert_eq!(err.kind().to_string(), "a weight of inf, which is not finite");
+}

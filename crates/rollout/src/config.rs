@@ -1,0 +1,129 @@
+//! The `[rollout]` section of a run file.
+
+use forage_trajectory::Question;
+use serde::{Deserialize, Serialize};
+
+use crate::RolloutError;
+
+/// Where the question goes in [`RolloutConfig::prompt`].
+const PLACEHOLDER: &str = "{question}";
+
+/// The instruction of Search-R1 in our words.
+const PROMPT: &str = "Answer the question below. Whenever you learn something new, first reason \
+    about it between <think> and </think>. If a fact is missing, write a query between <search> \
+    and </search>: the best passages come back between <information> and </information>, and you \
+    may search several times. As soon as you know enough, give the bare answer, without an \
+    explanation, between <answer> and </answer>, for example <answer> Lisbon </answer>.\n\
+    Question: {question}\n";
+
+/// How an episode is played. The defaults are those of Search-R1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RolloutConfig {
+    /// The text before the first turn; `{question}` stands for the question. The markup of a chat
+    /// template, where the model wants one, is part of it.
+    pub prompt: String,
+    /// Searches that are executed at most. One more generation follows, in which the agent can
+    /// only answer. 0 is a run without a search engine.
+    pub max_searches: usize,
+    /// Passages for each search.
+    pub top_k: usize,
+    /// Tokens sampled in one turn at most.
+    pub max_turn_tokens: usize,
+    /// Tokens of one observation at most, its tags included; longer passages are cut.
+    pub max_observation_tokens: usize,
+    /// Tokens of a trajectory at most, prompt and observations included. The context of the
+    /// policy limits it as well.
+    pub max_tokens: usize,
+}
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self {
+            prompt: PROMPT.to_owned(),
+            max_searches: 4,
+            top_k: 3,
+            max_turn_tokens: 500,
+            max_observation_tokens: 500,
+            max_tokens: 4096,
+        }
+    }
+}
+
+impl RolloutConfig {
+    /// Checks what can be checked without a tokenizer.
+    pub fn validate(&self) -> Result<(), RolloutError> {
+        if !self.prompt.contains(PLACEHOLDER) {
+            let problem = format!("does not contain `{PLACEHOLDER}`");
+            return Err(RolloutError::Config { key: "prompt", problem });
+        }
+        for (key, value) in [
+            ("top_k", self.top_k),
+            ("max_turn_tokens", self.max_turn_tokens),
+            ("max_observation_tokens", self.max_observation_tokens),
+            ("max_tokens", self.max_tokens),
+        ] {
+            if value == 0 {
+                return Err(RolloutError::Config { key, problem: "is 0".to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The prompt for a question, which gets a question mark where it has none (as in Search-R1).
+    pub fn prompt_for(&self, question: &Question) -> String {
+        let text = question.text.trim();
+        let mark = if text.ends_with('?') { "" } else { "?" };
+        self.prompt.replace(PLACEHOLDER, &format!("{text}{mark}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::value::{Error, MapDeserializer};
+
+    use super::*;
+
+    fn read(key: &str, value: usize) -> Result<RolloutConfig, Error> {
+        RolloutConfig::deserialize(MapDeserializer::new([(key, value)].into_iter()))
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let cfg = RolloutConfig::default();
+        cfg.validate().unwrap();
+        assert!(cfg.prompt.ends_with("Question: {question}\n"));
+        assert_eq!(read("top_k", 3).unwrap(), cfg);
+    }
+
+    #[test]
+    fn wrong_values_name_their_key() {
+        for key in ["top_k", "max_turn_tokens", "max_observation_tokens", "max_tokens"] {
+            let error = read(key, 0).unwrap().validate().unwrap_err();
+            assert_eq!(error.to_string(), format!("`rollout.{key}` is 0"));
+        }
+        read("max_searches", 0).unwrap().validate().unwrap();
+        let cfg = RolloutConfig { prompt: "Question: ".into(), ..RolloutConfig::default() };
+        let error = cfg.validate().unwrap_err();
+        assert_eq!(error.to_string(), "`rollout.prompt` does not contain `{question}`");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = read("max_turns", 4).unwrap_err().to_string();
+        assert!(error.contains("unknown field `max_turns`"), "{error}");
+    }
+
+    #[test]
+    fn a_question_gets_its_mark_once() {
+        let cfg = RolloutConfig { prompt: "Q: {question}\n".into(), ..RolloutConfig::default() };
+        for (text, prompt) in [
+            ("who directed Alien", "Q: who directed Alien?\n"),
+            (" who directed Alien? ", "Q: who directed Alien?\n"),
+            ("what is {question}?", "Q: what is {question}?\n"),
+        ] {
+            let question = Question { text: text.into(), ..Question::default() };
+            assert_eq!(cfg.prompt_for(&question), prompt);
+        }
+    }
+}

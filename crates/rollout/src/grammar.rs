@@ -1,0 +1,309 @@
+//! The tags an agent writes, and what they mean.
+//!
+//! [`parse`] is a function of the text of one turn. It knows no tokens and no environment.
+
+use std::ops::Range;
+
+use forage_trajectory::Kind;
+
+/// Generation ends with the token that completes one of these.
+pub const STOP: [&str; 2] = ["</search>", "</answer>"];
+
+/// All tags of the grammar.
+const TAGS: [&str; 8] = [
+    "<think>",
+    "</think>",
+    "<search>",
+    "</search>",
+    "<information>",
+    "</information>",
+    "<answer>",
+    "</answer>",
+];
+
+/// A piece of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// [`Kind::Think`], [`Kind::Search`], [`Kind::Answer`] or [`Kind::Other`].
+    pub kind: Kind,
+    /// Its bytes in the turn: tags, and white space that only separates it from the next block.
+    pub bytes: Range<usize>,
+    /// The bytes between its tags; the same as `bytes` for [`Kind::Other`].
+    pub content: Range<usize>,
+}
+
+/// The text of a turn, taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Tile the text.
+    pub blocks: Vec<Block>,
+    /// Index of the block that the environment acts on, a search or an answer.
+    pub action: Option<usize>,
+}
+
+/// Takes the text of one turn apart.
+///
+/// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the expression
+/// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it; also inside an unclosed thought. What
+/// comes before it is thoughts, and [`Kind::Other`] between them; everything after it is `Other`.
+///
+/// A thought holds no tag. `<think> a <think> b </think>` is `Other` and a thought of `b`, and a
+/// model that writes `<information>` writes `Other`.
+///
+/// White space between two blocks belongs to the one before it; at the beginning of a turn, to
+/// the one after it. So a turn without an `Other` block has nothing but white space between its
+/// blocks, which is what a format reward asks for.
+///
+/// ```
+/// use forage_rollout::grammar::parse;
+/// use forage_trajectory::Kind;
+///
+/// let text = "<think> hm </think>\n<search> Alien </search>";
+/// let turn = parse(text);
+/// let kinds: Vec<Kind> = turn.blocks.iter().map(|block| block.kind).collect();
+/// assert_eq!(kinds, [Kind::Think, Kind::Search]);
+/// assert_eq!(&text[turn.blocks[1].content.clone()], " Alien ");
+/// assert_eq!(turn.action, Some(1));
+/// ```
+pub fn parse(text: &str) -> Turn {
+    let action = [(Kind::Search, "<search>", "</search>"), (Kind::Answer, "<answer>", "</answer>")]
+        .into_iter()
+        .filter_map(|(kind, open, close)| first_pair(text, kind, open, close))
+        .min_by_key(|block| block.bytes.start);
+    let n_before = action.as_ref().map_or(text.len(), |block| block.bytes.start);
+
+    let mut found = thoughts(&text[..n_before]);
+    let acts = action.is_some();
+    found.extend(action);
+
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut at = 0;
+    let mut action = None;
+    for (idx, mut block) in found.iter().cloned().enumerate() {
+        if close_gap(text, &mut blocks, at..block.bytes.start) {
+            block.bytes.start = 0;
+        }
+        at = block.bytes.end;
+        if acts && idx + 1 == found.len() {
+            action = Some(blocks.len());
+        }
+        blocks.push(block);
+    }
+    if close_gap(text, &mut blocks, at..text.len()) {
+        blocks.push(other(0..text.len()));
+    }
+    Turn { blocks, action }
+}
+
+/// Takes the tags of the grammar out of a text, in any case, until none is left.
+///
+/// ```
+/// # use forage_rollout::grammar::without_tags;
+/// assert_eq!(without_tags("a <sea<search>rch>b</SEARCH> 1 < 2 <b>"), "a b 1 < 2 <b>");
+/// ```
+pub fn without_tags(text: &str) -> String {
+    // A tag is complete with its `>`. Taking it off the end of what is kept so far brings the two
+    // sides together, and the next `>` sees a tag that was spread around it: one pass is enough.
+    let mut kept = String::with_capacity(text.len());
+    for piece in text.split_inclusive('>') {
+        kept.push_str(piece);
+        if let Some(tag) = TAGS.iter().find(|tag| ends_with_ignoring_case(&kept, tag)) {
+            kept.truncate(kept.len() - tag.len());
+        }
+    }
+    kept
+}
+
+/// Deals with the text between two blocks. True where it has to join the block that follows.
+fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
+    if gap.is_empty() {
+        return false;
+    }
+    if !text[gap.clone()].trim().is_empty() {
+        blocks.push(other(gap));
+        return false;
+    }
+    match blocks.last_mut() {
+        Some(before) => before.bytes.end = gap.end,
+        None => return true,
+    }
+    false
+}
+
+fn other(bytes: Range<usize>) -> Block {
+    Block { kind: Kind::Other, content: bytes.clone(), bytes }
+}
+
+fn first_pair(text: &str, kind: Kind, open: &str, close: &str) -> Option<Block> {
+    let start = text.find(open)?;
+    let inner = start + open.len();
+    let inner_end = inner + text[inner..].find(close)?;
+    Some(Block { kind, bytes: start..inner_end + close.len(), content: inner..inner_end })
+}
+
+/// Every `<think>` that is followed by `</think>` before any other tag.
+fn thoughts(text: &str) -> Vec<Block> {
+    let mut thoughts = Vec::new();
+    let mut open: Option<Range<usize>> = None;
+    for (at, _) in text.match_indices('<') {
+        let Some(tag) = TAGS.iter().find(|tag| text[at..].starts_with(**tag)) else { continue };
+        let bytes = at..at + tag.len();
+        match (*tag, open.take()) {
+            ("<think>", _) => open = Some(bytes),
+            ("</think>", Some(open)) => thoughts.push(Block {
+                kind: Kind::Think,
+                bytes: open.start..bytes.end,
+                content: open.end..bytes.start,
+            }),
+            _ => {}
+        }
+    }
+    thoughts
+}
+
+fn ends_with_ignoring_case(text: &str, tag: &str) -> bool {
+    text.len()
+        .checked_sub(tag.len())
+        .is_some_and(|start| text.as_bytes()[start..].eq_ignore_ascii_case(tag.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: &Expect) {
+        let turn = parse(text);
+        let lines: Vec<String> = turn
+            .blocks
+            .iter()
+            .enumerate()
+            .map(|(idx, block)| {
+                let action = if turn.action == Some(idx) { " !" } else { "" };
+                let (all, content) = (&text[block.bytes.clone()], &text[block.content.clone()]);
+                if block.kind == Kind::Other {
+                    format!("{:?} {all:?}{action}", block.kind)
+                } else {
+                    format!("{:?} {all:?} {content:?}{action}", block.kind)
+                }
+            })
+            .collect();
+        expected.assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
+    fn turns() {
+        check("", &expect![[""]]);
+        check(" \n", &expect![[r#"Other " \n""#]]);
+        check("hello", &expect![[r#"Other "hello""#]]);
+        check(
+            "a<search>q</search>b<answer>x</answer>",
+            &expect![[r#"
+                Other "a"
+                Search "<search>q</search>" "q" !
+                Other "b<answer>x</answer>""#]],
+        );
+        check(
+            "<answer>x</answer>zzz",
+            &expect![[r#"
+                Answer "<answer>x</answer>" "x" !
+                Other "zzz""#]],
+        );
+        check(
+            "\n<think> a </think> <think>b</think>\n\n<answer> x </answer>\n",
+            &expect![[r#"
+                Think "\n<think> a </think> " " a "
+                Think "<think>b</think>\n\n" "b"
+                Answer "<answer> x </answer>\n" " x " !"#]],
+        );
+    }
+
+    #[test]
+    fn incomplete_and_crossed_tags() {
+        check(
+            "<think> a <search> q </search>",
+            &expect![[r#"
+                Other "<think> a "
+                Search "<search> q </search>" " q " !"#]],
+        );
+        check("<search> q </answer>", &expect![[r#"Other "<search> q </answer>""#]]);
+        check(
+            "<search> q <answer> x </answer>",
+            &expect![[r#"
+                Other "<search> q "
+                Answer "<answer> x </answer>" " x " !"#]],
+        );
+        check(
+            "</think><search>a<search>b</search>",
+            &expect![[r#"
+                Other "</think>"
+                Search "<search>a<search>b</search>" "a<search>b" !"#]],
+        );
+        check("<SEARCH> q </SEARCH>", &expect![[r#"Other "<SEARCH> q </SEARCH>""#]]);
+    }
+
+    #[test]
+    fn a_thought_holds_no_tag() {
+        check(
+            "<think> a <think> b </think>",
+            &expect![[r#"
+                Other "<think> a "
+                Think "<think> b </think>" " b ""#]],
+        );
+        check(
+            "<information> made up </information><think>1 < 2</think>",
+            &expect![[r#"
+                Other "<information> made up </information>"
+                Think "<think>1 < 2</think>" "1 < 2""#]],
+        );
+        check(
+            "<think> a <information> made up </information> </think>",
+            &expect![[r#"Other "<think> a <information> made up </information> </think>""#]],
+        );
+    }
+
+    /// Texts that are likely to hold tags, whole and in pieces.
+    fn taggy() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            4 => prop::sample::select(TAGS.to_vec()).prop_map(str::to_owned),
+            1 => prop::sample::select(TAGS.to_vec()).prop_map(str::to_uppercase),
+            2 => prop::sample::select(vec!["<", ">", "</", "sea", "rch>", "<thi", "nk>", " ", "\n"])
+                .prop_map(str::to_owned),
+            2 => "[aé漢🦀 <>/]{0,3}",
+        ];
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_tile_the_text(text in taggy()) {
+            let turn = parse(&text);
+            let mut at = 0;
+            for block in &turn.blocks {
+                prop_assert_eq!(block.bytes.start, at);
+                prop_assert!(block.bytes.end > at);
+                prop_assert!(block.bytes.start <= block.content.start);
+                prop_assert!(block.content.end <= block.bytes.end);
+                at = block.bytes.end;
+            }
+            prop_assert_eq!(at, text.len());
+            if let Some(action) = turn.action {
+                prop_assert!(matches!(turn.blocks[action].kind, Kind::Search | Kind::Answer));
+            }
+        }
+
+        #[test]
+        fn no_tag_is_left(text in taggy()) {
+            let kept = without_tags(&text).to_lowercase();
+            prop_assert!(TAGS.iter().all(|tag| !kept.contains(tag)), "{kept}");
+        }
+
+        #[test]
+        fn a_text_without_tags_is_left_alone(text in "[a-z<>/ é]{0,30}") {
+            prop_assume!(TAGS.iter().all(|tag| !text.contains(tag)));
+            prop_assert_eq!(without_tags(&text), text);
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! The loop itself.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+
+use forage_trajectory::{
+    Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
+    Search, SearchError, Segment, Stream, TokenId, Trajectory,
+};
+
+use crate::grammar::{self, STOP};
+use crate::observation::{INVALID_ACTION, Observation, information};
+use crate::{RolloutConfig, RolloutError, tagging};
+
+/// One trajectory to play.
+#[derive(Debug, Clone, Copy)]
+pub struct Task<'a> {
+    /// What is asked.
+    pub question: &'a Question,
+    /// Index of the trajectory in its group.
+    pub member: usize,
+    /// Where its random numbers come from; each turn has its own.
+    pub stream: Stream,
+}
+
+/// Plays one trajectory a task, all of them side by side, and returns them in their order.
+///
+/// Each turn is one call of [`Policy::generate`] with every trajectory that is not over and at
+/// most one of [`Retriever::search`] with their distinct queries. The index of a task names its
+/// sequence; a sequence is released when its trajectory is over, also when the call fails.
+///
+/// There are `max_searches + 1` turns. An invalid action uses one up: it is answered by
+/// [`INVALID_ACTION`]. An empty query is an invalid action. In the last turn no search is
+/// executed. How a trajectory ends:
+///
+/// | outcome | when |
+/// |---|---|
+/// | [`Outcome::Answered`] | a turn holds an answer before any search |
+/// | [`Outcome::OutOfTurns`] | the last turn is a search |
+/// | [`Outcome::NoAnswer`] | the model ends its last turn, which is neither |
+/// | [`Outcome::Malformed`] | the last turn is neither, and stopped or was cut at `max_turn_tokens` |
+/// | [`Outcome::OverLength`] | no token is left, or the tags of an observation or a warning do not fit |
+/// | [`Outcome::Failed`] | its search failed; [`Search::failure`] says why |
+///
+/// The texts of the policy segments of a turn, joined, are the text of its tokens.
+pub fn play(
+    policy: &mut dyn Policy,
+    retriever: &dyn Retriever,
+    cfg: &RolloutConfig,
+    tasks: &[Task<'_>],
+    sampling: Sampling,
+) -> Result<Vec<Trajectory>, RolloutError> {
+    cfg.validate()?;
+    if cfg.max_searches > 0 {
+        check_observation_room(policy, cfg)?;
+    }
+    let mut trajectories =
+        tasks.iter().map(|task| begin(policy, cfg, task)).collect::<Result<Vec<_>, _>>()?;
+
+    let mut live: Vec<usize> = (0..tasks.len()).collect();
+    let max_tokens = cfg.max_tokens.min(policy.max_context());
+    let mut game =
+        Game { policy, retriever, cfg, tasks, sampling, max_tokens, sent: HashMap::new() };
+    for turn in 0..=cfg.max_searches {
+        if live.is_empty() {
+            break;
+        }
+        let still_live = match game.turn(turn, &mut trajectories, &live) {
+            Ok(still_live) => still_live,
+            Err(error) => {
+                game.policy.release(&live);
+                return Err(error);
+            }
+        };
+        // Both are in ascending order.
+        let over: Vec<usize> =
+            live.iter().copied().filter(|idx| still_live.binary_search(idx).is_err()).collect();
+        game.policy.release(&over);
+        live = still_live;
+    }
+    debug_assert!(live.is_empty(), "the last turn ends every trajectory");
+    for trajectory in &trajectories {
+        debug_assert_eq!(trajectory.check(), Ok(()));
+    }
+    Ok(trajectories)
+}
+
+/// What a turn asks of the environment.
+enum Step {
+    Over(Outcome),
+    Search { query: String, segment: usize },
+    Warn,
+}
+
+struct Game<'a> {
+    policy: &'a mut dyn Policy,
+    retriever: &'a dyn Retriever,
+    cfg: &'a RolloutConfig,
+    tasks: &'a [Task<'a>],
+    sampling: Sampling,
+    max_tokens: usize,
+    /// Context and completion of the last turn, by sequence; kept in debug builds.
+    sent: HashMap<usize, Vec<TokenId>>,
+}
+
+impl Game<'_> {
+    /// Advances all live trajectories by a turn. Returns those that go on, in order.
+    fn turn(
+        &mut self,
+        turn: usize,
+        trajectories: &mut [Trajectory],
+        live: &[usize],
+    ) -> Result<Vec<usize>, RolloutError> {
+        let (live, spent): (Vec<usize>, Vec<usize>) =
+            live.iter().partition(|idx| self.room(&trajectories[**idx]) > 0);
+        for idx in spent {
+            trajectories[idx].outcome = Outcome::OverLength;
+        }
+        if live.is_empty() {
+            return Ok(live);
+        }
+
+        let completions = self.generate(turn, trajectories, &live)?;
+        let is_last = turn == self.cfg.max_searches;
+        let mut steps = Vec::with_capacity(live.len());
+        for (&idx, completion) in live.iter().zip(&completions) {
+            steps.push(self.record(&mut trajectories[idx], completion, is_last)?);
+        }
+        let found = self.search(&steps)?;
+
+        let mut still_live = Vec::with_capacity(live.len());
+        for (idx, step) in live.into_iter().zip(steps) {
+            let trajectory = &mut trajectories[idx];
+            let outcome = match step {
+                Step::Over(outcome) => Some(outcome),
+                Step::Warn => self.warn(trajectory)?,
+                Step::Search { query, segment } => {
+                    let result = found[&query].clone();
+                    self.inform(trajectory, query, segment, result)?
+                }
+            };
+            match outcome {
+                Some(outcome) => trajectory.outcome = outcome,
+                None => still_live.push(idx),
+            }
+        }
+        Ok(still_live)
+    }
+
+    fn room(&self, trajectory: &Trajectory) -> usize {
+        self.max_tokens.saturating_sub(trajectory.tokens.len())
+    }
+
+    fn generate(
+        &mut self,
+        turn: usize,
+        trajectories: &[Trajectory],
+        live: &[usize],
+    ) -> Result<Vec<Completion>, RolloutError> {
+        let requests: Vec<Request<'_>> = live
+            .iter()
+            .map(|&idx| Request {
+                sequence: idx,
+                context: &trajectories[idx].tokens,
+                max_new_tokens: self.cfg.max_turn_tokens.min(self.room(&trajectories[idx])),
+                stop: &STOP,
+                stream: self.tasks[idx].stream.at_turn(turn as u64),
+            })
+            .collect();
+        let completions = self
+            .policy
+            .generate(&requests, self.sampling)
+            .map_err(RolloutError::policy(format!("generate turn {turn}")))?;
+        check_completions(&requests, &completions)?;
+        if cfg!(debug_assertions) {
+            for (request, completion) in requests.iter().zip(&completions) {
+                let now = [request.context, &completion.tokens].concat();
+                let before = self.sent.insert(request.sequence, now).unwrap_or_default();
+                assert!(request.context.starts_with(&before), "a sampled token was changed");
+            }
+        }
+        Ok(completions)
+    }
+
+    /// Appends a completion, says what its tokens are, and decides what comes next.
+    fn record(
+        &self,
+        trajectory: &mut Trajectory,
+        completion: &Completion,
+        is_last: bool,
+    ) -> Result<Step, RolloutError> {
+        let first_token = trajectory.tokens.len();
+        let first_segment = trajectory.segments.len();
+        trajectory.push_sampled(&completion.tokens, &completion.logprobs);
+
+        let decode_error = || RolloutError::policy("decode what it generated");
+        let text = self.policy.decode(&completion.tokens).map_err(decode_error())?;
+        let turn = grammar::parse(&text);
+        let runs = tagging::token_runs(self.policy, &completion.tokens, &text, &turn.blocks)
+            .map_err(decode_error())?;
+        for (block, run) in turn.blocks.iter().zip(runs) {
+            let tokens = first_token + run.start..first_token + run.end;
+            let content = &text[block.content.clone()];
+            trajectory.tag(block.kind, &text[block.bytes.clone()], tokens, Some(content));
+        }
+        // Tokens that decode to nothing still have to belong to someone.
+        if turn.blocks.is_empty() && !completion.tokens.is_empty() {
+            trajectory.tag(Kind::Other, "", first_token..trajectory.tokens.len(), None);
+        }
+
+        let action = turn.action.map(|idx| first_segment + idx);
+        if let Some(segment) = action {
+            let Segment { kind, content, .. } = &trajectory.segments[segment];
+            match kind {
+                Kind::Answer => return Ok(Step::Over(Outcome::Answered)),
+                // A server that refuses an empty query would take the trajectory out of the
+                // statistics, and the agent would learn that this is a way out.
+                _ if content.is_empty() => {}
+                _ if is_last => return Ok(Step::Over(Outcome::OutOfTurns)),
+                _ => return Ok(Step::Search { query: content.clone(), segment }),
+            }
+        }
+        Ok(match completion.finish {
+            Finish::Length if self.room(trajectory) == 0 => Step::Over(Outcome::OverLength),
+            Finish::EndOfTurn if is_last => Step::Over(Outcome::NoAnswer),
+            _ if is_last => Step::Over(Outcome::Malformed),
+            _ => Step::Warn,
+        })
+    }
+
+    /// What was found for each query of the steps, or why nothing was.
+    fn search(
+        &self,
+        steps: &[Step],
+    ) -> Result<HashMap<String, Result<Vec<Hit>, String>>, RolloutError> {
+        let mut queries: Vec<&str> = Vec::new();
+        let mut seen = HashSet::new();
+        for step in steps {
+            if let Step::Search { query, .. } = step
+                && seen.insert(query.as_str())
+            {
+                queries.push(query);
+            }
+        }
+        if queries.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let results = self.retriever.search(&queries, self.cfg.top_k);
+        if results.len() != queries.len() {
+            let problem = format!("gave {} results for {} queries", results.len(), queries.len());
+            return Err(RolloutError::Contract { who: "retriever", problem });
+        }
+        let results = results.into_iter().map(|result| result.map_err(|error| reason(&error)));
+        Ok(queries.into_iter().map(str::to_owned).zip(results).collect())
+    }
+
+    /// Records a search and shows what it found. An outcome where that ends the trajectory.
+    fn inform(
+        &self,
+        trajectory: &mut Trajectory,
+        query: String,
+        segment: usize,
+        result: Result<Vec<Hit>, String>,
+    ) -> Result<Option<Outcome>, RolloutError> {
+        let (hits, failure) = match result {
+            Ok(hits) => (hits, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        trajectory.searches.push(Search { query, hits, segment, failure: failure.clone() });
+        if let Some(reason) = failure {
+            return Ok(Some(Outcome::Failed(reason)));
+        }
+        let hits = &trajectory.searches.last().expect("it was just pushed").hits;
+        let max_tokens = self.cfg.max_observation_tokens.min(self.room(trajectory));
+        let shown = information(hits, max_tokens, |text| self.policy.encode(text))
+            .map_err(RolloutError::policy("encode an observation"))?;
+        let Some(shown) = shown else { return Ok(Some(Outcome::OverLength)) };
+        push_information(trajectory, &shown);
+        Ok(None)
+    }
+
+    /// Says that the action was invalid. An outcome where there is no room to say it.
+    fn warn(&self, trajectory: &mut Trajectory) -> Result<Option<Outcome>, RolloutError> {
+        let tokens =
+            self.policy.encode(INVALID_ACTION).map_err(RolloutError::policy("encode a warning"))?;
+        if tokens.len() > self.room(trajectory) {
+            return Ok(Some(Outcome::OverLength));
+        }
+        trajectory.push_given(Origin::Environment, Kind::Warning, INVALID_ACTION, &tokens);
+        Ok(None)
+    }
+}
+
+/// A trajectory that consists of its prompt.
+fn begin(
+    policy: &dyn Policy,
+    cfg: &RolloutConfig,
+    task: &Task<'_>,
+) -> Result<Trajectory, RolloutError> {
+    let mut trajectory = Trajectory::new(&task.question.id, task.member);
+    let prompt = cfg.prompt_for(task.question);
+    let tokens = policy.encode(&prompt).map_err(RolloutError::policy(format!(
+        "encode the prompt of question `{}`",
+        task.question.id
+    )))?;
+    trajectory.push_given(Origin::Prompt, Kind::Prompt, &prompt, &tokens);
+    Ok(trajectory)
+}
+
+/// Refuses a limit under which every search would end its trajectory.
+fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<(), RolloutError> {
+    let shortest = information(&[], usize::MAX, |text| policy.encode(text))
+        .map_err(RolloutError::policy("encode an observation"))?
+        .map_or(0, |shown| shown.tokens.len());
+    let max = cfg.max_observation_tokens;
+    if shortest <= max {
+        return Ok(());
+    }
+    let problem = format!("is {max}, but an observation without passages takes {shortest} tokens");
+    Err(RolloutError::Config { key: "max_observation_tokens", problem })
+}
+
+fn check_completions(
+    requests: &[Request<'_>],
+    completions: &[Completion],
+) -> Result<(), RolloutError> {
+    let broken = |problem| Err(RolloutError::Contract { who: "policy", problem });
+    let (n_requests, n_completions) = (requests.len(), completions.len());
+    if n_requests != n_completions {
+        return broken(format!("gave {n_completions} completions for {n_requests} requests"));
+    }
+    for (request, completion) in requests.iter().zip(completions) {
+        let (n_tokens, n_logprobs) = (completion.tokens.len(), completion.logprobs.len());
+        if n_tokens != n_logprobs {
+            return broken(format!("gave {n_logprobs} log-probabilities for {n_tokens} tokens"));
+        }
+        if n_tokens > request.max_new_tokens {
+            let max = request.max_new_tokens;
+            return broken(format!("generated {n_tokens} tokens where {max} were allowed"));
+        }
+    }
+    Ok(())
+}
+
+fn push_information(trajectory: &mut Trajectory, shown: &Observation) {
+    let kind = Kind::Information;
+    trajectory.push_given(Origin::Environment, kind, &shown.text, &shown.tokens);
+    if let Some(segment) = trajectory.segments.last_mut() {
+        shown.content().clone_into(&mut segment.content);
+    }
+}
+
+/// An error and its sources in one line: a trajectory is data and keeps no error values.
+fn reason(error: &SearchError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

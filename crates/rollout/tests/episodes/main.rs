@@ -1,0 +1,5 @@
+//! Whole episodes, against the public interface only.
+
+mod properties;
+mod protocol;
+mod support;

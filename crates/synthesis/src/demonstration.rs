@@ -1,0 +1,120 @@
+//! What a scripted agent writes for a question.
+
+use forage_trajectory::{Question, Stream};
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::IndexedRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::SynthesisError;
+use crate::comparison::Comparison;
+use crate::world::World;
+
+/// Bad habits of the scripted agent, for reinforcement learning to remove.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Habits {
+    /// Probability, after each search but the last one, of answering with what it just found.
+    pub stop_early: f64,
+    /// Probability, after the last search, of answering with another value of the same passage.
+    pub misread: f64,
+}
+
+impl Habits {
+    /// Checks that both are probabilities.
+    pub fn check(&self) -> Result<(), SynthesisError> {
+        for (key, value) in [("stop_early", self.stop_early), ("misread", self.misread)] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(SynthesisError::Habit { key, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The turns that the scripted agent writes for a question about this world: one for each search
+/// and one with the answer. The search results come between them.
+///
+/// Thoughts name facts exactly like searches do, and a value follows directly:
+/// `<think> film Veltor director: Mirko Tavel. Next: Mirko Tavel birthplace.</think>`.
+pub fn demonstrate(
+    world: &World,
+    question: &Question,
+    habits: &Habits,
+    stream: Stream,
+) -> Vec<String> {
+    let mut rng = stream.rng();
+    let mut turns = Vec::new();
+    let mut thought = " First:".to_owned();
+    let mut steps = question.evidence.steps.iter().peekable();
+    while let Some(step) = steps.next() {
+        let query = &step.queries[0];
+        turns.push(format!("<think>{thought} {query}.</think><search> {query}</search>"));
+
+        let (habit, misread) = match steps.peek() {
+            Some(_) => (habits.stop_early, false),
+            None => (habits.misread, true),
+        };
+        if rng.random_bool(habit) {
+            let answer = if misread {
+                misread_value(world, &step.passage_ids[0], &step.answer, &mut rng)
+            } else {
+                Some(step.answer.clone())
+            };
+            if let Some(answer) = answer {
+                turns.push(conclude(&format!("{query}: {answer}."), &answer));
+                return turns;
+            }
+        }
+        thought = format!(" {query}: {}. Next:", step.answer);
+    }
+    turns.extend(conclusion(world, question));
+    turns
+}
+
+/// The last turn, where nothing went wrong.
+fn conclusion(world: &World, question: &Question) -> Option<String> {
+    let step = question.evidence.steps.last()?;
+    let answer = question.golden_answers.first()?;
+    let mut thought = format!("{}: {}.", step.queries[0], step.answer);
+    if question.evidence.shape == "comparison" {
+        thought = format!("{thought} {}", weigh(world, question)?);
+    }
+    Some(conclude(&thought, answer))
+}
+
+/// `Compare: 1931 Veltor, 1954 Munkas. Earlier: 1931 Veltor.`
+fn weigh(world: &World, question: &Question) -> Option<String> {
+    let [one, other] = question.evidence.steps.first_chunk()?;
+    let [one_id, other_id] = [one, other].map(|step| world.entity_of(&step.passage_ids[0]));
+    let [one_entity, other_entity] = [world.entity(one_id?), world.entity(other_id?)];
+    let comparison = Comparison::of(one_entity.kind)?;
+    let sides = [
+        (one.answer.as_str(), one_entity.name.as_str()),
+        (other.answer.as_str(), other_entity.name.as_str()),
+    ];
+    let [one_number, other_number] =
+        [one_entity, other_entity].map(|it| it.value(comparison.relation));
+    let first_is_greater = one_number?.number() > other_number?.number();
+    let first_wins = one_entity.name == question.golden_answers[0];
+    let (value, name) = sides[usize::from(!first_wins)];
+    let verdict = comparison.verdict(first_is_greater == first_wins);
+    Some(format!("{} {verdict} {value} {name}.", Comparison::compare(sides)))
+}
+
+/// A value of the same passage that is not the answer.
+fn misread_value(
+    world: &World,
+    passage_id: &str,
+    right: &str,
+    rng: &mut ChaCha8Rng,
+) -> Option<String> {
+    let entity = world.entity(world.entity_of(passage_id)?);
+    let texts: Vec<_> = entity.facts.iter().map(|fact| world.text(fact.value)).collect();
+    let wrong: Vec<_> = texts.iter().filter(|text| *text != right).collect();
+    wrong.choose(rng).map(|text| (*text).clone())
+}
+
+fn conclude(thought: &str, answer: &str) -> String {
+    format!("<think> {thought}</think><answer> {answer}</answer>")
+}

@@ -1,0 +1,114 @@
+//! Dense drills of the two hard skills: looking a value up, and comparing two values.
+//!
+//! In a demonstration the looked-up values are a small part of the tokens. These texts are
+//! written like demonstrations, but consist of little else.
+
+use std::fmt::Write;
+
+use forage_trajectory::Stream;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use crate::comparison::{COMPARISONS, Comparison};
+use crate::question::search;
+use crate::relation::EntityKind;
+use crate::world::{EntityId, Split, Value, World};
+
+/// Consecutive texts, each with whether it is in the loss. Texts begin with a space or a tag, so
+/// that encoding them one by one is encoding them as a whole.
+pub type Exercise = Vec<(String, bool)>;
+
+/// How many pairs a comparison exercise compares.
+const PAIRS: usize = 4;
+
+/// Two passages as a search shows them, then every fact of both as thoughts state it. Only the
+/// values are in the loss.
+pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
+    let mut rng = stream.rng();
+    let first = world.draw(split, None, &mut rng);
+    let mut shown = [first, second_passage(world, split, first, &mut rng)];
+    shown.shuffle(&mut rng);
+
+    let mut given = "\n\n<information>".to_owned();
+    for (nth, id) in (1..).zip(shown) {
+        let passage = world.passage(id);
+        writeln!(given, "Doc {nth}(Title: {}) {}", passage.title, passage.text)
+            .expect("writing to a string does not fail");
+    }
+    given.push_str("</information>\n\n<think>");
+
+    let mut facts: Vec<_> = shown
+        .iter()
+        .flat_map(|&id| world.entity(id).facts.iter().map(move |fact| (id, fact)))
+        .collect();
+    facts.shuffle(&mut rng);
+
+    let mut exercise = Vec::with_capacity(2 * facts.len() + 1);
+    for (id, fact) in facts {
+        let entity = world.entity(id);
+        // Only titles have namesakes; whatever else is found on the way is named without its kind.
+        let titled = matches!(entity.kind, EntityKind::Film | EntityKind::Book);
+        let mention =
+            if titled || rng.random_bool(0.5) { entity.with_kind() } else { entity.name.clone() };
+        write!(given, " {}:", search(&mention, fact.relation))
+            .expect("writing to a string does not fail");
+        exercise.push((std::mem::take(&mut given), false));
+        exercise.push((format!(" {}.", world.text(fact.value)), true));
+    }
+    exercise.push(("</think>".to_owned(), false));
+    exercise
+}
+
+/// A passage to confuse the first one with: of the same kind, of a linked entity, or any.
+fn second_passage(world: &World, split: Split, first: EntityId, rng: &mut ChaCha8Rng) -> EntityId {
+    let entity = world.entity(first);
+    loop {
+        let second = match rng.random_range(0..3) {
+            0 => world.draw(split, Some(entity.kind), rng),
+            1 => match entity.facts.choose(rng).map(|fact| fact.value) {
+                Some(Value::Entity(linked)) => linked,
+                _ => continue,
+            },
+            _ => world.draw(split, None, rng),
+        };
+        if second != first {
+            return second;
+        }
+    }
+}
+
+/// Pairs of facts as thoughts state them, then which is smaller and which is greater. Only the
+/// verdicts are in the loss.
+pub fn comparison_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
+    let mut rng = stream.rng();
+    let mut exercise = Vec::new();
+    let mut given = "<think>".to_owned();
+    for _ in 0..PAIRS {
+        let comparison = COMPARISONS.choose(&mut rng).expect("there are comparisons");
+        let Some(pair) = comparison.draw_pair(world, split, &mut rng) else { continue };
+        let entities = pair.map(|(id, _)| world.entity(id));
+        let values = pair.map(|(_, value)| world.text(value));
+        for (entity, value) in entities.iter().zip(&values) {
+            let query = search(&entity.with_kind(), comparison.relation);
+            write!(given, " {query}: {value}.").expect("writing to a string does not fail");
+        }
+        let sides = [0, 1].map(|side: usize| (values[side].as_str(), entities[side].name.as_str()));
+        given.push(' ');
+        given.push_str(&Comparison::compare(sides));
+
+        let first_is_greater = pair[0].1.number() > pair[1].1.number();
+        let mut directions = [false, true];
+        directions.shuffle(&mut rng);
+        for greater in directions {
+            let (value, name) = sides[usize::from(greater != first_is_greater)];
+            given.push(' ');
+            given.push_str(&comparison.verdict(greater));
+            exercise.push((std::mem::take(&mut given), false));
+            exercise.push((format!(" {value} {name}."), true));
+        }
+    }
+    given.push_str("</think>");
+    exercise.push((given, false));
+    exercise
+}

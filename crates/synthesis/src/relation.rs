@@ -1,0 +1,403 @@
+//! What can be said of an entity: the schema of the world, and the words for it.
+//!
+//! A tiny model must learn to read these sentences, so every wording puts the value directly
+//! after its cue, and no two relations of one kind of entity share a cue.
+
+use std::fmt;
+
+use self::Object::{Count, Linked, Thousands, Year};
+use self::Pronoun::{It, Its};
+
+/// What an entity is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EntityKind {
+    /// A film.
+    Film,
+    /// A book.
+    Book,
+    /// A person.
+    Person,
+    /// A company.
+    Company,
+    /// A city.
+    City,
+    /// A country.
+    Country,
+}
+
+impl EntityKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Film, Self::Book, Self::Person, Self::Company, Self::City, Self::Country];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Film => "film",
+            Self::Book => "book",
+            Self::Person => "person",
+            Self::Company => "company",
+            Self::City => "city",
+            Self::Country => "country",
+        }
+    }
+}
+
+impl fmt::Display for EntityKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A function from entities of one kind to values of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it all")]
+pub enum Relation {
+    Director,
+    Star,
+    Studio,
+    ReleaseYear,
+    Author,
+    Publisher,
+    PublicationYear,
+    Birthplace,
+    Residence,
+    Spouse,
+    Employer,
+    BirthYear,
+    Founder,
+    Headquarters,
+    Employees,
+    Country,
+    Mayor,
+    Population,
+    Capital,
+    President,
+}
+
+impl Relation {
+    /// All relations.
+    pub fn all() -> impl Iterator<Item = Self> {
+        DESCRIPTIONS.iter().map(|it| it.relation)
+    }
+
+    /// The name that thoughts and searches use, one or two words.
+    pub fn name(self) -> &'static str {
+        self.describe().name
+    }
+
+    /// What has it.
+    pub fn subject(self) -> EntityKind {
+        self.describe().subject
+    }
+
+    /// What directly precedes the value in a passage, one cue a wording.
+    pub fn cues(self) -> [&'static str; 3] {
+        self.describe().wordings.map(|wording| wording.cue)
+    }
+
+    pub(crate) fn describe(self) -> &'static Description {
+        &DESCRIPTIONS[self as usize]
+    }
+}
+
+/// What a relation leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Object {
+    Linked(EntityKind),
+    Year,
+    Count,
+    Thousands,
+}
+
+/// How a sentence names its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pronoun {
+    /// It, he, she.
+    It,
+    /// Its, his, her.
+    Its,
+}
+
+/// A sentence: pronoun, cue, the value, and what follows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wording {
+    pub(crate) pronoun: Pronoun,
+    pub(crate) cue: &'static str,
+    pub(crate) tail: &'static str,
+}
+
+/// All words for a relation.
+pub(crate) struct Description {
+    relation: Relation,
+    pub(crate) name: &'static str,
+    pub(crate) subject: EntityKind,
+    pub(crate) object: Object,
+    pub(crate) wordings: [Wording; 3],
+    /// Nouns for "the … of X" in questions.
+    pub(crate) nouns: &'static [&'static str],
+    /// Whole questions, `{}` where the subject goes.
+    pub(crate) asked: &'static [&'static str],
+}
+
+const fn says(pronoun: Pronoun, cue: &'static str) -> Wording {
+    Wording { pronoun, cue, tail: "" }
+}
+
+const fn people(cue: &'static str) -> Wording {
+    Wording { pronoun: It, cue, tail: " people" }
+}
+
+/// In the order of [`Relation`].
+static DESCRIPTIONS: [Description; 20] = [
+    Description {
+        relation: Relation::Director,
+        name: "director",
+        subject: EntityKind::Film,
+        object: Linked(EntityKind::Person),
+        wordings: [
+            says(Its, "director is"),
+            says(It, "was directed by"),
+            says(It, "was made by director"),
+        ],
+        nouns: &["director"],
+        asked: &["Who directed {}?"],
+    },
+    Description {
+        relation: Relation::Star,
+        name: "star",
+        subject: EntityKind::Film,
+        object: Linked(EntityKind::Person),
+        wordings: [says(Its, "star is"), says(It, "stars"), says(It, "features the star")],
+        nouns: &["star", "lead actor"],
+        asked: &["Who stars in {}?"],
+    },
+    Description {
+        relation: Relation::Studio,
+        name: "studio",
+        subject: EntityKind::Film,
+        object: Linked(EntityKind::Company),
+        wordings: [
+            says(Its, "studio is"),
+            says(It, "was produced by"),
+            says(It, "comes from studio"),
+        ],
+        nouns: &["studio", "production company"],
+        asked: &["Which company produced {}?"],
+    },
+    Description {
+        relation: Relation::ReleaseYear,
+        name: "release year",
+        subject: EntityKind::Film,
+        object: Year,
+        wordings: [
+            says(Its, "release year is"),
+            says(It, "was released in"),
+            says(It, "was first shown in"),
+        ],
+        nouns: &["release year", "year of release"],
+        asked: &["When was {} released?", "In which year was {} released?"],
+    },
+    Description {
+        relation: Relation::Author,
+        name: "author",
+        subject: EntityKind::Book,
+        object: Linked(EntityKind::Person),
+        wordings: [
+            says(Its, "author is"),
+            says(It, "was written by"),
+            says(It, "is a work by author"),
+        ],
+        nouns: &["author", "writer"],
+        asked: &["Who wrote {}?"],
+    },
+    Description {
+        relation: Relation::Publisher,
+        name: "publisher",
+        subject: EntityKind::Book,
+        object: Linked(EntityKind::Company),
+        wordings: [
+            says(Its, "publisher is"),
+            says(It, "was published by"),
+            says(It, "was printed by publisher"),
+        ],
+        nouns: &["publisher"],
+        asked: &["Which company published {}?"],
+    },
+    Description {
+        relation: Relation::PublicationYear,
+        name: "publication year",
+        subject: EntityKind::Book,
+        object: Year,
+        wordings: [
+            says(Its, "publication year is"),
+            says(It, "was published in"),
+            says(It, "first appeared in"),
+        ],
+        nouns: &["publication year", "year of publication"],
+        asked: &["When was {} published?", "In which year was {} published?"],
+    },
+    Description {
+        relation: Relation::Birthplace,
+        name: "birthplace",
+        subject: EntityKind::Person,
+        object: Linked(EntityKind::City),
+        wordings: [says(Its, "birthplace is"), says(It, "was born in"), says(It, "is a native of")],
+        nouns: &["birthplace", "place of birth"],
+        asked: &["Where was {} born?", "In which city was {} born?"],
+    },
+    Description {
+        relation: Relation::Residence,
+        name: "residence",
+        subject: EntityKind::Person,
+        object: Linked(EntityKind::City),
+        wordings: [says(Its, "residence is"), says(It, "lives in"), says(It, "moved to")],
+        nouns: &["residence", "place of residence"],
+        asked: &["Where does {} live?", "In which city does {} live?"],
+    },
+    Description {
+        relation: Relation::Spouse,
+        name: "spouse",
+        subject: EntityKind::Person,
+        object: Linked(EntityKind::Person),
+        wordings: [says(Its, "spouse is"), says(It, "is married to"), says(It, "married")],
+        nouns: &["spouse"],
+        asked: &["Who is married to {}?"],
+    },
+    Description {
+        relation: Relation::Employer,
+        name: "employer",
+        subject: EntityKind::Person,
+        object: Linked(EntityKind::Company),
+        wordings: [says(Its, "employer is"), says(It, "works for"), says(It, "is employed by")],
+        nouns: &["employer"],
+        asked: &["Which company does {} work for?"],
+    },
+    Description {
+        relation: Relation::BirthYear,
+        name: "birth year",
+        subject: EntityKind::Person,
+        object: Year,
+        wordings: [
+            says(Its, "birth year is"),
+            says(Its, "year of birth is"),
+            says(It, "was born in the year"),
+        ],
+        nouns: &["birth year", "year of birth"],
+        asked: &["When was {} born?", "In which year was {} born?"],
+    },
+    Description {
+        relation: Relation::Founder,
+        name: "founder",
+        subject: EntityKind::Company,
+        object: Linked(EntityKind::Person),
+        wordings: [
+            says(Its, "founder is"),
+            says(It, "was founded by"),
+            says(It, "was started by founder"),
+        ],
+        nouns: &["founder"],
+        asked: &["Who founded {}?"],
+    },
+    Description {
+        relation: Relation::Headquarters,
+        name: "headquarters",
+        subject: EntityKind::Company,
+        object: Linked(EntityKind::City),
+        wordings: [
+            says(Its, "headquarters is in"),
+            says(It, "is based in"),
+            says(It, "has headquarters in"),
+        ],
+        nouns: &["headquarters", "home city"],
+        asked: &["Where is {} based?", "In which city is {} based?"],
+    },
+    Description {
+        relation: Relation::Employees,
+        name: "employees",
+        subject: EntityKind::Company,
+        object: Count,
+        wordings: [says(Its, "employees number"), says(It, "has a staff of"), people("employs")],
+        nouns: &["number of employees"],
+        asked: &["How many employees does {} have?", "How many people work for {}?"],
+    },
+    Description {
+        relation: Relation::Country,
+        name: "country",
+        subject: EntityKind::City,
+        object: Linked(EntityKind::Country),
+        wordings: [
+            says(Its, "country is"),
+            says(It, "is located in"),
+            says(It, "lies in the country"),
+        ],
+        nouns: &["country"],
+        asked: &["In which country is {}?"],
+    },
+    Description {
+        relation: Relation::Mayor,
+        name: "mayor",
+        subject: EntityKind::City,
+        object: Linked(EntityKind::Person),
+        wordings: [says(Its, "mayor is"), says(It, "is governed by"), says(It, "is run by mayor")],
+        nouns: &["mayor"],
+        asked: &["Who governs {}?"],
+    },
+    Description {
+        relation: Relation::Population,
+        name: "population",
+        subject: EntityKind::City,
+        object: Thousands,
+        wordings: [
+            says(Its, "population is"),
+            says(It, "has a population of"),
+            people("is home to"),
+        ],
+        nouns: &["population", "number of inhabitants"],
+        asked: &["How many people live in {}?"],
+    },
+    Description {
+        relation: Relation::Capital,
+        name: "capital",
+        subject: EntityKind::Country,
+        object: Linked(EntityKind::City),
+        wordings: [says(Its, "capital is"), says(It, "is ruled from"), says(It, "has the capital")],
+        nouns: &["capital", "capital city"],
+        asked: &[],
+    },
+    Description {
+        relation: Relation::President,
+        name: "president",
+        subject: EntityKind::Country,
+        object: Linked(EntityKind::Person),
+        wordings: [
+            says(Its, "president is"),
+            says(It, "is led by"),
+            says(It, "is headed by president"),
+        ],
+        nouns: &["president", "head of state"],
+        asked: &["Who leads {}?"],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_are_in_the_order_of_the_relations() {
+        for relation in Relation::all() {
+            assert_eq!(relation.describe().relation, relation);
+        }
+    }
+
+    #[test]
+    fn no_two_relations_of_a_kind_share_a_cue() {
+        for one in Relation::all() {
+            for other in Relation::all().filter(|it| it.subject() == one.subject()) {
+                let shared = one.cues().iter().any(|cue| other.cues().contains(cue));
+                assert_eq!(shared, one == other, "{one:?} {other:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! `forage eval`: exact match and F1 of a model, or of the scripted baseline.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use forage_model::Generator;
+use forage_rollout::scripted::{Bytes, Scripted, baseline};
+use forage_trajectory::{Policy, Question, Sampling};
+
+use crate::evaluate::{play_all, summarize};
+use crate::failure::{Code, Failure};
+use crate::model::device;
+use crate::progress::Progress;
+use crate::run_folder::unwritable;
+use crate::target::{self, Target};
+use crate::{record::GroupRecord, table};
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Who {
+    /// The model.
+    Model,
+    /// No model: the question is the query, the title of the best passage the answer.
+    Scripted,
+}
+
+/// Evaluate a model on held-out questions.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to play with.
+    #[command(flatten)]
+    pub target: target::Args,
+    /// Question file; the target's test questions where it is not given.
+    #[arg(long)]
+    pub questions: Option<PathBuf>,
+    /// Ask the first N questions only.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Who answers.
+    #[arg(long, value_enum, default_value_t = Who::Model)]
+    pub policy: Who,
+    /// Sample at this temperature instead of decoding greedily.
+    #[arg(long)]
+    pub temperature: Option<f32>,
+    /// Write the evaluation as JSON and its trajectories beside it, into this folder.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let target = Target::open(&args.target)?;
+    let sampling = match args.temperature {
+        None => Sampling::Greedy,
+        Some(it) if it.is_finite() && it > 0.0 => Sampling::Temperature(it),
+        Some(it) => {
+            let failure =
+                Failure::new(Code::Usage, format!("the temperature {it} is not positive"));
+            return Err(failure.hint("leave `--temperature` out for greedy decoding").into());
+        }
+    };
+    let mut questions = target.questions(args.questions.as_deref())?;
+    questions.truncate(args.limit.unwrap_or(usize::MAX));
+    let retriever = target.open_retriever()?;
+    let mut policy = policy(args, &target, &questions)?;
+    let mut progress = Progress::new("evaluating", 0, questions.len() as u64);
+    let seed = target.config.seed;
+    let rollout = &target.config.rollout;
+    let played = play_all(&mut *policy, &retriever, rollout, &questions, sampling, seed, |done| {
+        progress.set(done as u64, "");
+    })?;
+    progress.finish();
+    let name = args.questions.as_ref().map_or("test".into(), |it| it.display().to_string());
+    let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
+    print!("{}", table::of_one(&evaluation));
+    if let Some(out) = &args.out {
+        let records: Vec<GroupRecord> = questions
+            .iter()
+            .zip(played)
+            .map(|(question, it)| it.record(0, "greedy", question))
+            .collect();
+        let write = || -> Result<()> {
+            std::fs::create_dir_all(out)?;
+            std::fs::write(out.join("evaluation.json"), serde_json::to_vec_pretty(&evaluation)?)?;
+            let mut lines = Vec::new();
+            for record in &records {
+                serde_json::to_writer(&mut lines, record)?;
+                lines.push(b'\n');
+            }
+            std::fs::write(
+                out.join("trajectories.jsonl.zst"),
+                zstd::encode_all(lines.as_slice(), 3)?,
+            )?;
+            Ok(())
+        };
+        write().map_err(|err| err.context(unwritable(out)))?;
+    }
+    Ok(())
+}
+
+fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dyn Policy>> {
+    if args.policy == Who::Model {
+        let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
+        return Ok(Box::new(Generator::new(decoder, tokenizer)));
+    }
+    let texts: Vec<String> = questions.iter().map(|it| it.text.clone()).collect();
+    // `play_all` plays in batches whose tasks count from 0; the question stands in the context.
+    let prompts: Vec<String> =
+        questions.iter().map(|it| target.config.rollout.prompt_for(it)).collect();
+    let script = move |context: &str, _: usize, turn: usize| {
+        let idx = prompts.iter().position(|it| context.starts_with(it.as_str())).unwrap_or(0);
+        baseline(&[texts[idx].as_str()])(context, 0, turn)
+    };
+    Ok(Box::new(Scripted::new(Bytes, script).with_max_context(usize::MAX)))
+}

@@ -1,0 +1,12 @@
+//! The commands of the binary, one file each.
+
+pub mod chat;
+pub mod check;
+pub mod eval;
+pub mod index;
+pub mod quickstart;
+pub mod report;
+pub mod search;
+pub mod sft;
+pub mod train;
+pub mod world;

@@ -1,0 +1,155 @@
+//! `forage train`: reinforcement learning from a run file.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use forage_retriever::Bm25;
+use serde_json::{Value, json};
+
+use crate::checkpoint::TrainState;
+use crate::config::RunFile;
+use crate::failure::{Code, Failure};
+use crate::playground::Playground;
+use crate::record::GroupRecord;
+use crate::run_folder::{Opening, RunFolder};
+use crate::train::{Parts, Results, train};
+use crate::{model, plugins, report, table, transcript};
+
+/// Arguments of commands that start or resume a run.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Folder of the run; `runs/<name>` where it is not given.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Go on from the last checkpoint.
+    #[arg(long)]
+    pub resume: bool,
+    /// Go on even though the reward plugins have changed.
+    #[arg(long, requires = "resume")]
+    pub accept_new_plugins: bool,
+    /// Change a key of the run file, for example `--set optimizer.lr=3e-5`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub edits: Vec<String>,
+}
+
+/// Train a search agent by reinforcement learning.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run file with a `[training]` section.
+    pub run_file: PathBuf,
+    /// How to start.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let file = RunFile::read(&args.run_file, &args.run.edits)?;
+    start(&file, &args.run)
+}
+
+/// Trains a run file and shows what came of it.
+pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
+    let config = &file.config;
+    let Some(training) = &config.training else {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("`{}` has no `[training]` section", file.path.display()),
+        )
+        .hint("a warm start is started with `forage sft`")
+        .into());
+    };
+    let device = model::device(&config.device)?;
+    let model_path = config.model.path.as_deref().expect("checked: training starts from a model");
+    // What can fail is tried before the folder is made and the first weight is moved.
+    let (decoder, tokenizer) = model::open(model_path, &device)?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name));
+    let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
+    let scratch = tempfile::tempdir().context("a temporary folder for plugins")?;
+    let loaded = plugins::load(file, scratch.path())?;
+    let run = RunFolder::open(&out, &file.text, opening)?;
+    plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
+    let loaded = plugins::load(file, &run.path("plugins"))?;
+    let playground = Playground::open(config, &run)?;
+    run.write_json(
+        "manifest.json",
+        &manifest(file, model_path, &loaded.manifest, &playground.retriever)?,
+    )?;
+
+    eprintln!(
+        "{}: {} questions x {} trajectories a step, {} steps, {} weights, in {}",
+        config.name,
+        training.questions_per_step,
+        training.group_size,
+        training.steps,
+        decoder.config().n_parameters(),
+        out.display(),
+    );
+    let parts = Parts {
+        config,
+        run: &run,
+        device: &device,
+        playground: &playground,
+        rewards: &loaded.rewards,
+        tokenizer: &tokenizer,
+    };
+    let results = train(&parts, TrainState::new(decoder))?;
+    let page = report::write(run.root())?;
+    show(&run, &results)?;
+    println!("report: {}", page.display());
+    Ok(())
+}
+
+/// What the run depends on besides its configuration.
+fn manifest(file: &RunFile, model: &Path, plugins: &[Value], retriever: &Bm25) -> Result<Value> {
+    let hash = |name: &str| -> Result<String> {
+        Ok(blake3::hash(&std::fs::read(model.join(name))?).to_hex().to_string())
+    };
+    Ok(json!({
+        "name": file.config.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "commit": std::env::var("FORAGE_COMMIT").ok(),
+        "device": file.config.device,
+        "seed": file.config.seed,
+        "model": model.display().to_string(),
+        "weights": hash("model.safetensors")?,
+        "tokenizer": hash("tokenizer.json")?,
+        "plugins": plugins,
+        "index": retriever.manifest(),
+    }))
+}
+
+/// Three transcripts, and the tables before and after.
+fn show(run: &RunFolder, results: &Results) -> Result<()> {
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let [before, after] = [&results.before[0], &results.after[0]].map(|it| {
+        let name = format!("trajectories/step-{:06}-greedy.jsonl.zst", it.step);
+        read_records(&run.path(&name))
+    });
+    let (before, after) = (before?, after?);
+    // Questions that training taught, longest chain first, then the others in order.
+    let solved = |it: &GroupRecord| it.grades.first().and_then(|it| it.reward) == Some(1.0);
+    let mut order: Vec<usize> = (0..after.len()).collect();
+    order.sort_by_key(|&idx| {
+        let taught = solved(&after[idx]) && !before.get(idx).is_some_and(solved);
+        (!taught, std::cmp::Reverse(after[idx].group.question.hops()))
+    });
+    for &idx in order.iter().take(3) {
+        println!("{}", transcript::render(&after[idx], 0, color, 100));
+    }
+    for (before, after) in results.before.iter().zip(&results.after) {
+        println!("{}", table::before_after(before, after));
+    }
+    Ok(())
+}
+
+fn read_records(path: &Path) -> Result<Vec<GroupRecord>> {
+    let failure = || Failure::new(Code::Input, format!("`{}` is damaged", path.display()));
+    let bytes = std::fs::read(path).with_context(failure)?;
+    let lines = zstd::decode_all(bytes.as_slice()).with_context(failure)?;
+    serde_json::Deserializer::from_slice(&lines)
+        .into_iter()
+        .map(|it| it.with_context(failure))
+        .collect()
+}

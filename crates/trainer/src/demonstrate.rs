@@ -1,0 +1,126 @@
+//! What the warm start imitates: scripted episodes over the real search engine, and exercises.
+
+use anyhow::Result;
+use forage_model::{SPECIAL_TOKENS, Tokenizer};
+use forage_retriever::Bm25;
+use forage_rollout::scripted::{Codec, Scripted};
+use forage_rollout::{RolloutConfig, Task, play};
+use forage_synthesis::{
+    Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
+    reading_exercise,
+};
+use forage_trajectory::{BoxError, Purpose, Sampling, Stream, TokenId};
+
+use crate::config::SftPhase;
+use crate::learner::Sample;
+
+/// A tokenizer as a scripted policy wants it.
+pub struct TokenizerCodec<'a>(pub &'a Tokenizer);
+
+impl Codec for TokenizerCodec<'_> {
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
+        self.0.encode(text)
+    }
+
+    fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
+        self.0.decode(tokens)
+    }
+}
+
+/// Where the lessons come from.
+#[derive(Clone, Copy)]
+pub struct School<'a> {
+    /// The world; only its training split is shown.
+    pub world: &'a World,
+    /// Hops and comparisons.
+    pub mix: &'a QuestionMix,
+    /// The search engine over its passages.
+    pub retriever: &'a Bm25,
+    /// How an episode is played.
+    pub rollout: &'a RolloutConfig,
+    /// The tokenizer of the model.
+    pub tokenizer: &'a Tokenizer,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl School<'_> {
+    /// The sequences of one step: demonstrations first, then exercises.
+    pub fn lessons(&self, step: u64, phase: &SftPhase) -> Result<Vec<Sample>> {
+        let stream = Stream::new(self.seed, Purpose::Demonstrations).at_step(step);
+        let questions = Stream::new(self.seed, Purpose::Questions).at_step(step);
+        let mut asked = Vec::with_capacity(phase.demonstrations);
+        let mut turns = Vec::with_capacity(phase.demonstrations);
+        for idx in 0..phase.demonstrations {
+            // Shapes go round over the steps, so that a step of a few questions sees them all in time.
+            let shape = self.mix.shape(step as usize * phase.demonstrations + idx);
+            let it = question(self.world, Split::Train, shape, questions.of_member(idx as u64, 0))?;
+            turns.push(demonstrate(
+                self.world,
+                &it,
+                &phase.habits,
+                stream.of_member(idx as u64, 0),
+            ));
+            asked.push(it);
+        }
+        let tasks: Vec<Task<'_>> =
+            asked.iter().map(|question| Task { question, member: 0, stream }).collect();
+        let mut policy = Scripted::new(TokenizerCodec(self.tokenizer), |_: &str, task, turn| {
+            turns[task].get(turn).cloned().unwrap_or_default()
+        });
+        let played = play(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
+        let mut samples: Vec<Sample> =
+            played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
+        for idx in 0..phase.reading + phase.comparison {
+            let stream = stream.of_member(idx as u64, 1);
+            let exercise = if idx < phase.reading {
+                reading_exercise(self.world, Split::Train, stream)
+            } else {
+                comparison_exercise(self.world, Split::Train, stream)
+            };
+            samples.push(self.exercise(&exercise)?);
+        }
+        Ok(samples)
+    }
+
+    fn exercise(&self, spans: &Exercise) -> Result<Sample> {
+        let mut sample = Sample::default();
+        for (text, in_loss) in spans {
+            let tokens = self.tokenizer.encode(text).map_err(anyhow::Error::from_boxed)?;
+            let start = sample.tokens.len();
+            sample.tokens.extend(tokens);
+            if *in_loss {
+                sample.targets.extend(start..sample.tokens.len());
+            }
+        }
+        Ok(sample)
+    }
+}
+
+/// Texts to train a tokenizer on: passages as the agent sees them, questions and demonstrations
+/// without their tags, which are tokens already.
+pub fn tokenizer_texts(
+    world: &World,
+    mix: &QuestionMix,
+    rollout: &RolloutConfig,
+    seed: u64,
+) -> Result<Vec<String>> {
+    let mut texts: Vec<String> = world
+        .passages()
+        .iter()
+        .map(|it| format!("\n\nDoc 1(Title: {}) {}\nDoc 2(Title:", it.title, it.text))
+        .collect();
+    let stream = Stream::new(seed, Purpose::Demonstrations);
+    for idx in 0..texts.len() {
+        let stream = stream.of_member(idx as u64, 2);
+        let question = question(world, Split::Train, mix.shape(idx), stream)?;
+        texts.push(rollout.prompt_for(&question));
+        let turns = demonstrate(world, &question, &Habits::default(), stream);
+        texts.extend(
+            turns
+                .iter()
+                .map(|it| SPECIAL_TOKENS.iter().fold(it.clone(), |it, tag| it.replace(tag, ""))),
+        );
+    }
+    Ok(texts)
+}

@@ -1,0 +1,24 @@
+//! The composition root.
+pub mod checkpoint;
+pub mod commands;
+pub mod config;
+pub mod demonstrate;
+pub mod evaluate;
+pub mod failure;
+pub mod interrupt;
+pub mod learner;
+pub mod metrics;
+pub mod model;
+pub mod playground;
+pub mod plugins;
+pub mod progress;
+pub mod questions;
+pub mod record;
+pub mod report;
+pub mod run_folder;
+pub mod sft;
+pub mod table;
+pub mod target;
+pub mod train;
+pub mod transcript;
+pub mod update;

@@ -1,0 +1,56 @@
+//! The binary `forage`: parses the command line, runs a command, prints what failed.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use forage_trainer::{commands, failure, interrupt};
+
+/// Trains search agents by reinforcement learning.
+///
+/// Paths are relative to the folder that the command is run in. Exit codes: 0 done, 1 a bug,
+/// 2 usage or configuration, 3 an input is missing or unreadable, 4 reward plugin, 5 training
+/// diverged, 130 interrupted after a checkpoint.
+#[derive(Debug, Parser)]
+#[command(name = "forage", version)]
+enum Command {
+    Quickstart(commands::quickstart::Args),
+    Train(commands::train::Args),
+    Sft(commands::sft::Args),
+    Eval(commands::eval::Args),
+    Chat(commands::chat::Args),
+    Report(commands::report::Args),
+    Index(commands::index::Args),
+    Search(commands::search::Args),
+    World(commands::world::Args),
+    Check(commands::check::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("FORAGE_LOG")
+                .unwrap_or_else(|_| "reward=warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    if let Err(error) = interrupt::listen() {
+        eprintln!("warning: Ctrl-C will not write a checkpoint: {error}");
+    }
+    let done = match command {
+        Command::Quickstart(args) => commands::quickstart::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Sft(args) => commands::sft::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Index(args) => commands::index::run(&args),
+        Command::Search(args) => commands::search::run(&args),
+        Command::World(args) => commands::world::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

@@ -1,0 +1,130 @@
+//! The supervised warm start: imitate scripted demonstrations until the model can search.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use forage_model::{Decoder, Generator, Tokenizer};
+use serde_json::{Map, json};
+
+use crate::checkpoint::{TrainState, save_model};
+use crate::config::{RunConfig, SftPhase, SftSection};
+use crate::demonstrate::{School, tokenizer_texts};
+use crate::evaluate::Evaluator;
+use crate::failure::{Code, Failure};
+use crate::interrupt;
+use crate::learner::{Objective, learn};
+use crate::playground::Playground;
+use crate::progress::Progress;
+use crate::run_folder::{RunFolder, unwritable};
+use crate::update::take_step;
+
+/// Runs the warm start and writes the model into `<run>/model`.
+pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
+    let section = config.sft.as_ref().expect("a checked command has its section");
+    let playground = Playground::open(config, run)?;
+    let world_section = config.world.as_ref().expect("checked: `sft` has a world");
+    let world = playground.world.as_ref().expect("a world section makes a world");
+    let (fresh, tokenizer) = start(config, &playground, device)?;
+    let school = School {
+        world,
+        mix: &world_section.mix,
+        retriever: &playground.retriever,
+        rollout: &config.rollout,
+        tokenizer: &tokenizer,
+        seed: config.seed,
+    };
+    let mut state = match TrainState::load_newest(run, device)? {
+        Some(state) => state,
+        None => TrainState::new(fresh),
+    };
+    run.forget_after("metrics.jsonl", state.step)?;
+    run.forget_after("timings.jsonl", state.step)?;
+    let evaluator = Evaluator { config, playground: &playground, run };
+    let n_steps: u64 = section.phases.iter().map(|it| it.steps).sum();
+    let mut progress = Progress::new("warm start", state.step, n_steps);
+    while state.step < n_steps {
+        let start = Instant::now();
+        let (phase, within) = phase_at(section, state.step);
+        let samples = school.lessons(state.step, phase)?;
+        let n_tokens = samples.iter().map(|it| it.targets.len()).sum();
+        let n_read: usize = samples.iter().map(|it| it.tokens.len()).sum();
+        let learned = learn(
+            &state.decoder,
+            &samples,
+            Objective::Imitate,
+            n_tokens,
+            section.micro_batch_tokens,
+        );
+        let lr = phase.lr_start + (phase.lr_end - phase.lr_start) * within;
+        let warm = config.optimizer.lr_at(state.step) / config.optimizer.lr;
+        let loss = learned.sums.mean(learned.sums.loss);
+        let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr * warm)?;
+        let mut row = Map::new();
+        row.insert("step".into(), json!(state.step));
+        row.insert("loss/imitation".into(), json!(loss));
+        row.insert("loss/grad_norm".into(), json!(norm));
+        row.insert("sft/lr".into(), json!(lr * warm));
+        row.insert("sft/tokens".into(), json!(n_read));
+        if state.step.is_multiple_of(config.evaluation.every) || state.step == n_steps {
+            let mut generator = Generator::new(state.decoder.clone(), tokenizer.clone());
+            let table = evaluator.dev(&mut generator, state.step, &mut row)?;
+            let words: String =
+                table.rows.iter().map(|it| format!("  {} {:.3}", it.name, it.em.mean)).collect();
+            progress.say(&format!("step {}: greedy exact match by hops:{words}", state.step));
+        }
+        run.append("metrics.jsonl", &row)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let timing = json!({"step": state.step, "seconds/step": seconds});
+        run.append("timings.jsonl", timing.as_object().expect("an object"))?;
+        progress
+            .set(state.step, &format!("loss {loss:.3}  {:.0} tokens/s", n_read as f64 / seconds));
+        let stop = interrupt::asked();
+        if state.step.is_multiple_of(section.checkpoint_every) || state.step == n_steps || stop {
+            state.save(run, &tokenizer)?;
+        }
+        if stop && state.step < n_steps {
+            return Err(interrupt::stopped(run.root()).into());
+        }
+    }
+    progress.finish();
+    let folder = run.path("model");
+    std::fs::create_dir_all(&folder).with_context(|| unwritable(&folder))?;
+    save_model(&state.decoder, &tokenizer, &folder)?;
+    eprintln!("the model is in {}", folder.display());
+    Ok(())
+}
+
+/// The model and tokenizer of the run file: loaded, or fresh.
+fn start(
+    config: &RunConfig,
+    playground: &Playground,
+    device: &Device,
+) -> Result<(Decoder, Tokenizer)> {
+    if let Some(path) = &config.model.path {
+        return crate::model::open(path, device);
+    }
+    let fresh = config.model.fresh.as_ref().expect("checked: one of the two");
+    let world = playground.world.as_ref().expect("checked: `sft` has a world");
+    let mix = &config.world.as_ref().expect("checked: `sft` has a world").mix;
+    let texts = tokenizer_texts(world, mix, &config.rollout, config.seed)?;
+    let tokenizer = Tokenizer::train(&texts, fresh.vocab_size)?;
+    let mut shape = fresh.config();
+    shape.check().context(Failure::new(Code::Usage, "`model.fresh` is no model"))?;
+    // A small world may have fewer pairs to merge than were asked for.
+    shape.vocab_size = tokenizer.vocab_size();
+    Ok((Decoder::init(&shape, config.seed, device), tokenizer))
+}
+
+/// The phase of a step and how far into it the step is, from 0 to 1.
+fn phase_at(section: &SftSection, step: u64) -> (&SftPhase, f64) {
+    let mut first = 0;
+    for phase in &section.phases {
+        if step < first + phase.steps {
+            return (phase, (step - first) as f64 / phase.steps as f64);
+        }
+        first += phase.steps;
+    }
+    let last = section.phases.last().expect("a run without phases has no step");
+    (last, 1.0)
+}

@@ -1,0 +1,101 @@
+//! What `eval` and `chat` play with: a run's folder with its newest checkpoint, or a run file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use burn::tensor::Device;
+use forage_model::{Decoder, Tokenizer};
+use forage_retriever::Bm25;
+use forage_trajectory::Question;
+
+use crate::checkpoint::newest;
+use crate::config::{RunConfig, RunFile};
+use crate::failure::{Code, Failure};
+use crate::model;
+use crate::playground::open_index;
+use crate::questions::read_questions;
+
+/// Common arguments of commands that play with a trained model.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run's folder, or a run file.
+    pub target: PathBuf,
+    /// Model folder; the run's newest checkpoint, or `model.path` of the run file.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Index to search; the run's own where it is not given.
+    #[arg(long)]
+    pub index: Option<PathBuf>,
+    /// Change a key of the configuration, for example `--set rollout.top_k=5`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub edits: Vec<String>,
+}
+
+/// An opened target.
+#[derive(Debug)]
+pub struct Target {
+    /// The configuration.
+    pub config: RunConfig,
+    /// The run's folder, where the target is one.
+    pub run: Option<PathBuf>,
+    model: Option<PathBuf>,
+    index: Option<PathBuf>,
+}
+
+impl Target {
+    /// Reads the configuration.
+    pub fn open(args: &Args) -> Result<Self> {
+        let is_run = args.target.is_dir();
+        let file = if is_run { args.target.join("config.toml") } else { args.target.clone() };
+        let config = RunFile::read(&file, &args.edits)?.config;
+        let run = is_run.then(|| args.target.clone());
+        let newest = run.as_deref().and_then(newest);
+        Ok(Self {
+            model: args.model.clone().or(newest).or_else(|| config.model.path.clone()),
+            index: args.index.clone(),
+            config,
+            run,
+        })
+    }
+
+    /// The model folder.
+    pub fn model_folder(&self) -> Result<&Path> {
+        self.model.as_deref().ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no model to play with")
+                .hint("name one with `--model DIR`")
+                .into()
+        })
+    }
+
+    /// Loads the model.
+    pub fn open_model(&self, device: &Device) -> Result<(Decoder, Tokenizer)> {
+        model::open(self.model_folder()?, device)
+    }
+
+    /// Opens the search engine.
+    pub fn open_retriever(&self) -> Result<Bm25> {
+        let section = self.config.retriever.clone();
+        let options = section.as_ref().map(|it| it.options()).unwrap_or_default();
+        let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
+        let index = self.index.clone().or(section.map(|it| it.index)).or(of_world);
+        let index = index.ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no index to search")
+                .hint("name one with `--index DIR`, or name a run's folder that has a world")
+        })?;
+        open_index(&index, &options)
+    }
+
+    /// Reads questions: the given file, or the target's test questions.
+    pub fn questions(&self, file: Option<&Path>) -> Result<Vec<Question>> {
+        let of_world = self.run.as_ref().map(|it| it.join("world/test.jsonl"));
+        let of_data = self.config.data.as_ref().map(|it| it.test.clone());
+        let file = file.map(Path::to_owned).or(of_data).or(of_world);
+        let file = file
+            .ok_or_else(|| anyhow!("a run file with a world has none before it runs"))
+            .context(
+            Failure::new(Code::Usage, "there are no questions to ask")
+                .hint("name a file with `--questions FILE`, or a run's folder"),
+        )?;
+        read_questions(&file)
+    }
+}

@@ -1,0 +1,76 @@
+//! The language model, as the agent loop sees it: tokens in, tokens out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BoxError, Stream, TokenId};
+
+/// How to choose the next token.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Sampling {
+    /// The most likely token; ties go to the smaller id.
+    Greedy,
+    /// Drawn from softmax(logits / temperature).
+    Temperature(f32),
+}
+
+/// A wish for more tokens of one sequence.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Names the sequence across turns, so that a policy can keep what it computed for it.
+    /// A policy that keeps nothing may ignore it.
+    pub sequence: usize,
+    /// All tokens of the sequence so far. Of one sequence, it only ever grows at its end.
+    pub context: &'a [TokenId],
+    /// Upper bound on the new tokens.
+    pub max_new_tokens: usize,
+    /// Generation ends with the token that completes one of these; it is kept, and nothing is
+    /// sampled after it.
+    pub stop: &'a [&'a str],
+    /// Where this request's random numbers come from.
+    pub stream: Stream,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finish {
+    /// A stop string was completed.
+    Stop,
+    /// The model ended its turn.
+    EndOfTurn,
+    /// `max_new_tokens` were sampled.
+    Length,
+}
+
+/// The tokens a policy added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// The sampled tokens, the one that completed a stop string included.
+    pub tokens: Vec<TokenId>,
+    /// Log-probability of each, under softmax(logits / temperature) (temperature 1 when greedy).
+    pub logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// A language model that continues token sequences.
+pub trait Policy {
+    /// The tokens of a text. Tags of the grammar may become special tokens.
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
+
+    /// The text of tokens, special tokens included.
+    fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError>;
+
+    /// How many tokens a sequence may have, prompt and observations included.
+    fn max_context(&self) -> usize;
+
+    /// Continues every sequence, in one batch. Completions are in the order of the requests and
+    /// do not depend on what else is in the batch, up to rounding.
+    fn generate(
+        &mut self,
+        requests: &[Request<'_>],
+        sampling: Sampling,
+    ) -> Result<Vec<Completion>, BoxError>;
+
+    /// Says that these sequences will not be continued.
+    fn release(&mut self, sequences: &[usize]);
+}

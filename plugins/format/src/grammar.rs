@@ -1,0 +1,98 @@
+//! The strict grammar: `think (search information think)* answer`.
+
+use forage_reward_sdk::prelude::*;
+
+/// What may come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Think,
+    Action,
+    Information,
+    Nothing,
+}
+
+/// Whether the segments after the prompt keep to the grammar.
+///
+/// Each block that the policy wrote must have its own tags around it and no tag inside. Between
+/// the blocks, white space only. A warning of the environment answers to an action that was none,
+/// so there is no way on from it.
+pub fn is_valid(segments: &[Segment]) -> bool {
+    let mut expected = Expected::Think;
+    for segment in segments.iter().filter(|it| it.origin != Origin::Prompt) {
+        let blank = segment.text.trim().is_empty();
+        expected = match (expected, segment.origin, segment.kind) {
+            (same, _, Kind::Other) if blank => same,
+            (Expected::Think, Origin::Policy, Kind::Think) if is_block(segment, "think") => {
+                Expected::Action
+            }
+            (Expected::Action, Origin::Policy, Kind::Search) if is_block(segment, "search") => {
+                Expected::Information
+            }
+            (Expected::Information, Origin::Environment, Kind::Information) => Expected::Think,
+            (Expected::Action, Origin::Policy, Kind::Answer) if is_block(segment, "answer") => {
+                Expected::Nothing
+            }
+            _ => return false,
+        };
+    }
+    expected == Expected::Nothing
+}
+
+/// Whether a text is one block: an opening tag, anything without tags, the closing tag.
+fn is_block(segment: &Segment, tag: &str) -> bool {
+    let text = segment.text.trim();
+    let inside = text
+        .strip_prefix(&format!("<{tag}>"))
+        .and_then(|rest| rest.strip_suffix(&format!("</{tag}>")));
+    inside.is_some_and(|inside| !has_tags(inside))
+}
+
+fn has_tags(text: &str) -> bool {
+    ["think", "search", "information", "answer"]
+        .iter()
+        .any(|tag| text.contains(&format!("<{tag}>")) || text.contains(&format!("</{tag}>")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `P` prompt, `T` think, `S` search, `I` information, `A` answer, `W` warning, `_` blank,
+    /// `x` text outside tags, `i` information that the policy made up, `a` an answer that the
+    /// environment wrote, `t` a thought without its end, `n` a search within a thought.
+    fn segments(letters: &str) -> Vec<Segment> {
+        let segment = |letter| {
+            let (origin, kind, text) = match letter {
+                'P' => (Origin::Prompt, Kind::Prompt, "Question: <answer> Beijing </answer>"),
+                'T' => (Origin::Policy, Kind::Think, "<think> x < y </think>"),
+                'S' => (Origin::Policy, Kind::Search, "\n<search> x </search>"),
+                'I' => (Origin::Environment, Kind::Information, "<information>cut sho"),
+                'A' => (Origin::Policy, Kind::Answer, "<answer> x </answer>\n"),
+                'W' => (Origin::Environment, Kind::Warning, "That was invalid."),
+                '_' => (Origin::Policy, Kind::Other, " \n"),
+                'x' => (Origin::Policy, Kind::Other, "well,"),
+                'i' => (Origin::Policy, Kind::Information, "<information> x </information>"),
+                'a' => (Origin::Environment, Kind::Answer, "<answer> x </answer>"),
+                't' => (Origin::Policy, Kind::Think, "<think> x"),
+                'n' => (Origin::Policy, Kind::Think, "<think> <search> x </search> </think>"),
+                _ => unreachable!("a letter of the legend"),
+            };
+            Segment { origin, kind, text: text.to_owned(), ..Segment::default() }
+        };
+        letters.chars().map(segment).collect()
+    }
+
+    #[test]
+    fn grammar() {
+        for valid in ["PTA", "TA", "PTSITA", "PTSITSITSITA", "P_T_S_I_T_A_"] {
+            assert!(is_valid(&segments(valid)), "{valid}");
+        }
+        for invalid in [
+            "", "P", "PA", "PT", "PTS", "PTSI", "PTSIT", "PSITA", "PTSIA", "PTTA", "PTSTA",
+            "PTITA", "PTSSITA", "PTSIITA", "PTAA", "PTAT", "PTAx", "PxTA", "PTxA", "PTSITxA",
+            "PTWTA", "PTSITW", "PxWTA", "PTSiTA", "PTa", "PTSITa", "PtA", "PnA", "PTAS",
+        ] {
+            assert!(!is_valid(&segments(invalid)), "{invalid}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What holds the code to its rules. Each check is one command of its own; [`ci`] runs them all.
+
+use std::ffi::OsString;
+
+use xshell::{Shell, cmd};
+
+use crate::tidy;
+
+/// A check of the whole repository.
+type Check = fn(&Shell) -> anyhow::Result<()>;
+
+pub(crate) fn format(shell: &Shell) -> anyhow::Result<()> {
+    Ok(cmd!(shell, "cargo fmt --all").run()?)
+}
+
+pub(crate) fn check_format(shell: &Shell) -> anyhow::Result<()> {
+    Ok(cmd!(shell, "cargo fmt --all --check").run()?)
+}
+
+pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
+    Ok(cmd!(shell, "cargo clippy --workspace --all-targets -- -D warnings").run()?)
+}
+
+pub(crate) fn docs(shell: &Shell) -> anyhow::Result<()> {
+    let command = cmd!(shell, "cargo doc --workspace --no-deps");
+    Ok(command.env("RUSTDOCFLAGS", "-D warnings").run()?)
+}
+
+/// Runs all tests of the workspace, doctests included. Arguments choose some, and are those of
+/// `cargo nextest run` where it is installed, of `cargo test` where it is not.
+///
+/// The tests start the real binary and load the real plugins, which no test target depends on,
+/// so everything is built first. All commands select the whole workspace with its tests: another
+/// selection has other features, and burn would be compiled a second time.
+pub(crate) fn test(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> {
+    cmd!(shell, "cargo build --workspace --lib --bins --examples --tests").run()?;
+    if cmd!(shell, "cargo nextest --version").quiet().ignore_stdout().ignore_stderr().run().is_err()
+    {
+        return Ok(cmd!(shell, "cargo test --workspace --no-fail-fast {arguments...}").run()?);
+    }
+    // First the doctests, which nextest does not run, so that its summary is the last line.
+    if arguments.is_empty() {
+        cmd!(shell, "cargo test --quiet --workspace --doc").run()?;
+    }
+    Ok(cmd!(shell, "cargo nextest run --workspace --no-fail-fast {arguments...}").run()?)
+}
+
+pub(crate) fn bench(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> {
+    Ok(cmd!(shell, "cargo bench --package forage-benchmarks {arguments...}").run()?)
+}
+
+/// Every check, cheapest first, except that the tests come last, so that the output ends with
+/// their summary.
+pub(crate) fn ci(shell: &Shell) -> anyhow::Result<()> {
+    let steps: [(&str, Check); 5] = [
+        ("fmt --check", check_format),
+        ("tidy", tidy::run),
+        ("lint", lint),
+        ("docs", docs),
+        ("test", |shell| test(shell, &[])),
+    ];
+    for (idx, (name, step)) in steps.iter().enumerate() {
+        eprintln!("\n[{}/{}] cargo xtask {name}", idx + 1, steps.len());
+        step(shell)?;
+    }
+    Ok(())
+}

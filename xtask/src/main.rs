@@ -1,0 +1,199 @@
+//! The one door: `cargo xtask <command>` builds, checks and launches everything here.
+//!
+//! Commands of the product are handed to the `forage` binary with their arguments untouched; see
+//! [`product`]. Commands for the repository are one line of cargo each; see [`checks`]. This
+//! crate links no other crate of the workspace, so that it compiles in seconds.
+
+mod checks;
+mod plugin;
+mod product;
+mod run_file;
+mod tidy;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use cargo_metadata::{Metadata, MetadataCommand};
+use clap::{Parser, Subcommand};
+use xshell::Shell;
+
+/// Builds, checks and launches everything in this repository
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// In the order of the help: the product first, then plugins, then the repository.
+#[derive(Debug, PartialEq, Subcommand)]
+enum Command {
+    /// Train the built-in search agent, end to end
+    #[command(disable_help_flag = true)]
+    Quickstart(PassedOn),
+    /// Train by reinforcement learning, as a run file says
+    #[command(disable_help_flag = true)]
+    Train(PassedOn),
+    /// Warm-start a model on demonstrations, as a run file says
+    #[command(disable_help_flag = true)]
+    Sft(PassedOn),
+    /// Measure a model on questions
+    #[command(disable_help_flag = true)]
+    Eval(PassedOn),
+    /// Build a search index from a corpus
+    #[command(disable_help_flag = true)]
+    Index(PassedOn),
+    /// Search an index
+    #[command(disable_help_flag = true)]
+    Search(PassedOn),
+    /// Ask a trained model and watch it search
+    #[command(disable_help_flag = true)]
+    Chat(PassedOn),
+    /// Write the report of a run again
+    #[command(disable_help_flag = true)]
+    Report(PassedOn),
+    /// Generate a world: passages and questions
+    #[command(disable_help_flag = true)]
+    World(PassedOn),
+    /// Check a run file without training
+    #[command(disable_help_flag = true)]
+    Check(PassedOn),
+    /// Start or build a reward plugin
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Run all tests; arguments go to the test runner
+    #[command(disable_help_flag = true)]
+    Test(PassedOn),
+    /// Run the benchmarks; arguments go to `cargo bench`
+    #[command(disable_help_flag = true)]
+    Bench(PassedOn),
+    /// Format the code
+    Fmt {
+        /// Fail where something would change, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run clippy; a warning is an error
+    Lint,
+    /// Check layers, the map, module docs and file sizes
+    Tidy,
+    /// Build the API documentation; a warning is an error
+    Docs,
+    /// Run every check, cheapest first, tests last
+    Ci,
+}
+
+/// Arguments that belong to the program we start, `--help` included.
+#[derive(Debug, Default, PartialEq, clap::Args)]
+struct PassedOn {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Returning the error from `main` would add a backtrace where `RUST_BACKTRACE` is set.
+            for (depth, link) in error.chain().enumerate() {
+                let prefix = if depth == 0 { "error" } else { "caused by" };
+                eprintln!("{prefix}: {link}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    match command {
+        Command::Quickstart(it) => product::start(&shell, "quickstart", &it.arguments),
+        Command::Train(it) => product::start(&shell, "train", &it.arguments),
+        Command::Sft(it) => product::start(&shell, "sft", &it.arguments),
+        Command::Eval(it) => product::start(&shell, "eval", &it.arguments),
+        Command::Index(it) => product::start(&shell, "index", &it.arguments),
+        Command::Search(it) => product::start(&shell, "search", &it.arguments),
+        Command::Chat(it) => product::start(&shell, "chat", &it.arguments),
+        Command::Report(it) => product::start(&shell, "report", &it.arguments),
+        Command::World(it) => product::start(&shell, "world", &it.arguments),
+        Command::Check(it) => product::start(&shell, "check", &it.arguments),
+        Command::Plugin(command) => plugin::run(&shell, command),
+        Command::Test(it) => checks::test(&shell, &it.arguments),
+        Command::Bench(it) => checks::bench(&shell, &it.arguments),
+        Command::Fmt { check: false } => checks::format(&shell),
+        Command::Fmt { check: true } => checks::check_format(&shell),
+        Command::Lint => checks::lint(&shell),
+        Command::Tidy => tidy::run(&shell),
+        Command::Docs => checks::docs(&shell),
+        Command::Ci => checks::ci(&shell),
+    }
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// What cargo knows of the workspace: its members and where it puts what it builds.
+fn metadata() -> anyhow::Result<Metadata> {
+    MetadataCommand::new().current_dir(root()).no_deps().exec().context("`cargo metadata` failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Command {
+        let words = std::iter::once("xtask").chain(line.split_whitespace());
+        Arguments::try_parse_from(words).unwrap_or_else(|err| panic!("`{line}`: {err}")).command
+    }
+
+    fn passed_on(words: &[&str]) -> PassedOn {
+        PassedOn { arguments: words.iter().map(OsString::from).collect() }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_of_the_product_are_not_read_here() {
+        let cases = [
+            ("train", Command::Train(passed_on(&[]))),
+            ("train --help", Command::Train(passed_on(&["--help"]))),
+            ("eval -h", Command::Eval(passed_on(&["-h"]))),
+            (
+                "train run.toml --set optimizer.lr=3e-5 --resume",
+                Command::Train(passed_on(&["run.toml", "--set", "optimizer.lr=3e-5", "--resume"])),
+            ),
+            (
+                "quickstart --from-scratch --seed 7",
+                Command::Quickstart(passed_on(&["--from-scratch", "--seed", "7"])),
+            ),
+            ("search idx who -- -k", Command::Search(passed_on(&["idx", "who", "--", "-k"]))),
+            ("bench --bench x -- y", Command::Bench(passed_on(&["--bench", "x", "--", "y"]))),
+            ("test -E test(a)", Command::Test(passed_on(&["-E", "test(a)"]))),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line), expected, "`{line}`");
+        }
+    }
+
+    #[test]
+    fn arguments_of_the_repository_are() {
+        assert_eq!(parse("fmt"), Command::Fmt { check: false });
+        assert_eq!(parse("fmt --check"), Command::Fmt { check: true });
+        for line in ["", "lint --fast", "fmt x", "plugin", "plugin new", "trian run.toml"] {
+            let words = std::iter::once("xtask").chain(line.split_whitespace());
+            assert!(Arguments::try_parse_from(words).is_err(), "`{line}` should be refused");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Starts and builds reward plugins: the crates of `plugins/`.
+
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+
+use anyhow::{Context, ensure};
+use clap::Subcommand;
+use xshell::{Shell, cmd};
+
+use crate::metadata;
+
+#[derive(Debug, PartialEq, Subcommand)]
+pub(crate) enum Command {
+    /// Write a plugin that builds and passes its test
+    New {
+        /// Name in lower-case words joined by `-`, such as `exact-match`
+        name: String,
+    },
+    /// Build plugins in release and print where they are
+    Build {
+        /// Folders of `plugins/`; all of them where none is given
+        names: Vec<String>,
+    },
+}
+
+pub(crate) fn run(shell: &Shell, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::New { name } => new(shell, &name),
+        Command::Build { names } if names.is_empty() => {
+            all(shell)?.iter().try_for_each(|name| build_and_print(shell, name))
+        }
+        Command::Build { names } => names.iter().try_for_each(|name| build_and_print(shell, name)),
+    }
+}
+
+/// Builds one plugin in release.
+///
+/// One command a plugin: cargo unifies the features of what it builds together, so a library
+/// built beside others could differ from the same library built alone, and a run refuses to
+/// resume with a library of another hash. By its manifest, since some dependency may have the
+/// plugin's name.
+pub(crate) fn build(shell: &Shell, name: &str) -> anyhow::Result<()> {
+    Ok(cmd!(shell, "cargo build --release --manifest-path plugins/{name}/Cargo.toml --lib")
+        .run()?)
+}
+
+/// Whether a name is made of lower-case words joined by `-` and begins with a letter.
+pub(crate) fn is_kebab_case(name: &str) -> bool {
+    let is_word = |word: &str| {
+        !word.is_empty() && word.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+    };
+    name.starts_with(|it: char| it.is_ascii_lowercase()) && name.split('-').all(is_word)
+}
+
+fn build_and_print(shell: &Shell, name: &str) -> anyhow::Result<()> {
+    ensure!(
+        is_kebab_case(name) && shell.path_exists(format!("plugins/{name}/Cargo.toml")),
+        "`plugins/{name}` is no plugin; there are: {}",
+        all(shell)?.join(", ")
+    );
+    build(shell, name)?;
+    println!("{}", metadata()?.target_directory.join("release").join(library(name)));
+    Ok(())
+}
+
+fn new(shell: &Shell, name: &str) -> anyhow::Result<()> {
+    check_name(name)?;
+    let folder = format!("plugins/{name}");
+    ensure!(!shell.path_exists(&folder), "`{folder}` exists already");
+    let taken = metadata()?.packages.iter().any(|package| package.name == name);
+    ensure!(!taken, "`{name}` is the name of another crate of this repository");
+
+    let cargo_toml = format!("{folder}/Cargo.toml");
+    let manifest = fill(include_str!("../templates/Cargo.toml.in"), name);
+    let source = fill(include_str!("../templates/lib.rs.in"), name);
+    shell.write_file(&cargo_toml, manifest)?;
+    shell.write_file(format!("{folder}/src/lib.rs"), source)?;
+    cmd!(shell, "cargo build --manifest-path {cargo_toml} --lib").run()?;
+    cmd!(shell, "cargo test --quiet --manifest-path {cargo_toml}")
+        .run()
+        .with_context(|| format!("`{folder}` is written, but its test fails"))?;
+
+    println!(
+        "\nWrote `{folder}`; it builds and passes its test.\n\
+         Say what it pays for in {folder}/src/lib.rs, and add it to a run file:\n\n    \
+         [reward.{name}]\n    plugin = \"{name}\"\n    weight = 1.0\n\n\
+         `cargo xtask train` builds it from there. If it stays in this repository, name\n\
+         `{folder}` in ARCHITECTURE.md."
+    );
+    Ok(())
+}
+
+/// A bad name would break `cargo metadata` for the whole workspace, so it is refused before
+/// anything is written.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    ensure!(
+        is_kebab_case(name),
+        "`{name}` is no name for a plugin: use lower-case words joined by `-`, such as `exact-match`"
+    );
+    let reserved = RESERVED.split(' ').any(|it| it == name);
+    ensure!(!reserved, "`{name}` is reserved by Rust or cargo: add a word to it");
+    Ok(())
+}
+
+/// Names that cargo refuses for a library, as far as they are in kebab case.
+const RESERVED: &str = "\
+    abstract alloc as async await become box break build const continue core crate deps do dyn \
+    else enum examples extern false final fn for gen if impl in incremental let loop macro match \
+    mod move mut override priv proc-macro pub ref return self static std struct super test trait \
+    true try type typeof unsafe unsized use virtual where while yield";
+
+/// Folders of `plugins/` that hold a crate.
+fn all(shell: &Shell) -> anyhow::Result<Vec<String>> {
+    let folders = shell.read_dir("plugins")?;
+    let crates = folders.iter().filter(|folder| folder.join("Cargo.toml").is_file());
+    Ok(crates.filter_map(|folder| Some(folder.file_name()?.to_str()?.to_owned())).collect())
+}
+
+fn fill(template: &str, name: &str) -> String {
+    template.replace("{name}", name).replace("{Type}", &type_name(name))
+}
+
+/// `exact-match` becomes `ExactMatch`.
+fn type_name(name: &str) -> String {
+    name.split('-').map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect()
+}
+
+/// `exact-match` becomes `libexact_match.so`, or what the platform calls it.
+fn library(name: &str) -> String {
+    format!("{DLL_PREFIX}{}{DLL_SUFFIX}", name.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_would_break_the_workspace_are_refused() {
+        for name in ["exact-match", "f1", "recall-at-5"] {
+            assert!(check_name(name).is_ok(), "`{name}`");
+        }
+        let bad = ["", "-", "Exact", "exact_match", "a--b", "a-", "5-hits", "../x", "a/b", "é"];
+        for name in bad.into_iter().chain(["match", "test", "build"]) {
+            assert!(check_name(name).is_err(), "`{name}`");
+        }
+    }
+
+    #[test]
+    fn templates_are_filled() {
+        assert_eq!(
+            fill("name = \"{name}\" {Type} {}", "recall-at-5"),
+            "name = \"recall-at-5\" RecallAt5 {}"
+        );
+        for template in
+            [include_str!("../templates/Cargo.toml.in"), include_str!("../templates/lib.rs.in")]
+        {
+            let filled = fill(template, "exact-match");
+            assert!(!filled.contains("{name}") && !filled.contains("{Type}"), "{filled}");
+        }
+    }
+}

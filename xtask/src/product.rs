@@ -1,0 +1,72 @@
+//! Builds the `forage` binary and the plugins a command needs, and becomes the binary.
+//!
+//! Nothing of a command's arguments is interpreted but the run files among them, and those only
+//! for the names of plugins. Whatever is wrong with them, the binary says it better.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use xshell::{Shell, cmd};
+
+use crate::{metadata, plugin, run_file};
+
+/// Where the binary looks for plugins that are not beside the run file.
+const PLUGIN_FOLDER: &str = "FORAGE_PLUGINS";
+
+/// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
+/// xtask was called from. Returns only where it could not be started.
+pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
+    cmd!(shell, "cargo build --release --package forage-trainer --bin forage").run()?;
+    for name in plugins(shell, command, arguments) {
+        plugin::build(shell, &name)?;
+    }
+
+    let folder = metadata()?.target_directory.join("release");
+    let binary = folder.join(format!("forage{}", std::env::consts::EXE_SUFFIX));
+    let mut program = Command::new(&binary);
+    program.arg(command).args(arguments);
+    // Somebody who has set it has said where their plugins are; ours are found beside the binary.
+    if std::env::var_os(PLUGIN_FOLDER).is_none() {
+        program.env(PLUGIN_FOLDER, &folder);
+    }
+    replace_this_process(program, binary.as_str())
+}
+
+/// The plugins of this repository that a command will load.
+fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> {
+    let mut files = run_file::among(arguments);
+    if command == "quickstart" {
+        files.push(shell.current_dir().join("configs/quickstart.toml"));
+    }
+    let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let mut names: Vec<_> = texts.flat_map(|text| run_file::plugins(&text)).collect();
+    names.retain(|name| is_ours(shell, name));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Whether a plugin's name is that of a folder of `plugins/`; anything else is a path or a
+/// plugin from elsewhere.
+fn is_ours(shell: &Shell, name: &str) -> bool {
+    plugin::is_kebab_case(name)
+        && shell.path_exists(Path::new("plugins").join(name).join("Cargo.toml"))
+}
+
+/// Ctrl-C, `kill`, the exit code and a death by a signal all concern one process, since `cargo
+/// run` replaced itself by us in the same way.
+#[cfg(unix)]
+fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
+    use std::os::unix::process::CommandExt;
+
+    Err(anyhow::Error::new(program.exec()).context(format!("cannot start `{name}`")))
+}
+
+#[cfg(not(unix))]
+fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
+    use anyhow::Context;
+
+    let status = program.status().with_context(|| format!("cannot start `{name}`"))?;
+    std::process::exit(status.code().unwrap_or(1))
+}
