@@ -14,6 +14,17 @@ use crate::{metadata, plugin, run_file};
 /// Where the binary looks for plugins that are not beside the run file.
 const PLUGIN_FOLDER: &str = "FORAGE_PLUGINS";
 
+/// The commit that the binary was built from, for the manifest of a run.
+const COMMIT: &str = "FORAGE_COMMIT";
+
+/// Tensors live for a moment. Without these, glibc gives the memory of each large one back to the
+/// system and asks for it again; other allocators ignore them. `docs/performance.md` has numbers.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+    ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
+    ("MALLOC_TOP_PAD_", "67108864"),
+];
+
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
@@ -29,6 +40,16 @@ pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> any
     // Somebody who has set it has said where their plugins are; ours are found beside the binary.
     if std::env::var_os(PLUGIN_FOLDER).is_none() {
         program.env(PLUGIN_FOLDER, &folder);
+    }
+    if let Ok(commit) =
+        cmd!(shell, "git describe --always --dirty --abbrev=12").ignore_stderr().read()
+    {
+        program.env(COMMIT, commit);
+    }
+    for (name, value) in ALLOCATOR {
+        if std::env::var_os(name).is_none() {
+            program.env(name, value);
+        }
     }
     replace_this_process(program, binary.as_str())
 }

@@ -8,15 +8,20 @@
 //! Shape suffixes: `B` sequences, `T` tokens of each, `N` = B·T, `D` width, `H` query heads,
 //! `K` key heads, `G` = H/K, `E` head width, `L` cached positions, `V` vocabulary.
 
+use std::ops::Range;
+
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
-use forage_trajectory::{Purpose, Stream, TokenId};
-use rand::RngExt;
+use forage_trajectory::TokenId;
 
-use crate::config::{Family, ModelConfig, Role};
+use crate::config::{Family, ModelConfig};
+use crate::init;
 
 /// Added to the scores of positions that must not be attended to.
 const MASKED: f32 = -1e9;
+
+/// Rows of a causal block, at most.
+const BLOCK: usize = 128;
 
 /// A decoder's weights on one device.
 #[derive(Debug, Clone)]
@@ -65,29 +70,15 @@ struct Layer<'a> {
 }
 
 impl Decoder {
-    /// Fresh weights: normal with `initializer_range`, the outputs of the residual branches scaled
-    /// down by √(2 · layers) (GPT-2), norms 1, biases 0.
+    /// Fresh weights, as [`init`](crate::init) describes them.
     ///
     /// The numbers come from `seed`, not from the device, so that every device starts alike.
     pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Self {
-        let deviation = config.initializer_range as f32;
-        let branch = deviation / (2.0 * config.num_hidden_layers as f32).sqrt();
         let weights = config
             .parameters()
-            .into_iter()
-            .enumerate()
-            .map(|(idx, spec)| {
-                let n = spec.shape[0] * spec.shape[1];
-                let residual =
-                    spec.name.ends_with("o_proj.weight") || spec.name.ends_with("down_proj.weight");
-                let numbers = match spec.role {
-                    Role::Norm => vec![1.0; n],
-                    Role::Bias => vec![0.0; n],
-                    Role::Matrix if residual => normal(n, branch, seed, idx),
-                    Role::Matrix | Role::Embedding => normal(n, deviation, seed, idx),
-                };
-                Tensor::from_data(TensorData::new(numbers, spec.shape), device)
-            })
+            .iter()
+            .zip(init::weights(config, seed))
+            .map(|(spec, numbers)| Tensor::from_data(TensorData::new(numbers, spec.shape), device))
             .collect();
         Self { config: config.clone(), weights, device: device.clone() }
     }
@@ -142,12 +133,21 @@ impl Decoder {
         let ids = padded(tokens, n_tokens);
         let positions: Vec<usize> = (0..n_seqs).flat_map(|_| 0..n_tokens).collect();
         let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
-        let mask = self.causal_mask(n_tokens);
+        let blocks = self.causal_blocks(n_tokens);
         let mut hidden_nd = self.embed(&ids);
         for idx in 0..self.config.num_hidden_layers {
             let layer = self.layer(idx);
             let [query, key, value] = self.heads(&layer, &hidden_nd, &rotary);
-            let mixed_nd = self.attend(query, key, value, &mask);
+            let mixed: Vec<Tensor<4>> = blocks
+                .iter()
+                .map(|block| {
+                    let query = query.clone().slice_dim(2, block.rows.clone());
+                    let [key, value] =
+                        [&key, &value].map(|it| it.clone().slice_dim(2, 0..block.rows.end));
+                    self.attend(query, key, value, &block.mask)
+                })
+                .collect();
+            let mixed_nd = merge_heads(Tensor::cat(mixed, 2));
             hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
         }
         self.final_norm(hidden_nd)
@@ -222,7 +222,7 @@ impl Decoder {
                     .slice([0..n_seqs, 0..longest])
                     .swap_dims(1, 2)
             });
-            let mixed_nd = self.attend(query, key, value, &mask);
+            let mixed_nd = merge_heads(self.attend(query, key, value, &mask));
             let [key, value] = <[Tensor<2>; 2]>::try_from(updated).expect("keys and values");
             cache.layers[idx] = Some([key, value]);
             hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
@@ -325,7 +325,7 @@ impl Decoder {
         })
     }
 
-    /// Grouped-query attention: `[B, H, T, E]` over `[B, K, L, E]` gives `[B·T, H·E]`.
+    /// Grouped-query attention: `[B, H, T, E]` over `[B, K, L, E]` gives `[B, H, T, E]`.
     ///
     /// The G query heads that share a key head are laid out as rows of one product, so keys are
     /// never repeated.
@@ -335,18 +335,14 @@ impl Decoder {
         key_bkle: Tensor<4>,
         value_bkle: Tensor<4>,
         mask: &Tensor<4>,
-    ) -> Tensor<2> {
+    ) -> Tensor<4> {
         let [n_seqs, n_heads, n_tokens, width] = query_bhte.dims();
         let kv_heads = self.config.num_key_value_heads;
         let group = n_heads / kv_heads;
         let scale = 1.0 / (width as f32).sqrt();
         let rows = (query_bhte * scale).reshape([n_seqs, kv_heads, group * n_tokens, width]);
         let scores = rows.matmul(key_bkle.swap_dims(2, 3)) + mask.clone();
-        let mixed = softmax(scores, 3).matmul(value_bkle);
-        mixed
-            .reshape([n_seqs, n_heads, n_tokens, width])
-            .swap_dims(1, 2)
-            .reshape([n_seqs * n_tokens, n_heads * width])
+        softmax(scores, 3).matmul(value_bkle).reshape([n_seqs, n_heads, n_tokens, width])
     }
 
     /// Output projection and SwiGLU, each added to the residual stream.
@@ -391,17 +387,18 @@ impl Decoder {
         Rotary { cos: table(f64::cos), sin: table(f64::sin), shape }
     }
 
-    /// `[1, 1, G·T, T]`: 0 where a token may look, [`MASKED`] where it may not.
-    fn causal_mask(&self, n_tokens: usize) -> Tensor<4> {
-        let group = self.config.num_attention_heads / self.config.num_key_value_heads;
-        let mut numbers = Vec::with_capacity(group * n_tokens * n_tokens);
-        for _ in 0..group {
-            for row in 0..n_tokens {
-                numbers.extend((0..n_tokens).map(|col| if col <= row { 0.0 } else { MASKED }));
-            }
-        }
-        let shape = [1, 1, group * n_tokens, n_tokens];
-        Tensor::from_data(TensorData::new(numbers, shape), &self.device)
+    /// Causal attention in blocks of rows, so that most of the masked half is never computed.
+    fn causal_blocks(&self, n_tokens: usize) -> Vec<Block> {
+        let n_blocks = n_tokens.div_ceil(BLOCK).max(1);
+        let size = n_tokens.div_ceil(n_blocks).max(1);
+        (0..n_tokens)
+            .step_by(size)
+            .map(|start| {
+                let rows = start..(start + size).min(n_tokens);
+                let mask = self.cached_mask(&[start], rows.len(), rows.end);
+                Block { rows, mask }
+            })
+            .collect()
     }
 
     /// `[B, 1, G·T, L]`: a new token of sequence `b` sees the cached ones and itself.
@@ -425,6 +422,19 @@ impl Decoder {
         let n = numbers.len();
         Tensor::from_data(TensorData::new(numbers, [n]), &self.device)
     }
+}
+
+/// Rows of causal attention that are computed at once.
+struct Block {
+    rows: Range<usize>,
+    /// `[1, 1, G·rows, rows.end]`.
+    mask: Tensor<4>,
+}
+
+/// `[B, H, T, E]` to `[B·T, H·E]`.
+fn merge_heads(mixed_bhte: Tensor<4>) -> Tensor<2> {
+    let [n_seqs, n_heads, n_tokens, width] = mixed_bhte.dims();
+    mixed_bhte.swap_dims(1, 2).reshape([n_seqs * n_tokens, n_heads * width])
 }
 
 /// Rotary tables `[B, T, 1, E/2]`.
@@ -456,16 +466,4 @@ fn padded(tokens: &[Vec<TokenId>], n_tokens: usize) -> Vec<i64> {
         ids.extend(std::iter::repeat_n(0, n_tokens - sequence.len()));
     }
     ids
-}
-
-/// `n` normal numbers by Box and Muller's transform.
-fn normal(n: usize, deviation: f32, seed: u64, parameter: usize) -> Vec<f32> {
-    let mut rng = Stream::new(seed, Purpose::Init).of_member(parameter as u64, 0).rng();
-    (0..n)
-        .map(|_| {
-            let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
-            let angle = std::f64::consts::TAU * rng.random::<f64>();
-            (radius * angle.cos()) as f32 * deviation
-        })
-        .collect()
 }

@@ -277,7 +277,7 @@ impl<'a> Running<'a> {
             let from = self.text.floor_char_boundary(fresh_from.saturating_sub(stop.len()));
             !piece.is_empty() && self.text[from..].contains(*stop)
         };
-        self.finish = if self.request.stop.iter().any(|stop| completed(&stop)) {
+        self.finish = if self.request.stop.iter().any(completed) {
             Some(Finish::Stop)
         } else if tokenizer.end_of_turn() == Some(token) {
             Some(Finish::EndOfTurn)

@@ -3,6 +3,7 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod generate;
+mod init;
 pub mod parallel;
 mod tokenizer;
 

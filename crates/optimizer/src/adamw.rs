@@ -80,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    /// Three steps of PyTorch 2's `AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)`
+    /// Three steps of `PyTorch` 2's `AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)`
     /// on f(w) = w², from w = 1, computed by the formula in f64.
     #[test]
     fn steps_follow_the_formula() {

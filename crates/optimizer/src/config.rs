@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The clip bound of PPO.
+pub const DEFAULT_CLIP: f64 = 0.2;
+
 /// How weights follow rewards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,5 +94,5 @@ fn default_clip_norm() -> f64 {
 }
 
 fn default_clip() -> f64 {
-    0.2
+    DEFAULT_CLIP
 }

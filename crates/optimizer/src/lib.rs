@@ -19,5 +19,5 @@ mod loss;
 
 pub use adamw::{AdamW, State, global_norm};
 pub use advantage::group_advantages;
-pub use config::{OptimizerConfig, WrongSetting};
+pub use config::{DEFAULT_CLIP, OptimizerConfig, WrongSetting};
 pub use loss::{PolicyLoss, policy_loss};

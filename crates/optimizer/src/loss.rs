@@ -13,7 +13,7 @@ pub struct PolicyLoss {
     pub n_clipped: usize,
 }
 
-/// Sum over tokens of -min(ρ·A, clip(ρ, 1-ε_low, 1+ε_high)·A), ρ = exp(new - old)
+/// Sum over tokens of `-min(ρ·A, clip(ρ, 1-ε_low, 1+ε_high)·A)`, `ρ = exp(new - old)`
 /// (PPO, arXiv 1707.06347; separate bounds as in DAPO, arXiv 2503.14476).
 ///
 /// `new`: log-probabilities of the trained tokens under the weights in training, `[M]`; `old`: as

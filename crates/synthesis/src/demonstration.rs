@@ -36,7 +36,7 @@ impl Habits {
 /// and one with the answer. The search results come between them.
 ///
 /// Thoughts name facts exactly like searches do, and a value follows directly:
-/// `<think> film Veltor director: Mirko Tavel. Next: Mirko Tavel birthplace.</think>`.
+/// `<think> film Veltor director Mirko Tavel. Next: Mirko Tavel birthplace.</think>`.
 pub fn demonstrate(
     world: &World,
     question: &Question,
@@ -62,11 +62,11 @@ pub fn demonstrate(
                 Some(step.answer.clone())
             };
             if let Some(answer) = answer {
-                turns.push(conclude(&format!("{query}: {answer}."), &answer));
+                turns.push(conclude(&format!("{query} {answer}."), &answer));
                 return turns;
             }
         }
-        thought = format!(" {query}: {}. Next:", step.answer);
+        thought = format!(" {query} {}. Next:", step.answer);
     }
     turns.extend(conclusion(world, question));
     turns
@@ -76,7 +76,7 @@ pub fn demonstrate(
 fn conclusion(world: &World, question: &Question) -> Option<String> {
     let step = question.evidence.steps.last()?;
     let answer = question.golden_answers.first()?;
-    let mut thought = format!("{}: {}.", step.queries[0], step.answer);
+    let mut thought = format!("{} {}.", step.queries[0], step.answer);
     if question.evidence.shape == "comparison" {
         thought = format!("{thought} {}", weigh(world, question)?);
     }

@@ -22,17 +22,20 @@ pub type Exercise = Vec<(String, bool)>;
 /// How many pairs a comparison exercise compares.
 const PAIRS: usize = 4;
 
-/// Two passages as a search shows them, then every fact of both as thoughts state it. Only the
+/// One or two passages as a search shows them, then every fact as thoughts state it. Only the
 /// values are in the loss.
 pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
     let mut rng = stream.rng();
     let first = world.draw(split, None, &mut rng);
-    let mut shown = [first, second_passage(world, split, first, &mut rng)];
+    let mut shown = vec![first];
+    if rng.random_bool(0.5) {
+        shown.push(second_passage(world, split, first, &mut rng));
+    }
     shown.shuffle(&mut rng);
 
     let mut given = "\n\n<information>".to_owned();
-    for (nth, id) in (1..).zip(shown) {
-        let passage = world.passage(id);
+    for (nth, id) in (1..).zip(&shown) {
+        let passage = world.passage(*id);
         writeln!(given, "Doc {nth}(Title: {}) {}", passage.title, passage.text)
             .expect("writing to a string does not fail");
     }
@@ -51,7 +54,7 @@ pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise
         let titled = matches!(entity.kind, EntityKind::Film | EntityKind::Book);
         let mention =
             if titled || rng.random_bool(0.5) { entity.with_kind() } else { entity.name.clone() };
-        write!(given, " {}:", search(&mention, fact.relation))
+        write!(given, " {}", search(&mention, fact.relation))
             .expect("writing to a string does not fail");
         exercise.push((std::mem::take(&mut given), false));
         exercise.push((format!(" {}.", world.text(fact.value)), true));
@@ -91,7 +94,7 @@ pub fn comparison_exercise(world: &World, split: Split, stream: Stream) -> Exerc
         let values = pair.map(|(_, value)| world.text(value));
         for (entity, value) in entities.iter().zip(&values) {
             let query = search(&entity.with_kind(), comparison.relation);
-            write!(given, " {query}: {value}.").expect("writing to a string does not fail");
+            write!(given, " {query} {value}.").expect("writing to a string does not fail");
         }
         let sides = [0, 1].map(|side: usize| (values[side].as_str(), entities[side].name.as_str()));
         given.push(' ');

@@ -39,6 +39,7 @@ mod question;
 
 pub use demonstration::{Habits, demonstrate};
 pub use exercise::{Exercise, comparison_exercise, reading_exercise};
+pub use names::syllables;
 pub use question::{QuestionMix, Shape, question, questions};
 pub use relation::{EntityKind, Relation};
 pub use world::{Entities, Entity, EntityId, Fact, Split, Value, World, WorldConfig};

@@ -57,6 +57,27 @@ pub(crate) fn is_feminine(name: &str) -> bool {
     name.split(' ').next().is_some_and(|given| FEMININE.contains(&given))
 }
 
+/// The syllables of an invented word, in order; `None` for any other word.
+///
+/// For training a tokenizer that spells every name by its syllables.
+pub fn syllables(word: &str) -> Option<Vec<&str>> {
+    let mut parts = Vec::new();
+    let mut rest = word;
+    while !rest.is_empty() {
+        let known = |part: &&str| {
+            SYLLABLES.iter().chain(&COUNTRY_ENDINGS).any(|it| it.eq_ignore_ascii_case(part))
+        };
+        // No syllable continues another one with a vowel next, so the longest is the right one.
+        let length = (2..=rest.len().min(5))
+            .rev()
+            .find(|&it| rest.get(..it).is_some_and(|part| known(&part)))?;
+        let (part, left) = rest.split_at(length);
+        parts.push(part);
+        rest = left;
+    }
+    (parts.len() > 1).then_some(parts)
+}
+
 /// Gives every name once. The words it invents are unique too, but for surnames that people
 /// share and titles that a book shares with a film.
 pub(crate) struct Names {
@@ -134,13 +155,11 @@ impl Names {
         }
     }
 
-    /// A word that was not used before. Two syllables, now and then three, and more only where
-    /// all shorter ones are taken.
+    /// A word that was not used before. Two syllables, and more only where those are taken.
     fn word(&mut self, ending: &str) -> String {
         let mut attempts = 0;
         loop {
-            let long = self.rng.random_bool(0.15);
-            let n_syllables = 2 + usize::from(long) + attempts / 32;
+            let n_syllables = 2 + attempts / 32;
             let mut word: String = (0..n_syllables).map(|_| self.pick(&SYLLABLES)).collect();
             word[..1].make_ascii_uppercase();
             word.push_str(ending);
@@ -170,6 +189,15 @@ mod tests {
             assert!((3..=5).contains(&syllable.len()), "{syllable}");
             assert!(!vowel(syllable.chars().next()), "{syllable}");
             assert!(!vowel(syllable.chars().last()), "{syllable}");
+        }
+    }
+
+    #[test]
+    fn invented_words_are_told_by_their_syllables() {
+        assert_eq!(syllables("Veltor"), Some(vec!["Vel", "tor"]));
+        assert_eq!(syllables("Hurnmunland"), Some(vec!["Hurn", "mun", "land"]));
+        for word in ["Studios", "Vel", "film", "Émile", ""] {
+            assert_eq!(syllables(word), None, "{word}");
         }
     }
 

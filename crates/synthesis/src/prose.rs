@@ -63,7 +63,9 @@ pub(crate) fn write_passage(
     let mut sentences: Vec<String> = facts
         .iter()
         .map(|(relation, value)| {
-            let wording = relation.describe().wordings.choose(rng).expect("there are three");
+            let [plain, others @ ..] = &relation.describe().wordings;
+            let other = others.choose(rng).expect("there are three");
+            let wording = if rng.random_bool(0.5) { plain } else { other };
             let subject = pronoun(kind, name, wording.pronoun);
             format!("{subject} {} {value}{}", wording.cue, wording.tail)
         })

@@ -227,14 +227,14 @@ fn demonstrations_search_the_reference_queries_and_answer() {
             assert!(thought.ends_with(&format!(": {}.", step.queries[0])), "{thought}");
             if hop > 0 {
                 let known =
-                    format!("{}: {}. Next: ", steps[hop - 1].queries[0], steps[hop - 1].answer);
+                    format!("{} {}. Next: ", steps[hop - 1].queries[0], steps[hop - 1].answer);
                 assert!(thought.starts_with(&known), "{thought}");
             }
         }
         let last = turns.last().unwrap();
         let thought = between(last, "think");
         let step = steps.last().unwrap();
-        assert!(thought.starts_with(&format!("{}: {}.", step.queries[0], step.answer)));
+        assert!(thought.starts_with(&format!("{} {}.", step.queries[0], step.answer)));
         assert_eq!(between(last, "answer"), question.golden_answers[0]);
         if question.evidence.shape == "comparison" {
             assert!(thought.ends_with(&format!(" {}.", question.golden_answers[0])), "{thought}");
@@ -252,7 +252,7 @@ fn a_habit_of_stopping_early_answers_the_first_value() {
         let first = &question.evidence.steps[0];
         let answer = &first.answer;
         let end =
-            format!("<think> {}: {answer}.</think><answer> {answer}</answer>", first.queries[0]);
+            format!("<think> {} {answer}.</think><answer> {answer}</answer>", first.queries[0]);
         assert_eq!(turns[1], end);
         assert_eq!(question.golden_answers[0] == *answer, question.hops() == Some(1));
     }

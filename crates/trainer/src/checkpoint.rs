@@ -84,9 +84,7 @@ impl TrainState {
 
     /// The newest whole checkpoint of a run.
     pub fn load_newest(run: &RunFolder, device: &Device) -> Result<Option<Self>> {
-        let all = run.path("checkpoints");
-        remove_parts(&all);
-        match checkpoints(&all).pop() {
+        match checkpoints(&run.path("checkpoints")).pop() {
             None => Ok(None),
             Some((_, path)) => {
                 let state = Self::load(&path, device).with_context(|| {
@@ -152,15 +150,4 @@ fn checkpoints(all: &Path) -> Vec<(u64, PathBuf)> {
         .collect();
     found.sort();
     found
-}
-
-/// Removes what a killed run left half-written.
-fn remove_parts(all: &Path) {
-    let Ok(entries) = std::fs::read_dir(all) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(".part-") {
-            // A leftover that cannot be removed harms nobody.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
 }

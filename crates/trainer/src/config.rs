@@ -61,7 +61,7 @@ pub struct ModelSection {
     pub fresh: Option<FreshModel>,
 }
 
-/// The shape of a fresh model, a Qwen3 decoder with a tied head.
+/// The shape of a fresh model, a Qwen2 decoder with a tied head.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FreshModel {
@@ -149,6 +149,8 @@ pub struct SftSection {
     pub micro_batch_tokens: usize,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+    /// Steps between fresh worlds to learn in: nothing in them is worth remembering.
+    pub world_every: u64,
     /// One after the other.
     pub phases: Vec<SftPhase>,
 }
@@ -159,10 +161,10 @@ pub struct SftSection {
 pub struct SftPhase {
     /// Optimizer steps.
     pub steps: u64,
-    /// Learning rate at its beginning.
-    pub lr_start: f64,
-    /// Learning rate at its end; linear in between.
-    pub lr_end: f64,
+    /// Learning rate at its beginning, as a share of `optimizer.lr`.
+    pub lr_from: f64,
+    /// Learning rate at its end, likewise; linear in between.
+    pub lr_to: f64,
     /// Demonstrations a step.
     pub demonstrations: usize,
     /// Reading exercises a step.
@@ -186,7 +188,7 @@ impl FreshModel {
     /// The configuration of its checkpoint.
     pub fn config(&self) -> ModelConfig {
         ModelConfig {
-            model_type: Family::Qwen3,
+            model_type: Family::Qwen2,
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,
@@ -202,7 +204,7 @@ impl FreshModel {
             tie_word_embeddings: true,
             use_sliding_window: false,
             initializer_range: 0.02,
-            architectures: vec!["Qwen3ForCausalLM".to_owned()],
+            architectures: vec!["Qwen2ForCausalLM".to_owned()],
         }
     }
 }
@@ -268,6 +270,12 @@ impl RunConfig {
         self.optimizer.check()?;
         if let Some(world) = &self.world {
             world.mix.check()?;
+            let QuestionCounts { train, dev, test } = world.questions;
+            for (split, count) in [("train", train), ("dev", dev), ("test", test)] {
+                if count == 0 {
+                    return Err(anyhow::anyhow!("`world.questions.{split}` is 0"));
+                }
+            }
         }
         if self.evaluation.every == 0 {
             return wrong("`evaluation.every` is 0");
@@ -302,11 +310,23 @@ impl RunConfig {
             if self.world.is_none() {
                 return wrong("`sft` demonstrates in a generated world: `world` is missing");
             }
-            if sft.micro_batch_tokens == 0 || sft.checkpoint_every == 0 {
-                return wrong("`sft.micro_batch_tokens` and `sft.checkpoint_every` must not be 0");
+            for (key, value) in [
+                ("micro_batch_tokens", sft.micro_batch_tokens as u64),
+                ("checkpoint_every", sft.checkpoint_every),
+                ("world_every", sft.world_every),
+            ] {
+                if value == 0 {
+                    return Err(anyhow::anyhow!("`sft.{key}` is 0"));
+                }
             }
             for phase in &sft.phases {
                 phase.habits.check()?;
+            }
+            let bounds = [self.optimizer.clip_low, self.optimizer.clip_high];
+            if bounds != [forage_optimizer::DEFAULT_CLIP; 2] {
+                return wrong(
+                    "`optimizer.clip_low` and `optimizer.clip_high` are not used by `sft`",
+                );
             }
         }
         if self.sft.is_some() == self.training.is_some() {

@@ -7,9 +7,10 @@ use forage_rollout::scripted::{Codec, Scripted};
 use forage_rollout::{RolloutConfig, Task, play};
 use forage_synthesis::{
     Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
-    reading_exercise,
+    reading_exercise, syllables,
 };
 use forage_trajectory::{BoxError, Purpose, Sampling, Stream, TokenId};
+use regex::Regex;
 
 use crate::config::SftPhase;
 use crate::learner::Sample;
@@ -97,30 +98,31 @@ impl School<'_> {
     }
 }
 
-/// Texts to train a tokenizer on: passages as the agent sees them, questions and demonstrations
-/// without their tags, which are tokens already.
+/// Texts to train a tokenizer on: passages as the agent sees them, questions, and demonstrations
+/// without their tags, which are tokens already. Bars between the syllables of invented words keep
+/// the tokenizer from joining them: it spells names that it has never seen in the same way.
 pub fn tokenizer_texts(
     world: &World,
     mix: &QuestionMix,
     rollout: &RolloutConfig,
     seed: u64,
 ) -> Result<Vec<String>> {
-    let mut texts: Vec<String> = world
-        .passages()
-        .iter()
-        .map(|it| format!("\n\nDoc 1(Title: {}) {}\nDoc 2(Title:", it.title, it.text))
-        .collect();
+    let mut texts = Vec::new();
     let stream = Stream::new(seed, Purpose::Demonstrations);
-    for idx in 0..texts.len() {
+    for (idx, passage) in world.passages().iter().enumerate() {
+        texts.push(format!("\n\nDoc 1(Title: {}) {}\nDoc 2(", passage.title, passage.text));
         let stream = stream.of_member(idx as u64, 2);
         let question = question(world, Split::Train, mix.shape(idx), stream)?;
         texts.push(rollout.prompt_for(&question));
         let turns = demonstrate(world, &question, &Habits::default(), stream);
-        texts.extend(
-            turns
-                .iter()
-                .map(|it| SPECIAL_TOKENS.iter().fold(it.clone(), |it, tag| it.replace(tag, ""))),
-        );
+        let untagged = |turn: &String| {
+            SPECIAL_TOKENS.iter().fold(turn.clone(), |text, tag| text.replace(tag, ""))
+        };
+        texts.extend(turns.iter().map(untagged));
     }
-    Ok(texts)
+    let invented = Regex::new(r"\p{Lu}\p{Ll}+").expect("the expression is valid");
+    let apart = |word: &regex::Captures<'_>| {
+        syllables(&word[0]).map_or_else(|| word[0].to_owned(), |parts| parts.join("|"))
+    };
+    Ok(texts.iter().map(|text| invented.replace_all(text, apart).into_owned()).collect())
 }

@@ -154,10 +154,8 @@ fn micro_batch(
     let hidden_md = tracked.forward(&inputs).select(0, indices(rows.collect()));
     let logits_mv = tracked.logits(hidden_md);
     let logits_mv = match objective {
-        Objective::Reinforce { temperature, .. } if temperature < 1.0 || temperature > 1.0 => {
-            logits_mv / temperature
-        }
-        _ => logits_mv,
+        Objective::Reinforce { temperature, .. } => logits_mv / temperature,
+        Objective::Imitate => logits_mv,
     };
     let logprobs_mv = log_softmax(logits_mv, 1);
     let detached_mv = logprobs_mv.clone().inner();
@@ -213,5 +211,108 @@ impl Sums {
     /// A sum as a mean over the tokens it was taken over.
     pub fn mean(&self, sum: f64) -> f64 {
         sum / self.n_tokens.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use forage_model::numbers;
+    use forage_trajectory::{Kind, Origin};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::FreshModel;
+
+    fn decoder() -> Decoder {
+        let shape = FreshModel {
+            vocab_size: 40,
+            hidden_size: 16,
+            intermediate_size: 24,
+            layers: 2,
+            heads: 2,
+            kv_heads: 1,
+            max_positions: 64,
+            rope_theta: 100.0,
+        };
+        Decoder::init(&shape.config(), 1, &Device::flex())
+    }
+
+    /// Samples of different lengths in which every second token is trained.
+    fn samples() -> Vec<Sample> {
+        [9, 30, 14, 22, 5]
+            .into_iter()
+            .enumerate()
+            .map(|(salt, n)| {
+                let targets: Vec<usize> = (1..n).step_by(2).collect();
+                Sample {
+                    tokens: (0..n).map(|at| ((at * 7 + salt * 3) % 40) as TokenId).collect(),
+                    old_logprobs: vec![-3.5; targets.len()],
+                    advantages: vec![salt as f32 - 2.0; targets.len()],
+                    targets,
+                }
+            })
+            .collect()
+    }
+
+    fn gradient(samples: &[Sample], limit: usize) -> Vec<f32> {
+        let config: OptimizerConfig = toml::from_str("lr = 1.0").unwrap();
+        let objective = Objective::Reinforce { config: &config, temperature: 0.8 };
+        let learned = learn(&decoder(), samples, objective, 50, limit);
+        learned.gradients.iter().flat_map(numbers).collect()
+    }
+
+    #[test]
+    fn micro_batches_do_not_change_a_gradient() {
+        let whole = gradient(&samples(), 10_000);
+        for limit in [1, 40, 70] {
+            for (one, other) in gradient(&samples(), limit).iter().zip(&whole) {
+                assert!((one - other).abs() < 1e-5, "limit {limit}: {one} is not {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_follows_the_last_trained_token_has_no_influence() {
+        let mut changed = samples();
+        for sample in &mut changed {
+            let last = sample.targets.pop().unwrap();
+            sample.old_logprobs.pop();
+            sample.advantages.pop();
+            sample.tokens.truncate(last + 1);
+        }
+        let before = gradient(&changed, 40);
+        for sample in &mut changed {
+            *sample.tokens.last_mut().unwrap() = 39;
+        }
+        assert_eq!(gradient(&changed, 40), before);
+    }
+
+    #[test]
+    fn nothing_to_learn_is_a_gradient_of_zeros() {
+        assert!(gradient(&[], 10).iter().all(|it| *it == 0.0));
+        assert!(gradient(&[Sample::default()], 10).iter().all(|it| *it == 0.0));
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_of_the_environment_are_never_trained(
+            segments in prop::collection::vec((0..3_u8, 0..5_usize), 1..12),
+        ) {
+            let mut trajectory = Trajectory::new("q", 0);
+            trajectory.push_given(Origin::Prompt, Kind::Prompt, "who?", &[1]);
+            for (origin, n) in segments {
+                let start = trajectory.tokens.len();
+                if origin == 0 {
+                    trajectory.push_sampled(&vec![2; n], &vec![-1.0; n]);
+                    trajectory.tag(Kind::Think, "", start..start + n, None);
+                } else {
+                    trajectory.push_given(Origin::Environment, Kind::Information, "", &vec![3; n]);
+                }
+            }
+            let sample = Sample::of_trajectory(&trajectory, 1.0);
+            prop_assert!(sample.targets.iter().all(|&at| trajectory.tokens[at] == 2));
+            prop_assert_eq!(sample.targets.len(), trajectory.n_policy_tokens());
+        }
     }
 }

@@ -34,7 +34,10 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    if let Err(error) = interrupt::listen() {
+    // Every other command ends at once, as programs do.
+    let writes_checkpoints =
+        matches!(command, Command::Quickstart(_) | Command::Train(_) | Command::Sft(_));
+    if writes_checkpoints && let Err(error) = interrupt::listen() {
         eprintln!("warning: Ctrl-C will not write a checkpoint: {error}");
     }
     let done = match command {

@@ -42,17 +42,20 @@ pub fn of_groups(row: &mut Map<String, Value>, groups: &[Group], grades: &[Vec<G
     row.insert("rollout/searches".into(), json!(per_trajectory(&|it| it.searches.len())));
     row.insert("rollout/policy_tokens".into(), json!(per_trajectory(&Trajectory::n_policy_tokens)));
     row.insert("rollout/tokens".into(), json!(per_trajectory(&|it| it.tokens.len())));
-    let outcomes: [(&str, fn(&Outcome) -> bool); 6] = [
-        ("answered", |it| matches!(it, Outcome::Answered)),
-        ("no_answer", |it| matches!(it, Outcome::NoAnswer)),
-        ("malformed", |it| matches!(it, Outcome::Malformed)),
-        ("over_length", |it| matches!(it, Outcome::OverLength)),
-        ("out_of_turns", |it| matches!(it, Outcome::OutOfTurns)),
-        ("failed", |it| matches!(it, Outcome::Failed(_))),
-    ];
-    for (name, is) in outcomes {
-        let count = trajectories.iter().filter(|it| is(&it.outcome)).count();
+    for name in ["answered", "no_answer", "malformed", "over_length", "out_of_turns", "failed"] {
+        let count = trajectories.iter().filter(|it| outcome_name(&it.outcome) == name).count();
         row.insert(format!("outcome/{name}"), json!(share(count, n)));
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Answered => "answered",
+        Outcome::NoAnswer => "no_answer",
+        Outcome::Malformed => "malformed",
+        Outcome::OverLength => "over_length",
+        Outcome::OutOfTurns => "out_of_turns",
+        Outcome::Failed(_) => "failed",
     }
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use forage_retriever::{Bm25, Corpus, IndexOptions, build};
-use forage_synthesis::{Split, World, WorldConfig, questions};
+use forage_retriever::{Bm25, Corpus, IndexOptions, SearchOptions, build};
+use forage_synthesis::{Split, SynthesisError, World, WorldConfig, questions};
 use forage_trajectory::Question;
 
 use crate::config::{RunConfig, WorldSection};
@@ -35,8 +35,7 @@ impl Playground {
             if !folder.exists() {
                 write_world(&world, section, config.seed, &folder)?;
             }
-            let options = forage_retriever::SearchOptions::default();
-            let retriever = Bm25::open(&folder.join("index"), &options)?;
+            let retriever = open_index(&folder.join("index"), &SearchOptions::default())?;
             let [train, dev, test] = ["train", "dev", "test"]
                 .map(|it| read_questions(&folder.join(format!("{it}.jsonl"))));
             return Ok(Self {
@@ -61,37 +60,99 @@ impl Playground {
 }
 
 /// Opens an index for a person who may have named the wrong folder.
-pub fn open_index(index: &Path, options: &forage_retriever::SearchOptions) -> Result<Bm25> {
+pub fn open_index(index: &Path, options: &SearchOptions) -> Result<Bm25> {
     Bm25::open(index, options).with_context(|| {
         Failure::new(Code::Input, format!("cannot search the index `{}`", index.display()))
             .hint("build it with `forage index --corpus FILE --out DIR`")
     })
 }
 
+/// What a run file's questions and search engine amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// Passages of the corpus.
+    pub passages: u64,
+    /// The analyzer of the index.
+    pub analyzer: String,
+    /// Questions of the training, dev and test splits.
+    pub questions: [usize; 3],
+}
+
+/// Finds out whether a run file's questions and search engine can be had. Writes nothing, so that
+/// a run that cannot begin leaves no folder.
+pub fn survey(config: &RunConfig) -> Result<Survey> {
+    if let Some(section) = &config.world {
+        let world = generate(section, config.seed)?;
+        let asked = questions_of(&world, section, config.seed)?;
+        return Ok(Survey {
+            passages: world.passages().len() as u64,
+            analyzer: IndexOptions::default().analyzer.name().to_owned(),
+            questions: asked.map(|(_, it)| it.len()),
+        });
+    }
+    let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
+        unreachable!("a checked run file has a world, or data and a retriever");
+    };
+    let index = open_index(&retriever.index, &retriever.options())?;
+    let mut n_questions = [0; 3];
+    for (n, path) in n_questions.iter_mut().zip([&data.train, &data.dev, &data.test]) {
+        *n = read_questions(path)?.len();
+    }
+    let manifest = index.manifest();
+    let (passages, analyzer) = (manifest.passages, manifest.analyzer.clone());
+    Ok(Survey { passages, analyzer, questions: n_questions })
+}
+
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    Ok(World::generate(&WorldConfig { seed, entities: section.entities.clone() })?)
+    World::generate(&WorldConfig { seed, entities: section.entities.clone() }).map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, as a whole.
 pub fn write_world(world: &World, section: &WorldSection, seed: u64, folder: &Path) -> Result<()> {
+    let asked = questions_of(world, section, seed)?;
     let parent = folder.parent().unwrap_or(Path::new("."));
+    // The parent of a relative name is empty.
+    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     let write = || -> Result<()> {
         let part = tempfile::Builder::new().prefix(".part-").tempdir_in(parent)?;
         std::fs::write(part.path().join("corpus.jsonl"), jsonl(world.passages())?)?;
-        let counts = section.questions;
-        for (split, count) in
-            [(Split::Train, counts.train), (Split::Dev, counts.dev), (Split::Test, counts.test)]
-        {
-            let asked = questions(world, split, count, seed, &section.mix)?;
-            std::fs::write(part.path().join(format!("{split}.jsonl")), jsonl(&asked)?)?;
+        for (split, questions) in &asked {
+            std::fs::write(part.path().join(format!("{split}.jsonl")), jsonl(questions)?)?;
         }
         let corpus = Corpus::memory(world.passages().to_vec());
         build(corpus, &part.path().join("index"), &IndexOptions::default(), &|_| {})?;
-        std::fs::rename(part.keep(), folder)?;
+        std::fs::rename(part.path(), folder)?;
+        // Nothing is left for it to remove.
+        let _ = part.keep();
         Ok(())
     };
     write().with_context(|| unwritable(folder))
+}
+
+/// The questions of a world, by split.
+fn questions_of(
+    world: &World,
+    section: &WorldSection,
+    seed: u64,
+) -> Result<[(Split, Vec<Question>); 3]> {
+    let counts = section.questions;
+    let ask = |split, count| {
+        let asked = questions(world, split, count, seed, &section.mix).map_err(impossible)?;
+        Ok::<_, anyhow::Error>((split, asked))
+    };
+    Ok([
+        ask(Split::Train, counts.train)?,
+        ask(Split::Dev, counts.dev)?,
+        ask(Split::Test, counts.test)?,
+    ])
+}
+
+/// A world that cannot be made as the run file asks.
+fn impossible(error: SynthesisError) -> anyhow::Error {
+    let failure = Failure::new(Code::Usage, "the world cannot be made")
+        .hint("ask for more `world.entities` or for fewer `world.questions`");
+    anyhow::Error::new(error).context(failure)
 }
 
 fn jsonl<T: serde::Serialize>(rows: &[T]) -> Result<Vec<u8>> {

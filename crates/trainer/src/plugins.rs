@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_reward::{PluginError, Rewards, copy_into, find};
+use forage_reward::{PluginError, PluginErrorKind, Rewards, copy_into, find};
 use serde_json::{Value, json};
 
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, unwritable};
 
 /// Loaded rewards and what the manifest says of them.
 pub struct Loaded {
@@ -63,11 +63,27 @@ pub fn check_unchanged(run: &RunFolder, manifest: &[Value], accept_new: bool) ->
         .into())
 }
 
-/// A plugin's error, with its exit code and hint.
+/// A plugin's error, with its exit code and hint. A copy that cannot be written is not the
+/// plugin's fault.
 pub fn plugin_failure(error: PluginError) -> anyhow::Error {
-    let mut failure = Failure::new(Code::Plugin, "a reward plugin failed");
-    if let Some(hint) = error.hint() {
-        failure = failure.hint(hint);
+    if let PluginErrorKind::Copy { to, .. } = error.kind() {
+        let failure = unwritable(to);
+        return anyhow::Error::new(error).context(failure);
     }
+    let hint = error.hint().or_else(|| match error.kind() {
+        PluginErrorKind::Open(_) => Some(
+            "a plugin is a shared library for this system: is the file whole, and built here?"
+                .to_owned(),
+        ),
+        PluginErrorKind::Refused(_) => {
+            Some("the plugin's documentation says what its `config` may hold".to_owned())
+        }
+        _ => None,
+    });
+    let failure = Failure::new(Code::Plugin, "a reward plugin failed");
+    let failure = match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    };
     anyhow::Error::new(error).context(failure)
 }

@@ -52,6 +52,9 @@ impl RunFolder {
             }
             Err(TryLockError::Error(err)) => return Err(err).with_context(|| unwritable(path)),
         }
+        for name in ["", "checkpoints", "evaluations", "trajectories"] {
+            remove_parts(&path.join(name));
+        }
         let folder = Self { path: path.to_owned(), _lock: lock };
         let config_path = folder.path("config.toml");
         match std::fs::read_to_string(&config_path) {
@@ -69,7 +72,14 @@ impl RunFolder {
                 .into());
             }
             Ok(_) => {}
-            Err(_) => folder.write_whole("config.toml", config_text.as_bytes())?,
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+                folder.write_whole("config.toml", config_text.as_bytes())?;
+            }
+            Err(err) => {
+                let shown = config_path.display();
+                return Err(err)
+                    .context(Failure::new(Code::Input, format!("`{shown}` cannot be read")));
+            }
         }
         Ok(folder)
     }
@@ -113,7 +123,9 @@ impl RunFolder {
         line.push(b'\n');
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-            file.write_all(&line)
+            file.write_all(&line)?;
+            // Before the checkpoint that counts on it.
+            file.sync_data()
         };
         write().with_context(|| unwritable(&path))
     }
@@ -165,6 +177,18 @@ impl RunFolder {
         }
         let compressed = zstd::encode_all(lines.as_slice(), 3)?;
         self.write_whole(&format!("trajectories/{name}.jsonl.zst"), &compressed)
+    }
+}
+
+/// Removes what a killed run left half-written.
+fn remove_parts(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".part-") {
+            // A leftover that cannot be removed harms nobody.
+            let _ = std::fs::remove_file(entry.path());
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -5,16 +5,20 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use forage_model::{Decoder, Generator, Tokenizer};
+use forage_retriever::{Analyzer, Bm25, SearchOptions};
+use forage_synthesis::World;
+use forage_trajectory::{Purpose, Stream};
+use rand::Rng;
 use serde_json::{Map, json};
 
 use crate::checkpoint::{TrainState, save_model};
-use crate::config::{RunConfig, SftPhase, SftSection};
+use crate::config::{RunConfig, SftPhase, SftSection, WorldSection};
 use crate::demonstrate::{School, tokenizer_texts};
 use crate::evaluate::Evaluator;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::learner::{Objective, learn};
-use crate::playground::Playground;
+use crate::playground::{Playground, generate};
 use crate::progress::Progress;
 use crate::run_folder::{RunFolder, unwritable};
 use crate::update::take_step;
@@ -23,17 +27,7 @@ use crate::update::take_step;
 pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
     let section = config.sft.as_ref().expect("a checked command has its section");
     let playground = Playground::open(config, run)?;
-    let world_section = config.world.as_ref().expect("checked: `sft` has a world");
-    let world = playground.world.as_ref().expect("a world section makes a world");
     let (fresh, tokenizer) = start(config, &playground, device)?;
-    let school = School {
-        world,
-        mix: &world_section.mix,
-        retriever: &playground.retriever,
-        rollout: &config.rollout,
-        tokenizer: &tokenizer,
-        seed: config.seed,
-    };
     let mut state = match TrainState::load_newest(run, device)? {
         Some(state) => state,
         None => TrainState::new(fresh),
@@ -42,11 +36,15 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
     run.forget_after("timings.jsonl", state.step)?;
     let evaluator = Evaluator { config, playground: &playground, run };
     let n_steps: u64 = section.phases.iter().map(|it| it.steps).sum();
+    let mut place = Place::of_step(config, section, state.step)?;
     let mut progress = Progress::new("warm start", state.step, n_steps);
     while state.step < n_steps {
         let start = Instant::now();
         let (phase, within) = phase_at(section, state.step);
-        let samples = school.lessons(state.step, phase)?;
+        if state.step.is_multiple_of(section.world_every) {
+            place = Place::of_step(config, section, state.step)?;
+        }
+        let samples = place.school(config, &tokenizer).lessons(state.step, phase)?;
         let n_tokens = samples.iter().map(|it| it.targets.len()).sum();
         let n_read: usize = samples.iter().map(|it| it.tokens.len()).sum();
         let learned = learn(
@@ -56,22 +54,22 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
             n_tokens,
             section.micro_batch_tokens,
         );
-        let lr = phase.lr_start + (phase.lr_end - phase.lr_start) * within;
-        let warm = config.optimizer.lr_at(state.step) / config.optimizer.lr;
+        let share = phase.lr_from + (phase.lr_to - phase.lr_from) * within;
+        let lr = config.optimizer.lr_at(state.step) * share;
         let loss = learned.sums.mean(learned.sums.loss);
-        let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr * warm)?;
+        let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr)?;
         let mut row = Map::new();
         row.insert("step".into(), json!(state.step));
         row.insert("loss/imitation".into(), json!(loss));
         row.insert("loss/grad_norm".into(), json!(norm));
-        row.insert("sft/lr".into(), json!(lr * warm));
+        row.insert("sft/lr".into(), json!(lr));
         row.insert("sft/tokens".into(), json!(n_read));
         if state.step.is_multiple_of(config.evaluation.every) || state.step == n_steps {
             let mut generator = Generator::new(state.decoder.clone(), tokenizer.clone());
             let table = evaluator.dev(&mut generator, state.step, &mut row)?;
-            let words: String =
-                table.rows.iter().map(|it| format!("  {} {:.3}", it.name, it.em.mean)).collect();
-            progress.say(&format!("step {}: greedy exact match by hops:{words}", state.step));
+            let hops = table.rows.iter().map(|it| format!("{} {:.3}", it.name, it.em.mean));
+            let hops = hops.collect::<Vec<_>>().join(", ");
+            progress.say(&format!("step {}: greedy exact match by hops: {hops}", state.step));
         }
         run.append("metrics.jsonl", &row)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -95,6 +93,39 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
     Ok(())
 }
 
+/// A world to learn in, with its search engine.
+struct Place {
+    world: World,
+    retriever: Bm25,
+}
+
+impl Place {
+    /// The world of a step. It is not the world of the dev questions, whose seed is the run's.
+    fn of_step(config: &RunConfig, section: &SftSection, step: u64) -> Result<Self> {
+        let stream =
+            Stream::new(config.seed, Purpose::World).at_step(1 + step / section.world_every);
+        let world = generate(world_section(config), stream.rng().next_u64())?;
+        let passages = world.passages().to_vec();
+        let retriever = Bm25::in_memory(passages, Analyzer::default(), &SearchOptions::default())?;
+        Ok(Self { world, retriever })
+    }
+
+    fn school<'a>(&'a self, config: &'a RunConfig, tokenizer: &'a Tokenizer) -> School<'a> {
+        School {
+            world: &self.world,
+            mix: &world_section(config).mix,
+            retriever: &self.retriever,
+            rollout: &config.rollout,
+            tokenizer,
+            seed: config.seed,
+        }
+    }
+}
+
+fn world_section(config: &RunConfig) -> &WorldSection {
+    config.world.as_ref().expect("checked: `sft` has a world")
+}
+
 /// The model and tokenizer of the run file: loaded, or fresh.
 fn start(
     config: &RunConfig,
@@ -106,7 +137,7 @@ fn start(
     }
     let fresh = config.model.fresh.as_ref().expect("checked: one of the two");
     let world = playground.world.as_ref().expect("checked: `sft` has a world");
-    let mix = &config.world.as_ref().expect("checked: `sft` has a world").mix;
+    let mix = &world_section(config).mix;
     let texts = tokenizer_texts(world, mix, &config.rollout, config.seed)?;
     let tokenizer = Tokenizer::train(&texts, fresh.vocab_size)?;
     let mut shape = fresh.config();

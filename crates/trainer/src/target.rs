@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
-use forage_retriever::Bm25;
+use forage_retriever::{Bm25, RetrieverConfig};
 use forage_trajectory::Question;
 
 use crate::checkpoint::newest;
@@ -17,6 +17,8 @@ use crate::questions::read_questions;
 
 /// Common arguments of commands that play with a trained model.
 #[derive(Debug, clap::Args)]
+// The group of the command that these are flattened into is called `Args` as well.
+#[group(id = "played-with")]
 pub struct Args {
     /// A run's folder, or a run file.
     pub target: PathBuf,
@@ -75,7 +77,7 @@ impl Target {
     /// Opens the search engine.
     pub fn open_retriever(&self) -> Result<Bm25> {
         let section = self.config.retriever.clone();
-        let options = section.as_ref().map(|it| it.options()).unwrap_or_default();
+        let options = section.as_ref().map(RetrieverConfig::options).unwrap_or_default();
         let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
         let index = self.index.clone().or(section.map(|it| it.index)).or(of_world);
         let index = index.ok_or_else(|| {

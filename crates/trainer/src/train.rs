@@ -61,24 +61,24 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
     let [greedy, sampled] = before;
     let before = [greedy?, sampled?];
 
-    let resumed = TrainState::load_newest(run, device)?;
-    let mut state = match resumed {
-        Some(state) => {
-            run.forget_after("metrics.jsonl", state.step)?;
-            run.forget_after("timings.jsonl", state.step)?;
-            state
-        }
-        None => {
-            run.forget_all(&["metrics.jsonl", "timings.jsonl"])?;
-            let mut row = Map::from_iter([("step".to_owned(), json!(0))]);
-            evaluator.dev(&mut generator, 0, &mut row)?;
-            run.append("metrics.jsonl", &row)?;
-            start
-        }
+    let mut state = if let Some(state) = TrainState::load_newest(run, device)? {
+        run.forget_after("metrics.jsonl", state.step)?;
+        run.forget_after("timings.jsonl", state.step)?;
+        state
+    } else {
+        run.forget_all(&["metrics.jsonl", "timings.jsonl"])?;
+        let mut row = Map::from_iter([("step".to_owned(), json!(0))]);
+        evaluator.dev(&mut generator, 0, &mut row)?;
+        run.append("metrics.jsonl", &row)?;
+        start
     };
 
     let mut progress = Progress::new("training", state.step, training.steps);
     while state.step < training.steps {
+        if interrupt::asked() {
+            state.save(run, tokenizer)?;
+            return Err(interrupt::stopped(run.root()).into());
+        }
         let began = Instant::now();
         generator.set_decoder(state.decoder.clone());
         let groups = roll_out(parts, training, &mut generator, state.step)?;
@@ -92,18 +92,18 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
             .map(|it| group_advantages(&it.iter().map(Grade::reward).collect::<Vec<_>>()))
             .collect();
 
-        let (samples, n_tokens) = samples(&groups, &advantages);
+        let (trained, n_tokens) = to_train(&groups, &advantages);
         let objective =
             Objective::Reinforce { config: &config.optimizer, temperature: training.temperature };
         let learned =
-            learn(&state.decoder, &samples, objective, n_tokens, training.micro_batch_tokens);
+            learn(&state.decoder, &trained, objective, n_tokens, training.micro_batch_tokens);
         let lr = config.optimizer.lr_at(state.step);
         let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr)?;
 
         let mut row = Map::from_iter([("step".to_owned(), json!(state.step))]);
         metrics::of_groups(&mut row, &groups, &grades);
         metrics::of_update(&mut row, &learned.sums, n_tokens, norm, lr);
-        let updated = began.elapsed();
+        let updated = began.elapsed().saturating_sub(rolled);
         if state.step.is_multiple_of(config.evaluation.every) || state.step == training.steps {
             generator.set_decoder(state.decoder.clone());
             evaluator.dev(&mut generator, state.step, &mut row)?;
@@ -116,22 +116,15 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
         let timing = Map::from_iter([
             ("step".to_owned(), json!(state.step)),
             ("seconds/rollout".to_owned(), json!(rolled.as_secs_f64())),
-            ("seconds/update".to_owned(), json!((updated - rolled).as_secs_f64())),
+            ("seconds/update".to_owned(), json!(updated.as_secs_f64())),
             ("seconds/step".to_owned(), json!(began.elapsed().as_secs_f64())),
         ]);
         run.append("timings.jsonl", &timing)?;
         progress
             .set(state.step, &format!("reward {:.3}", row["reward/mean"].as_f64().unwrap_or(0.0)));
 
-        let stop = interrupt::asked();
-        if state.step.is_multiple_of(training.checkpoint_every)
-            || state.step == training.steps
-            || stop
-        {
+        if state.step.is_multiple_of(training.checkpoint_every) || state.step == training.steps {
             state.save(run, tokenizer)?;
-        }
-        if stop && state.step < training.steps {
-            return Err(interrupt::stopped(run.root()).into());
         }
     }
     progress.finish();
@@ -175,6 +168,12 @@ fn roll_out(
                 .hint("the search engine did not answer; resume when it does"),
         );
     }
+    if played.iter().flat_map(|it| &it.logprobs).any(|it| !it.is_finite()) {
+        let what = format!("step {} sampled from logits that are not finite", step + 1);
+        return Err(Failure::new(Code::Diverged, what)
+            .hint("start again from the last checkpoint with a lower `optimizer.lr`")
+            .into());
+    }
     let mut played = played.into_iter();
     Ok(questions
         .into_iter()
@@ -214,7 +213,7 @@ fn questions_of<'a>(
 
 /// What is trained, and over how many tokens the loss is a mean. A trajectory whose advantage is 0
 /// moves nothing and is left out of the work, not of the mean; a failed one is in neither.
-fn samples(groups: &[Group], advantages: &[Vec<Option<f64>>]) -> (Vec<Sample>, usize) {
+fn to_train(groups: &[Group], advantages: &[Vec<Option<f64>>]) -> (Vec<Sample>, usize) {
     let mut samples = Vec::new();
     let mut n_tokens = 0;
     for (group, advantages) in groups.iter().zip(advantages) {

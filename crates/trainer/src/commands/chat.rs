@@ -5,8 +5,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::Result;
 use forage_model::Generator;
 use forage_rollout::{Task, play};
-use forage_trajectory::{Group, Purpose, Question, Sampling, Stream};
+use forage_trajectory::{Group, Purpose, Question, Stream};
 
+use crate::commands::eval::sampling;
 use crate::model::device;
 use crate::record::{GradeRecord, GroupRecord};
 use crate::target::{self, Target};
@@ -29,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
     let retriever = target.open_retriever()?;
     let mut generator = Generator::new(decoder, tokenizer);
-    let sampling = args.temperature.map_or(Sampling::Greedy, Sampling::Temperature);
+    let sampling = sampling(args.temperature)?;
     let terminal = std::io::stdin().is_terminal();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     for n_asked in 0.. {

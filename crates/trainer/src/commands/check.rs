@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::config::{RunConfig, RunFile};
-use crate::playground::{generate, open_index};
-use crate::questions::read_questions;
+use crate::config::RunFile;
+use crate::playground::{Survey, survey};
 use crate::{model, plugins};
 
 /// Check a run file and what it names.
@@ -37,7 +36,9 @@ pub fn run(args: &Args) -> Result<()> {
     for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
         println!("reward {name}: {} {}", plugin.name(), plugin.version());
     }
-    let n_train = check_questions(config)?;
+    let Survey { passages, analyzer, questions: [n_train, n_dev, n_test] } = survey(config)?;
+    println!("corpus: {passages} passages, analyzer {analyzer}");
+    println!("questions: {n_train} train, {n_dev} dev, {n_test} test");
     if let Some(training) = &config.training {
         let trajectories = training.questions_per_step * training.group_size;
         println!(
@@ -50,22 +51,4 @@ pub fn run(args: &Args) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Opens or generates the playground and returns the number of training questions.
-fn check_questions(config: &RunConfig) -> Result<usize> {
-    if let Some(section) = &config.world {
-        let world = generate(section, config.seed)?;
-        println!("world: {} passages", world.passages().len());
-        return Ok(section.questions.train);
-    }
-    let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
-        unreachable!("a checked run file has a world, or data and a retriever");
-    };
-    let index = open_index(&retriever.index, &retriever.options())?;
-    println!("index: {} passages, {}", index.manifest().passages, index.manifest().analyzer);
-    for (name, path) in [("dev", &data.dev), ("test", &data.test)] {
-        println!("{name}: {} questions", read_questions(path)?.len());
-    }
-    Ok(read_questions(&data.train)?.len())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use forage_model::Generator;
+use forage_rollout::RolloutConfig;
 use forage_rollout::scripted::{Bytes, Scripted, baseline};
 use forage_trajectory::{Policy, Question, Sampling};
 
@@ -50,34 +51,28 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let target = Target::open(&args.target)?;
-    let sampling = match args.temperature {
-        None => Sampling::Greedy,
-        Some(it) if it.is_finite() && it > 0.0 => Sampling::Temperature(it),
-        Some(it) => {
-            let failure =
-                Failure::new(Code::Usage, format!("the temperature {it} is not positive"));
-            return Err(failure.hint("leave `--temperature` out for greedy decoding").into());
-        }
-    };
+    let sampling = sampling(args.temperature)?;
     let mut questions = target.questions(args.questions.as_deref())?;
     questions.truncate(args.limit.unwrap_or(usize::MAX));
     let retriever = target.open_retriever()?;
     let mut policy = policy(args, &target, &questions)?;
     let mut progress = Progress::new("evaluating", 0, questions.len() as u64);
     let seed = target.config.seed;
-    let rollout = &target.config.rollout;
-    let played = play_all(&mut *policy, &retriever, rollout, &questions, sampling, seed, |done| {
-        progress.set(done as u64, "");
-    })?;
+    let rollout = rollout(args.policy, &target.config.rollout);
+    let played =
+        play_all(&mut *policy, &retriever, &rollout, &questions, sampling, seed, |done| {
+            progress.set(done as u64, "");
+        })?;
     progress.finish();
     let name = args.questions.as_ref().map_or("test".into(), |it| it.display().to_string());
     let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
     print!("{}", table::of_one(&evaluation));
     if let Some(out) = &args.out {
+        let split = if sampling == Sampling::Greedy { "greedy" } else { "sampled" };
         let records: Vec<GroupRecord> = questions
             .iter()
             .zip(played)
-            .map(|(question, it)| it.record(0, "greedy", question))
+            .map(|(question, it)| it.record(0, split, question))
             .collect();
         let write = || -> Result<()> {
             std::fs::create_dir_all(out)?;
@@ -96,6 +91,31 @@ pub fn run(args: &Args) -> Result<()> {
         write().map_err(|err| err.context(unwritable(out)))?;
     }
     Ok(())
+}
+
+/// Greedy decoding, or the temperature that was asked for.
+pub(crate) fn sampling(temperature: Option<f32>) -> Result<Sampling> {
+    match temperature {
+        None => Ok(Sampling::Greedy),
+        Some(it) if it.is_finite() && it > 0.0 => Ok(Sampling::Temperature(it)),
+        Some(it) => Err(Failure::new(Code::Usage, format!("the temperature {it} is not positive"))
+            .hint("leave `--temperature` out for greedy decoding")
+            .into()),
+    }
+}
+
+/// How an episode is played. The limits of a run file count a model's tokens, and the scripted
+/// policy writes bytes: it plays without.
+fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
+    match who {
+        Who::Model => config.clone(),
+        Who::Scripted => RolloutConfig {
+            max_turn_tokens: usize::MAX,
+            max_observation_tokens: usize::MAX,
+            max_tokens: usize::MAX,
+            ..config.clone()
+        },
+    }
 }
 
 fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dyn Policy>> {

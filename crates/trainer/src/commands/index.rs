@@ -70,23 +70,20 @@ fn explained(error: IndexError) -> anyhow::Error {
                 "a line is {\"id\": …, \"title\": …, \"text\": …} or {\"id\": …, \"contents\": …}; \
                  `--skip-bad` leaves out lines that are not"
             };
-            ("the corpus has a bad line", Some(hint))
+            ("the corpus has a bad line", hint)
         }
-        IndexError::Corpus(_) | IndexError::Empty { .. } => ("the corpus cannot be read", None),
+        IndexError::Corpus(_) | IndexError::Empty { .. } => {
+            ("the corpus cannot be read", "`--corpus` names files of JSON lines")
+        }
         IndexError::Occupied { .. } => {
-            ("the index cannot be built", Some("give `--out` a new folder or an old index"))
+            ("the index cannot be built", "give `--out` a new folder or an old index")
         }
         IndexError::Busy { .. } => {
-            ("the index cannot be built", Some("wait for the other build, or give another `--out`"))
+            ("the index cannot be built", "wait for the other build, or give another `--out`")
         }
-        _ => ("the index cannot be built", None),
+        _ => ("the index cannot be built", "check free space and permissions"),
     };
-    let failure = Failure::new(Code::Input, message);
-    let failure = match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    };
-    anyhow::Error::from(error).context(failure)
+    anyhow::Error::from(error).context(Failure::new(Code::Input, message).hint(hint))
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
 use crate::model::device;
+use crate::playground::survey;
 use crate::run_folder::{Opening, RunFolder};
 
 /// Warm-start a model on scripted demonstrations.
@@ -37,6 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
         .into());
     }
     let device = device(&file.config.device)?;
+    survey(&file.config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&file.config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
     let run = RunFolder::open(&out, &file.text, opening)?;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::checkpoint::TrainState;
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
-use crate::playground::Playground;
+use crate::playground::{Playground, survey};
 use crate::record::GroupRecord;
-use crate::run_folder::{Opening, RunFolder};
+use crate::run_folder::{Opening, RunFolder, unwritable};
 use crate::train::{Parts, Results, train};
 use crate::{model, plugins, report, table, transcript};
 
@@ -66,8 +66,9 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let (decoder, tokenizer) = model::open(model_path, &device)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
-    let scratch = tempfile::tempdir().context("a temporary folder for plugins")?;
+    let scratch = tempfile::tempdir().with_context(|| unwritable(&std::env::temp_dir()))?;
     let loaded = plugins::load(file, scratch.path())?;
+    survey(config)?;
     let run = RunFolder::open(&out, &file.text, opening)?;
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
