@@ -22,6 +22,9 @@ pub type Exercise = Vec<(String, bool)>;
 /// How many pairs a comparison exercise compares.
 const PAIRS: usize = 4;
 
+/// How many names a recall exercise recalls.
+const RECALLED: usize = 10;
+
 /// One or two passages as a search shows them, then every fact as thoughts state it. Only the
 /// values are in the loss.
 pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
@@ -58,6 +61,30 @@ pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise
             .expect("writing to a string does not fail");
         exercise.push((std::mem::take(&mut given), false));
         exercise.push((format!(" {}.", world.text(fact.value)), true));
+    }
+    exercise.push(("</think>".to_owned(), false));
+    exercise
+}
+
+/// Numbered names, then the same numbers in another order, each with its name again. Only the
+/// repeated names are in the loss: recalling what stood behind a token is half of reading.
+pub fn recall_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
+    let mut rng = stream.rng();
+    let mut numbers: Vec<usize> = (10..100).collect();
+    numbers.shuffle(&mut rng);
+    let mut pairs: Vec<_> = numbers
+        .into_iter()
+        .take(RECALLED)
+        .map(|number| (number, &world.entity(world.draw(split, None, &mut rng)).name))
+        .collect();
+    let list: Vec<_> = pairs.iter().map(|(number, name)| format!(" {number} {name}.")).collect();
+    let mut given = format!("<think>{}", list.concat());
+    pairs.shuffle(&mut rng);
+    let mut exercise = Vec::with_capacity(2 * pairs.len() + 1);
+    for (number, name) in pairs {
+        write!(given, " {number}").expect("writing to a string does not fail");
+        exercise.push((std::mem::take(&mut given), false));
+        exercise.push((format!(" {name}."), true));
     }
     exercise.push(("</think>".to_owned(), false));
     exercise

@@ -4,8 +4,8 @@
 //! them by [`Relation`]s. Every entity has one short passage, and all passages are one corpus.
 //! [`questions`] asks for chains of facts and for comparisons, with the evidence that answers
 //! them; [`demonstrate`] writes what a scripted agent would write, bad [`Habits`] included; and
-//! [`reading_exercise`] and [`comparison_exercise`] drill the two skills that a small model finds
-//! hard, looking a value up in a passage and comparing two values.
+//! [`reading_exercise`], [`recall_exercise`] and [`comparison_exercise`] drill what a small model
+//! finds hard: looking a value up in a passage, spelling it, and comparing two values.
 //!
 //! Nothing here reads or writes a file, and all randomness comes from named
 //! [`Stream`](forage_trajectory::Stream)s: the same seed gives the same bytes. The crate knows
@@ -38,7 +38,7 @@ mod exercise;
 mod question;
 
 pub use demonstration::{Habits, demonstrate};
-pub use exercise::{Exercise, comparison_exercise, reading_exercise};
+pub use exercise::{Exercise, comparison_exercise, reading_exercise, recall_exercise};
 pub use names::syllables;
 pub use question::{QuestionMix, Shape, question, questions};
 pub use relation::{EntityKind, Relation};

@@ -171,6 +171,9 @@ pub struct SftPhase {
     pub reading: usize,
     /// Comparison exercises a step.
     pub comparison: usize,
+    /// Recall exercises a step.
+    #[serde(default)]
+    pub recall: usize,
     /// Bad habits of the demonstrations.
     #[serde(default)]
     pub habits: Habits,

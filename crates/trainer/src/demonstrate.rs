@@ -7,7 +7,7 @@ use forage_rollout::scripted::{Codec, Scripted};
 use forage_rollout::{RolloutConfig, Task, play};
 use forage_synthesis::{
     Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
-    reading_exercise, syllables,
+    reading_exercise, recall_exercise, syllables,
 };
 use forage_trajectory::{BoxError, Purpose, Sampling, Stream, TokenId};
 use regex::Regex;
@@ -72,13 +72,14 @@ impl School<'_> {
         let played = play(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
         let mut samples: Vec<Sample> =
             played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
-        for idx in 0..phase.reading + phase.comparison {
-            let stream = stream.of_member(idx as u64, 1);
-            let exercise = if idx < phase.reading {
-                reading_exercise(self.world, Split::Train, stream)
-            } else {
-                comparison_exercise(self.world, Split::Train, stream)
-            };
+        let exercises: [(usize, fn(&World, Split, Stream) -> Exercise); 3] = [
+            (phase.reading, reading_exercise),
+            (phase.comparison, comparison_exercise),
+            (phase.recall, recall_exercise),
+        ];
+        let drills = exercises.iter().flat_map(|(count, make)| std::iter::repeat_n(make, *count));
+        for (idx, make) in drills.enumerate() {
+            let exercise = make(self.world, Split::Train, stream.of_member(idx as u64, 1));
             samples.push(self.exercise(&exercise)?);
         }
         Ok(samples)

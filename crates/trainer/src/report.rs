@@ -1,6 +1,6 @@
 //! `report.html`: what a person looks at when a run is over.
 //!
-//! [`write()`] reads a run's folder, keeps what fits ([`curves`] thins the steps, [`trajectories`]
+//! [`write()`] reads a run's folder, keeps what fits (`curves` thins the steps, `trajectories`
 //! picks the groups) and puts it as JSON into one page that needs neither a network nor a server.
 //! The page itself is in `report/`: a template, a style sheet and three scripts, put together here
 //! without a build step.
