@@ -37,60 +37,60 @@ fn samples() {
         }
     }
     expect![[r#"
-        p000000 (film Zemkul) Zemkul is a popular film. Its star is Fatima Delwim. Its studio is Tarnquel Studios, and it was directed by Tomas Falkim. Its release year is 1993.
-        p000256 (book Norlentrav) Norlentrav is a rare book. It was written by David Brenmir, and it was published by Glonvesk Editions. It first appeared in 1926.
-        p000480 (person Leon Raskbem) Leon Raskbem is a pilot. He moved to Vurwim, and his spouse is Lina Yornel. His birthplace is Zundweld. The letters are lost. His birth year is 1982.
-        p001056 (company Premgelzor Pictures) Premgelzor Pictures is a small company. It has a staff of 37. Its headquarters is in Fostkalfal. Its founder is Karim Weldtarn.
-        p001296 (city Krandlorn) Krandlorn is a coastal city. It is run by mayor Sofia Zorzor. It is located in Korlenia, and it is home to 42 thousand people.
-        p001504 (country Zorkalstan) Zorkalstan is a mountain country. It is ruled from Kassul. It is headed by president Flora Fostsul.
+        p000000 (film Travnim) Travnim is a popular film. It was produced by Brinrond Pictures. Its star is Sofia Fosttrav. It has director Maria Brinbor. Critics liked it. It has release year 1993.
+        p000256 (book The Lonely Nusknor) The Lonely Nusknor is a rare book. It was written by Clara Pulbor. It has publication year 1926. Its publisher is Pirnkor Press.
+        p000480 (person Jakob Rulgor) Jakob Rulgor is a pilot. His birth year is 1982, and he has birthplace Brindal. He has residence Palnad. He has spouse Yusuf Vurhol.
+        p001056 (company Tallen Cinema) Tallen Cinema is a small company. It has founder Hanna Timweld, and its headquarters is in Zorbor. It employs 37 people.
+        p001296 (city Raldask) Raldask is a coastal city. It has mayor Karin Travfost. It is in country Wurnpelia. It has population 42 thousand. Tourists like it.
+        p001504 (country Polhemland) Polhemland is a mountain country. Tourists like it. It has president Jana Fenpel. It has capital Quinvon.
 
-        dev-00000 Which company published the book Sorwal? Balvur Press
+        dev-00000 Which company published the book Wolnusk Island? Korsal Editions
 
-        dev-00001 Tell me the number of inhabitants of the home city of the company Borjusk Works. 92 thousand|92000|92,000
+        dev-00001 Tell me the number of inhabitants of the home city of the company Jenyal Motors. 92 thousand|92000|92,000
 
-        dev-00002 Who governs the place of residence of the spouse of Mona Tarnvur? Emil Limdun
+        dev-00002 Who governs the place of residence of the spouse of Maria Zildal? Simon Firtrav
 
-        dev-00003 Name the birthplace of the mayor of the headquarters of the production company of the film Luskvur. Vongul
+        dev-00003 Name the birthplace of the mayor of the headquarters of the production company of the film Juskkor Letters. Vurtrav
 
-        dev-00004 Who is the spouse of Sofia Yalgarn? Tomas Galmol
+        dev-00004 Who is the spouse of Ivan Jorvim? Irma Yelzal
 
-        dev-00005 Which country is the country of the residence of Flora Bemhem? Gorpolland
+        dev-00005 Which country is the country of the residence of Jana Zilbor? Rondgoria
 
-        dev-00006 Tell me the birth year of the president of the country of the city Kimmolstam. 1934
+        dev-00006 Tell me the birth year of the president of the country of the city Quellam. 1934
 
-        dev-00007 What is the capital of the country of the place of residence of the founder of the company Pirnbem Cinema? Palwim
+        dev-00007 What is the capital of the country of the place of residence of the founder of the company Delpirn Studios? Dasktal
 
-        dev-00008 Name the writer of the book The Broken Quinfen. Bruno Yalfirnim
+        dev-00008 Name the writer of the book The Hidden Jenlusk. Vera Zorrin
 
-        dev-00009 Which film was released later, the film The Lonely Balvesk or the film Vimweld? Vimweld
+        dev-00009 Which film was released later, the film The Broken Luskgor or the film The Lonely Mirzor? The Lonely Mirzor
 
-        dev-00010 Who leads the country of the home city of the company Zalglon Foods? Tomas Hurnvel
+        dev-00010 Who leads the country of the home city of the company Moljen Works? Fatima Semnusk
 
-        dev-00011 What is the name of the president of the country of the residence of the founder of the company Brensal Cinema? Felix Hemgrel
+        dev-00011 What is the name of the president of the country of the residence of the founder of the company Premgul Studios? Viktor Zilsor
 
-        <think> First: book Sorwal publisher.</think><search> book Sorwal publisher</search>
-        <think> book Sorwal publisher: Balvur Press.</think><answer> Balvur Press</answer>
+        <think> First: book Wolnusk Island publisher.</think><search> book Wolnusk Island publisher</search>
+        <think> book Wolnusk Island publisher Korsal Editions.</think><answer> Korsal Editions</answer>
 
-        <think> First: company Borjusk Works headquarters.</think><search> company Borjusk Works headquarters</search>
-        <think> company Borjusk Works headquarters: Yelvel. Next: Yelvel population.</think><search> Yelvel population</search>
-        <think> Yelvel population: 92 thousand.</think><answer> 92 thousand</answer>
+        <think> First: company Jenyal Motors headquarters.</think><search> company Jenyal Motors headquarters</search>
+        <think> company Jenyal Motors headquarters Vurdal. Next: Vurdal population.</think><search> Vurdal population</search>
+        <think> Vurdal population 92 thousand.</think><answer> 92 thousand</answer>
 
-        <think> First: film Luskvur studio.</think><search> film Luskvur studio</search>
-        <think> film Luskvur studio: Zurkdalvel Studios. Next: Zurkdalvel Studios headquarters.</think><search> Zurkdalvel Studios headquarters</search>
-        <think> Zurkdalvel Studios headquarters: Gorrem. Next: Gorrem mayor.</think><search> Gorrem mayor</search>
-        <think> Gorrem mayor: Alma Quinmol. Next: Alma Quinmol birthplace.</think><search> Alma Quinmol birthplace</search>
-        <think> Alma Quinmol birthplace: Vongul.</think><answer> Vongul</answer>
+        <think> First: film Juskkor Letters studio.</think><search> film Juskkor Letters studio</search>
+        <think> film Juskkor Letters studio Guldor Studios. Next: Guldor Studios headquarters.</think><search> Guldor Studios headquarters</search>
+        <think> Guldor Studios headquarters Zilrond. Next: Zilrond mayor.</think><search> Zilrond mayor</search>
+        <think> Zilrond mayor Fatima Kasnad. Next: Fatima Kasnad birthplace.</think><search> Fatima Kasnad birthplace</search>
+        <think> Fatima Kasnad birthplace Vurtrav.</think><answer> Vurtrav</answer>
 
-        <think> First: film The Lonely Balvesk release year.</think><search> film The Lonely Balvesk release year</search>
-        <think> film The Lonely Balvesk release year: 1926. Next: film Vimweld release year.</think><search> film Vimweld release year</search>
-        <think> film Vimweld release year: 1996. Compare: 1926 The Lonely Balvesk, 1996 Vimweld. Later: 1996 Vimweld.</think><answer> Vimweld</answer>
+        <think> First: film The Broken Luskgor release year.</think><search> film The Broken Luskgor release year</search>
+        <think> film The Broken Luskgor release year 1926. Next: film The Lonely Mirzor release year.</think><search> film The Lonely Mirzor release year</search>
+        <think> film The Lonely Mirzor release year 1996. Compare: 1926 The Broken Luskgor, 1996 The Lonely Mirzor. Later: 1996 The Lonely Mirzor.</think><answer> The Lonely Mirzor</answer>
 
 
 
-        <information>Doc 1(Title: Nadia Teldel) Nadia Teldel is a painter. Her year of birth is 1995. She is married to Omar Korlusk. She works for Hurntrav Pictures, and she was born in Juskyal.
-        Doc 2(Title: Omar Korlusk) Omar Korlusk is a poet. He works for Yortel Works. His year of birth is 1959. Little else is known. His birthplace is Kulgel, and he is married to Nadia Teldel.
+        <information>Doc 1(Title: Edith Garnhald) Edith Garnhald is a painter. She has spouse Omar Malsul. She was born in the year 1931. She has birthplace Neltor. She has residence Rulglon.
+        Doc 2(Title: Paul Talwol) Paul Talwol is a painter. His birth year is 1995. He has spouse Julia Molzem. He has birthplace Yulbem. The letters are lost. He works for Vonmal Studios.
         </information>
 
-        <think> Omar Korlusk spouse:[ Nadia Teldel.] Nadia Teldel birth year:[ 1995.] Omar Korlusk birth year:[ 1959.] Nadia Teldel employer:[ Hurntrav Pictures.] Nadia Teldel birthplace:[ Juskyal.] Omar Korlusk employer:[ Yortel Works.] Omar Korlusk birthplace:[ Kulgel.] Nadia Teldel spouse:[ Omar Korlusk.]</think>
-        <think> company Jenlorn Cinema employees: 52. company Mirpal Works employees: 20. Compare: 52 Jenlorn Cinema, 20 Mirpal Works. Fewer:[ 20 Mirpal Works.] More:[ 52 Jenlorn Cinema.] film Krandfal release year: 1952. film Sorzil Harbor release year: 1965. Compare: 1952 Krandfal, 1965 Sorzil Harbor. Earlier:[ 1952 Krandfal.] Later:[ 1965 Sorzil Harbor.] Lea Holbor birth year: 1931. Fatima Vesksal birth year: 1994. Compare: 1931 Lea Holbor, 1994 Fatima Vesksal. Later:[ 1994 Fatima Vesksal.] Earlier:[ 1931 Lea Holbor.] book Firkel publication year: 1909. book The Final Quelzurk publication year: 1998. Compare: 1909 Firkel, 1998 The Final Quelzurk. Earlier:[ 1909 Firkel.] Later:[ 1998 The Final Quelzurk.]</think>"#]].assert_eq(&shown);
+        <think> Edith Garnhald spouse[ Omar Malsul.] Edith Garnhald birthplace[ Neltor.] Edith Garnhald birth year[ 1931.] Paul Talwol birthplace[ Yulbem.] Paul Talwol birth year[ 1995.] Paul Talwol spouse[ Julia Molzem.] Paul Talwol employer[ Vonmal Studios.] Edith Garnhald residence[ Rulglon.]</think>
+        <think> company Sulhem Studios staff 52. company Pirnsul Works staff 20. Compare: 52 Sulhem Studios, 20 Pirnsul Works. Fewer:[ 20 Pirnsul Works.] More:[ 52 Sulhem Studios.] film The Silent Zurkzurk release year 1952. film The Hidden Nelkor release year 1965. Compare: 1952 The Silent Zurkzurk, 1965 The Hidden Nelkor. Earlier:[ 1952 The Silent Zurkzurk.] Later:[ 1965 The Hidden Nelkor.] Olga Zemsem birth year 1931. Marco Yallorn birth year 1994. Compare: 1931 Olga Zemsem, 1994 Marco Yallorn. Later:[ 1994 Marco Yallorn.] Earlier:[ 1931 Olga Zemsem.] book Salkas Garden publication year 1909. book Valdzor publication year 1998. Compare: 1909 Salkas Garden, 1998 Valdzor. Earlier:[ 1909 Salkas Garden.] Later:[ 1998 Valdzor.]</think>"#]].assert_eq(&shown);
 }
