@@ -18,7 +18,8 @@ const PLUGIN_FOLDER: &str = "FORAGE_PLUGINS";
 const COMMIT: &str = "FORAGE_COMMIT";
 
 /// Tensors live for a moment. Without these, glibc gives the memory of each large one back to the
-/// system and asks for it again; other allocators ignore them. `docs/performance.md` has numbers.
+/// system and asks for it again (training was a tenth to a quarter slower on a busy machine);
+/// other allocators ignore them.
 const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
