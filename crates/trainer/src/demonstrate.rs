@@ -28,6 +28,9 @@ impl Codec for TokenizerCodec<'_> {
     }
 }
 
+/// Makes an exercise from a world.
+type Drill = fn(&World, Split, Stream) -> Exercise;
+
 /// Where the lessons come from.
 #[derive(Clone, Copy)]
 pub struct School<'a> {
@@ -72,8 +75,8 @@ impl School<'_> {
         let played = play(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
         let mut samples: Vec<Sample> =
             played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
-        let exercises: [(usize, fn(&World, Split, Stream) -> Exercise); 3] = [
-            (phase.reading, reading_exercise),
+        let exercises = [
+            (phase.reading, reading_exercise as Drill),
             (phase.comparison, comparison_exercise),
             (phase.recall, recall_exercise),
         ];
