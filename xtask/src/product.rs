@@ -18,7 +18,7 @@ const PLUGIN_FOLDER: &str = "FORAGE_PLUGINS";
 const COMMIT: &str = "FORAGE_COMMIT";
 
 /// Tensors live for a moment. Without these, glibc gives the memory of each large one back to the
-/// system and asks for it again (training was a tenth to a quarter slower on a busy machine);
+/// system and asks for it again (on a busy machine, training in batches of 4 was 30 to 45 % slower, in batches of 16 no slower);
 /// other allocators ignore them.
 const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),

@@ -17,7 +17,8 @@ use crate::parallel;
 use crate::tokenizer::Tokenizer;
 
 /// Sequences a lane. Larger lanes wait longer for their slowest sequence; smaller ones waste the
-/// width of the processor's vectors. Measured best on two cores at 16.
+/// width of the processor's vectors. A core decoded as many tokens a second in a batch of 16 as in
+/// one of 128.
 const LANE: usize = 16;
 
 /// A decoder with its tokenizer, continuing sequences.
