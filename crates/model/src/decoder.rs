@@ -71,7 +71,8 @@ struct Layer<'a> {
 
 impl Decoder {
     /// Fresh weights: normal with `initializer_range`, the outputs of the residual branches scaled
-    /// down by √(2 · layers), norms 1, biases 0 but where the first layer begins by looking back.
+    /// down by √(2 · layers), norms 1, biases 0, with two departures for small models: embeddings
+    /// are spread wider, and the first layer begins by looking back.
     ///
     /// The numbers come from `seed`, not from the device, so that every device starts alike.
     pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Self {

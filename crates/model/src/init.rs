@@ -1,9 +1,15 @@
 //! Fresh weights.
 //!
 //! Normal numbers with `initializer_range`; the outputs of the residual branches scaled down by
-//! √(2 · layers) (GPT-2); norms 1; biases 0, but in the first layer, where two query heads begin by
-//! looking one and two tokens back. Copying a name takes a head that tells each token what stands
-//! before it (arXiv 2209.11895), and a small model finds one late.
+//! √(2 · layers) (GPT-2); norms 1; biases 0. Two departures let a small model learn early to copy
+//! a name:
+//!
+//! - In the first layer, two query heads begin by looking one and two tokens back. Copying takes a
+//!   head that tells each token what stands before it (arXiv 2209.11895), and a small model finds
+//!   one late.
+//! - Embeddings begin at a deviation of at least [`APART`]. The gradient of a tied head moves all
+//!   tokens that do not come next in one direction, and the optimizer makes these steps as large as
+//!   all others: embeddings that begin small become alike before anything tells them apart.
 
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
@@ -12,6 +18,9 @@ use crate::config::{ModelConfig, Role};
 
 /// Size of the biases that make a head look back: the sharpness of its attention.
 const LOOK_BACK: f32 = 5.0;
+
+/// Least deviation of the embeddings, well above what the first hundred steps add to them.
+const APART: f32 = 0.3;
 
 /// Weights in the order of [`ModelConfig::parameters`], row by row.
 pub(crate) fn weights(config: &ModelConfig, seed: u64) -> Vec<Vec<f32>> {
@@ -35,7 +44,8 @@ pub(crate) fn weights(config: &ModelConfig, seed: u64) -> Vec<Vec<f32>> {
                 }
                 Role::Bias => vec![0.0; n],
                 Role::Matrix if residual => normal(n, branch, seed, idx),
-                Role::Matrix | Role::Embedding => normal(n, deviation, seed, idx),
+                Role::Embedding => normal(n, deviation.max(APART), seed, idx),
+                Role::Matrix => normal(n, deviation, seed, idx),
             }
         })
         .collect()

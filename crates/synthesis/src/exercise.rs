@@ -4,6 +4,7 @@
 //! written like demonstrations, but consist of little else.
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 
 use forage_trajectory::Stream;
 use rand::RngExt;
@@ -22,8 +23,9 @@ pub type Exercise = Vec<(String, bool)>;
 /// How many pairs a comparison exercise compares.
 const PAIRS: usize = 4;
 
-/// How many names a recall exercise recalls.
-const RECALLED: usize = 10;
+/// How many names a recall exercise recalls. Copying is learned from short lists, where the right
+/// place is one among few, long before it is learned from long ones; then it carries over.
+const RECALLED: RangeInclusive<usize> = 2..=6;
 
 /// One or two passages as a search shows them, then every fact as thoughts state it. Only the
 /// values are in the loss.
@@ -72,9 +74,9 @@ pub fn recall_exercise(world: &World, split: Split, stream: Stream) -> Exercise 
     let mut rng = stream.rng();
     let mut numbers: Vec<usize> = (10..100).collect();
     numbers.shuffle(&mut rng);
+    numbers.truncate(rng.random_range(RECALLED));
     let mut pairs: Vec<_> = numbers
         .into_iter()
-        .take(RECALLED)
         .map(|number| (number, &world.entity(world.draw(split, None, &mut rng)).name))
         .collect();
     let list: Vec<_> = pairs.iter().map(|(number, name)| format!(" {number} {name}.")).collect();

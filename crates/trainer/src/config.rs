@@ -206,7 +206,8 @@ impl FreshModel {
             rope_scaling: None,
             tie_word_embeddings: true,
             use_sliding_window: false,
-            initializer_range: 0.02,
+            // What enters a layer with variance 1 leaves its matrices with variance 1.
+            initializer_range: (self.hidden_size.max(1) as f64).sqrt().recip(),
             architectures: vec!["Qwen2ForCausalLM".to_owned()],
         }
     }
