@@ -6,9 +6,11 @@ use burn::tensor::Device;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::{SEED, WORLD};
 use forage_model::{Decoder, Generator, Tokenizer};
-use forage_optimizer::OptimizerConfig;
+use forage_optimizer::{AlgorithmConfig, Surrogate};
 use forage_trainer::config::FreshModel;
 use forage_trainer::learner::{Objective, Sample, learn};
+use forage_trainer::micro_batch::MicroBatches;
+use forage_trainer::objective::{Normalizers, Reinforce};
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream};
 
 /// Sequences at once.
@@ -72,26 +74,24 @@ fn bench(criterion: &mut Criterion) {
             Sample {
                 tokens: tokens.to_vec(),
                 old_logprobs: vec![-7.0; targets.len()],
+                rollout_logprobs: vec![-7.0; targets.len()],
                 advantages: vec![0.5; targets.len()],
                 targets,
+                ..Sample::default()
             }
         })
         .collect();
-    let n_targets = samples.iter().map(|it| it.targets.len()).sum();
-    let config = OptimizerConfig {
-        lr: 1e-3,
-        warmup_steps: 0,
-        betas: [0.9, 0.95],
-        eps: 1e-8,
-        weight_decay: 0.0,
-        clip_norm: 1.0,
-        clip_low: 0.2,
-        clip_high: 0.2,
-    };
-    let objective = Objective::Reinforce { config: &config, temperature: 1.0 };
+    let samples: Vec<&Sample> = samples.iter().collect();
+    let objective = Objective::Reinforce(Reinforce {
+        algorithm: &AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2)),
+        temperature: 1.0,
+        distillation: 0.0,
+        normalizers: Normalizers::of(&samples),
+    });
+    let micro_batches = MicroBatches { tokens: 1536, checkpointing: false };
     group.throughput(Throughput::Elements((SEQUENCES * TOKENS) as u64));
     group.bench_function("gradient", |bencher| {
-        bencher.iter(|| learn(&decoder, black_box(&samples), objective, n_targets, 1536));
+        bencher.iter(|| learn(&decoder, black_box(&samples), objective, micro_batches));
     });
     group.finish();
 }

@@ -1,16 +1,38 @@
-//! From rewards to a step: advantages, the loss with its gradient, and AdamW.
+//! From rewards to a step: advantages, losses with their gradients, and AdamW.
+//!
+//! The groups `advantages` and `losses` are of a step of 512 trajectories of 4,096 tokens, all of
+//! the algorithm's choices one after the other.
 
 use std::hint::black_box;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::SEED;
-use forage_optimizer::{AdamW, OptimizerConfig, group_advantages, policy_loss};
+use forage_optimizer::{
+    AdamW, Advantage, Aggregation, Convention, DecayRule, DistillationConfig, Episode, KlEstimator,
+    Observations, OptimizerConfig, Ratio, Scale, Surrogate, Tokens, Totals, Turn,
+    distillation_loss, estimate, group_advantages, kl_loss, policy_loss, surrogate_loss,
+};
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
 
 /// Trained tokens of a step of the quickstart, about.
 const TOKENS: usize = 16_384;
+
+/// Trajectories of a large step.
+const TRAJECTORIES: usize = 512;
+
+/// Trajectories of one question.
+const GROUP: usize = 8;
+
+/// Tokens of each of its trajectories.
+const LENGTH: usize = 4096;
+
+/// Tokens of a turn, and of the observation after it.
+const TURN: usize = 512;
+
+/// Query tokens and vocabulary of a micro-batch of self-distillation.
+const QUERIES: [usize; 2] = [512, 8192];
 
 /// A matrix of this width, squared, is a million weights.
 const WIDTH: usize = 1024;
@@ -29,9 +51,11 @@ fn config() -> OptimizerConfig {
     OptimizerConfig {
         lr: 1e-3,
         warmup_steps: 0,
+        schedule: None,
         betas: [0.9, 0.95],
         eps: 1e-8,
         weight_decay: 0.01,
+        decay: DecayRule::default(),
         clip_norm: 1.0,
         clip_low: 0.2,
         clip_high: 0.28,
@@ -72,5 +96,100 @@ fn optimizer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, optimizer);
+/// Turns and observations by turns, with a reward at the end of each turn.
+fn episodes(values: bool) -> Vec<Episode> {
+    let rewards = numbers(TRAJECTORIES * LENGTH / TURN, 6);
+    let turns = (0..LENGTH).step_by(2 * TURN);
+    let one = |idx: usize| Episode {
+        group: idx / GROUP,
+        policy: (0..LENGTH).map(|at| (at / TURN).is_multiple_of(2)).collect(),
+        rewards: (0..LENGTH)
+            .map(|at| {
+                let ends = (at / TURN).is_multiple_of(2) && at % TURN == TURN - 1;
+                if ends { f64::from(rewards[(idx * LENGTH + at) / TURN]) } else { 0.0 }
+            })
+            .collect(),
+        values: vec![0.1; if values { LENGTH } else { 0 }],
+        turns: turns
+            .clone()
+            .map(|start| Turn {
+                positions: start..start + TURN,
+                state: vec![(start + idx % 2) as u32; TURN],
+            })
+            .collect(),
+        ..Episode::default()
+    };
+    (0..TRAJECTORIES).map(one).collect()
+}
+
+fn advantages(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("advantages");
+    group.throughput(Throughput::Elements((TRAJECTORIES * LENGTH) as u64)).sample_size(10);
+    let convention = Convention::Forage;
+    let gigpo =
+        Advantage::Gigpo { gamma: 0.95, step_weight: 1.0, step_scale: 1.0, scale: Scale::None };
+    let gae = Advantage::Gae { gamma: 1.0, lambda: 1.0, observations: Observations::Skip };
+    for (name, advantage) in [
+        ("grpo", Advantage::Grpo { convention }),
+        ("reinforce-plus-plus", Advantage::ReinforcePlusPlus { gamma: 1.0 }),
+        ("gae", gae),
+        ("gigpo", gigpo),
+    ] {
+        let episodes = episodes(advantage.needs_critic());
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| estimate(&advantage, black_box(&episodes)));
+        });
+    }
+    group.finish();
+}
+
+fn losses(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("losses");
+    let n_tokens = TRAJECTORIES * LENGTH;
+    group.throughput(Throughput::Elements(n_tokens as u64)).sample_size(10);
+    let device = Device::flex().autodiff();
+    let [new, old, advantages] = [7, 8, 9].map(|it| numbers(n_tokens, it));
+    let lengths = vec![LENGTH; TRAJECTORIES];
+    let weights = Aggregation::SequenceMean.weights(&lengths, Totals::of(&lengths));
+    let tokens =
+        Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+    let gradient = |loss: &dyn Fn(Tensor<1>) -> Tensor<1>| {
+        let new = vector(new.clone(), &device).require_grad();
+        let mut gradients = loss(new.clone()).backward();
+        new.grad_remove(&mut gradients)
+    };
+    let ratio = Ratio::Token;
+    for (name, surrogate) in [
+        ("ppo", Surrogate::ppo(0.2, 0.28)),
+        ("gspo", Surrogate::Gspo { clip_low: 3e-4, clip_high: 4e-4 }),
+        ("cispo", Surrogate::Cispo { clip_low: None, clip_high: 4.0, ratio }),
+        ("sapo", Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio }),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| gradient(&|new| surrogate_loss(&surrogate, new, &tokens).sum));
+        });
+    }
+    group.bench_function("k3", |bencher| {
+        bencher.iter(|| gradient(&|new| kl_loss(KlEstimator::K3, new, &old, &weights)));
+    });
+
+    let [rows, width] = QUERIES;
+    let [student, teacher] =
+        [10, 11].map(|it| vector(numbers(rows * width, it), &device).reshape([rows, width]));
+    let student = student.inner().autodiff().require_grad();
+    let config = DistillationConfig::default();
+    group.throughput(Throughput::Elements(rows as u64));
+    group.bench_function("self-distillation", |bencher| {
+        let weights = vec![1.0 / rows as f32; rows];
+        bencher.iter(|| {
+            let loss =
+                distillation_loss(&config, student.clone(), teacher.clone(), black_box(&weights));
+            let mut gradients = loss.backward();
+            student.grad_remove(&mut gradients)
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, optimizer, advantages, losses);
 criterion_main!(benches);

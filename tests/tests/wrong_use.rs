@@ -117,7 +117,10 @@ const CASES: &[Case] = &[
         setup: nothing,
         arguments: "train run.toml --set device=cuda:7",
         code: 2,
-        stderr: &["there is no device `cuda:7`", "hint: this build knows `cpu`"],
+        stderr: &[
+            "the device `cuda:7` cannot be used",
+            "without the cargo feature `cuda`; devices found: `cpu`",
+        ],
     },
     Case {
         name: "`--set` without a value",

@@ -26,6 +26,16 @@ pub(crate) fn docs(shell: &Shell) -> anyhow::Result<()> {
     Ok(command.env("RUSTDOCFLAGS", "-D warnings").run()?)
 }
 
+/// Compiles the program with the devices that the default build leaves out.
+///
+/// A quarter of an hour on two cores the first time, so no part of [`ci`]. Nothing is linked with
+/// CUDA or Vulkan: both are looked for when the program runs.
+pub(crate) fn check_devices(shell: &Shell) -> anyhow::Result<()> {
+    // Each alone would find more, and take three times as long.
+    let all = "cuda,wgpu,vulkan";
+    Ok(cmd!(shell, "cargo check --package forage-trainer --all-targets --features {all}").run()?)
+}
+
 /// Runs all tests of the workspace, doctests included. Arguments choose some, and are those of
 /// `cargo nextest run` where it is installed, of `cargo test` where it is not.
 ///

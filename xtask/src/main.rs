@@ -60,7 +60,10 @@ enum Command {
     /// Check a run file without training
     #[command(disable_help_flag = true)]
     Check(PassedOn),
-    /// Start or build a reward plugin
+    /// Try a reward on stored trajectories, or compare two
+    #[command(disable_help_flag = true)]
+    Reward(PassedOn),
+    /// Start, check or build a reward plugin
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Run all tests; arguments go to the test runner
@@ -81,6 +84,8 @@ enum Command {
     Tidy,
     /// Build the API documentation; a warning is an error
     Docs,
+    /// Compile the program for all devices: CUDA, wgpu and Vulkan; takes long
+    CheckDevices,
     /// Run every check, cheapest first, tests last
     Ci,
 }
@@ -120,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(it) => product::start(&shell, "report", &it.arguments),
         Command::World(it) => product::start(&shell, "world", &it.arguments),
         Command::Check(it) => product::start(&shell, "check", &it.arguments),
+        Command::Reward(it) => product::start(&shell, "reward", &it.arguments),
         Command::Plugin(command) => plugin::run(&shell, command),
         Command::Test(it) => checks::test(&shell, &it.arguments),
         Command::Bench(it) => checks::bench(&shell, &it.arguments),
@@ -128,6 +134,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lint => checks::lint(&shell),
         Command::Tidy => tidy::run(&shell),
         Command::Docs => checks::docs(&shell),
+        Command::CheckDevices => checks::check_devices(&shell),
         Command::Ci => checks::ci(&shell),
     }
 }
@@ -179,6 +186,13 @@ mod tests {
                 Command::Quickstart(passed_on(&["--from-scratch", "--seed", "7"])),
             ),
             ("search idx who -- -k", Command::Search(passed_on(&["idx", "who", "--", "-k"]))),
+            (
+                "plugin check format --set mode=validity",
+                Command::Plugin(plugin::Command::Check {
+                    name: "format".to_owned(),
+                    arguments: ["--set", "mode=validity"].map(OsString::from).to_vec(),
+                }),
+            ),
             ("bench --bench x -- y", Command::Bench(passed_on(&["--bench", "x", "--", "y"]))),
             ("test -E test(a)", Command::Test(passed_on(&["-E", "test(a)"]))),
         ];
@@ -189,6 +203,14 @@ mod tests {
 
     #[test]
     fn arguments_of_the_repository_are() {
+        let new = |template| plugin::Command::New { name: "x".to_owned(), template };
+        for (line, template) in [
+            ("plugin new x", plugin::Template::Outcome),
+            ("plugin new x --template group", plugin::Template::Group),
+        ] {
+            assert_eq!(parse(line), Command::Plugin(new(template)));
+        }
+        assert_eq!(parse("check-devices"), Command::CheckDevices);
         assert_eq!(parse("fmt"), Command::Fmt { check: false });
         assert_eq!(parse("fmt --check"), Command::Fmt { check: true });
         for line in ["", "lint --fast", "fmt x", "plugin", "plugin new", "trian run.toml"] {

@@ -1,12 +1,13 @@
 //! Starts and builds reward plugins: the crates of `plugins/`.
 
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::ffi::OsString;
 
 use anyhow::{Context, ensure};
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use xshell::{Shell, cmd};
 
-use crate::metadata;
+use crate::{metadata, product};
 
 #[derive(Debug, PartialEq, Subcommand)]
 pub(crate) enum Command {
@@ -14,6 +15,17 @@ pub(crate) enum Command {
     New {
         /// Name in lower-case words joined by `-`, such as `exact-match`
         name: String,
+        /// What it scores
+        #[arg(long, value_enum, default_value_t = Template::Outcome)]
+        template: Template,
+    },
+    /// Build a plugin and hold it to its contract, in a process of its own
+    Check {
+        /// Folder of `plugins/`
+        name: String,
+        /// Passed on to `forage reward check`, such as `--set value=2.0`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
     },
     /// Build plugins in release and print where they are
     Build {
@@ -22,9 +34,31 @@ pub(crate) enum Command {
     },
 }
 
+/// What a new plugin begins as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Template {
+    /// A value for every executed search, beside the reward
+    Step,
+    /// One trajectory by what came of it
+    Outcome,
+    /// Trajectories by what the others of their question did
+    Group,
+}
+
+impl Template {
+    fn source(self) -> &'static str {
+        match self {
+            Self::Step => include_str!("../templates/step.rs.in"),
+            Self::Outcome => include_str!("../templates/outcome.rs.in"),
+            Self::Group => include_str!("../templates/group.rs.in"),
+        }
+    }
+}
+
 pub(crate) fn run(shell: &Shell, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::New { name } => new(shell, &name),
+        Command::New { name, template } => new(shell, &name, template),
+        Command::Check { name, arguments } => check(shell, &name, &arguments),
         Command::Build { names } if names.is_empty() => {
             all(shell)?.iter().try_for_each(|name| build_and_print(shell, name))
         }
@@ -52,17 +86,36 @@ pub(crate) fn is_kebab_case(name: &str) -> bool {
 }
 
 fn build_and_print(shell: &Shell, name: &str) -> anyhow::Result<()> {
+    ensure_is_plugin(shell, name)?;
+    build(shell, name)?;
+    println!("{}", built(name)?);
+    Ok(())
+}
+
+/// The library of a plugin that was built is checked by the binary, since this crate links
+/// nothing of ours. What the plugin does to that process is not done to this one.
+fn check(shell: &Shell, name: &str, arguments: &[OsString]) -> anyhow::Result<()> {
+    ensure_is_plugin(shell, name)?;
+    build(shell, name)?;
+    let mut all = vec![OsString::from("check"), built(name)?.into()];
+    all.extend_from_slice(arguments);
+    product::start_child(shell, "reward", &all)
+}
+
+fn built(name: &str) -> anyhow::Result<String> {
+    Ok(metadata()?.target_directory.join("release").join(library(name)).into_string())
+}
+
+fn ensure_is_plugin(shell: &Shell, name: &str) -> anyhow::Result<()> {
     ensure!(
         is_kebab_case(name) && shell.path_exists(format!("plugins/{name}/Cargo.toml")),
         "`plugins/{name}` is no plugin; there are: {}",
         all(shell)?.join(", ")
     );
-    build(shell, name)?;
-    println!("{}", metadata()?.target_directory.join("release").join(library(name)));
     Ok(())
 }
 
-fn new(shell: &Shell, name: &str) -> anyhow::Result<()> {
+fn new(shell: &Shell, name: &str, template: Template) -> anyhow::Result<()> {
     check_name(name)?;
     let folder = format!("plugins/{name}");
     ensure!(!shell.path_exists(&folder), "`{folder}` exists already");
@@ -71,7 +124,7 @@ fn new(shell: &Shell, name: &str) -> anyhow::Result<()> {
 
     let cargo_toml = format!("{folder}/Cargo.toml");
     let manifest = fill(include_str!("../templates/Cargo.toml.in"), name);
-    let source = fill(include_str!("../templates/lib.rs.in"), name);
+    let source = fill(template.source(), name);
     shell.write_file(&cargo_toml, manifest)?;
     shell.write_file(format!("{folder}/src/lib.rs"), source)?;
     cmd!(shell, "cargo build --manifest-path {cargo_toml} --lib").run()?;
@@ -83,7 +136,8 @@ fn new(shell: &Shell, name: &str) -> anyhow::Result<()> {
         "\nWrote `{folder}`; it builds and passes its test.\n\
          Say what it pays for in {folder}/src/lib.rs, and add it to a run file:\n\n    \
          [reward.{name}]\n    plugin = \"{name}\"\n    weight = 1.0\n\n\
-         `cargo xtask train` builds it from there. If it stays in this repository, name\n\
+         `cargo xtask plugin check {name}` holds it to its contract, and `cargo xtask train`\n\
+         builds it from there. If it stays in this repository, name\n\
          `{folder}` in ARCHITECTURE.md."
     );
     Ok(())
@@ -150,9 +204,8 @@ mod tests {
             fill("name = \"{name}\" {Type} {}", "recall-at-5"),
             "name = \"recall-at-5\" RecallAt5 {}"
         );
-        for template in
-            [include_str!("../templates/Cargo.toml.in"), include_str!("../templates/lib.rs.in")]
-        {
+        let sources = Template::value_variants().iter().map(|it| it.source());
+        for template in sources.chain([include_str!("../templates/Cargo.toml.in")]) {
             let filled = fill(template, "exact-match");
             assert!(!filled.contains("{name}") && !filled.contains("{Type}"), "{filled}");
         }

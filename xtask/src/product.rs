@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::Context;
 use xshell::{Shell, cmd};
 
 use crate::{metadata, plugin, run_file};
@@ -29,6 +30,32 @@ const ALLOCATOR: [(&str, &str); 3] = [
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
+    let (program, binary) = prepare(shell, command, arguments)?;
+    replace_this_process(program, &binary)
+}
+
+/// The same in a child process, for a command that may be killed by the code that it tries: then
+/// this process is there to say so, and ends with 4, the exit code of reward plugins.
+pub(crate) fn start_child(
+    shell: &Shell,
+    command: &str,
+    arguments: &[OsString],
+) -> anyhow::Result<()> {
+    let (mut program, binary) = prepare(shell, command, arguments)?;
+    let status = program.status().with_context(|| format!("cannot start `{binary}`"))?;
+    let code = status.code().unwrap_or_else(|| {
+        eprintln!("error: the plugin ended the process it was tried in: {status}");
+        4
+    });
+    std::process::exit(code)
+}
+
+/// Builds what a command needs: the binary, ready to be started, and its path.
+fn prepare(
+    shell: &Shell,
+    command: &str,
+    arguments: &[OsString],
+) -> anyhow::Result<(Command, String)> {
     cmd!(shell, "cargo build --release --package forage-trainer --bin forage").run()?;
     for name in plugins(shell, command, arguments) {
         plugin::build(shell, &name)?;
@@ -52,10 +79,11 @@ pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> any
             program.env(name, value);
         }
     }
-    replace_this_process(program, binary.as_str())
+    Ok((program, binary.into_string()))
 }
 
-/// The plugins of this repository that a command will load.
+/// The plugins of this repository that a command will load: those of run files, and those that
+/// `reward` names itself.
 fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> {
     let mut files = run_file::among(arguments);
     if command == "quickstart" {
@@ -63,6 +91,9 @@ fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> 
     }
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
     let mut names: Vec<_> = texts.flat_map(|text| run_file::plugins(&text)).collect();
+    if command == "reward" {
+        names.extend(arguments.iter().filter_map(|it| Some(it.to_str()?.to_owned())));
+    }
     names.retain(|name| is_ours(shell, name));
     names.sort();
     names.dedup();
@@ -87,8 +118,6 @@ fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> 
 
 #[cfg(not(unix))]
 fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
-    use anyhow::Context;
-
     let status = program.status().with_context(|| format!("cannot start `{name}`"))?;
     std::process::exit(status.code().unwrap_or(1))
 }

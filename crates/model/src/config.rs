@@ -1,22 +1,18 @@
 //! The shape of a decoder, as `config.json` of a Hugging Face folder spells it.
+//!
+//! [`ModelConfig`] is read from the keys that have been published for years and from those that
+//! transformers 5 writes. Keys that change nothing here are kept and written back; those that
+//! would change the result are refused.
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
-/// Checkpoint families that [`Decoder`](crate::Decoder) computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Family {
-    /// Qwen2 and Qwen2.5: biases on query, key and value.
-    Qwen2,
-    /// Qwen3: RMS norms on queries and keys, no biases.
-    Qwen3,
-}
+use crate::families::{Family, Part};
+use crate::rope::Rope;
 
-/// `config.json`: the keys that decide what is computed.
-///
-/// Keys of a published file that change nothing here are ignored; those that would change the
-/// result (`use_sliding_window`, `rope_scaling`) are refused by [`ModelConfig::check`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `config.json`: what decides what is computed.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
     /// The family.
     pub model_type: Family,
@@ -32,44 +28,24 @@ pub struct ModelConfig {
     pub num_attention_heads: usize,
     /// Key and value heads; divides the query heads.
     pub num_key_value_heads: usize,
-    /// Width of a head; `hidden_size / num_attention_heads` where it is not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Width of a head; where it is not given, the family knows: [`ModelConfig::head_dim`].
     pub head_dim: Option<usize>,
     /// Longest sequence, in tokens.
     pub max_position_embeddings: usize,
     /// Added to the mean square.
     pub rms_norm_eps: f64,
-    /// Base of the rotary frequencies.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_theta: Option<f64>,
-    /// Where transformers 5 keeps `rope_theta`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_parameters: Option<RopeParameters>,
-    /// Older place of rotary scaling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_scaling: Option<serde_json::Value>,
+    /// Rotary positions.
+    pub rope: Rope,
+    /// Whether the four attention projections have biases, in families that leave it open.
+    pub attention_bias: bool,
+    /// Whether the SwiGLU has biases, in families that leave it open.
+    pub mlp_bias: bool,
     /// Whether the head is the embedding.
-    #[serde(default)]
     pub tie_word_embeddings: bool,
-    /// Whether some layers attend to a window only.
-    #[serde(default)]
-    pub use_sliding_window: bool,
     /// Standard deviation of fresh weights.
-    #[serde(default = "default_initializer_range")]
     pub initializer_range: f64,
-    /// For programs that look the class up.
-    #[serde(default)]
-    pub architectures: Vec<String>,
-}
-
-/// `rope_parameters` of transformers 5.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RopeParameters {
-    /// Base of the rotary frequencies.
-    pub rope_theta: f64,
-    /// `default` is the only type computed so far.
-    #[serde(default = "default_rope_type")]
-    pub rope_type: String,
+    /// Keys that other programs read, such as `eos_token_id`.
+    pub other: Map<String, Value>,
 }
 
 /// A configuration that asks for something this crate does not compute.
@@ -108,35 +84,101 @@ impl Role {
     }
 }
 
+impl ParameterSpec {
+    /// Its shape on disk.
+    pub fn disk_shape(&self) -> Vec<usize> {
+        let [rows, columns] = self.shape;
+        if self.role.is_vector() { vec![columns] } else { vec![rows, columns] }
+    }
+}
+
 impl ModelConfig {
+    /// Reads the object of a `config.json`, in the old form or in that of transformers 5.
+    ///
+    /// The error names the key that is missing, wrong or not supported.
+    pub fn from_keys(keys: Map<String, Value>) -> Result<Self, ConfigError> {
+        let mut keys = Keys::new(keys);
+        let name: String = keys.required("model_type")?;
+        let Some(model_type) = Family::of_model_type(&name) else {
+            let known = Family::ALL.map(|it| format!("`{}`", it.model_type())).join(", ");
+            return Err(ConfigError(format!(
+                "`model_type` `{name}` is not supported; these are: {known}"
+            )));
+        };
+        refuse(&keys)?;
+        let num_attention_heads = keys.required("num_attention_heads")?;
+        let max_position_embeddings = keys.required("max_position_embeddings")?;
+        let config = Self {
+            model_type,
+            vocab_size: keys.required("vocab_size")?,
+            hidden_size: keys.required("hidden_size")?,
+            intermediate_size: keys.required("intermediate_size")?,
+            num_hidden_layers: keys.required("num_hidden_layers")?,
+            num_attention_heads,
+            // Checkpoints older than grouped queries do not name it.
+            num_key_value_heads: keys
+                .optional("num_key_value_heads")?
+                .unwrap_or(num_attention_heads),
+            head_dim: keys.optional("head_dim")?,
+            max_position_embeddings,
+            rms_norm_eps: keys.optional("rms_norm_eps")?.unwrap_or(1e-6),
+            rope: Rope::take(&mut keys, max_position_embeddings)?,
+            attention_bias: keys.optional("attention_bias")?.unwrap_or(false),
+            mlp_bias: keys.optional("mlp_bias")?.unwrap_or(false),
+            tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(false),
+            initializer_range: keys.optional("initializer_range")?.unwrap_or(0.02),
+            other: {
+                // The number type of the file, in both spellings; it is written anew.
+                keys.optional::<Value>("torch_dtype")?;
+                keys.optional::<Value>("dtype")?;
+                keys.rest().clone()
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The object of a `config.json`, in the old form, which programs of every age read.
+    pub fn to_keys(&self) -> Map<String, Value> {
+        let mut keys = Map::new();
+        let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);
+        put("architectures", json!([self.model_type.architecture()]));
+        put("model_type", json!(self.model_type.model_type()));
+        put("vocab_size", json!(self.vocab_size));
+        put("hidden_size", json!(self.hidden_size));
+        put("intermediate_size", json!(self.intermediate_size));
+        put("num_hidden_layers", json!(self.num_hidden_layers));
+        put("num_attention_heads", json!(self.num_attention_heads));
+        put("num_key_value_heads", json!(self.num_key_value_heads));
+        put("head_dim", json!(self.head_dim()));
+        put("hidden_act", json!("silu"));
+        put("max_position_embeddings", json!(self.max_position_embeddings));
+        put("rms_norm_eps", json!(self.rms_norm_eps));
+        put("attention_bias", json!(self.attention_bias));
+        put("mlp_bias", json!(self.mlp_bias));
+        put("tie_word_embeddings", json!(self.tie_word_embeddings));
+        put("initializer_range", json!(self.initializer_range));
+        self.rope.put(&mut keys);
+        for (key, value) in &self.other {
+            keys.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        keys
+    }
+
     /// Width of a head.
     pub fn head_dim(&self) -> usize {
-        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
+        let of_family = self.model_type.traits().head_dim;
+        self.head_dim.or(of_family).unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Base of the rotary frequencies; 10,000 where no key gives it, as transformers has it.
+    /// Base of the rotary frequencies.
     pub fn theta(&self) -> f64 {
-        self.rope_parameters
-            .as_ref()
-            .map(|it| it.rope_theta)
-            .or(self.rope_theta)
-            .unwrap_or(10_000.0)
+        self.rope.theta
     }
 
-    /// Refuses what would be computed wrongly.
+    /// Refuses sizes that do not fit together.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |what: String| Err(ConfigError(what));
-        if self.use_sliding_window {
-            return wrong("`use_sliding_window` is not supported".to_owned());
-        }
-        if let Some(rope) = &self.rope_parameters
-            && rope.rope_type != "default"
-        {
-            return wrong(format!("rope type `{}` is not supported", rope.rope_type));
-        }
-        if self.rope_scaling.as_ref().is_some_and(|it| !it.is_null()) {
-            return wrong("`rope_scaling` is not supported".to_owned());
-        }
         for (key, value) in [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -149,6 +191,11 @@ impl ModelConfig {
         ] {
             if value == 0 {
                 return wrong(format!("`{key}` is 0"));
+            }
+            // Whatever the file says, the list of tensors must fit, and two sizes multiply.
+            let most = if key == "num_hidden_layers" { 1 << 16 } else { u32::MAX as usize };
+            if value > most {
+                return wrong(format!("`{key}` {value} is too large"));
             }
         }
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
@@ -165,38 +212,44 @@ impl ModelConfig {
 
     /// All tensors of the checkpoint, in the order in which [`Decoder`](crate::Decoder) keeps them.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
-        let (width, inner) = (self.hidden_size, self.intermediate_size);
-        let head = self.head_dim();
-        let (queries, keys) = (self.num_attention_heads * head, self.num_key_value_heads * head);
-        let mut specs = Vec::new();
-        let mut add = |name: String, shape: [usize; 2], role: Role| {
-            specs.push(ParameterSpec { name, shape, role });
+        let embedding = [self.vocab_size, self.hidden_size];
+        let spec = |name: &str, shape: [usize; 2], role: Role| ParameterSpec {
+            name: name.to_owned(),
+            shape,
+            role,
         };
-        add("model.embed_tokens.weight".to_owned(), [self.vocab_size, width], Role::Embedding);
+        let mut specs = vec![spec(EMBEDDING, embedding, Role::Embedding)];
+        let parts = (self.model_type.traits().layer)(self);
         for layer in 0..self.num_hidden_layers {
-            let name = |key: &str| format!("model.layers.{layer}.{key}");
-            add(name("input_layernorm.weight"), [1, width], Role::Norm);
-            for (key, rows) in [("q", queries), ("k", keys), ("v", keys)] {
-                add(name(&format!("self_attn.{key}_proj.weight")), [rows, width], Role::Matrix);
-                if self.model_type == Family::Qwen2 {
-                    add(name(&format!("self_attn.{key}_proj.bias")), [1, rows], Role::Bias);
-                }
+            for &(part, name) in &parts {
+                let (shape, role) = self.part(part);
+                specs.push(spec(&format!("model.layers.{layer}.{name}"), shape, role));
             }
-            if self.model_type == Family::Qwen3 {
-                add(name("self_attn.q_norm.weight"), [1, head], Role::Norm);
-                add(name("self_attn.k_norm.weight"), [1, head], Role::Norm);
-            }
-            add(name("self_attn.o_proj.weight"), [width, queries], Role::Matrix);
-            add(name("post_attention_layernorm.weight"), [1, width], Role::Norm);
-            add(name("mlp.gate_proj.weight"), [inner, width], Role::Matrix);
-            add(name("mlp.up_proj.weight"), [inner, width], Role::Matrix);
-            add(name("mlp.down_proj.weight"), [width, inner], Role::Matrix);
         }
-        add("model.norm.weight".to_owned(), [1, width], Role::Norm);
+        specs.push(spec("model.norm.weight", [1, self.hidden_size], Role::Norm));
         if !self.tie_word_embeddings {
-            add("lm_head.weight".to_owned(), [self.vocab_size, width], Role::Embedding);
+            specs.push(spec(HEAD, embedding, Role::Embedding));
         }
         specs
+    }
+
+    /// Shape and role of a tensor of a layer.
+    pub(crate) fn part(&self, part: Part) -> ([usize; 2], Role) {
+        let (width, inner, head) = (self.hidden_size, self.intermediate_size, self.head_dim());
+        let (queries, keys) = (self.num_attention_heads * head, self.num_key_value_heads * head);
+        match part {
+            Part::InputNorm | Part::PostNorm => ([1, width], Role::Norm),
+            Part::QueryNorm | Part::KeyNorm => ([1, head], Role::Norm),
+            Part::Query => ([queries, width], Role::Matrix),
+            Part::Key | Part::Value => ([keys, width], Role::Matrix),
+            Part::Output => ([width, queries], Role::Matrix),
+            Part::Gate | Part::Up => ([inner, width], Role::Matrix),
+            Part::Down => ([width, inner], Role::Matrix),
+            Part::QueryBias => ([1, queries], Role::Bias),
+            Part::KeyBias | Part::ValueBias => ([1, keys], Role::Bias),
+            Part::OutputBias | Part::DownBias => ([1, width], Role::Bias),
+            Part::GateBias | Part::UpBias => ([1, inner], Role::Bias),
+        }
     }
 
     /// How many numbers the checkpoint holds.
@@ -205,10 +258,82 @@ impl ModelConfig {
     }
 }
 
-fn default_initializer_range() -> f64 {
-    0.02
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_keys().serialize(serializer)
+    }
 }
 
-fn default_rope_type() -> String {
-    "default".to_owned()
+/// Name of the embedding in every family.
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// Name of an untied head in every family.
+pub(crate) const HEAD: &str = "lm_head.weight";
+
+/// Refuses keys that would change the result.
+fn refuse(keys: &Keys) -> Result<(), ConfigError> {
+    let wrong = |what: String| Err(ConfigError(what));
+    let rest = keys.rest();
+    if rest.get("use_sliding_window") == Some(&Value::Bool(true)) {
+        return wrong("`use_sliding_window` is not supported".to_owned());
+    }
+    let kinds = rest.get("layer_types").and_then(Value::as_array);
+    if let Some(kind) = kinds.into_iter().flatten().find(|it| *it != "full_attention") {
+        return wrong(format!("`layer_types` asks for {kind}; only full attention is supported"));
+    }
+    if let Some(activation) = rest.get("hidden_act").filter(|it| *it != "silu") {
+        return wrong(format!("`hidden_act` {activation} is not supported; `silu` is"));
+    }
+    if rest.get("quantization_config").is_some_and(|it| !it.is_null()) {
+        return wrong("`quantization_config`: quantized weights are not supported".to_owned());
+    }
+    if rest.get("partial_rotary_factor").and_then(Value::as_f64).is_some_and(|it| it < 1.0) {
+        return wrong("`partial_rotary_factor` is not supported".to_owned());
+    }
+    Ok(())
+}
+
+/// The keys of a JSON object that are still to be read.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    /// The key that the object stands under; empty for the file itself.
+    place: &'static str,
+    map: Map<String, Value>,
+}
+
+impl Keys {
+    fn new(map: Map<String, Value>) -> Self {
+        Self { place: "", map }
+    }
+
+    pub(crate) fn within(place: &'static str, map: Map<String, Value>) -> Self {
+        Self { place, map }
+    }
+
+    /// Takes a key; `null` counts as absent.
+    pub(crate) fn optional<T: DeserializeOwned>(
+        &mut self,
+        key: &str,
+    ) -> Result<Option<T>, ConfigError> {
+        match self.map.shift_remove(key) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => serde_json::from_value(value)
+                .map(Some)
+                .map_err(|err| ConfigError(format!("{}: {err}", self.name(key)))),
+        }
+    }
+
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, ConfigError> {
+        let missing = ConfigError(format!("{} is missing", self.name(key)));
+        self.optional(key)?.ok_or(missing)
+    }
+
+    /// What has not been taken.
+    pub(crate) fn rest(&self) -> &Map<String, Value> {
+        &self.map
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.place.is_empty() { format!("`{key}`") } else { format!("`{}.{key}`", self.place) }
+    }
 }

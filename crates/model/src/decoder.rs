@@ -1,8 +1,8 @@
 //! The decoder: RMS norms, rotary positions, grouped-query attention, SwiGLU.
 //!
 //! [`Decoder`] is its weights in the order of [`ModelConfig::parameters`]. It has two ways forward:
-//! [`Decoder::forward`] over whole sequences, for training, and [`Decoder::extend`] over a
-//! key/value [`Cache`], for generation. Both run the same layers, so what is generated and what is
+//! [`Decoder::forward`] over whole sequences, for training, and [`Decoder::extend`] over cached
+//! keys and values, for generation. Both run the same layers, so what is generated and what is
 //! trained agree up to rounding.
 //!
 //! Shape suffixes: `B` sequences, `T` tokens of each, `N` = B·T, `D` width, `H` query heads,
@@ -11,11 +11,14 @@
 use std::ops::Range;
 
 use burn::tensor::activation::{sigmoid, softmax};
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use forage_trajectory::TokenId;
 
-use crate::config::{Family, ModelConfig};
+use crate::config::{ModelConfig, ParameterSpec};
+use crate::families::Part;
 use crate::init;
+use crate::lora::Adapters;
+use crate::rotary::Rotary;
 
 /// Added to the scores of positions that must not be attended to.
 const MASKED: f32 = -1e9;
@@ -28,45 +31,43 @@ const BLOCK: usize = 128;
 pub struct Decoder {
     config: ModelConfig,
     weights: Vec<Tensor<2>>,
+    /// The tensors of a layer, in order.
+    parts: Vec<Part>,
+    /// What is added to the weights and trained in their place, where it is.
+    adapters: Option<Adapters>,
     device: Device,
 }
 
-/// Keys and values of a batch of sequences, one row of positions a sequence.
-#[derive(Debug)]
-pub struct Cache {
-    /// How many positions each sequence has.
-    pub lengths: Vec<usize>,
-    capacity: usize,
-    /// Per layer, keys and values, each `[B·capacity, K·E]`; `None` only while they are updated.
-    layers: Vec<Option<[Tensor<2>; 2]>>,
+/// The weights of one layer, borrowed.
+pub(crate) struct Layer<'a> {
+    weights: &'a [Tensor<2>],
+    parts: &'a [Part],
+    /// The adapters, and the number of the layer.
+    adapters: Option<(&'a Adapters, usize)>,
 }
 
-impl Cache {
-    /// Positions there is room for, per sequence.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+impl<'a> Layer<'a> {
+    fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
+        self.parts.iter().position(|it| *it == part).map(|at| &self.weights[at])
     }
 
-    /// Replaces keys and values of every layer.
-    pub(crate) fn map_layers(&mut self, f: impl Fn(Tensor<2>) -> Tensor<2>) {
-        for layer in &mut self.layers {
-            *layer = layer.take().map(|it| it.map(&f));
+    fn get(&self, part: Part) -> &'a Tensor<2> {
+        self.find(part).expect("every family has it")
+    }
+
+    /// `[N, in]` to `[N, out]`, with the bias where the family has one.
+    fn project(&self, input: Tensor<2>, weight: Part, bias: Part) -> Tensor<2> {
+        let added = self.adapters.and_then(|(it, layer)| it.project(&input, layer, weight));
+        let projected = input.matmul(self.get(weight).clone().transpose());
+        let projected = match self.find(bias) {
+            Some(bias) => projected + bias.clone(),
+            None => projected,
+        };
+        match added {
+            Some(added) => projected + added,
+            None => projected,
         }
     }
-}
-
-/// The weights of one layer, borrowed.
-struct Layer<'a> {
-    input_norm: &'a Tensor<2>,
-    /// Query, key, value: weight, and bias where the family has one.
-    projections: [(&'a Tensor<2>, Option<&'a Tensor<2>>); 3],
-    /// Of queries and keys, where the family has them.
-    head_norms: Option<[&'a Tensor<2>; 2]>,
-    output: &'a Tensor<2>,
-    post_norm: &'a Tensor<2>,
-    gate: &'a Tensor<2>,
-    up: &'a Tensor<2>,
-    down: &'a Tensor<2>,
 }
 
 impl Decoder {
@@ -82,7 +83,7 @@ impl Decoder {
             .zip(init::weights(config, seed))
             .map(|(spec, numbers)| Tensor::from_data(TensorData::new(numbers, spec.shape), device))
             .collect();
-        Self { config: config.clone(), weights, device: device.clone() }
+        Self::with_weights(config, weights, device)
     }
 
     /// A decoder with these weights, in the order of [`ModelConfig::parameters`].
@@ -96,7 +97,14 @@ impl Decoder {
         for (spec, weight) in specs.iter().zip(&weights) {
             assert_eq!(weight.dims(), spec.shape, "{}", spec.name);
         }
-        Self { config: config.clone(), weights, device: device.clone() }
+        let parts = (config.model_type.traits().layer)(config);
+        Self {
+            config: config.clone(),
+            weights,
+            parts: parts.into_iter().map(|it| it.0).collect(),
+            adapters: None,
+            device: device.clone(),
+        }
     }
 
     /// The configuration.
@@ -114,14 +122,72 @@ impl Decoder {
         &self.weights
     }
 
-    /// The same weights as fresh leaves of an autodiff graph of their own.
+    /// The adapters, where the decoder has any.
+    pub(crate) fn adapters(&self) -> Option<&Adapters> {
+        self.adapters.as_ref()
+    }
+
+    /// The same weights with these adapters.
+    pub(crate) fn with_adapters(&self, adapters: Option<Adapters>) -> Self {
+        Self { adapters, ..self.clone() }
+    }
+
+    /// What training moves: the adapters where there are any, or else all weights.
+    pub fn trainable(&self) -> &[Tensor<2>] {
+        self.adapters.as_ref().map_or(&self.weights, |it| &it.weights)
+    }
+
+    /// Names, shapes and roles of [`Decoder::trainable`].
+    pub fn trainable_parameters(&self) -> Vec<ParameterSpec> {
+        self.adapters
+            .as_ref()
+            .map_or_else(|| self.config.parameters(), |it| it.parameters(&self.config))
+    }
+
+    /// The same decoder with other trainable weights.
+    ///
+    /// # Panics
+    ///
+    /// Panics if their number or a shape is wrong.
+    #[must_use]
+    pub fn with_trainable(&self, weights: Vec<Tensor<2>>) -> Self {
+        let Some(adapters) = &self.adapters else {
+            return Self::with_weights(&self.config, weights, &self.device);
+        };
+        let specs = adapters.parameters(&self.config);
+        assert_eq!(specs.len(), weights.len());
+        for (spec, weight) in specs.iter().zip(&weights) {
+            assert_eq!(weight.dims(), spec.shape, "{}", spec.name);
+        }
+        self.with_adapters(Some(adapters.with_weights(weights)))
+    }
+
+    /// The same decoder with what is trainable as fresh leaves of an autodiff graph of its own.
     #[must_use]
     pub fn tracked(&self) -> Self {
-        let weights =
-            self.weights.iter().map(|it| it.clone().inner().autodiff().require_grad()).collect();
+        let leaf = |it: &Tensor<2>| it.clone().inner().autodiff().require_grad();
+        let frozen = self.frozen();
+        match &frozen.adapters {
+            Some(adapters) => {
+                let weights = adapters.weights.iter().map(leaf).collect();
+                frozen.with_adapters(Some(adapters.with_weights(weights)))
+            }
+            None => Self { weights: self.weights.iter().map(leaf).collect(), ..frozen },
+        }
+    }
+
+    /// The same decoder where graphs are made, but no leaf of one.
+    pub(crate) fn frozen(&self) -> Self {
+        let constant = |it: &Tensor<2>| it.clone().inner().autodiff();
+        let adapters = self
+            .adapters
+            .as_ref()
+            .map(|it| it.with_weights(it.weights.iter().map(constant).collect()));
         Self {
             config: self.config.clone(),
-            weights,
+            weights: self.weights.iter().map(constant).collect(),
+            parts: self.parts.clone(),
+            adapters,
             device: self.device.clone().inner().autodiff(),
         }
     }
@@ -136,202 +202,159 @@ impl Decoder {
         let positions: Vec<usize> = (0..n_seqs).flat_map(|_| 0..n_tokens).collect();
         let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
         let blocks = self.causal_blocks(n_tokens);
-        let mut hidden_nd = self.embed(&ids);
+        self.layers(&ids, &rotary, |heads| self.attend_causal(&heads, 0..n_tokens, &blocks))
+    }
+
+    /// Final hidden states, after the last norm, of sequences that lie end to end: `[N, D]`.
+    ///
+    /// `spans` are the sequences, in order. Attention stays within a span, and positions begin
+    /// anew in each. Tokens outside all spans are padding: nothing attends to them, and their rows
+    /// mean nothing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if spans overlap, are out of order, or end behind the tokens.
+    pub fn forward_packed(&self, tokens: &[TokenId], spans: &[Range<usize>]) -> Tensor<2> {
+        let layout = self.layout(tokens, spans);
+        self.layers(&layout.ids, &layout.rotary, |heads| self.attend_packed(&heads, &layout))
+    }
+
+    /// Where sequences lie that are packed.
+    pub(crate) fn layout(&self, tokens: &[TokenId], spans: &[Range<usize>]) -> Layout {
+        let n_tokens = tokens.len();
+        let mut positions = vec![0; n_tokens];
+        // Sequences and the padding between them tile the tokens.
+        let mut pieces = Vec::with_capacity(2 * spans.len() + 1);
+        let mut end = 0;
+        for span in spans {
+            assert!(end <= span.start && span.start <= span.end && span.end <= n_tokens);
+            for (position, at) in positions[span.clone()].iter_mut().zip(0..) {
+                *position = at;
+            }
+            pieces.push((end..span.start, None));
+            pieces.push((span.clone(), Some(self.causal_blocks(span.len()))));
+            end = span.end;
+        }
+        pieces.push((end..n_tokens, None));
+        pieces.retain(|it| !it.0.is_empty());
+        let ids = tokens.iter().map(|&it| i64::from(it)).collect();
+        Layout { ids, rotary: self.rotary(&positions, [1, n_tokens]), pieces }
+    }
+
+    fn attend_packed(&self, heads: &[Tensor<4>; 3], layout: &Layout) -> Tensor<4> {
+        let [_, n_heads, _, width] = heads[0].dims();
+        let mixed = layout.pieces.iter().map(|(piece, blocks)| match blocks {
+            Some(blocks) => self.attend_causal(heads, piece.clone(), blocks),
+            None => Tensor::zeros([1, n_heads, piece.len(), width], &self.device),
+        });
+        Tensor::cat(mixed.collect(), 2)
+    }
+
+    /// One layer over packed sequences.
+    pub(crate) fn packed_layer(
+        &self,
+        idx: usize,
+        hidden_nd: Tensor<2>,
+        layout: &Layout,
+    ) -> Tensor<2> {
+        let layer = self.layer(idx);
+        let heads = self.heads(&layer, &hidden_nd, &layout.rotary);
+        let mixed_nd = merge_heads(self.attend_packed(&heads, layout));
+        self.finish_layer(&layer, hidden_nd, mixed_nd)
+    }
+
+    /// All layers and the last norm: `[N, D]`. `attend` makes `[B, H, T, E]` of queries, keys and
+    /// values.
+    fn layers(
+        &self,
+        ids: &[i64],
+        rotary: &Rotary,
+        attend: impl Fn([Tensor<4>; 3]) -> Tensor<4>,
+    ) -> Tensor<2> {
+        let mut hidden_nd = self.embed(ids);
         for idx in 0..self.config.num_hidden_layers {
             let layer = self.layer(idx);
-            let [query, key, value] = self.heads(&layer, &hidden_nd, &rotary);
-            let mixed: Vec<Tensor<4>> = blocks
-                .iter()
-                .map(|block| {
-                    let query = query.clone().slice_dim(2, block.rows.clone());
-                    let [key, value] =
-                        [&key, &value].map(|it| it.clone().slice_dim(2, 0..block.rows.end));
-                    self.attend(query, key, value, &block.mask)
-                })
-                .collect();
-            let mixed_nd = merge_heads(Tensor::cat(mixed, 2));
+            let mixed_nd = merge_heads(attend(self.heads(&layer, &hidden_nd, rotary)));
             hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
         }
         self.final_norm(hidden_nd)
     }
 
+    /// Causal attention within a span of positions, block by block.
+    fn attend_causal(
+        &self,
+        [query, key, value]: &[Tensor<4>; 3],
+        span: Range<usize>,
+        blocks: &[Block],
+    ) -> Tensor<4> {
+        let mixed = blocks.iter().map(|block| {
+            let rows = span.start + block.rows.start..span.start + block.rows.end;
+            let seen = span.start..rows.end;
+            let query = query.clone().slice_dim(2, rows);
+            let [key, value] = [key, value].map(|it| it.clone().slice_dim(2, seen.clone()));
+            self.attend(query, key, value, &block.mask)
+        });
+        Tensor::cat(mixed.collect(), 2)
+    }
+
     /// Logits of hidden states: `[M, D]` to `[M, V]`.
     pub fn logits(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        let head = if self.config.tie_word_embeddings {
-            &self.weights[0]
-        } else {
-            self.weights.last().expect("an untied head is the last weight")
-        };
-        hidden_md.matmul(head.clone().transpose())
+        hidden_md.matmul(self.weights[self.head()].clone().transpose())
     }
 
-    /// An empty cache for `n_seqs` sequences.
-    pub fn cache(&self, n_seqs: usize) -> Cache {
-        Cache {
-            lengths: vec![0; n_seqs],
-            capacity: 0,
-            layers: vec![None; self.config.num_hidden_layers],
-        }
+    /// Where among the weights the head is.
+    pub(crate) fn head(&self) -> usize {
+        if self.config.tie_word_embeddings { 0 } else { self.weights.len() - 1 }
     }
 
-    /// Appends `tokens[b]` to the cached sequence `b`; a sequence may get none. Returns the logits
-    /// after the last token of every sequence that got some: `[rows, V]`, in order.
-    pub fn extend(&self, cache: &mut Cache, tokens: &[Vec<TokenId>]) -> Tensor<2> {
-        let n_seqs = tokens.len();
-        assert_eq!(n_seqs, cache.lengths.len());
-        let n_tokens = tokens.iter().map(Vec::len).max().unwrap_or(0);
-        let before = cache.lengths.clone();
-        let after: Vec<usize> = before.iter().zip(tokens).map(|(len, it)| len + it.len()).collect();
-        let longest = after.iter().copied().max().unwrap_or(0);
-        self.reserve(cache, longest);
-
-        let ids = padded(tokens, n_tokens);
-        let last = self.config.max_position_embeddings - 1;
-        let positions: Vec<usize> = before
-            .iter()
-            .flat_map(|&len| (0..n_tokens).map(move |t| (len + t).min(last)))
-            .collect();
-        let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
-        let mask = self.cached_mask(&before, n_tokens, longest);
-        // Of the padded rows, those that hold a token, and where in the cache they go.
-        let mut sources = Vec::new();
-        let mut targets = Vec::new();
-        for (seq, ids) in tokens.iter().enumerate() {
-            sources.extend((0..ids.len()).map(|t| (seq * n_tokens + t) as i64));
-            targets.extend((0..ids.len()).map(|t| (seq * cache.capacity + before[seq] + t) as i64));
-        }
-        let full = sources.len() == n_seqs * n_tokens;
-        let sources = self.indices(sources);
-        let targets = self.indices(targets);
-
-        let mut hidden_nd = self.embed(&ids);
-        let (kv_heads, width) = (self.config.num_key_value_heads, self.config.head_dim());
-        for idx in 0..self.config.num_hidden_layers {
-            let layer = self.layer(idx);
-            let [query, key, value] = self.heads(&layer, &hidden_nd, &rotary);
-            let stored = cache.layers[idx].take().expect("a reserved layer");
-            let updated = stored.into_iter().zip([key, value]).map(|(stored, fresh_bkte)| {
-                let fresh =
-                    fresh_bkte.swap_dims(1, 2).reshape([n_seqs * n_tokens, kv_heads * width]);
-                let fresh = if full { fresh } else { fresh.select(0, sources.clone()) };
-                stored.select_assign(0, targets.clone(), fresh, IndexingUpdateOp::Assign)
-            });
-            let updated: Vec<Tensor<2>> = updated.collect();
-            let [key, value] = [&updated[0], &updated[1]].map(|stored| {
-                stored
-                    .clone()
-                    .reshape([n_seqs, cache.capacity, kv_heads, width])
-                    .slice([0..n_seqs, 0..longest])
-                    .swap_dims(1, 2)
-            });
-            let mixed_nd = merge_heads(self.attend(query, key, value, &mask));
-            let [key, value] = <[Tensor<2>; 2]>::try_from(updated).expect("keys and values");
-            cache.layers[idx] = Some([key, value]);
-            hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
-        }
-        cache.lengths = after;
-
-        let ends: Vec<i64> = tokens
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| !it.is_empty())
-            .map(|(seq, it)| (seq * n_tokens + it.len() - 1) as i64)
-            .collect();
-        let ends = self.indices(ends);
-        self.logits(self.final_norm(hidden_nd.select(0, ends)))
-    }
-
-    /// Makes room for `longest` positions a sequence, keeping what is there.
-    fn reserve(&self, cache: &mut Cache, longest: usize) {
-        if longest <= cache.capacity {
-            return;
-        }
-        let n_seqs = cache.lengths.len();
-        let width = self.config.num_key_value_heads * self.config.head_dim();
-        let capacity = longest.next_power_of_two().max(64);
-        for layer in &mut cache.layers {
-            let grown = |stored: Option<Tensor<2>>| {
-                let fresh = Tensor::<3>::zeros([n_seqs, capacity, width], &self.device);
-                let all = match stored {
-                    None => fresh,
-                    Some(stored) => {
-                        let stored = stored.reshape([n_seqs, cache.capacity, width]);
-                        fresh.slice_assign([0..n_seqs, 0..cache.capacity], stored)
-                    }
-                };
-                all.reshape([n_seqs * capacity, width])
-            };
-            *layer = Some(match layer.take() {
-                None => [grown(None), grown(None)],
-                Some([keys, values]) => [grown(Some(keys)), grown(Some(values))],
-            });
-        }
-        cache.capacity = capacity;
-    }
-
-    fn layer(&self, idx: usize) -> Layer<'_> {
-        let per_layer = match self.config.model_type {
-            Family::Qwen2 => 12,
-            Family::Qwen3 => 11,
-        };
-        let mut weights = self.weights[1 + idx * per_layer..][..per_layer].iter();
-        let mut next = || weights.next().expect("as many weights as specs");
-        let input_norm = next();
-        let biased = self.config.model_type == Family::Qwen2;
-        let projections = std::array::from_fn(|_| {
-            let weight = next();
-            (weight, biased.then(&mut next))
-        });
-        let head_norms = (!biased).then(|| [next(), next()]);
+    pub(crate) fn layer(&self, idx: usize) -> Layer<'_> {
+        let n_parts = self.parts.len();
         Layer {
-            input_norm,
-            projections,
-            head_norms,
-            output: next(),
-            post_norm: next(),
-            gate: next(),
-            up: next(),
-            down: next(),
+            weights: &self.weights[1 + idx * n_parts..][..n_parts],
+            parts: &self.parts,
+            adapters: self.adapters.as_ref().map(|it| (it, idx)),
         }
     }
 
-    fn embed(&self, ids: &[i64]) -> Tensor<2> {
+    pub(crate) fn embed(&self, ids: &[i64]) -> Tensor<2> {
         self.weights[0].clone().select(0, self.indices(ids.to_vec()))
     }
 
     /// Queries `[B, H, T, E]`, keys and values `[B, K, T, E]`, rotated.
-    fn heads(&self, layer: &Layer<'_>, hidden_nd: &Tensor<2>, rotary: &Rotary) -> [Tensor<4>; 3] {
-        let normed_nd = self.norm(hidden_nd.clone(), layer.input_norm);
+    pub(crate) fn heads(
+        &self,
+        layer: &Layer<'_>,
+        hidden_nd: &Tensor<2>,
+        rotary: &Rotary,
+    ) -> [Tensor<4>; 3] {
+        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::InputNorm));
         let [n_seqs, n_tokens] = rotary.shape;
         let width = self.config.head_dim();
-        let counts = [
-            self.config.num_attention_heads,
-            self.config.num_key_value_heads,
-            self.config.num_key_value_heads,
-        ];
-        std::array::from_fn(|which| {
-            let (weight, bias) = layer.projections[which];
-            let mut projected = normed_nd.clone().matmul(weight.clone().transpose());
-            if let Some(bias) = bias {
-                projected = projected + bias.clone();
+        let (heads, kv_heads) = (self.config.num_attention_heads, self.config.num_key_value_heads);
+        let project = |weight, bias, n_heads: usize| {
+            let projected = layer.project(normed_nd.clone(), weight, bias);
+            projected.reshape([n_seqs, n_tokens, n_heads, width])
+        };
+        let normed = |heads_bthe: Tensor<4>, norm| match layer.find(norm) {
+            Some(weight) => {
+                let shape = heads_bthe.dims();
+                // One row a head.
+                let rows = heads_bthe.reshape([shape[0] * shape[1] * shape[2], width]);
+                self.norm(rows, weight).reshape(shape)
             }
-            if which < 2
-                && let Some(norms) = layer.head_norms
-            {
-                let rows = projected.reshape([n_seqs * n_tokens * counts[which], width]);
-                projected = self.norm(rows, norms[which]);
-            }
-            let heads_bthe = projected.reshape([n_seqs, n_tokens, counts[which], width]);
-            let rotated = if which < 2 { rotary.apply(heads_bthe) } else { heads_bthe };
-            rotated.swap_dims(1, 2)
-        })
+            None => heads_bthe,
+        };
+        let query = normed(project(Part::Query, Part::QueryBias, heads), Part::QueryNorm);
+        let key = normed(project(Part::Key, Part::KeyBias, kv_heads), Part::KeyNorm);
+        let value = project(Part::Value, Part::ValueBias, kv_heads);
+        [rotary.apply(query), rotary.apply(key), value].map(|it| it.swap_dims(1, 2))
     }
 
     /// Grouped-query attention: `[B, H, T, E]` over `[B, K, L, E]` gives `[B, H, T, E]`.
     ///
     /// The G query heads that share a key head are laid out as rows of one product, so keys are
     /// never repeated.
-    fn attend(
+    pub(crate) fn attend(
         &self,
         query_bhte: Tensor<4>,
         key_bkle: Tensor<4>,
@@ -348,21 +371,21 @@ impl Decoder {
     }
 
     /// Output projection and SwiGLU, each added to the residual stream.
-    fn finish_layer(
+    pub(crate) fn finish_layer(
         &self,
         layer: &Layer<'_>,
         hidden_nd: Tensor<2>,
         mixed_nd: Tensor<2>,
     ) -> Tensor<2> {
-        let hidden_nd = hidden_nd + mixed_nd.matmul(layer.output.clone().transpose());
-        let normed_nd = self.norm(hidden_nd.clone(), layer.post_norm);
-        let gate = normed_nd.clone().matmul(layer.gate.clone().transpose());
-        let up = normed_nd.matmul(layer.up.clone().transpose());
+        let hidden_nd = hidden_nd + layer.project(mixed_nd, Part::Output, Part::OutputBias);
+        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::PostNorm));
+        let gate = layer.project(normed_nd.clone(), Part::Gate, Part::GateBias);
+        let up = layer.project(normed_nd, Part::Up, Part::UpBias);
         let gated = gate.clone() * sigmoid(gate) * up;
-        hidden_nd + gated.matmul(layer.down.clone().transpose())
+        hidden_nd + layer.project(gated, Part::Down, Part::DownBias)
     }
 
-    fn final_norm(&self, hidden_md: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn final_norm(&self, hidden_md: Tensor<2>) -> Tensor<2> {
         let from_end = if self.config.tie_word_embeddings { 1 } else { 2 };
         self.norm(hidden_md, &self.weights[self.weights.len() - from_end])
     }
@@ -373,20 +396,8 @@ impl Decoder {
         x * scale * weight.clone()
     }
 
-    fn rotary(&self, positions: &[usize], shape: [usize; 2]) -> Rotary {
-        let half = self.config.head_dim() / 2;
-        let theta = self.config.theta();
-        let frequencies: Vec<f64> =
-            (0..half).map(|i| theta.powf(-(i as f64) / half as f64)).collect();
-        let table = |f: fn(f64) -> f64| {
-            let numbers: Vec<f32> = positions
-                .iter()
-                .flat_map(|&at| frequencies.iter().map(move |freq| f(at as f64 * freq) as f32))
-                .collect();
-            let shape = [shape[0], shape[1], 1, half];
-            Tensor::<4>::from_data(TensorData::new(numbers, shape), &self.device)
-        };
-        Rotary { cos: table(f64::cos), sin: table(f64::sin), shape }
+    pub(crate) fn rotary(&self, positions: &[usize], shape: [usize; 2]) -> Rotary {
+        Rotary::new(&self.config.rope, self.config.head_dim(), positions, shape, &self.device)
     }
 
     /// Causal attention in blocks of rows, so that most of the masked half is never computed.
@@ -404,7 +415,12 @@ impl Decoder {
     }
 
     /// `[B, 1, G·T, L]`: a new token of sequence `b` sees the cached ones and itself.
-    fn cached_mask(&self, before: &[usize], n_tokens: usize, longest: usize) -> Tensor<4> {
+    pub(crate) fn cached_mask(
+        &self,
+        before: &[usize],
+        n_tokens: usize,
+        longest: usize,
+    ) -> Tensor<4> {
         let group = self.config.num_attention_heads / self.config.num_key_value_heads;
         let mut numbers = Vec::with_capacity(before.len() * group * n_tokens * longest);
         for &len in before {
@@ -420,10 +436,18 @@ impl Decoder {
         Tensor::from_data(TensorData::new(numbers, shape), &self.device)
     }
 
-    fn indices(&self, numbers: Vec<i64>) -> Tensor<1, Int> {
+    pub(crate) fn indices(&self, numbers: Vec<i64>) -> Tensor<1, Int> {
         let n = numbers.len();
         Tensor::from_data(TensorData::new(numbers, [n]), &self.device)
     }
+}
+
+/// Sequences that lie end to end.
+pub(crate) struct Layout {
+    pub(crate) ids: Vec<i64>,
+    rotary: Rotary,
+    /// What tiles the tokens: sequences, and padding.
+    pieces: Vec<(Range<usize>, Option<Vec<Block>>)>,
 }
 
 /// Rows of causal attention that are computed at once.
@@ -434,34 +458,13 @@ struct Block {
 }
 
 /// `[B, H, T, E]` to `[B·T, H·E]`.
-fn merge_heads(mixed_bhte: Tensor<4>) -> Tensor<2> {
+pub(crate) fn merge_heads(mixed_bhte: Tensor<4>) -> Tensor<2> {
     let [n_seqs, n_heads, n_tokens, width] = mixed_bhte.dims();
     mixed_bhte.swap_dims(1, 2).reshape([n_seqs * n_tokens, n_heads * width])
 }
 
-/// Rotary tables `[B, T, 1, E/2]`.
-struct Rotary {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
-    shape: [usize; 2],
-}
-
-impl Rotary {
-    /// Rotates `[B, T, heads, E]`: the first half of a head is the real part, the second the
-    /// imaginary one.
-    fn apply(&self, x: Tensor<4>) -> Tensor<4> {
-        let [n_seqs, n_tokens, heads, width] = x.dims();
-        let half = width / 2;
-        let real = x.clone().slice([0..n_seqs, 0..n_tokens, 0..heads, 0..half]);
-        let imaginary = x.slice([0..n_seqs, 0..n_tokens, 0..heads, half..width]);
-        let turned_real = real.clone() * self.cos.clone() - imaginary.clone() * self.sin.clone();
-        let turned_imaginary = imaginary * self.cos.clone() + real * self.sin.clone();
-        Tensor::cat(vec![turned_real, turned_imaginary], 3)
-    }
-}
-
 /// Ids of right-padded sequences, row by row. Padding is token 0: nothing looks at it.
-fn padded(tokens: &[Vec<TokenId>], n_tokens: usize) -> Vec<i64> {
+pub(crate) fn padded(tokens: &[Vec<TokenId>], n_tokens: usize) -> Vec<i64> {
     let mut ids = Vec::with_capacity(tokens.len() * n_tokens);
     for sequence in tokens {
         ids.extend(sequence.iter().map(|&id| i64::from(id)));

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 
+use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::device::is_host;
 
 /// One pool of one thread a core.
 ///
@@ -14,6 +17,11 @@ static CORES: LazyLock<Vec<ThreadPool>> = LazyLock::new(|| {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
     (0..n_cores).filter_map(|_| ThreadPoolBuilder::new().num_threads(1).build().ok()).collect()
 });
+
+/// How many items are worked on at once.
+pub fn n_cores() -> usize {
+    CORES.len().max(1)
+}
 
 /// Applies `f` to every item, on all cores. The results are in the order of the items and do not
 /// depend on the number of cores.
@@ -44,6 +52,16 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R>
         .into_iter()
         .map(|cell| cell.into_inner().expect("no holder panics").1.expect("every item was done"))
         .collect()
+}
+
+/// [`map`] where the device is the CPU; on another device, which has its own parallelism and
+/// memory for few items, one item after the other.
+pub fn map_on<T: Send, R: Send>(
+    device: &Device,
+    items: Vec<T>,
+    f: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    if is_host(device) { map(items, f) } else { items.into_iter().map(f).collect() }
 }
 
 #[cfg(test)]

@@ -1,12 +1,20 @@
-//! The decoder against Hugging Face transformers 5.23, and against itself through the cache.
+//! The decoder against Hugging Face transformers 5.23, and against itself: through the cache,
+//! padded and packed.
+//!
+//! `tests/fixtures` holds random checkpoints with what transformers makes of them.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_model::{Decoder, Family, ModelConfig, load};
+use forage_model::{Decoder, Family, ModelConfig, Rope, load};
 use forage_trajectory::TokenId;
 use serde::Deserialize;
+
+/// Every architecture, number type and cut into files.
+const MODELS: [&str; 6] =
+    ["llama", "llama3-rope", "qwen2-bf16", "qwen2-tied", "qwen2-untied-sharded", "qwen3"];
 
 #[derive(Deserialize)]
 struct Expected {
@@ -18,18 +26,31 @@ struct Expected {
     gradient_norms: std::collections::BTreeMap<String, f64>,
 }
 
-/// The folder of reference models, where it is at hand.
-fn oracles() -> Option<PathBuf> {
-    let shared = std::env::var_os("FORAGE_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
-    let folder = shared.join("oracles/models");
-    if folder.is_dir() {
-        return Some(folder);
+/// How sequences are laid out for one pass.
+struct Layout {
+    name: &'static str,
+    tokens: Vec<TokenId>,
+    spans: Vec<Range<usize>>,
+}
+
+impl Layout {
+    /// Sequences one after the other, each behind this much padding.
+    fn new(name: &'static str, sequences: &[Vec<TokenId>], padding: &[usize]) -> Self {
+        let (mut tokens, mut spans) = (Vec::new(), Vec::new());
+        for (sequence, &padding) in sequences.iter().zip(padding) {
+            tokens.extend(std::iter::repeat_n(7, padding));
+            spans.push(tokens.len()..tokens.len() + sequence.len());
+            tokens.extend_from_slice(sequence);
+        }
+        Self { name, tokens, spans }
     }
-    eprintln!("skipped: no reference models in {} (set FORAGE_SHARED)", folder.display());
-    None
+}
+
+fn fixture(name: &str) -> (Decoder, Expected) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let expected = std::fs::read(folder.join("expected.json")).unwrap();
+    let expected = serde_json::from_slice(&expected).unwrap();
+    (load(&folder, &Device::flex()).unwrap(), expected)
 }
 
 fn rows(tensor: Tensor<2>) -> Vec<Vec<f32>> {
@@ -45,16 +66,30 @@ fn assert_near(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
     }
 }
 
-/// Loss and gradients of the mean negative log-likelihood, as in the script of the oracles.
-fn check_training(decoder: &Decoder, expected: &Expected) {
+/// The first and the last logits of every sequence; `starts` are their first rows.
+fn check_logits(logits: &[Vec<f32>], starts: &[usize], expected: &Expected, what: &str) {
+    let last = expected.input_ids[0].len() - 1;
+    for (start, wanted) in starts.iter().zip(&expected.logits_first_and_last_position) {
+        assert_near(&logits[*start], &wanted[0], 2e-4, what);
+        assert_near(&logits[start + last], &wanted[1], 2e-4, what);
+    }
+}
+
+/// Log-probabilities, loss and gradients of the mean negative log-likelihood, as in the script of
+/// the oracles.
+fn check_training(
+    decoder: &Decoder,
+    starts: &[usize],
+    expected: &Expected,
+    what: &str,
+    forward: impl Fn(&Decoder) -> Tensor<2>,
+) {
     let tracked = decoder.tracked();
-    let (n_seqs, n_tokens) = (expected.input_ids.len(), expected.input_ids[0].len());
-    let hidden = tracked.forward(&expected.input_ids);
-    let logprobs = log_softmax(tracked.logits(hidden), 1);
+    let logprobs = log_softmax(tracked.logits(forward(&tracked)), 1);
     let mut picks = Vec::new();
     let mut targets = Vec::new();
-    for (seq, ids) in expected.input_ids.iter().enumerate() {
-        picks.extend((0..n_tokens - 1).map(|at| (seq * n_tokens + at) as i64));
+    for (start, ids) in starts.iter().zip(&expected.input_ids) {
+        picks.extend((0..ids.len() - 1).map(|at| (start + at) as i64));
         targets.extend(ids[1..].iter().map(|&it| i64::from(it)));
     }
     let n = picks.len();
@@ -62,21 +97,22 @@ fn check_training(decoder: &Decoder, expected: &Expected) {
     let targets = Tensor::<2, Int>::from_data(TensorData::new(targets, [n, 1]), tracked.device());
     let chosen = logprobs.select(0, picks).gather(1, targets);
     let found: Vec<f32> = chosen.clone().inner().into_data().try_into_vec_as().unwrap();
-    assert_eq!(found.len(), n_seqs * (n_tokens - 1));
-    assert_near(&found, &expected.logprobs.concat(), 1e-4, "log-probabilities");
+    assert_near(&found, &expected.logprobs.concat(), 1e-4, what);
     let loss = chosen.mean().neg();
-    assert!((f64::from(loss.clone().inner().into_scalar::<f32>()) - expected.loss).abs() < 1e-5);
+    let found = f64::from(loss.clone().inner().into_scalar::<f32>());
+    assert!((found - expected.loss).abs() < 1e-5, "{what}: loss {found}");
     let mut gradients = loss.backward();
     for (spec, weight) in decoder.config().parameters().iter().zip(tracked.weights()) {
         let gradient = weight.grad_remove(&mut gradients).expect("every weight is used");
         let norm = f64::from((gradient.clone() * gradient).sum().into_scalar::<f32>()).sqrt();
         let expected = expected.gradient_norms[&spec.name];
         let relative = (norm - expected).abs() / expected.max(1e-9);
-        assert!(relative < 1e-3, "gradient of {}: {norm} is not {expected}", spec.name);
+        assert!(relative < 1e-3, "{what}: gradient of {}: {norm} is not {expected}", spec.name);
     }
 }
 
-fn check_generation(decoder: &Decoder, expected: &Expected) {
+/// Greedy tokens after a prompt that is fed in one piece.
+fn check_generation(decoder: &Decoder, expected: &Expected, what: &str) {
     let mut cache = decoder.cache(expected.greedy_from_first_8.len());
     let mut feed: Vec<Vec<TokenId>> =
         expected.greedy_from_first_8.iter().map(|it| it[..8].to_vec()).collect();
@@ -84,31 +120,109 @@ fn check_generation(decoder: &Decoder, expected: &Expected) {
         let logits = rows(decoder.extend(&mut cache, &feed));
         for ((row, wanted), feed) in logits.iter().zip(&expected.greedy_from_first_8).zip(&mut feed)
         {
-            let best = (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap();
-            assert_eq!(best as TokenId, wanted[at], "greedy token {at}");
-            *feed = vec![best as TokenId];
+            assert_eq!(best(row), wanted[at], "{what}: greedy token {at}");
+            *feed = vec![best(row)];
         }
     }
 }
 
+fn best(logits: &[f32]) -> TokenId {
+    (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap() as TokenId
+}
+
+/// Logits and log-probabilities of every token, fed one by one.
+fn check_cache(decoder: &Decoder, expected: &Expected, what: &str) {
+    let n_tokens = expected.input_ids[0].len();
+    let mut cache = decoder.cache(expected.input_ids.len());
+    let mut logits = vec![Vec::new(); expected.input_ids.len()];
+    for at in 0..n_tokens {
+        let feed: Vec<Vec<TokenId>> = expected.input_ids.iter().map(|it| vec![it[at]]).collect();
+        for (all, row) in logits.iter_mut().zip(rows(decoder.extend(&mut cache, &feed))) {
+            all.push(row);
+        }
+    }
+    for (seq, logits) in logits.iter().enumerate() {
+        let wanted = &expected.logits_first_and_last_position[seq];
+        assert_near(&logits[0], &wanted[0], 2e-4, what);
+        assert_near(&logits[n_tokens - 1], &wanted[1], 2e-4, what);
+        let next = &expected.input_ids[seq][1..];
+        let found: Vec<f32> = logits.iter().zip(next).map(|(row, &id)| logprob(row, id)).collect();
+        assert_near(&found, &expected.logprobs[seq], 1e-4, what);
+    }
+}
+
+fn logprob(logits: &[f32], token: TokenId) -> f32 {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|it| f64::from(it - max).exp()).sum();
+    (f64::from(logits[token as usize] - max) - total.ln()) as f32
+}
+
 #[test]
 fn decoders_agree_with_transformers() {
-    let Some(folder) = oracles() else { return };
-    for name in ["qwen2-tied", "qwen2-bf16", "qwen3"] {
-        let folder = folder.join(name);
-        let expected = std::fs::read(folder.join("expected.json")).unwrap();
-        let expected: Expected = serde_json::from_slice(&expected).unwrap();
-        let decoder = load(&folder, &Device::flex()).unwrap();
+    for name in MODELS {
+        let (decoder, expected) = fixture(name);
+        let starts: Vec<usize> =
+            (0..expected.input_ids.len()).map(|it| it * expected.input_ids[0].len()).collect();
         let logits = rows(decoder.logits(decoder.forward(&expected.input_ids)));
-        let n_tokens = expected.input_ids[0].len();
-        for (seq, wanted) in expected.logits_first_and_last_position.iter().enumerate() {
-            for (at, wanted) in [0, n_tokens - 1].into_iter().zip(wanted) {
-                assert_near(&logits[seq * n_tokens + at], wanted, 2e-4, name);
-            }
-        }
-        check_training(&decoder, &expected);
-        check_generation(&decoder, &expected);
+        check_logits(&logits, &starts, &expected, name);
+        check_training(&decoder, &starts, &expected, name, |it| it.forward(&expected.input_ids));
+        check_generation(&decoder, &expected, name);
+        check_cache(&decoder, &expected, &format!("{name}, token by token"));
     }
+}
+
+#[test]
+fn padding_and_packing_change_nothing() {
+    for name in MODELS {
+        let (decoder, expected) = fixture(name);
+        for layout in [
+            Layout::new("padded on the left", &expected.input_ids, &[31, 5]),
+            Layout::new("packed", &expected.input_ids, &[0, 0]),
+        ] {
+            let what = format!("{name}, {}", layout.name);
+            let starts: Vec<usize> = layout.spans.iter().map(|it| it.start).collect();
+            let forward = |it: &Decoder| it.forward_packed(&layout.tokens, &layout.spans);
+            check_logits(&rows(decoder.logits(forward(&decoder))), &starts, &expected, &what);
+            check_training(&decoder, &starts, &expected, &what, forward);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Story {
+    tokens: Vec<TokenId>,
+    logprobs: Vec<f32>,
+    logits: Vec<Vec<f32>>,
+}
+
+/// A real model: what `llama2.c` publishes as its expected output.
+#[test]
+fn a_published_story_is_told_again() {
+    let shared = std::env::var_os("FORAGE_SHARED").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
+    let folder = shared.join("oracles/models/stories260k");
+    let story = shared.join("data/model_stories260K/reference_greedy.json");
+    if !folder.exists() || !story.exists() {
+        eprintln!("skipped: no stories260K in `{}`; set `FORAGE_SHARED`", shared.display());
+        return;
+    }
+    let story: Story = serde_json::from_slice(&std::fs::read(story).unwrap()).unwrap();
+    let decoder = load(&folder, &Device::flex()).unwrap();
+    let mut cache = decoder.cache(1);
+    let mut told = vec![story.tokens[0]];
+    for at in 0..story.logprobs.len() {
+        let row = rows(decoder.extend(&mut cache, &[vec![told[at]]])).remove(0);
+        if let Some(wanted) = story.logits.get(at) {
+            assert_near(&row, wanted, 2e-4, "logits of the story");
+        }
+        told.push(best(&row));
+        let found = logprob(&row, told[at + 1]);
+        assert_near(&[found], &[story.logprobs[at]], 1e-4, "log-probability of the story");
+    }
+    assert_eq!(told, story.tokens);
+    assert_eq!(told.len(), 201);
 }
 
 fn small(family: Family) -> Decoder {
@@ -120,16 +234,15 @@ fn small(family: Family) -> Decoder {
         num_hidden_layers: 2,
         num_attention_heads: 4,
         num_key_value_heads: 2,
-        head_dim: None,
+        head_dim: Some(6),
         max_position_embeddings: 512,
         rms_norm_eps: 1e-6,
-        rope_theta: Some(100.0),
-        rope_parameters: None,
-        rope_scaling: None,
+        rope: Rope::plain(100.0),
+        attention_bias: true,
+        mlp_bias: true,
         tie_word_embeddings: family == Family::Qwen3,
-        use_sliding_window: false,
         initializer_range: 0.3,
-        architectures: vec![],
+        other: serde_json::Map::new(),
     };
     Decoder::init(&config, 3, &Device::flex())
 }
@@ -139,10 +252,10 @@ fn ids(n: usize, salt: usize) -> Vec<TokenId> {
 }
 
 /// Sequences of different lengths, fed in uneven pieces, give the logits of one pass over each
-/// alone: neither padding, blocks, the cache nor the neighbours change a result.
+/// alone: neither padding, blocks, packing, the cache nor the neighbours change a result.
 #[test]
 fn cache_padding_and_blocks_change_nothing() {
-    for family in [Family::Qwen2, Family::Qwen3] {
+    for family in Family::ALL {
         let decoder = small(family);
         let sequences = [ids(300, 1), ids(17, 2), ids(140, 3)];
         let alone: Vec<Vec<Vec<f32>>> = sequences
@@ -150,9 +263,13 @@ fn cache_padding_and_blocks_change_nothing() {
             .map(|it| rows(decoder.logits(decoder.forward(std::slice::from_ref(it)))))
             .collect();
         let together = rows(decoder.logits(decoder.forward(&sequences)));
+        let packed = Layout::new("packed", &sequences, &[3, 0, 1]);
+        let hidden = decoder.forward_packed(&packed.tokens, &packed.spans);
+        let end_to_end = rows(decoder.logits(hidden));
         for (seq, alone) in alone.iter().enumerate() {
             for (at, alone) in alone.iter().enumerate() {
                 assert_near(&together[seq * 300 + at], alone, 2e-4, "padded batch");
+                assert_near(&end_to_end[packed.spans[seq].start + at], alone, 2e-4, packed.name);
             }
         }
         let mut cache = decoder.cache(3);

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::OptimizerError;
+use crate::options::{below_one, not_negative, positive};
+use crate::{DecayRule, Schedule, Warmup};
+
 /// The clip bound of PPO.
 pub const DEFAULT_CLIP: f64 = 0.2;
 
@@ -11,18 +15,24 @@ pub const DEFAULT_CLIP: f64 = 0.2;
 pub struct OptimizerConfig {
     /// Peak learning rate.
     pub lr: f64,
-    /// Steps over which the learning rate rises linearly from 0.
+    /// Steps over which the learning rate rises linearly from 0; it is constant afterwards.
     #[serde(default)]
     pub warmup_steps: u64,
+    /// How the learning rate moves, where that is not enough; has a warm-up of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// Decay rates of the two moments.
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
     /// Added to the root of the second moment.
     #[serde(default = "default_eps")]
     pub eps: f64,
-    /// Decoupled weight decay, on matrices only.
+    /// Decoupled weight decay.
     #[serde(default)]
     pub weight_decay: f64,
+    /// Which weights decay.
+    #[serde(default)]
+    pub decay: DecayRule,
     /// Gradients are scaled down to this global norm.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
@@ -34,50 +44,36 @@ pub struct OptimizerConfig {
     pub clip_high: f64,
 }
 
-/// A setting that no optimizer can work with.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("`optimizer.{key}` is {value}, but must be {must}")]
-pub struct WrongSetting {
-    key: &'static str,
-    value: f64,
-    must: &'static str,
-}
-
 impl OptimizerConfig {
     /// Checks the ranges.
-    pub fn check(&self) -> Result<(), WrongSetting> {
-        let positive = |it: f64| it.is_finite() && it > 0.0;
-        let share = |it: f64| (0.0..1.0).contains(&it);
-        let wrong = |key, value, must| Err(WrongSetting { key, value, must });
-        if !positive(self.lr) {
-            return wrong("lr", self.lr, "a positive number");
-        }
+    pub fn check(&self) -> Result<(), OptimizerError> {
+        positive("optimizer.lr", self.lr)?;
         for beta in self.betas {
-            if !share(beta) {
-                return wrong("betas", beta, "at least 0 and below 1");
-            }
+            below_one("optimizer.betas", beta)?;
         }
-        for (key, value) in [("eps", self.eps), ("clip_norm", self.clip_norm)] {
-            if !positive(value) {
-                return wrong(key, value, "a positive number");
-            }
+        positive("optimizer.eps", self.eps)?;
+        positive("optimizer.clip_norm", self.clip_norm)?;
+        not_negative("optimizer.weight_decay", self.weight_decay)?;
+        below_one("optimizer.clip_low", self.clip_low)?;
+        not_negative("optimizer.clip_high", self.clip_high)?;
+        if self.schedule.is_some() && self.warmup_steps > 0 {
+            return Err(OptimizerError::conflict(
+                "`optimizer.warmup_steps` is not used with `optimizer.schedule`, which has a \
+                 `warmup`",
+            ));
         }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return wrong("weight_decay", self.weight_decay, "0 or more");
-        }
-        if !share(self.clip_low) {
-            return wrong("clip_low", self.clip_low, "at least 0 and below 1");
-        }
-        if !(self.clip_high.is_finite() && self.clip_high >= 0.0) {
-            return wrong("clip_high", self.clip_high, "0 or more");
+        if self.decay != DecayRule::default() && self.weight_decay == 0.0 {
+            return Err(OptimizerError::conflict(
+                "`optimizer.decay` is not used without `optimizer.weight_decay`",
+            ));
         }
         Ok(())
     }
 
-    /// The learning rate of a step, counted from 0.
-    pub fn lr_at(&self, step: u64) -> f64 {
-        let rise = (step + 1) as f64 / (self.warmup_steps + 1) as f64;
-        self.lr * rise.min(1.0)
+    /// The learning rate of a step, counted from 0, in a run of `n_steps`.
+    pub fn lr_at(&self, step: u64, n_steps: u64) -> f64 {
+        let constant = Schedule::Constant { warmup: Warmup::Steps(self.warmup_steps) };
+        self.lr * self.schedule.unwrap_or(constant).at(step, n_steps)
     }
 }
 

@@ -1,23 +1,66 @@
 //! From rewards to weights: advantages, losses, AdamW.
 //!
-//! Everything here sees numbers, never text. Advantages are plain numbers of a group; a loss is a
-//! pure function of the log-probabilities of the trained tokens; [`AdamW`] moves a list of weights
-//! along a list of gradients.
+//! Everything here sees numbers, never text, and is a pure function of a batch. It goes in three
+//! steps.
+//!
+//! 1. [`estimate`] turns the [`Episode`]s of a step, trajectories in numbers, into advantages, by
+//!    one of the estimators of [`Advantage`].
+//! 2. [`surrogate_loss`] and the other losses are sums over the trained tokens of a micro-batch,
+//!    [`Tokens`], each with a weight of the whole step's [`Aggregation`], so that micro-batches may
+//!    be cut anywhere.
+//! 3. [`finite_norm`], [`clip_to_norm`] and [`AdamW`] move the weights along the gradients.
+//!
+//! [`AlgorithmConfig`] names all choices; docs/algorithms.md says which of them is which system.
 //!
 //! ```
-//! use forage_optimizer::group_advantages;
+//! use forage_optimizer::{Advantage, Convention, Episode, estimate};
+//!
+//! // Four trajectories of one question, of two tokens each; the first one is right.
+//! let episode = |reward: f64| Episode {
+//!     policy: vec![true, true],
+//!     rewards: vec![0.0, reward],
+//!     ..Episode::default()
+//! };
+//! let episodes = [1.0, 0.0, 0.0, 0.0].map(episode);
 //!
 //! // Search-R1's GRPO: (score - mean) / (unbiased deviation + 1e-6).
-//! let advantages = group_advantages(&[Some(1.0), Some(0.0), Some(0.0), Some(0.0)]);
-//! assert!((advantages[0].unwrap() - 1.5).abs() < 1e-4);
+//! let grpo = Advantage::Grpo { convention: Convention::Verl };
+//! let estimates = estimate(&grpo, &episodes)?;
+//! assert!((estimates[0].advantages[1] - 1.5).abs() < 1e-4);
+//! # Ok::<(), forage_optimizer::OptimizerError>(())
 //! ```
 
 mod adamw;
 mod advantage;
+mod algorithm;
 mod config;
+mod distillation;
+mod error;
 mod loss;
+mod options;
+mod schedule;
+mod step;
 
-pub use adamw::{AdamW, State, global_norm};
-pub use advantage::group_advantages;
-pub use config::{DEFAULT_CLIP, OptimizerConfig, WrongSetting};
-pub use loss::{PolicyLoss, policy_loss};
+pub use adamw::{AdamW, State};
+pub use advantage::{
+    Advantage, Convention, Episode, Estimate, Moments, Observations, Scale, Standing, Turn,
+    discounted_returns, dr_grpo, estimate, gae, group_advantages, grpo, place_rewards, rloo,
+    state_groups, step_returns,
+};
+pub use algorithm::{AlgorithmConfig, DEFAULT_VALUE_CLIP, OverLength};
+pub use config::{DEFAULT_CLIP, OptimizerConfig};
+pub use distillation::{
+    Content, DistillationConfig, Divergence, HindsightConfig, Labels, Members, Positions,
+    distillation_loss, divergence, hindsight,
+};
+pub use error::OptimizerError;
+pub use loss::{
+    Aggregation, Corrected, Correction, Distance, Gate, KlConfig, KlEstimator, KlPlace, LldsConfig,
+    PolicyLoss, Ratio, Ratios, Rejection, Surrogate, SurrogateLoss, Tokens, Totals, ValueConfig,
+    ValueLoss, correct, entropy, entropy_loss, kl_estimate, kl_loss, llds_loss, n_preserved_tokens,
+    policy_loss, surrogate_loss, value_loss, with_term,
+};
+pub use schedule::{Schedule, Warmup};
+pub use step::{
+    DecayRule, NotFinite, WeightKind, clip_to_norm, finite_norm, global_norm, moving_average,
+};

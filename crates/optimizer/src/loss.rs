@@ -1,8 +1,33 @@
-//! The clipped surrogate of PPO, which GRPO shares.
+//! Losses over the trained tokens of a micro-batch.
+//!
+//! [`Tokens`] is what a loss knows of its tokens, [`Aggregation`] gives each a weight from the
+//! totals of the whole step, and [`surrogate_loss`], [`value_loss`], [`entropy_loss`], [`kl_loss`]
+//! and [`llds_loss`] are Σ weight · loss with a gradient. [`with_term`] adds them up.
+//! [`correct`] weighs tokens that another policy sampled, before any of it.
 
-use burn::tensor::{Device, Tensor, TensorData};
+mod aggregation;
+mod correction;
+mod entropy;
+mod kl;
+mod llds;
+mod surrogate;
+mod tokens;
+mod value;
+
+pub use aggregation::{Aggregation, Totals};
+pub use correction::{Corrected, Correction, Distance, Rejection, correct};
+pub use entropy::{entropy, entropy_loss};
+pub use kl::{KlConfig, KlEstimator, KlPlace, kl_estimate, kl_loss};
+pub use llds::{Gate, LldsConfig, llds_loss, n_preserved_tokens};
+pub use surrogate::{Ratio, Ratios, Surrogate, SurrogateLoss, surrogate_loss};
+pub use tokens::Tokens;
+pub use value::{ValueConfig, ValueLoss, value_loss};
+
+use burn::tensor::Tensor;
 
 use crate::OptimizerConfig;
+
+pub(crate) use tokens::weighted_sum;
 
 /// A loss with what it says of the batch.
 #[derive(Debug)]
@@ -13,8 +38,8 @@ pub struct PolicyLoss {
     pub n_clipped: usize,
 }
 
-/// Sum over tokens of `-min(ρ·A, clip(ρ, 1-ε_low, 1+ε_high)·A)`, `ρ = exp(new - old)`
-/// (PPO, arXiv 1707.06347; separate bounds as in DAPO, arXiv 2503.14476).
+/// [`Surrogate::Ppo`] with the bounds of `[optimizer]` and weight 1: the sum over tokens of
+/// `-min(ρ·A, clip(ρ, 1-ε_low, 1+ε_high)·A)`.
 ///
 /// `new`: log-probabilities of the trained tokens under the weights in training, `[M]`; `old`: as
 /// they were sampled; `advantages`: of the trajectory of each token. The caller divides by the
@@ -26,35 +51,37 @@ pub fn policy_loss(
     old: &[f32],
     advantages: &[f32],
 ) -> PolicyLoss {
-    let device = new.device();
-    let old = vector(old, &device);
-    let advantages = vector(advantages, &device);
-    let ratio = (new - old).exp();
-    let low = 1.0 - config.clip_low as f32;
-    let high = 1.0 + config.clip_high as f32;
-    let free = ratio.clone() * advantages.clone();
-    let clipped = ratio.clamp(low, high) * advantages;
-    let n_clipped =
-        clipped.clone().inner().lower(free.clone().inner()).int().sum().into_scalar::<i64>();
-    let sum = free.min_pair(clipped).sum().neg();
-    PolicyLoss { sum, n_clipped: n_clipped as usize }
+    let weights = vec![1.0; old.len()];
+    let tokens = Tokens { lengths: &[old.len()], old, advantages, weights: &weights };
+    let surrogate = Surrogate::ppo(config.clip_low, config.clip_high);
+    let loss = surrogate_loss(&surrogate, new, &tokens);
+    PolicyLoss { sum: loss.sum, n_clipped: loss.ratios.n_clipped }
 }
 
-fn vector(numbers: &[f32], device: &Device) -> Tensor<1> {
-    Tensor::from_data(TensorData::new(numbers.to_vec(), [numbers.len()]), device)
+/// A loss and a further term. A term of coefficient 0 is never computed, so that switching it off
+/// gives the same bits as not having it.
+#[must_use]
+pub fn with_term(loss: Tensor<1>, coefficient: f64, term: impl FnOnce() -> Tensor<1>) -> Tensor<1> {
+    if coefficient == 0.0 { loss } else { loss + term() * coefficient }
 }
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
+    use super::tokens::constant;
     use super::*;
+    use crate::DecayRule;
 
     fn config(clip_low: f64, clip_high: f64) -> OptimizerConfig {
         OptimizerConfig {
             lr: 1.0,
             warmup_steps: 0,
+            schedule: None,
             betas: [0.9, 0.95],
             eps: 1e-8,
             weight_decay: 0.0,
+            decay: DecayRule::default(),
             clip_norm: 1.0,
             clip_low,
             clip_high,
@@ -64,7 +91,7 @@ mod tests {
     /// The loss of one token with this ratio, and its gradient by the log-probability.
     fn one(clip: [f64; 2], ratio: f32, advantage: f32) -> (f32, f32, usize) {
         let device = Device::flex().autodiff();
-        let new = vector(&[ratio.ln()], &device).require_grad();
+        let new = constant(&[ratio.ln()], &device).require_grad();
         let loss = policy_loss(&config(clip[0], clip[1]), new.clone(), &[0.0], &[advantage]);
         let value = loss.sum.clone().into_scalar::<f32>();
         let mut gradients = loss.sum.backward();

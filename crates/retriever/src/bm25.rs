@@ -1,15 +1,15 @@
 //! Searches an index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use forage_trajectory::{Hit, Passage, Retriever, SearchError};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use tantivy::directory::MmapDirectory;
 use tantivy::fieldnorm::FieldNormReader;
+use tantivy::postings::{BlockSegmentPostings, TermInfo};
 use tantivy::schema::{IndexRecordOption, Value};
 use tantivy::{
     DocAddress, Index, InvertedIndexReader, ReloadPolicy, Searcher, TantivyDocument, Term,
@@ -17,32 +17,11 @@ use tantivy::{
 
 use crate::directory::ReadOnly;
 use crate::index::{Fields, build_in_memory};
-use crate::maxscore::{Ranked, TermList, top_k};
+use crate::maxscore::{Impacts, Ranked, Shares, TermList, top_k};
 use crate::{Analyzer, Corpus, IndexError, IndexOptions, Manifest, Snippet};
 
-/// The `[retriever]` section of a run file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RetrieverConfig {
-    /// Folder of the index.
-    pub index: PathBuf,
-    /// The analyzer that the index must have been made with; any where it is not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub analyzer: Option<Analyzer>,
-    /// How fast repetitions of a term stop to count.
-    #[serde(default = "default_k1")]
-    pub k1: f32,
-    /// How much long passages are held back, from 0 to 1.
-    #[serde(default = "default_b")]
-    pub b: f32,
-}
-
-impl RetrieverConfig {
-    /// The part that is not the path.
-    pub fn options(&self) -> SearchOptions {
-        SearchOptions { analyzer: self.analyzer, k1: self.k1, b: self.b }
-    }
-}
+/// Lists of fewer passages are searched without knowing what is in their blocks.
+const LONG_LIST: u32 = 128;
 
 /// How to search. Lucene's defaults are k1 = 1.2 and b = 0.75, Anserini's 0.9 and 0.4.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,17 +34,9 @@ pub struct SearchOptions {
     pub b: f32,
 }
 
-const fn default_k1() -> f32 {
-    1.2
-}
-
-const fn default_b() -> f32 {
-    0.75
-}
-
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self { analyzer: None, k1: default_k1(), b: default_b() }
+        Self { analyzer: None, k1: 1.2, b: 0.75 }
     }
 }
 
@@ -98,9 +69,10 @@ pub struct Bm25 {
     searcher: Searcher,
     fields: Fields,
     postings: Arc<InvertedIndexReader>,
-    lengths: FieldNormReader,
-    /// k1 · (1 - b + b · length / average length), by length code.
-    norms: [f32; 256],
+    shares: Shares,
+    /// Of the lists that were searched so far, by where they begin in the index: some 8 bytes for
+    /// 128 postings.
+    impacts: RwLock<HashMap<usize, Arc<Impacts>>>,
 }
 
 impl Bm25 {
@@ -121,7 +93,7 @@ impl Bm25 {
         options: &SearchOptions,
     ) -> Result<Self, IndexError> {
         options.check()?;
-        let how = IndexOptions { analyzer, skip_bad: false };
+        let how = IndexOptions { analyzer, ..IndexOptions::default() };
         let (index, manifest) = build_in_memory(Corpus::memory(passages), how)?;
         let damaged = |what| IndexError::Damaged { folder: PathBuf::from("<memory>"), what };
         Self::over(&index, manifest, analyzer, options, &damaged)
@@ -147,9 +119,11 @@ impl Bm25 {
         let fields = Fields::of(&index.schema())?;
         let postings = segment.inverted_index(fields.contents)?;
         let lengths = segment.get_fieldnorms_reader(fields.contents)?;
+        let lengths = (0..segment.max_doc()).map(|doc| lengths.fieldnorm_id(doc)).collect();
         let average = postings.total_num_tokens() as f64 / found as f64;
-        let norms = norms(options, average as f32);
-        Ok(Self { manifest, analyzer, searcher, fields, postings, lengths, norms })
+        let shares = Shares::new(lengths, &norms(options, average as f32));
+        let impacts = RwLock::default();
+        Ok(Self { manifest, analyzer, searcher, fields, postings, shares, impacts })
     }
 
     /// What the index says of itself.
@@ -183,17 +157,40 @@ impl Bm25 {
         let mut lists = Vec::with_capacity(counts.len());
         for (term, count) in counts {
             let term = Term::from_field_text(self.fields.contents, &term);
-            let list = self.postings.read_postings(&term, IndexRecordOption::WithFreqs);
-            let Some(postings) = list.map_err(engine)? else { continue };
-            let df = f64::from(postings.doc_freq());
+            let Some(info) = self.postings.get_term_info(&term).map_err(engine)? else { continue };
+            let df = f64::from(info.doc_freq);
             // In f32, a term that nearly every passage has would weigh nothing.
             let idf = ((n_passages - df + 0.5) / (df + 0.5)).ln_1p();
-            lists.push(TermList { postings, weight: count as f32 * idf as f32 });
+            let weight = count as f32 * idf as f32;
+            let impacts = self.impacts(&info).map_err(engine)?;
+            let postings = self.read(&info).map_err(engine)?;
+            lists.push(TermList::new(postings, weight, impacts));
         }
-        Ok(top_k(lists, &self.lengths, &self.norms, k))
+        Ok(top_k(lists, &self.shares, k))
     }
 
-    fn hit(&self, ranked: Ranked) -> Result<Hit, IndexError> {
+    fn read(&self, info: &TermInfo) -> io::Result<BlockSegmentPostings> {
+        self.postings.read_block_postings_from_terminfo(info, IndexRecordOption::WithFreqs)
+    }
+
+    /// The impacts of a list; the first search for its term reads all of it.
+    fn impacts(&self, info: &TermInfo) -> io::Result<Option<Arc<Impacts>>> {
+        if info.doc_freq < LONG_LIST {
+            return Ok(None);
+        }
+        let key = info.postings_range.start;
+        let known = self.impacts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(impacts) = known.get(&key) {
+            return Ok(Some(Arc::clone(impacts)));
+        }
+        drop(known);
+        let impacts = Arc::new(Impacts::of(self.read(info)?, &self.shares));
+        let mut known = self.impacts.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Arc::clone(known.entry(key).or_insert(impacts))))
+    }
+
+    /// A passage by its place in the corpus, with a score from elsewhere.
+    pub(crate) fn hit(&self, ranked: Ranked) -> Result<Hit, IndexError> {
         let document: TantivyDocument = self.searcher.doc(DocAddress::new(0, ranked.doc))?;
         let value = |field| {
             document.get_first(field).and_then(|it| it.as_str()).unwrap_or_default().to_owned()

@@ -3,7 +3,7 @@
 //! Two shapes of a line are read, and may be mixed: `{"id", "contents": "\"Title\"\nText"}` of
 //! Search-R1 and its relatives, and `{"id", "title", "text"}`. Other keys are ignored. Compression
 //! is known by the first bytes of a file and not by its name, so that standard input may be
-//! compressed too.
+//! compressed too. A folder stands for the corpus files in it.
 
 use std::fmt;
 use std::fs::File;
@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 use forage_trajectory::Passage;
 use serde::Deserialize;
+
+use crate::contents::split_contents;
 
 /// A line of a corpus file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,12 @@ pub enum CorpusError {
         file: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A folder holds no corpus file.
+    #[error("the folder `{}` has no file that ends in {SUFFIXES}", folder.display())]
+    NoFiles {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A file cannot be read to its end.
     #[error("{place}: cannot read on")]
@@ -85,6 +93,9 @@ impl CorpusError {
     }
 }
 
+/// What corpus files in a folder are called.
+const SUFFIXES: &str = "`.jsonl`, `.json` or `.ndjson`, with or without `.gz` or `.zst`";
+
 /// A stream of passages, in the order of their lines.
 pub struct Corpus {
     source: Source,
@@ -106,9 +117,23 @@ struct Lines {
 impl Corpus {
     /// Passages of files, one after the other; `-` is standard input.
     ///
+    /// A folder stands for all files below it that end in `.jsonl`, `.json` or `.ndjson`, perhaps
+    /// with `.gz` or `.zst`, in the order of their paths; hidden ones and others are left out.
     /// Fails if a file does not exist, before anything is read.
-    pub fn files(files: impl IntoIterator<Item = PathBuf>) -> Result<Self, CorpusError> {
-        let files: Vec<PathBuf> = files.into_iter().collect();
+    pub fn files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, CorpusError> {
+        let mut files = Vec::new();
+        for path in paths {
+            if path.is_dir() {
+                let before = files.len();
+                add_folder(&path, &mut files)
+                    .map_err(|source| CorpusError::Open { file: path.clone(), source })?;
+                if files.len() == before {
+                    return Err(CorpusError::NoFiles { folder: path });
+                }
+            } else {
+                files.push(path);
+            }
+        }
         let mut total_bytes = Some(0);
         for file in &files {
             let bytes = if file.as_os_str() == "-" {
@@ -141,6 +166,29 @@ impl Corpus {
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
+}
+
+/// Adds the corpus files below a folder, in the order of their paths.
+fn add_folder(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = std::fs::read_dir(folder)?.map(|it| it.map(|it| it.path()));
+    let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with('.') {
+            continue;
+        }
+        if path.is_dir() {
+            add_folder(&path, files)?;
+            continue;
+        }
+        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
+        let plain = Path::new(plain.unwrap_or(&name));
+        if plain.extension().is_some_and(|it| it == "jsonl" || it == "json" || it == "ndjson") {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 impl Iterator for Corpus {
@@ -245,13 +293,6 @@ fn passage(line: &[u8], place: &Place) -> Result<(Place, Passage), CorpusError> 
     Ok((place.clone(), Passage { id, title, text }))
 }
 
-/// Takes a title in literal double quotes off the first line. Other first lines are text.
-fn split_contents(contents: &str) -> (&str, &str) {
-    let (first, rest) = contents.split_once('\n').unwrap_or((contents, ""));
-    let title = first.trim_end().strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    title.map_or(("", contents), |title| (title, rest))
-}
-
 /// Counts what is read.
 struct Counted {
     input: Box<dyn Read + Send>,
@@ -279,24 +320,4 @@ fn decompressed(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
     } else {
         Box::new(whole)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn titles_are_in_quotes_on_the_first_line() {
-        for (contents, title, text) in [
-            ("\"Alien\"\nA film.", "Alien", "A film."),
-            ("\"\"Alien\" (film)\"\r\nA film.\nOld.", "\"Alien\" (film)", "A film.\nOld."),
-            ("\"Alien\"", "Alien", ""),
-            ("Alien\nA film.", "", "Alien\nA film."),
-            ("\"Hello\" she said.", "", "\"Hello\" she said."),
-            ("\"", "", "\""),
-            ("", "", ""),
-        ] {
-            assert_eq!(split_contents(contents), (title, text), "{contents:?}");
-        }
-    }
 }

@@ -102,6 +102,24 @@ pub enum IndexError {
         /// What is wrong.
         what: String,
     },
+    /// The index was written by a version of tantivy with another format.
+    #[error("`{}` was written as `{found}`, this version reads `{expected}`", folder.display())]
+    EngineFormat {
+        /// The folder.
+        folder: PathBuf,
+        /// Version of tantivy and of its format that wrote it.
+        found: String,
+        /// Version of tantivy and of its format in this program.
+        expected: String,
+    },
+    /// A build is given too little memory.
+    #[error("{found} bytes are too little to build an index; it wants {least} or more")]
+    Memory {
+        /// Bytes it was given.
+        found: usize,
+        /// Bytes it wants.
+        least: usize,
+    },
     /// A parameter of BM25 is out of range.
     #[error("`{name}` is {value}; it must be {range}")]
     Parameter {

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -22,6 +22,7 @@ use tantivy::{
 
 use crate::analyzer::TantivyAnalyzer;
 use crate::manifest::{Fingerprint, MANIFEST_FILE, Manifest};
+use crate::site::BuildSite;
 use crate::{Analyzer, Corpus, CorpusError, IndexError, Place};
 
 /// Title and text together, indexed and not stored.
@@ -37,6 +38,8 @@ const MAX_THREADS: usize = 8;
 const BYTES_A_THREAD: usize = 128 << 20;
 /// The least that tantivy works with.
 const MIN_BYTES_A_THREAD: usize = 15_000_000;
+/// tantivy wants less than 4 GB.
+const MAX_BYTES_A_THREAD: usize = 4_000_000_000;
 const PASSAGES_A_REPORT: u64 = 1000;
 
 /// How to build an index.
@@ -46,6 +49,23 @@ pub struct IndexOptions {
     pub analyzer: Analyzer,
     /// Counts bad lines and repeated ids instead of failing at the first.
     pub skip_bad: bool,
+    /// Most bytes that postings take up before they are written, over all threads; 128 MiB a
+    /// thread where it is not given. Fewer threads work where it is too little for all. Beside it
+    /// a build holds some 30 bytes a passage, to find repeated ids.
+    pub memory: Option<usize>,
+}
+
+impl IndexOptions {
+    /// How many threads work, and how many bytes each of them has.
+    fn share(self) -> Result<(usize, usize), IndexError> {
+        let n_threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+        let Some(memory) = self.memory else { return Ok((n_threads, BYTES_A_THREAD)) };
+        if memory < MIN_BYTES_A_THREAD {
+            return Err(IndexError::Memory { found: memory, least: MIN_BYTES_A_THREAD });
+        }
+        let n_threads = n_threads.min(memory / MIN_BYTES_A_THREAD);
+        Ok((n_threads, (memory / n_threads).min(MAX_BYTES_A_THREAD)))
+    }
 }
 
 /// Where a build is.
@@ -87,14 +107,14 @@ pub fn build(
     options: &IndexOptions,
     progress: &dyn Fn(Progress),
 ) -> Result<BuildReport, IndexError> {
-    let site = BuildSite::claim(folder)?;
+    let share = options.share()?;
+    let site = BuildSite::claim(folder, MANIFEST_FILE)?;
     let fresh = site.folder("new")?;
     let index = builder().create_in_dir(&fresh)?;
-    let n_threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    let mut report = fill(&index, corpus, *options, (n_threads, BYTES_A_THREAD), progress)?;
+    let mut report = fill(&index, corpus, *options, share, progress)?;
     drop(index);
     report.manifest.write(&fresh)?;
-    share(&fresh)?;
+    open_to_others(&fresh)?;
     report.index_bytes = folder_bytes(&fresh)?;
     site.publish(&fresh)?;
     Ok(report)
@@ -122,6 +142,8 @@ fn builder() -> IndexBuilder {
     schema.add_text_field(TEXT, STORED);
     schema.add_u64_field(ORDINAL, FAST);
     let settings = IndexSettings {
+        // A hit is read out of one block: smaller ones are read faster.
+        docstore_blocksize: 8192,
         sort_by_field: Some(IndexSortByField { field: ORDINAL.to_owned(), order: Order::Asc }),
         ..IndexSettings::default()
     };
@@ -246,105 +268,16 @@ impl SeenIds {
     }
 }
 
-/// The sibling folder that an index is built in, held by a lock while it is.
-///
-/// ```text
-/// .wiki.building/lock     held by the process that builds `wiki`
-/// .wiki.building/new      the index to be
-/// .wiki.building/old      the index that was, for the moment between two renames
-/// ```
-struct BuildSite {
-    folder: PathBuf,
-    target: PathBuf,
-    /// Unlocked when it is dropped, by whatever end the process comes to.
-    _lock: File,
-}
-
-impl BuildSite {
-    /// Takes the site, and clears what an earlier build left there.
-    fn claim(target: &Path) -> Result<Self, IndexError> {
-        let target = std::path::absolute(target).map_err(IndexError::file("find", target))?;
-        let occupied = || IndexError::Occupied { folder: target.clone() };
-        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(occupied());
-        };
-        let folder = parent.join(format!(".{}.building", name.to_string_lossy()));
-        fs::create_dir_all(&folder).map_err(IndexError::file("create", &folder))?;
-        let lock_file = folder.join("lock");
-        let lock = File::create(&lock_file).map_err(IndexError::file("create", &lock_file))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(IndexError::Busy { folder: target }),
-            Err(TryLockError::Error(error)) => {
-                return Err(IndexError::file("lock", &lock_file)(error));
-            }
-        }
-        let site = Self { folder, target: target.clone(), _lock: lock };
-        let old = site.folder.join("old");
-        if !target.exists() && old.join(MANIFEST_FILE).exists() {
-            fs::rename(&old, &target).map_err(IndexError::file("restore", &target))?;
-        }
-        for leftover in ["old", "new"] {
-            remove_folder(&site.folder.join(leftover))?;
-        }
-        let is_index = target.join(MANIFEST_FILE).exists();
-        let is_empty = || fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_none());
-        if target.exists() && !is_index && !is_empty() {
-            return Err(occupied());
-        }
-        Ok(site)
-    }
-
-    fn folder(&self, name: &str) -> Result<PathBuf, IndexError> {
-        let folder = self.folder.join(name);
-        fs::create_dir(&folder).map_err(IndexError::file("create", &folder))?;
-        Ok(folder)
-    }
-
-    /// Puts the new index in the place of the old one.
-    fn publish(&self, fresh: &Path) -> Result<(), IndexError> {
-        let old = self.folder.join("old");
-        if self.target.exists() {
-            fs::rename(&self.target, &old).map_err(IndexError::file("replace", &self.target))?;
-        }
-        fs::rename(fresh, &self.target).map_err(IndexError::file("create", &self.target))?;
-        if let Some(parent) = self.target.parent() {
-            let sync = File::open(parent).and_then(|it| it.sync_all());
-            sync.map_err(IndexError::file("sync", parent))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for BuildSite {
-    fn drop(&mut self) {
-        // The old index goes only if there is a new one in its place.
-        if self.target.exists() || !self.folder.join("old").exists() {
-            // What cannot be removed now is removed by the next build.
-            drop(fs::remove_dir_all(&self.folder));
-        }
-    }
-}
-
 /// tantivy makes some of its files readable by nobody else, whatever the umask says.
-fn share(folder: &Path) -> Result<(), IndexError> {
-    let share = || {
+fn open_to_others(folder: &Path) -> Result<(), IndexError> {
+    let set = || {
         let permissions = fs::metadata(folder.join(MANIFEST_FILE))?.permissions();
         for entry in fs::read_dir(folder)? {
             fs::set_permissions(entry?.path(), permissions.clone())?;
         }
         Ok(())
     };
-    share().map_err(IndexError::file("set the permissions of", folder))
-}
-
-fn remove_folder(folder: &Path) -> Result<(), IndexError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(IndexError::file("remove", folder)(error))
-        }
-        _ => Ok(()),
-    }
+    set().map_err(IndexError::file("set the permissions of", folder))
 }
 
 fn folder_bytes(folder: &Path) -> Result<u64, IndexError> {

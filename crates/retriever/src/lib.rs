@@ -1,4 +1,19 @@
-//! BM25 search over a corpus of passages.
+//! Search engines for agents: in process, as a server, and behind one.
+//!
+//! | to | there is |
+//! |---|---|
+//! | search by words | [`Bm25`], over an index made by [`build`] |
+//! | search by vectors, by both, or twice | [`Dense`] with [`build_vectors`], [`Fused`], [`Reranked`] |
+//! | ask a server | [`Remote`] for the `/retrieve` protocol, [`Elastic`], [`Qdrant`] |
+//! | see the same results again | [`Recorded`] |
+//! | be a server | [`Server`] |
+//! | open what a run file names | [`SearchEngine`] |
+//! | measure | [`measure`], as `trec_eval` does |
+//!
+//! All that search are a [`Retriever`](forage_trajectory::Retriever). A search that could not be
+//! made is an error, never an empty result.
+//!
+//! # BM25
 //!
 //! A [`Corpus`] is read from JSON lines, [`build`] turns it into a folder, and [`Bm25`] searches
 //! that folder as a [`Retriever`](forage_trajectory::Retriever). What text becomes before it is
@@ -32,18 +47,43 @@
 
 mod analyzer;
 mod bm25;
+mod client;
+mod contents;
 mod corpus;
+mod dense;
+mod dialect;
 mod directory;
+mod engine;
 mod error;
+mod fusion;
 mod index;
 mod manifest;
 mod maxscore;
+mod measures;
+mod recorded;
+mod server;
+mod site;
 mod snippet;
+mod trec;
 
 pub use analyzer::{Analyzer, UnknownAnalyzer};
-pub use bm25::{Bm25, RetrieverConfig, SearchOptions};
+pub use bm25::{Bm25, SearchOptions};
+pub use client::{
+    ClientError, Elastic, ElasticConfig, ElasticEngine, HttpConfig, HttpCounts, Qdrant,
+    QdrantConfig, Remote, RemoteConfig,
+};
 pub use corpus::{Corpus, CorpusError, Place};
+pub use dense::{Dense, DenseError, Embeddings, EmbeddingsConfig, build_vectors};
+pub use dialect::{Dialect, UnknownDialect};
+pub use engine::{
+    EngineError, FUSED_DEPTH, Rank, RetrieverConfig, RetrieverConfigError, SearchEngine,
+};
 pub use error::IndexError;
+pub use fusion::{Fused, Reranked, Reranker};
 pub use index::{BuildReport, IndexOptions, Progress, build};
 pub use manifest::{MANIFEST_FILE, Manifest};
+pub use measures::{Averaged, Measure, Measured, UnknownMeasure, measure};
+pub use recorded::{RecordConfig, RecordError, RecordMode, Recorded};
+pub use server::{Limits, Pages, PagesError, Server, ServerError, ServerOptions};
 pub use snippet::Snippet;
+pub use trec::{Qrels, Run, Topic, TrecError, read_qrels, read_topics};

@@ -76,6 +76,12 @@ impl Manifest {
             return Err(IndexError::Format { folder: owned(), found, expected: FORMAT });
         }
         let manifest: Self = serde_json::from_slice(&text).map_err(unreadable)?;
+        let expected = tantivy::version_string();
+        if engine_format(&manifest.tantivy) != engine_format(expected) {
+            let found = manifest.tantivy;
+            let expected = expected.to_owned();
+            return Err(IndexError::EngineFormat { folder: owned(), found, expected });
+        }
         let analyzer: Analyzer = manifest
             .analyzer
             .parse()
@@ -104,6 +110,12 @@ impl Manifest {
         };
         write().map_err(IndexError::file("write", &path))
     }
+}
+
+/// The format in `tantivy v0.27.0, index_format v7`. Versions of tantivy that share it read each
+/// other's files.
+fn engine_format(version: &str) -> &str {
+    version.rsplit_once("index_format ").map_or(version, |it| it.1)
 }
 
 /// A hash of passages, in order.

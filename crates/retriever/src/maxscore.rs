@@ -1,33 +1,236 @@
 //! The k best passages of a bag of terms, exactly, without scoring all of them.
 //!
-//! `MaxScore` (Turtle and Flood 1995): a term never adds more than its weight. Once k passages are
-//! held, the light terms whose weights together cannot beat the worst of them no longer propose
-//! passages; they are only looked up for passages that the heavy terms propose.
+//! `MaxScore` (Turtle and Flood 1995) with the most that a term adds in each block of its list
+//! (Ding and Suel 2011), a window of passages at a time. In a window, the light terms that cannot
+//! together lift a passage over the worst of the k best do not propose passages. The others are
+//! added up in an array; then the light terms are looked up for those sums that they could still
+//! lift. A window that no term can lift anything in is not read at all.
 //!
 //! Floating-point sums depend on their order. Here a score is always summed in one order, from the
-//! lightest term to the heaviest, whatever was pruned; and bounds are widened by more than the
-//! rounding error of such a sum. So pruning changes no bit of the result.
+//! heaviest term to the lightest, in double precision, and rounded at the end, whatever was pruned;
+//! and bounds are widened by more than the rounding error of such a sum. So pruning changes no bit
+//! of the result.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
-use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::{Postings, SegmentPostings};
-use tantivy::{DocId, DocSet, TERMINATED};
+use tantivy::postings::BlockSegmentPostings;
+use tantivy::{DocId, TERMINATED};
 
-/// The passages of one query term.
+/// Passages of the first window. Each is twice as long as the one before, because a bar to clear
+/// is there only after the first.
+const FIRST_WINDOW: usize = 256;
+/// Passages of the longest window: sums that stay in the nearest cache.
+const LONGEST_WINDOW: usize = 2048;
+/// Term frequencies whose shares are in a table.
+const TABLED: usize = 16;
+
+/// What a term adds, as a share of its weight: tf / (tf + norm), by term frequency and length.
+pub(crate) struct Shares {
+    /// Length code of every passage.
+    lengths: Vec<u8>,
+    /// k1 · (1 - b + b · length / average length), by length code.
+    norms: [f32; 256],
+    /// Shares of small frequencies, 256 length codes each.
+    table: Vec<f32>,
+}
+
+impl Shares {
+    pub(crate) fn new(lengths: Vec<u8>, norms: &[f32; 256]) -> Self {
+        let table = (0..TABLED as u32).flat_map(|tf| norms.map(|norm| share(tf, norm))).collect();
+        Self { lengths, norms: *norms, table }
+    }
+
+    fn of(&self, doc: DocId, tf: u32) -> f32 {
+        let code = usize::from(self.lengths[doc as usize]);
+        if (tf as usize) < TABLED {
+            self.table[tf as usize * 256 + code]
+        } else {
+            share(tf, self.norms[code])
+        }
+    }
+}
+
+/// In Lucene's form: at most 1.
+fn share(tf: u32, norm: f32) -> f32 {
+    tf as f32 / (tf as f32 + norm)
+}
+
+/// The greatest share in each block of a list.
+pub(crate) struct Impacts {
+    /// The last passage of each block.
+    lasts: Vec<DocId>,
+    shares: Vec<f32>,
+    /// The greatest of all.
+    most: f32,
+}
+
+impl Impacts {
+    /// Reads a whole list, once.
+    pub(crate) fn of(mut postings: BlockSegmentPostings, shares: &Shares) -> Self {
+        let (mut lasts, mut most) = (Vec::new(), Vec::new());
+        while let Some(&last) = postings.docs().last() {
+            let in_block = postings.docs().iter().zip(postings.freqs());
+            let in_block = in_block.map(|(&doc, &tf)| shares.of(doc, tf));
+            most.push(in_block.fold(0.0, f32::max));
+            lasts.push(last);
+            postings.advance();
+        }
+        Self { lasts, most: most.iter().copied().fold(0.0, f32::max), shares: most }
+    }
+
+    /// The first block, from `from` on, that may hold `doc` or a later passage.
+    fn block(&self, from: usize, doc: DocId) -> usize {
+        let mut block = from;
+        while self.lasts.get(block).is_some_and(|&last| last < doc) {
+            block += 1;
+        }
+        block
+    }
+}
+
+/// The passages of one query term, read from front to back.
 pub(crate) struct TermList {
-    pub(crate) postings: SegmentPostings,
+    postings: BlockSegmentPostings,
+    /// Place in the block.
+    at: usize,
     /// Inverse document frequency times how often the query has the term.
-    pub(crate) weight: f32,
+    weight: f32,
+    /// None for a list so short that its blocks are not worth knowing.
+    impacts: Option<Arc<Impacts>>,
+    /// The block of `impacts` where the window begins.
+    block: usize,
 }
 
 impl TermList {
-    /// What the term adds to the score of the passage that the list stands at, in Lucene's form:
-    /// weight · tf / (tf + norm), which is at most the weight.
-    fn contribution(&self, norm: f32) -> f32 {
-        let tf = self.postings.term_freq() as f32;
-        self.weight * (tf / (tf + norm))
+    pub(crate) fn new(
+        postings: BlockSegmentPostings,
+        weight: f32,
+        impacts: Option<Arc<Impacts>>,
+    ) -> Self {
+        Self { postings, at: 0, weight, impacts, block: 0 }
+    }
+
+    /// The passage that the list stands at.
+    fn doc(&self) -> DocId {
+        self.postings.docs().get(self.at).copied().unwrap_or(TERMINATED)
+    }
+
+    /// Goes to the first passage that is not before `doc`.
+    fn seek(&mut self, doc: DocId) {
+        if self.doc() >= doc {
+            return;
+        }
+        let docs = self.postings.docs();
+        if docs.last().is_some_and(|&last| last >= doc) {
+            self.at += docs[self.at..].partition_point(|&it| it < doc);
+        } else {
+            self.at = self.postings.seek(doc);
+        }
+    }
+
+    /// Adds what the term adds to the passages of a window, and goes to the first behind it.
+    fn add_up(&mut self, window: &mut Window, shares: &Shares) {
+        self.seek(window.start);
+        loop {
+            let (docs, freqs) = (self.postings.docs(), self.postings.freqs());
+            for (&doc, &tf) in docs[self.at..].iter().zip(&freqs[self.at..]) {
+                if doc >= window.end {
+                    return;
+                }
+                window.add(doc, self.weight * shares.of(doc, tf));
+                self.at += 1;
+            }
+            if docs.is_empty() {
+                return;
+            }
+            self.postings.advance();
+            self.at = 0;
+        }
+    }
+
+    /// What the term adds to a passage, unless even the block that may hold it is not worth
+    /// reading. Passages must come in order.
+    fn look_up(&mut self, doc: DocId, shares: &Shares, is_worth: impl Fn(f32) -> bool) -> Looked {
+        if let Some(impacts) = &self.impacts {
+            self.block = impacts.block(self.block, doc);
+            match impacts.shares.get(self.block) {
+                None => return Looked::Found(0.0),
+                Some(&share) if !is_worth(self.weight * share) => return Looked::Worthless,
+                Some(_) => {}
+            }
+        }
+        self.seek(doc);
+        if self.doc() == doc {
+            let tf = self.postings.freqs()[self.at];
+            Looked::Found(self.weight * shares.of(doc, tf))
+        } else {
+            Looked::Found(0.0)
+        }
+    }
+
+    /// The most that the term can add to any passage.
+    fn most(&self) -> f64 {
+        f64::from(self.weight * self.impacts.as_ref().map_or(1.0, |it| it.most))
+    }
+
+    /// The most that the term can add in a window.
+    fn most_in(&mut self, start: DocId, end: DocId) -> f64 {
+        let Some(impacts) = &self.impacts else {
+            return if self.doc() >= end { 0.0 } else { f64::from(self.weight) };
+        };
+        self.block = impacts.block(self.block, start);
+        let mut share = 0.0_f32;
+        for block in self.block..impacts.lasts.len() {
+            share = share.max(impacts.shares[block]);
+            if impacts.lasts[block] >= end - 1 {
+                break;
+            }
+        }
+        f64::from(self.weight * share)
+    }
+}
+
+/// What a look-up brings.
+enum Looked {
+    Found(f32),
+    Worthless,
+}
+
+/// Sums of scores for the passages from `start` to `end`.
+struct Window {
+    start: DocId,
+    end: DocId,
+    sums: Vec<f64>,
+    /// A bit for each passage that a term proposed.
+    proposed: Vec<u64>,
+}
+
+impl Window {
+    fn new() -> Self {
+        let sums = vec![0.0; LONGEST_WINDOW];
+        Self { start: 0, end: 0, sums, proposed: vec![0; LONGEST_WINDOW / 64] }
+    }
+
+    fn add(&mut self, doc: DocId, score: f32) {
+        let place = (doc - self.start) as usize;
+        self.sums[place] += f64::from(score);
+        self.proposed[place / 64] |= 1 << (place % 64);
+    }
+
+    /// Moves the sums that are worth it to `candidates`, in order, and clears the window.
+    fn drain(&mut self, candidates: &mut Vec<(DocId, f64)>, is_worth: impl Fn(f64) -> bool) {
+        for (idx, word) in self.proposed.iter_mut().enumerate() {
+            while *word != 0 {
+                let place = idx * 64 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                let sum = std::mem::take(&mut self.sums[place]);
+                if is_worth(sum) {
+                    candidates.push((self.start + place as DocId, sum));
+                }
+            }
+        }
     }
 }
 
@@ -53,20 +256,25 @@ impl PartialOrd for Ranked {
 }
 
 /// The best passages so far, the worst of them on top.
-struct Best {
+pub(crate) struct Best {
     heap: BinaryHeap<Reverse<Ranked>>,
     k: usize,
 }
 
 impl Best {
-    /// Whether no later passage with a score of at most `bound` can enter. Equal scores lose to
-    /// the earlier passage.
-    fn excludes(&self, bound: f64) -> bool {
-        self.heap.len() == self.k
-            && self.heap.peek().is_none_or(|Reverse(worst)| bound <= f64::from(worst.score))
+    pub(crate) fn new(k: usize) -> Self {
+        Self { heap: BinaryHeap::new(), k }
     }
 
-    fn offer(&mut self, candidate: Ranked) {
+    /// What a later passage must beat to enter: equal scores lose to the earlier passage.
+    fn bar(&self) -> f64 {
+        if self.heap.len() < self.k {
+            return f64::NEG_INFINITY;
+        }
+        self.heap.peek().map_or(f64::INFINITY, |Reverse(worst)| f64::from(worst.score))
+    }
+
+    pub(crate) fn offer(&mut self, candidate: Ranked) {
         if self.heap.len() < self.k {
             self.heap.push(Reverse(candidate));
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -75,65 +283,77 @@ impl Best {
             *worst = Reverse(candidate);
         }
     }
+
+    /// Best first.
+    pub(crate) fn into_sorted(self) -> Vec<Ranked> {
+        self.heap.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked).collect()
+    }
 }
 
-/// The `k` best of the passages in `lists`, best first.
-///
-/// `lengths` has the length code of every passage and `norms` the value k1 · (1 - b + b · length /
-/// average length) of every code. Terms of equal weight are summed in the order they come in.
-pub(crate) fn top_k(
-    mut lists: Vec<TermList>,
-    lengths: &FieldNormReader,
-    norms: &[f32; 256],
-    k: usize,
-) -> Vec<Ranked> {
-    lists.sort_by(|left, right| left.weight.total_cmp(&right.weight));
-    // One rounding for each addition, of half an epsilon each; this is twice that.
+/// The `k` best of the passages in `lists`, best first. Terms of equal weight are summed in the
+/// order they come in.
+pub(crate) fn top_k(mut lists: Vec<TermList>, shares: &Shares, k: usize) -> Vec<Ranked> {
+    lists.sort_by(|left, right| right.weight.total_cmp(&left.weight));
+    // One rounding for each addition, of half an epsilon each; this is far more than that.
     let widen = 1.0 + lists.len() as f64 * f64::from(f32::EPSILON);
-    // For each list, the most that it and all lighter ones can add together.
-    let bounds: Vec<f64> = lists
-        .iter()
-        .scan(0.0, |sum, list| {
-            *sum += f64::from(list.weight);
-            Some(*sum * widen)
-        })
-        .collect();
-
-    let mut best = Best { heap: BinaryHeap::new(), k };
-    let mut contributions = vec![0.0_f32; lists.len()];
-    let mut n_light = 0;
-    'candidates: loop {
-        while n_light < lists.len() && best.excludes(bounds[n_light]) {
-            n_light += 1;
+    let anywhere = rests(lists.iter().map(TermList::most));
+    let n_passages = shares.lengths.len();
+    let mut best = Best::new(k);
+    let mut window = Window::new();
+    let mut candidates: Vec<(DocId, f64)> = Vec::new();
+    let mut length = FIRST_WINDOW;
+    loop {
+        let bar = best.bar();
+        // Lists from here on can never propose anything any more.
+        let n_heavy = n_above(&anywhere, bar / widen);
+        let heavy = &mut lists[..n_heavy];
+        for list in &mut *heavy {
+            list.seek(window.end);
         }
-        let (light, heavy) = lists.split_at_mut(n_light);
-        let doc = heavy.iter().map(|list| list.postings.doc()).min().unwrap_or(TERMINATED);
-        if doc == TERMINATED {
-            break;
+        window.start = heavy.iter().map(TermList::doc).min().unwrap_or(TERMINATED);
+        if window.start == TERMINATED {
+            return best.into_sorted();
         }
-        let norm = norms[usize::from(lengths.fieldnorm_id(doc))];
-        contributions.fill(0.0);
-        let mut reached = 0.0_f64;
-        for (list, contribution) in heavy.iter_mut().zip(&mut contributions[n_light..]) {
-            if list.postings.doc() == doc {
-                *contribution = list.contribution(norm);
-                reached += f64::from(*contribution);
-                list.postings.advance();
-            }
+        window.end = (window.start as usize + length).min(n_passages) as DocId;
+        length = (length * 2).min(LONGEST_WINDOW);
+        let here = rests(lists.iter_mut().map(|it| it.most_in(window.start, window.end)));
+        let (heavy, light) = lists.split_at_mut(n_above(&here, bar / widen));
+        for list in &mut *heavy {
+            list.add_up(&mut window, shares);
         }
-        for (idx, list) in light.iter_mut().enumerate().rev() {
-            if best.excludes(reached * widen + bounds[idx]) {
-                continue 'candidates;
-            }
-            if list.postings.doc() < doc {
-                list.postings.seek(doc);
-            }
-            if list.postings.doc() == doc {
-                contributions[idx] = list.contribution(norm);
-                reached += f64::from(contributions[idx]);
-            }
+        candidates.clear();
+        let clears = |sum: f64, rest: f64| (sum + rest) * widen > bar;
+        let rest = here[heavy.len()];
+        window.drain(&mut candidates, |sum| clears(sum, rest));
+        for (list, &rest) in light.iter_mut().zip(&here[heavy.len() + 1..]) {
+            candidates.retain_mut(|(doc, sum)| {
+                let is_worth = |most| clears(*sum, f64::from(most) + rest);
+                match list.look_up(*doc, shares, is_worth) {
+                    Looked::Worthless => false,
+                    Looked::Found(score) => {
+                        *sum += f64::from(score);
+                        clears(*sum, rest)
+                    }
+                }
+            });
         }
-        best.offer(Ranked { doc, score: contributions.iter().sum() });
+        for &(doc, sum) in &candidates {
+            best.offer(Ranked { doc, score: sum as f32 });
+        }
     }
-    best.heap.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked).collect()
+}
+
+/// For each list, the most that it and all lighter ones can add together; and 0 behind the last.
+fn rests(most: impl DoubleEndedIterator<Item = f64>) -> Vec<f64> {
+    let mut rests = vec![0.0];
+    for most in most.rev() {
+        rests.push(rests[rests.len() - 1] + most);
+    }
+    rests.reverse();
+    rests
+}
+
+/// How many of the heaviest lists must be read, for the rest to stay at or below a bar.
+fn n_above(rests: &[f64], bar: f64) -> usize {
+    rests[..rests.len() - 1].iter().take_while(|&&rest| rest > bar).count()
 }

@@ -3,12 +3,15 @@
 //! The data is not part of the repository. It is looked for in `data/ir_cacm` of `$FORAGE_SHARED`,
 //! or of `../shared` beside the workspace.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-use forage_retriever::{Analyzer, Bm25, Corpus, IndexOptions, SearchOptions, build};
+use forage_retriever::{
+    Analyzer, Averaged, Bm25, Corpus, IndexOptions, Run, SearchOptions, build, measure, read_qrels,
+    read_topics,
+};
 use forage_trajectory::Passage;
 use tempfile::TempDir;
 
@@ -41,35 +44,12 @@ fn abstracts(archive: &Path) -> Vec<Passage> {
     texts.into_iter().map(passage).collect()
 }
 
-fn topics(text: &str) -> Vec<(String, String)> {
-    let topic = |part: &str| {
-        let (id, query) = part.split_once("</DOCNO>").unwrap();
-        let query = query.split_once("</DOC>").unwrap().0;
-        (id.trim().to_owned(), query.to_owned())
-    };
-    text.split("<DOCNO>").skip(1).map(topic).collect()
-}
-
-/// Average precision as `trec_eval` has it: over all relevant passages, found or not.
-fn average_precision(ranking: &[String], relevant: &HashSet<&str>) -> f64 {
-    let mut found = 0.0;
-    let mut sum = 0.0;
-    for (idx, id) in ranking.iter().enumerate() {
-        if relevant.contains(id.as_str()) {
-            found += 1.0;
-            sum += found / (idx + 1) as f64;
-        }
-    }
-    sum / relevant.len() as f64
-}
-
 #[test]
 fn cacm_as_lucene_ranks_it() {
     let Some(data) = data() else {
         eprintln!("skipped: there is no `data/ir_cacm` in `$FORAGE_SHARED` or `../shared`");
         return;
     };
-    let read = |name: &str| fs::read_to_string(data.join(name)).unwrap();
     let passages = abstracts(&data.join("cacm.tar.gz"));
     let analyzer = Analyzer::LuceneEnglish;
     let terms: Vec<String> = passages.iter().flat_map(|it| analyzer.terms(&it.text)).collect();
@@ -78,58 +58,44 @@ fn cacm_as_lucene_ranks_it() {
 
     let folder = TempDir::new().unwrap();
     let index = folder.path().join("cacm");
-    let options = IndexOptions { analyzer, skip_bad: false };
+    let options = IndexOptions { analyzer, ..IndexOptions::default() };
     build(Corpus::memory(passages), &index, &options, &|_| {}).unwrap();
     let bm25 = Bm25::open(&index, &ANSERINI).unwrap();
 
-    let judgements = read("qrels.cacm.txt");
-    let mut relevant = BTreeMap::<&str, HashSet<&str>>::new();
-    for line in judgements.lines() {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        if columns[3] != "0" {
-            relevant.entry(columns[0]).or_default().insert(columns[2]);
-        }
-    }
-    let run = read("anserini_cacm-bm25.run.txt");
-    let mut reference = BTreeMap::<&str, Vec<(&str, f32)>>::new();
-    for line in run.lines() {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        reference.entry(columns[0]).or_default().push((columns[2], columns[4].parse().unwrap()));
-    }
-
-    let (mut precisions, mut n_found, mut worst) = (0.0, 0, 0.0_f32);
-    for (topic, query) in topics(&read("topics.cacm.txt")) {
-        let hits = bm25.search_one(&query, 1000).unwrap();
-        let theirs = &reference[topic.as_str()];
-        let top = |ids: &mut dyn Iterator<Item = &str>| {
-            ids.take(10).map(str::to_owned).collect::<BTreeSet<String>>()
+    let qrels = read_qrels(&data.join("qrels.cacm.txt")).unwrap();
+    let reference = Run::read(&data.join("anserini_cacm-bm25.run.txt")).unwrap();
+    let (mut run, mut worst, mut n_scores) = (Run::default(), 0.0_f32, 0);
+    for topic in read_topics(&data.join("topics.cacm.txt")).unwrap() {
+        let hits = bm25.search_one(&topic.query, 1000).unwrap();
+        let theirs = &reference.topics[&topic.id];
+        let top = |ids: &mut dyn Iterator<Item = &String>| {
+            ids.take(10).cloned().collect::<BTreeSet<String>>()
         };
         assert_eq!(
-            top(&mut hits.iter().map(|it| it.id.as_str())),
-            top(&mut theirs.iter().map(|it| it.0)),
-            "the ten best of topic {topic}"
+            top(&mut hits.iter().map(|it| &it.id)),
+            top(&mut theirs.iter().map(|it| &it.0)),
+            "the ten best of topic {}",
+            topic.id
         );
         for (id, score) in theirs {
             let ours = hits.iter().find(|it| it.id == *id).map_or(0.0, |it| it.score);
             worst = worst.max((ours - score).abs());
+            n_scores += 1;
         }
-        if let Some(relevant) = relevant.get(topic.as_str()) {
-            let mut ranking: Vec<_> = hits.into_iter().map(|it| (it.score, it.id)).collect();
-            // As `trec_eval`: equal scores by id, descending.
-            ranking.sort_by(|left, right| right.0.total_cmp(&left.0).then(right.1.cmp(&left.1)));
-            let ranking: Vec<String> = ranking.into_iter().map(|it| it.1).collect();
-            precisions += average_precision(&ranking, relevant);
-            let top_30 = ranking.iter().take(30);
-            n_found += top_30.filter(|it| relevant.contains(it.as_str())).count();
-        }
+        run.add(&topic.id, &hits);
     }
 
     // Anserini publishes 3204 documents, 320968 terms, 14363 different ones, MAP 0.3123 and
-    // P@30 0.1942. The scores of its run have four decimals.
-    assert_eq!((n_passages, terms.len(), n_unique), (3204, 320_968, 14363));
-    assert!(worst < 1e-4, "scores differ by up to {worst}");
-    let n_judged = relevant.len() as f64;
-    let (map, p_30) = (precisions / n_judged, n_found as f64 / 30.0 / n_judged);
-    assert!((map - 0.3123).abs() < 2e-4, "MAP {map:.4}");
-    assert!((p_30 - 0.1942).abs() < 1e-4, "P@30 {p_30:.4}");
+    // P@30 0.1942. It rounds the scores of a run to four decimals, and lowers the later ones of
+    // equal scores by a millionth each.
+    assert_eq!((n_passages, terms.len(), n_unique, n_scores), (3204, 320_968, 14363, 1920));
+    assert!(worst < 5.5e-5, "scores differ by up to {worst}");
+    let measures = ["map", "p@30", "ndcg@10", "recall@1000"].map(|it| it.parse().unwrap());
+    let found = measure(&run, &qrels, &measures, Averaged::Common);
+    assert_eq!(found.topics.len(), 52);
+    for ((value, measure), expected) in
+        found.means.iter().zip(&measures).zip([0.3123, 0.1942, 0.4544, 0.8867])
+    {
+        assert!((value - expected).abs() < 2e-4, "{measure} is {value:.4} and not {expected}");
+    }
 }

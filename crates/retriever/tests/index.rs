@@ -88,6 +88,45 @@ fn shapes_and_compressions() {
 }
 
 #[test]
+fn a_folder_stands_for_its_files() {
+    let folder = TempDir::new().unwrap();
+    let corpus = folder.path().join("corpus");
+    fs::create_dir_all(corpus.join("b")).unwrap();
+    let line = |id: u32| format!("{{\"id\": {id}, \"text\": \"x\"}}\n");
+    for (name, content) in [
+        ("c.ndjson", line(3).into_bytes()),
+        ("b/b.jsonl.gz", gzip(&line(2))),
+        ("a.json", line(1).into_bytes()),
+        ("README.md", b"not a passage".to_vec()),
+        (".hidden.jsonl", b"not a passage".to_vec()),
+    ] {
+        fs::write(corpus.join(name), content).unwrap();
+    }
+    let found = read(&corpus).unwrap();
+    assert_eq!(found.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(read(&empty).unwrap_err().contains("has no file that ends in `.jsonl`"));
+}
+
+#[test]
+fn memory_is_bounded() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    let build_in = |memory| {
+        let options = IndexOptions { memory: Some(memory), ..IndexOptions::default() };
+        build_quietly(Corpus::memory(passages()), &index, options)
+    };
+    assert_eq!(
+        build_in(1_000_000).unwrap_err().to_string(),
+        "1000000 bytes are too little to build an index; it wants 15000000 or more"
+    );
+    for memory in [15_000_000, 40_000_000] {
+        assert_eq!(build_in(memory).unwrap().manifest.passages, 3);
+    }
+}
+
+#[test]
 fn bad_lines_are_named() {
     let good = "{\"id\": 1, \"text\": \"a\"}\n";
     for (bad, expected) in [
@@ -236,6 +275,10 @@ fn folders_that_do_not_open() {
         fs::write(&manifest, good.replace(from, to)).unwrap();
         check(&default, expected);
     }
+    fs::write(&manifest, good.replace("index_format v", "index_format v9")).unwrap();
+    let error = message(&open_error(&index, &default), &folder);
+    assert!(error.starts_with("`index` was written as `tantivy v"), "{error}");
+    assert!(error.contains("index_format v9") && error.contains("this version reads `"), "{error}");
 }
 
 #[test]

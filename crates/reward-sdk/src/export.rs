@@ -24,6 +24,7 @@ macro_rules! export_reward {
 /// What [`export_reward!`](crate::export_reward) expands to. No part of the API.
 pub mod __private {
     use std::any::Any;
+    use std::cell::Cell;
     use std::ffi::c_void;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::OnceLock;
@@ -53,6 +54,19 @@ pub mod __private {
                 (host.log)(level, Bytes::new(name.as_bytes()), Bytes::new(message.as_bytes()));
             };
         }
+    }
+
+    thread_local! {
+        /// The trajectory that this thread scores, so that a panic can name it.
+        static MEMBER: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    /// Runs `body`, which scores one trajectory. Where it panics, the message names the member.
+    pub fn of_member<T>(member: usize, body: impl FnOnce() -> T) -> T {
+        MEMBER.set(Some(member));
+        let scored = body();
+        MEMBER.set(None);
+        scored
     }
 
     /// The declaration of a reward.
@@ -110,9 +124,11 @@ pub mod __private {
             let request = unsafe { request.as_slice() };
             let group = Group::from_bytes(request)
                 .map_err(|err| Refusal::error(format!("bad request: {err}")))?;
-            let grades = reward
-                .score_group(&group)
-                .unwrap_or_else(|err| vec![Grade::Failed(err.0); group.trajectories.len()]);
+            let grades = match reward.score_group(&group) {
+                Ok(grades) => grades,
+                Err(err) if err.is_broken => return Err(err.into()),
+                Err(err) => vec![Grade::Failed(err.message); group.trajectories.len()],
+            };
             wire::check(&group, &grades)
                 .map_err(|breach| Refusal(Status::BROKE_CONTRACT, breach.to_string()))?;
             Ok(wire::grades_to_bytes(&grades))
@@ -139,7 +155,7 @@ pub mod __private {
 
     impl From<RewardError> for Refusal {
         fn from(err: RewardError) -> Self {
-            Self::error(err.0)
+            Self::error(err.message)
         }
     }
 
@@ -150,6 +166,10 @@ pub mod __private {
             Ok(Err(Refusal(status, message))) => (status, message.into_bytes()),
             Err(payload) => {
                 let message = message_of(payload.as_ref());
+                let message = match MEMBER.take() {
+                    Some(member) => format!("{message}, for member {member}"),
+                    None => message,
+                };
                 // Dropping a payload may panic again, now outside the guard.
                 std::mem::forget(payload);
                 (Status::PANICKED, message.into_bytes())

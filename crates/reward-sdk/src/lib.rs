@@ -53,7 +53,8 @@
 //! reward has no opinion of this question. [`Grade::Failed`] says that it could not be computed:
 //! the trajectory is excluded from statistics and loss, and counted. An `Err` of
 //! [`Reward::score`] is the same for its trajectory, an `Err` of [`Reward::score_group`] for the
-//! whole group. A panic ends the run with an error that names the plugin.
+//! whole group. A panic, or a [`RewardError::broken`], ends the run with an error that names the
+//! plugin, unless the run file tolerates it.
 //!
 //! # Three versions
 //!
@@ -61,10 +62,14 @@
 //!   on the front page of that crate.
 //! - The **wire** ([`WIRE_VERSION`]) is what the data means. Adding a field or a name is no new
 //!   version: readers ignore what they do not know, and what is absent has a default.
-//!   - **1** The first.
+//!   - **1** The first. Added since: [`Group::step`], with SDK 0.2.0.
 //! - The **crate** version says which Rust API an author meets; it is shown in messages and never
 //!   compared. A new one with the same ABI and wire loads old plugins.
 //!   - **0.1.0** The first.
+//!   - **0.2.0** [`Group`] has a field more, so literals of it end in `..Group::default()`. New:
+//!     [`grammar`], [`Trajectory::clean_answer`], [`text::word_f1`], [`text::is_list`],
+//!     [`RewardError::broken`], [`json`], [`info`]. A panic
+//!     in [`Reward::score`] names the trajectory.
 //!
 //! # Where the `unsafe` is
 //!
@@ -74,6 +79,8 @@
 
 mod build;
 mod export;
+pub mod grammar;
+pub mod json;
 pub mod text;
 pub mod wire;
 
@@ -113,11 +120,14 @@ pub trait Reward: Send + Sync + Sized + 'static {
     /// Scores all trajectories of one question, one grade each in their order. Override it when a
     /// score depends on the siblings.
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
-        let grade = |trajectory| {
-            self.score(&group.question, trajectory)
-                .unwrap_or_else(|err| Grade::Failed(err.to_string()))
+        let grade = |trajectory: &Trajectory| {
+            let score = || self.score(&group.question, trajectory);
+            match __private::of_member(trajectory.member, score) {
+                Err(err) if !err.is_broken => Ok(Grade::Failed(err.message)),
+                scored => scored,
+            }
         };
-        Ok(group.trajectories.iter().map(grade).collect())
+        group.trajectories.iter().map(grade).collect()
     }
 }
 
@@ -129,20 +139,40 @@ pub fn warn(message: &str) {
     __private::log(2, message);
 }
 
+/// Writes a note to the trainer's log, as [`warn`] writes a warning.
+pub fn info(message: &str) {
+    __private::log(3, message);
+}
+
 /// Why a reward could not be built or could not score.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RewardError(String);
+pub struct RewardError {
+    message: String,
+    is_broken: bool,
+}
 
 impl RewardError {
-    /// An error with a message for the person who runs the trainer.
+    /// An error with a message for the person who runs the trainer. The trajectory, or the group,
+    /// is excluded and counted; the run goes on.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), is_broken: false }
+    }
+
+    /// Something that will not mend itself, such as a program that is gone: the run ends with this
+    /// message, unless the run file tolerates it.
+    pub fn broken(message: impl Into<String>) -> Self {
+        Self { message: message.into(), is_broken: true }
+    }
+
+    /// Whether it was made by [`RewardError::broken`].
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
     }
 }
 
 impl std::fmt::Display for RewardError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 
+use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
+
 /// Lower case, no ASCII punctuation, no articles, single spaces.
 ///
 /// In this order, which matters: `U.S.` is `us`, and `the-man` is `theman` with its article.
 /// Python's `lower`, `string.punctuation`, `\b(a|an|the)\b` and `split`; quotes and dashes beyond
-/// ASCII stay. `\b` asks whether its neighbours are Unicode letters or digits.
+/// ASCII stay. `\b` asks whether its neighbours are Unicode letters or numbers.
 ///
 /// ```
 /// use forage_reward_sdk::text::normalize_answer;
@@ -58,21 +60,46 @@ pub fn sub_exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) ->
 
 /// Harmonic mean of precision and recall over normalized words; the best of the golden answers.
 ///
-/// A word counts as often as it is in both. `yes`, `no` and `noanswer` are right or wrong as a
-/// whole (the rule of `HotpotQA` and `FlashRAG`, which `SQuAD` v1.1 does not have). An empty prediction
-/// earns 0.
+/// A word counts as often as it is in both. The rule of `SQuAD` v1.1: an empty prediction earns 0,
+/// also where the golden answer is empty.
+pub fn word_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
+    best(prediction, golden_answers, f1)
+}
+
+/// [`word_f1`], but `yes`, `no` and `noanswer` are right or wrong as a whole: the rule of
+/// `HotpotQA` and `FlashRAG`.
 pub fn token_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
+    best(prediction, golden_answers, |prediction, gold| {
+        let is_verdict = |text: &str| matches!(text, "yes" | "no" | "noanswer");
+        let differ = prediction != gold && (is_verdict(prediction) || is_verdict(gold));
+        if differ { 0.0 } else { f1(prediction, gold) }
+    })
+}
+
+/// How many words are left of a text after normalization.
+pub fn n_words(text: &str) -> usize {
+    normalize_answer(text).split(' ').filter(|word| !word.is_empty()).count()
+}
+
+/// Whether an answer has more than `max_words` words, and more than any golden answer: a list of
+/// candidates, to a reward that pays for parts of answers.
+pub fn is_list<S: AsRef<str>>(answer: &str, golden_answers: &[S], max_words: usize) -> bool {
+    let longest = golden_answers.iter().map(|gold| n_words(gold.as_ref())).max();
+    n_words(answer) > longest.unwrap_or(0).max(max_words)
+}
+
+fn best<S: AsRef<str>>(
+    prediction: &str,
+    golden_answers: &[S],
+    score: impl Fn(&str, &str) -> f64,
+) -> f64 {
     let prediction = normalize_answer(prediction);
     let scores =
-        golden_answers.iter().map(|gold| f1(&prediction, &normalize_answer(gold.as_ref())));
+        golden_answers.iter().map(|gold| score(&prediction, &normalize_answer(gold.as_ref())));
     scores.fold(0.0, f64::max)
 }
 
 fn f1(prediction: &str, gold: &str) -> f64 {
-    let is_verdict = |text: &str| matches!(text, "yes" | "no" | "noanswer");
-    if prediction != gold && (is_verdict(prediction) || is_verdict(gold)) {
-        return 0.0;
-    }
     let mut left: HashMap<&str, usize> = HashMap::new();
     for word in gold.split(' ').filter(|word| !word.is_empty()) {
         *left.entry(word).or_default() += 1;
@@ -94,9 +121,19 @@ fn f1(prediction: &str, gold: &str) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// The word characters of a regex, less the underscore, which is punctuation and gone.
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric()
+/// Whether Python's `str.isalnum` holds: with the underscore, the word characters of its regular
+/// expressions.
+///
+/// Letters and numbers by general category. `char::is_alphanumeric` also takes marks and symbols
+/// that Unicode calls alphabetic, such as vowel signs.
+pub fn is_word(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
+    matches!(
+        c.general_category_group(),
+        GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number
+    )
 }
 
 /// What Python's `split` splits at: four separators more than Unicode's white space.
@@ -153,6 +190,7 @@ mod tests {
             ("New York City", &["New York"], 0.0, 1.0, 0.8),
             ("York New", &["New York"], 0.0, 0.0, 1.0),
             ("to be or not to be", &["to be"], 0.0, 1.0, 0.5),
+            ("capital france", &["capital of france"], 0.0, 0.0, 0.8),
             ("be", &["be be be be"], 0.0, 0.0, 0.4),
             ("x y", &["y z w", "x y z"], 0.0, 0.0, 0.8),
             ("yes", &["yes"], 1.0, 1.0, 1.0),
@@ -171,6 +209,23 @@ mod tests {
             );
             let close = [found.0 - em, found.1 - sub_em, found.2 - f1];
             assert!(close.iter().all(|it| it.abs() < 1e-9), "{prediction:?} {golds:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn only_one_of_the_rules_knows_verdicts() {
+        for (prediction, gold, squad, hotpotqa) in [
+            ("yes it is", "yes", 0.5, 0.0),
+            ("no", "no way", 2.0 / 3.0, 0.0),
+            ("yes", "Yes.", 1.0, 1.0),
+            ("", "", 0.0, 0.0),
+        ] {
+            assert!((word_f1(prediction, &[gold]) - squad).abs() < 1e-9, "{prediction}");
+            assert!((token_f1(prediction, &[gold]) - hotpotqa).abs() < 1e-9, "{prediction}");
+        }
+        assert_eq!(n_words("The Tower of London, a"), 3);
+        for (answer, expected) in [("a b", false), ("x y z", false), ("x y z w", true)] {
+            assert_eq!(is_list(answer, &["x", "x y z"], 2), expected, "{answer}");
         }
     }
 }

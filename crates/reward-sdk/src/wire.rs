@@ -26,6 +26,9 @@ pub struct Group {
     pub question: Question,
     /// Its trajectories, in sampling order. Those that the infrastructure failed are left out.
     pub trajectories: Vec<Trajectory>,
+    /// Training steps that were taken before it was played, for rewards that change in the course
+    /// of a run. Absent outside of training.
+    pub step: Option<u64>,
 }
 
 /// One question with the answers that count as right.

@@ -7,11 +7,14 @@ use forage_reward_sdk::wire;
 use forage_trajectory as host;
 
 /// What the plugins are told of a group. Trajectories that the infrastructure failed are left out.
+///
+/// The group does not know its training step; [`Rewards::score_at`](crate::Rewards::score_at) does.
 pub fn to_wire(group: &host::Group) -> wire::Group {
     let played = group.trajectories.iter().filter(|it| !it.failed());
     wire::Group {
         question: question(&group.question),
         trajectories: played.map(trajectory).collect(),
+        step: None,
     }
 }
 

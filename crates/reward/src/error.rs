@@ -2,6 +2,7 @@
 
 use std::env::consts::DLL_PREFIX;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fmt, io};
 
 use forage_reward_sdk::wire::Breach;
@@ -100,7 +101,14 @@ impl PluginError {
             PluginErrorKind::PanicAborts => {
                 Some("set `panic = \"unwind\"` in the profile that builds it".to_owned())
             }
-            PluginErrorKind::Panicked(_) | PluginErrorKind::BrokeContract(_) => {
+            PluginErrorKind::TooSlow { .. } => Some(
+                "`deadline_s` gives it more time, and `tolerate` lets a run go on without \
+                 some grades"
+                    .to_owned(),
+            ),
+            PluginErrorKind::Panicked(_)
+            | PluginErrorKind::BadReply(_)
+            | PluginErrorKind::BrokeContract(_) => {
                 Some(format!("a bug of the plugin: `cargo test -p {name}` is where to find it"))
             }
             _ => None,
@@ -129,9 +137,14 @@ pub enum PluginErrorKind {
         /// What went wrong.
         source: io::Error,
     },
-    /// The weight in the run file is not finite.
-    #[error("a weight of {0}, which is not finite")]
-    Weight(f64),
+    /// What the run file says of the reward cannot be.
+    #[error("`{key}` {problem}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The dynamic loader refused the file.
     #[error("failed to open the shared library")]
     Open(#[source] libloading::Error),
@@ -167,6 +180,15 @@ pub enum PluginErrorKind {
     /// The plugin has a bug.
     #[error("panicked: {0}")]
     Panicked(String),
+    /// The plugin did not answer in time.
+    #[error("gave no answer within {} s", .deadline.as_secs_f64())]
+    TooSlow {
+        /// What it was given.
+        deadline: Duration,
+    },
+    /// There is no thread to call the plugin on.
+    #[error("failed to start a thread to call it on")]
+    Thread(#[source] io::Error),
     /// The plugin answered with something else than grades.
     #[error("answered with something else than grades")]
     BadReply(#[source] rmp_serde::decode::Error),

@@ -1,7 +1,7 @@
 //! Loads reward plugins and asks them.
 //!
 //! A [`Plugin`] is a loaded shared library with its configuration. [`Rewards`] is all of those that
-//! a run file names, added up with their weights: what the trainer knows as a [`Grader`].
+//! a run file names, combined as its [`Combination`] says: what the trainer knows as a [`Grader`].
 //!
 //! The way of a plugin into a run: [`find`] says where its library is, [`copy_into`] puts a copy
 //! into the run's folder and says its hash, [`Plugin::load`] opens the copy. So a rebuild does not
@@ -19,16 +19,21 @@
 //!
 //! [`Grader`]: forage_trajectory::Grader
 
+mod combination;
 mod convert;
 mod error;
 mod library;
+mod newer;
 mod plugin;
 mod rewards;
+mod section;
 
+pub use combination::{Combination, Rule};
 pub use convert::to_wire;
 pub use error::{PluginError, PluginErrorKind};
 #[doc(no_inline)]
 pub use forage_reward_sdk::wire;
 pub use library::{Copied, copy_into, find};
 pub use plugin::Plugin;
-pub use rewards::{RewardSection, Rewards};
+pub use rewards::Rewards;
+pub use section::{Gate, RewardSection, check};

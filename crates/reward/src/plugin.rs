@@ -7,6 +7,9 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use forage_reward_abi::{
     ABI_MAJOR, ABI_MINOR, Bytes, DECL_SYMBOL, Header, HostApi, MAGIC, PluginDecl, Sink, Status,
@@ -15,19 +18,29 @@ use forage_reward_sdk::wire::{self, Breach, Grade, Group, WIRE_VERSION};
 
 use crate::{PluginError, PluginErrorKind};
 
+/// How long a plugin may take for one group, where nothing else is said.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
 /// A loaded plugin with its configuration.
 #[derive(Debug)]
 pub struct Plugin {
     path: PathBuf,
+    deadline: Duration,
+    instance: Arc<Instance>,
+}
+
+/// What `create` made. It outlives every call, also one that nobody waits for any more.
+#[derive(Debug)]
+struct Instance {
     decl: &'static PluginDecl,
-    instance: NonNull<c_void>,
+    pointer: NonNull<c_void>,
 }
 
 // SAFETY: the contract of `forage-reward-abi` lets any thread call `score`, at once; the SDK holds
 // plugin authors to it with `Reward: Send + Sync`.
-unsafe impl Send for Plugin {}
+unsafe impl Send for Instance {}
 // SAFETY: as above.
-unsafe impl Sync for Plugin {}
+unsafe impl Sync for Instance {}
 
 impl Plugin {
     /// Opens the library, checks its declaration and makes an instance with this configuration.
@@ -56,7 +69,7 @@ impl Plugin {
         config: &serde_json::Value,
     ) -> Result<Self, PluginError> {
         let fail = |kind| PluginError::new(path, kind);
-        let mut instance = ptr::null_mut();
+        let mut pointer = ptr::null_mut();
         let config = config.to_string();
         collect(|sink| {
             // SAFETY: all arguments live through the call, and `HOST_API` for ever.
@@ -64,28 +77,38 @@ impl Plugin {
                 (decl.create)(
                     &raw const HOST_API,
                     Bytes::new(config.as_bytes()),
-                    &raw mut instance,
+                    &raw mut pointer,
                     sink,
                 )
             }
         })
         .map_err(fail)?;
-        let instance = NonNull::new(instance)
+        let pointer = NonNull::new(pointer)
             .ok_or_else(|| fail(breach("it was created without an instance")))?;
-        Ok(Self { path: path.to_owned(), decl, instance })
+        let instance = Arc::new(Instance { decl, pointer });
+        Ok(Self { path: path.to_owned(), deadline: DEADLINE, instance })
+    }
+
+    /// The same plugin, with so long for one group. Without this it has a minute.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
     }
 
     /// One grade for each trajectory of the group, in their order: finite numbers only, and a step
     /// value for each executed search or for none.
+    ///
+    /// The plugin is called on a thread of its own. One that misses its deadline cannot be stopped:
+    /// it is left to itself, and [`PluginErrorKind::TooSlow`] is the answer.
     pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
-        self.score_bytes(group, &group.to_bytes())
+        self.score_bytes(group, &group.to_bytes().into())
     }
 
     /// Scores a group whose bytes are there already.
     pub(crate) fn score_bytes(
         &self,
         group: &Group,
-        request: &[u8],
+        request: &Arc<[u8]>,
     ) -> Result<Vec<Grade>, PluginError> {
         self.ask(request)
             .and_then(|grades| {
@@ -96,22 +119,30 @@ impl Plugin {
             .map_err(|kind| PluginError::new(&self.path, kind).on_question(&group.question.id))
     }
 
-    fn ask(&self, request: &[u8]) -> Result<Vec<Grade>, PluginErrorKind> {
-        let reply = collect(|sink| {
-            // SAFETY: `instance` is ours until `drop`; `request` lives through the call.
-            unsafe { (self.decl.score)(self.instance.as_ptr(), Bytes::new(request), sink) }
-        })?;
-        wire::grades_from_bytes(&reply).map_err(PluginErrorKind::BadReply)
+    fn ask(&self, request: &Arc<[u8]>) -> Result<Vec<Grade>, PluginErrorKind> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let (instance, request) = (Arc::clone(&self.instance), Arc::clone(request));
+        let call = move || {
+            // Nobody listens any more where the deadline has passed.
+            drop(answer.send(instance.ask(&request)));
+        };
+        thread::Builder::new()
+            .name("reward plugin".to_owned())
+            .spawn(call)
+            .map_err(PluginErrorKind::Thread)?;
+        answered
+            .recv_timeout(self.deadline)
+            .unwrap_or(Err(PluginErrorKind::TooSlow { deadline: self.deadline }))
     }
 
     /// Name of the plugin's crate.
     pub fn name(&self) -> String {
-        text_of(self.decl.name)
+        text_of(self.instance.decl.name)
     }
 
     /// Version of the plugin's crate.
     pub fn version(&self) -> String {
-        text_of(self.decl.version)
+        text_of(self.instance.decl.version)
     }
 
     /// The file it was loaded from.
@@ -120,10 +151,20 @@ impl Plugin {
     }
 }
 
-impl Drop for Plugin {
+impl Instance {
+    fn ask(&self, request: &[u8]) -> Result<Vec<Grade>, PluginErrorKind> {
+        let reply = collect(|sink| {
+            // SAFETY: the instance is ours until `drop`; `request` lives through the call.
+            unsafe { (self.decl.score)(self.pointer.as_ptr(), Bytes::new(request), sink) }
+        })?;
+        wire::grades_from_bytes(&reply).map_err(PluginErrorKind::BadReply)
+    }
+}
+
+impl Drop for Instance {
     fn drop(&mut self) {
-        // SAFETY: `instance` came from `create` and is not used again.
-        unsafe { (self.decl.destroy)(self.instance.as_ptr()) }
+        // SAFETY: the pointer came from `create` and is not used again.
+        unsafe { (self.decl.destroy)(self.pointer.as_ptr()) }
     }
 }
 
@@ -269,7 +310,8 @@ mod tests {
         let plugin =
             Plugin::create(Path::new("foreign"), check(&raw const DECL).unwrap(), &json!(address))?;
         let trajectory = Trajectory { member: 5, ..Trajectory::default().search("x", []) };
-        plugin.score(&Group { question: Question::new("?", []), trajectories: vec![trajectory] })
+        let question = Question::new("?", []);
+        plugin.score(&Group { question, trajectories: vec![trajectory], step: None })
     }
 
     #[test]

@@ -1,67 +1,60 @@
-//! The rewards of a run, added up.
+//! The rewards of a run: asked, forgiven up to a limit, and combined.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forage_reward_sdk::wire;
-use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Score, Trajectory};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Trajectory};
+use serde_json::Value;
 
-use crate::{Plugin, PluginError, PluginErrorKind, to_wire};
+use crate::combination::{Column, combine};
+use crate::section::{RewardSection, check};
+use crate::{Combination, Plugin, PluginError, to_wire};
 
-/// One reward of the run file: the section `[reward.NAME]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RewardSection {
-    /// Name of the plugin, or the path of its library.
-    pub plugin: String,
-    /// What the reward is multiplied with. 0 only watches.
-    #[serde(default = "one")]
-    pub weight: f64,
-    /// Passed to the plugin, which alone knows what may be in it.
-    #[serde(default)]
-    pub config: Map<String, Value>,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-/// All rewards of a run. Their weighted sum is the reward of a trajectory.
+/// All rewards of a run, combined to one for each trajectory.
 ///
-/// - The parts of the sum are `NAME`, the reward before its weight, and `NAME/PART`.
-/// - A reward that does not apply adds nothing; where none applies, the sum does not either.
-/// - A reward that fails fails the sum.
+/// - The parts of a score are `NAME`, the reward before its weight, and `NAME/PART`.
+/// - A reward that does not apply adds nothing; where none applies, the result does not either.
+/// - A reward that fails fails the trajectory.
 /// - A trajectory that the infrastructure failed is graded [`Grade::Failed`] without asking: the
 ///   plugins see its siblings only.
-/// - Step values are summed with the same weights. A reward without them adds nothing to any step.
+/// - Step values are added up with the same weights. A reward without them adds nothing to any.
+/// - A plugin that misbehaves fails all trajectories of the group, whose grades come from one call,
+///   until [`RewardSection::tolerate`] of them are used up. Then its error is the answer.
 #[derive(Debug)]
 pub struct Rewards {
-    rewards: Vec<Weighted>,
+    rewards: Vec<Loaded>,
+    combination: Combination,
 }
 
 #[derive(Debug)]
-struct Weighted {
+struct Loaded {
     name: String,
-    weight: f64,
+    section: RewardSection,
     plugin: Plugin,
+    /// Trajectories that were left without a grade so far.
+    n_tolerated: AtomicUsize,
 }
 
 impl Rewards {
     /// Loads the plugin of every section: (name, section, library).
     ///
     /// Without sections, no trajectory has a reward.
-    pub fn load(sections: &[(String, RewardSection, PathBuf)]) -> Result<Self, PluginError> {
+    pub fn load(
+        sections: &[(String, RewardSection, PathBuf)],
+        combination: Combination,
+    ) -> Result<Self, PluginError> {
+        check(sections.iter().map(|(name, section, _)| (name.as_str(), section)), &combination)?;
         let load = |(name, section, library): &(String, RewardSection, PathBuf)| {
-            if !section.weight.is_finite() {
-                let kind = PluginErrorKind::Weight(section.weight);
-                return Err(PluginError::new(library, kind).in_reward(name));
-            }
             let plugin = Plugin::load(library, &Value::Object(section.config.clone()))
-                .map_err(|err| err.in_reward(name))?;
-            Ok(Weighted { name: name.clone(), weight: section.weight, plugin })
+                .map_err(|err| err.in_reward(name))?
+                .with_deadline(section.deadline());
+            let n_tolerated = AtomicUsize::new(0);
+            Ok(Loaded { name: name.clone(), section: section.clone(), plugin, n_tolerated })
         };
-        Ok(Self { rewards: sections.iter().map(load).collect::<Result<_, _>>()? })
+        let rewards = sections.iter().map(load).collect::<Result<_, _>>()?;
+        Ok(Self { rewards, combination })
     }
 
     /// The rewards by name, with their plugins.
@@ -69,26 +62,34 @@ impl Rewards {
         self.rewards.iter().map(|it| (it.name.as_str(), &it.plugin))
     }
 
-    /// One grade a trajectory, in their order.
+    /// One grade a trajectory, in their order, outside of training: with the weights of step 0.
     pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
-        let told = to_wire(group);
-        let mut sums: Vec<Grade> = vec![Grade::NotApplicable; told.trajectories.len()];
-        if !sums.is_empty() {
-            let request = told.to_bytes();
-            for reward in &self.rewards {
-                let grades = reward
-                    .plugin
-                    .score_bytes(&told, &request)
-                    .map_err(|err| err.in_reward(&reward.name))?;
-                for (sum, grade) in sums.iter_mut().zip(grades) {
-                    reward.add(sum, grade);
-                }
-            }
+        self.grade_at(group, None)
+    }
+
+    /// One grade a trajectory, in their order, after some training steps.
+    pub fn score_at(&self, group: &Group, step: u64) -> Result<Vec<Grade>, PluginError> {
+        self.grade_at(group, Some(step))
+    }
+
+    fn grade_at(&self, group: &Group, step: Option<u64>) -> Result<Vec<Grade>, PluginError> {
+        let told = wire::Group { step, ..to_wire(group) };
+        let n_told = told.trajectories.len();
+        let request: Arc<[u8]> = told.to_bytes().into();
+        let mut columns = Vec::with_capacity(self.rewards.len());
+        // A group of which nothing is left is not worth a call.
+        for reward in self.rewards.iter().filter(|_| n_told > 0) {
+            columns.push(Column {
+                name: &reward.name,
+                weight: reward.section.weight_at(step.unwrap_or(0)),
+                gate: reward.section.gate.as_ref(),
+                grades: reward.ask(&told, &request)?,
+            });
         }
-        let mut sums = sums.into_iter();
+        let mut combined = combine(&self.combination, &columns, n_told).into_iter();
         let grade = |trajectory: &Trajectory| match &trajectory.outcome {
             Outcome::Failed(reason) => Grade::Failed(reason.clone()),
-            _ => sums.next().expect("every trajectory that did not fail was graded"),
+            _ => combined.next().expect("every trajectory that did not fail was graded"),
         };
         Ok(group.trajectories.iter().map(grade).collect())
     }
@@ -100,45 +101,27 @@ impl Grader for Rewards {
     }
 }
 
-impl Weighted {
-    fn add(&self, sum: &mut Grade, grade: wire::Grade) {
-        match (&mut *sum, grade) {
-            (Grade::Failed(_), _) | (_, wire::Grade::NotApplicable) => {}
-            (_, wire::Grade::Failed(reason)) => {
-                *sum = Grade::Failed(format!("reward `{}`: {reason}", self.name));
-            }
-            (Grade::NotApplicable, wire::Grade::Scored(score)) => {
-                let mut first = Score::default();
-                self.add_score(&mut first, score);
-                *sum = finite(first);
-            }
-            (Grade::Scored(so_far), wire::Grade::Scored(score)) => {
-                self.add_score(so_far, score);
-                *sum = finite(std::mem::take(so_far));
-            }
+impl Loaded {
+    fn ask(
+        &self,
+        told: &wire::Group,
+        request: &Arc<[u8]>,
+    ) -> Result<Vec<wire::Grade>, PluginError> {
+        let err = match self.plugin.score_bytes(told, request) {
+            Ok(grades) => return Ok(grades),
+            Err(err) => err.in_reward(&self.name),
+        };
+        let n = told.trajectories.len();
+        let n_before = self.n_tolerated.fetch_add(n, Ordering::Relaxed);
+        if n_before + n > self.section.tolerate {
+            return Err(err);
         }
-    }
-
-    fn add_score(&self, sum: &mut Score, score: wire::Score) {
-        sum.reward += self.weight * score.reward;
-        sum.parts.insert(self.name.clone(), score.reward);
-        for (part, value) in score.parts {
-            sum.parts.insert(format!("{}/{part}", self.name), value);
-        }
-        if sum.steps.is_empty() {
-            sum.steps.resize(score.steps.len(), 0.0);
-        }
-        for (step, value) in sum.steps.iter_mut().zip(score.steps) {
-            *step += self.weight * value;
-        }
-    }
-}
-
-/// Finite numbers can have a sum that is not.
-fn finite(score: Score) -> Grade {
-    if score.reward.is_finite() && score.steps.iter().all(|it| it.is_finite()) {
-        Grade::Scored(score)
-    } else {
-        Grade::Failed("the weighted sum of the rewards is not finite".to_owned())
+        let reason = err.kind().to_string();
+        tracing::warn!(
+            "{err}: {reason}; {n} trajectories are excluded, {} of {} tolerated ones",
+            n_before + n,
+            self.section.tolerate,
+        );
+        Ok(vec![wire::Grade::Failed(reason); n])
     }
 }

@@ -2,16 +2,20 @@
 
 #![expect(clippy::needless_raw_string_hashes, reason = "that is how expect-test writes them")]
 
+#[path = "support/chain.rs"]
+mod chain;
 mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use chain::chain;
 use expect_test::{Expect, expect};
 use forage_reward::wire::{Grade, Group, Hit, Question, Score, Trajectory};
 use forage_reward::{Plugin, PluginError, PluginErrorKind, copy_into, find};
 use serde_json::{Value, json};
-use support::{built, chain};
+use support::built;
 
 fn load(name: &str, config: &Value) -> Plugin {
     Plugin::load(&built(name), config).unwrap()
@@ -23,7 +27,7 @@ fn group() -> Group {
     let right = Trajectory::default().think("hm").search("x", [hit]).think("ah").answer("paris");
     let wrong = Trajectory { member: 1, ..Trajectory::default().answer("Lyon") };
     let question = Question::new("capital of France?", ["Paris"]);
-    Group { question, trajectories: vec![right, wrong] }
+    Group { question, trajectories: vec![right, wrong], step: None }
 }
 
 fn scored(reward: f64, parts: &[(&str, f64)]) -> Grade {
@@ -71,7 +75,7 @@ fn many_threads() {
 
 /// What a person reads when a misbehaving plugin is asked to score.
 fn check_misbehaviour(mode: &str, expected: &Expect) {
-    let plugin = load("panicky", &json!({ "mode": mode }));
+    let plugin = load("misbehaving", &json!({ "mode": mode }));
     let err = plugin.score(&group()).unwrap_err();
     expected.assert_eq(&chain(&err));
     assert!(plugin.score(&group()).is_err(), "it lives on, and misbehaves again");
@@ -82,60 +86,85 @@ fn misbehaviour_is_told_apart() {
     check_misbehaviour(
         "panic",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
-            caused by: panicked: no such key: Panic
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
+            caused by: panicked: no such key: Panic, for member 0
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
         "nan",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
             caused by: broke the plugin contract: a reward of NaN, for member 0
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
         "part",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
             caused by: broke the plugin contract: part `p` is inf, for member 0
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
         "step",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
             caused by: broke the plugin contract: the value of step 0 is NaN, for member 0
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
         "steps",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
             caused by: broke the plugin contract: 2 step values for 1 searches, for member 0
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
+    );
+    check_misbehaviour(
+        "garbage",
+        &expect![[r#"
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
+            caused by: answered with something else than grades
+            caused by: wrong msgpack marker Reserved
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
         "short",
         &expect![[r#"
-            reward plugin `$OUT/examples/libpanicky.so`, question `q`
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
             caused by: broke the plugin contract: 0 grades for 2 trajectories
-            hint: a bug of the plugin: `cargo test -p panicky` is where to find it"#]],
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
+}
+
+#[test]
+fn too_slow_is_an_answer_of_its_own() {
+    let plugin = load("misbehaving", &json!({ "mode": "loop", "only": "q7" }))
+        .with_deadline(Duration::from_millis(200));
+    let mut group = group();
+    assert!(plugin.score(&group).is_ok());
+    group.question.id = "q7".to_owned();
+    let err = plugin.score(&group).unwrap_err();
+    expect![[r#"
+        reward plugin `$OUT/libmisbehaving.so`, question `q7`
+        caused by: gave no answer within 0.2 s
+        hint: `deadline_s` gives it more time, and `tolerate` lets a run go on without some grades"#]]
+    .assert_eq(&chain(&err));
+    group.question.id = "q8".to_owned();
+    assert!(plugin.score(&group).is_ok(), "the call that hangs is left to itself");
 }
 
 #[test]
 fn an_error_fails_what_it_was_asked_for() {
     let away = || Grade::Failed("the judge is away".to_owned());
-    let one = load("panicky", &json!({ "mode": "error" })).score(&group()).unwrap();
+    let one = load("misbehaving", &json!({ "mode": "error" })).score(&group()).unwrap();
     assert_eq!(one[0].reward(), Some(0.0));
     assert_eq!(one[1], away());
-    let all = load("panicky", &json!({ "mode": "group-error" })).score(&group()).unwrap();
+    let all = load("misbehaving", &json!({ "mode": "group-error" })).score(&group()).unwrap();
     assert_eq!(all, [away(), away()]);
 }
 
 #[test]
 fn a_panic_in_a_destructor_is_caught() {
-    drop(load("panicky", &json!({ "mode": "drop" })));
+    drop(load("misbehaving", &json!({ "mode": "drop" })));
 }
 
 fn check_refusal(loaded: Result<Plugin, PluginError>, expected: &Expect) {
@@ -149,7 +178,7 @@ fn configurations_are_checked() {
         load("exact_match", json!({ "metrik": "em" })),
         &expect![[r#"
             reward plugin `$OUT/libexact_match.so`
-            caused by: bad configuration: unknown field `metrik`, expected `metric`"#]],
+            caused by: bad configuration: unknown field `metrik`, expected one of `metric`, `aliases`, `max_words`"#]],
     );
     check_refusal(
         load("exact_match", json!({ "metric": "f1" })),
@@ -203,7 +232,7 @@ fn strangers_are_turned_away() {
     assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this trainer speaks 1.0");
     assert_eq!(
         kind(at + 24, 2),
-        "reads trajectories of wire version 2 (SDK 0.1.0), this trainer writes version 1"
+        "reads trajectories of wire version 2 (SDK 0.2.0), this trainer writes version 1"
     );
     assert!(kind(at + 28, 0).starts_with("built with `panic = \"abort\"`"));
 }
@@ -216,6 +245,16 @@ fn files_that_are_no_plugins() {
     let kind = |path: &Path| Plugin::load(path, &json!({})).unwrap_err();
     assert!(matches!(kind(&text).kind(), PluginErrorKind::Open(_)));
     assert!(matches!(kind(&folder.path().join("none.so")).kind(), PluginErrorKind::Read(_)));
+
+    // A library that is no plugin: the one this process has its logarithms from.
+    let libm = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let libm = libm.lines().filter_map(|line| line.split_whitespace().last());
+    let libm: Vec<&str> = libm.filter(|path| path.ends_with("/libc.so.6")).collect();
+    if let Some(libc) = libm.first() {
+        let libm = Path::new(libc).with_file_name("libm.so.6");
+        let message = kind(&libm).kind().to_string();
+        assert_eq!(message, "not a reward plugin: no `export_reward!` in it");
+    }
 
     // The same library with another symbol.
     let symbol = b"FORAGE_REWARD_PLUGIN\0";

@@ -1,13 +1,16 @@
 //! The weighted sum of rewards, as the trainer asks for it.
 
+#[path = "support/chain.rs"]
+mod chain;
 mod support;
 
-use forage_reward::{RewardSection, Rewards};
+use chain::chain;
+use forage_reward::{Combination, Gate, RewardSection, Rewards, Rule};
 use forage_trajectory::{
     Grade, Grader, Group, Kind, Origin, Outcome, Question, Search, Trajectory,
 };
 use serde_json::{Map, Value, json};
-use support::{built, chain};
+use support::built;
 
 /// Loads `(name, plugin, weight, config)`.
 fn rewards(sections: &[(&str, &str, f64, Value)]) -> Rewards {
@@ -15,11 +18,16 @@ fn rewards(sections: &[(&str, &str, f64, Value)]) -> Rewards {
         .iter()
         .map(|(name, plugin, weight, config)| {
             let config = config.as_object().unwrap().clone();
-            let section = RewardSection { plugin: (*plugin).to_owned(), weight: *weight, config };
+            let plugin_name = (*plugin).to_owned();
+            let section = RewardSection { weight: *weight, config, ..bare(&plugin_name) };
             ((*name).to_owned(), section, built(plugin))
         })
         .collect();
-    Rewards::load(&sections).unwrap()
+    Rewards::load(&sections, Combination::default()).unwrap()
+}
+
+fn bare(plugin: &str) -> RewardSection {
+    toml::from_str(&format!("plugin = \"{plugin}\"")).unwrap()
 }
 
 fn fine(reward: f64) -> Value {
@@ -64,8 +72,8 @@ fn group(trajectories: Vec<Trajectory>) -> Group {
 fn the_sum_is_weighted_and_the_parts_are_not() {
     let rewards = rewards(&[
         ("em", "exact_match", 2.0, json!({})),
-        ("a", "panicky", 0.5, fine(3.0)),
-        ("b", "panicky", -1.0, fine(0.25)),
+        ("a", "misbehaving", 0.5, fine(3.0)),
+        ("b", "misbehaving", -1.0, fine(0.25)),
     ]);
     let grades = rewards.grade(&group(vec![trajectory(0, Some("paris"))])).unwrap();
     let Grade::Scored(score) = &grades[0] else { panic!("{grades:?}") };
@@ -89,7 +97,7 @@ fn an_answer_in_a_page_earns_nothing() {
 
 #[test]
 fn what_does_not_apply_adds_nothing() {
-    let silent = ("silent", "panicky", 5.0, json!({ "mode": "not-applicable" }));
+    let silent = ("silent", "misbehaving", 5.0, json!({ "mode": "not-applicable" }));
     let played = group(vec![trajectory(0, Some("paris"))]);
     let both = rewards(&[silent.clone(), ("em", "exact_match", 1.0, json!({}))]);
     assert_eq!(both.grade(&played).unwrap()[0].reward(), Some(1.0));
@@ -99,7 +107,7 @@ fn what_does_not_apply_adds_nothing() {
 
 #[test]
 fn a_failure_fails_the_sum_whatever_the_order() {
-    let failing = ("judge", "panicky", 1.0, json!({ "mode": "error" }));
+    let failing = ("judge", "misbehaving", 1.0, json!({ "mode": "error" }));
     let exact = ("em", "exact_match", 1.0, json!({}));
     let played = group(vec![trajectory(0, Some("paris")), trajectory(1, Some("paris"))]);
     for sections in [[failing.clone(), exact.clone()], [exact, failing]] {
@@ -114,7 +122,7 @@ fn plugins_do_not_see_what_the_infrastructure_failed() {
     let mut failed = trajectory(0, Some("paris"));
     failed.outcome = Outcome::Failed("the search server is gone".to_owned());
     // Fails every trajectory but member 0, which it is not shown.
-    let rewards = rewards(&[("judge", "panicky", 1.0, json!({ "mode": "error" }))]);
+    let rewards = rewards(&[("judge", "misbehaving", 1.0, json!({ "mode": "error" }))]);
     let grades = rewards.grade(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
     assert_eq!(grades[0], Grade::Failed("the search server is gone".to_owned()));
     assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
@@ -124,7 +132,7 @@ fn plugins_do_not_see_what_the_infrastructure_failed() {
 
 #[test]
 fn a_sum_that_overflows_is_a_failure() {
-    let huge = |name| (name, "panicky", 1e300, fine(1e300));
+    let huge = |name| (name, "misbehaving", 1e300, fine(1e300));
     let grades = rewards(&[huge("a"), huge("b")]).grade(&group(vec![trajectory(0, None)])).unwrap();
     let expected = "the weighted sum of the rewards is not finite";
     assert_eq!(grades, [Grade::Failed(expected.to_owned())]);
@@ -132,7 +140,7 @@ fn a_sum_that_overflows_is_a_failure() {
 
 #[test]
 fn errors_name_reward_question_and_member() {
-    let rewards = rewards(&[("mine", "panicky", 1.0, json!({ "mode": "panic" }))]);
+    let rewards = rewards(&[("mine", "misbehaving", 1.0, json!({ "mode": "panic" }))]);
     let err = rewards.score(&group(vec![trajectory(3, None)])).unwrap_err();
     assert_eq!((err.reward(), err.question(), err.member()), (Some("mine"), Some("q1"), None));
     assert!(chain(&err).starts_with("reward `mine`, plugin `$OUT"), "{}", chain(&err));
@@ -141,18 +149,70 @@ fn errors_name_reward_question_and_member() {
 
 #[test]
 fn sections() {
-    let section: RewardSection = toml::from_str("plugin = \"exact-match\"").unwrap();
-    let bare = RewardSection { plugin: "exact-match".into(), weight: 1.0, config: Map::default() };
-    assert_eq!(section, bare);
+    let section = bare("exact-match");
+    assert_eq!(section.config, Map::default());
+    assert_eq!((section.tolerate, section.deadline_s.to_bits()), (0, 60.0_f64.to_bits()));
     let text = "plugin = \"format\"\nweight = 0.5\n\n[config]\nmode = \"validity\"\nvalue = 2.0\n";
     let section: RewardSection = toml::from_str(text).unwrap();
     assert_eq!(section.config["value"], 2.0);
     assert_eq!(toml::to_string(&section).unwrap(), text);
+    let text = "plugin = \"x\"\nweight = 1.0\nschedule = [[0, 0.0], [9, 1.0]]\n\
+                deadline_s = 2.5\ntolerate = 3\n\n[gate]\nreward = \"format\"\nleast = 0.5\n\n[config]\n";
+    let section: RewardSection = toml::from_str(text).unwrap();
+    assert_eq!(
+        toml::from_str::<RewardSection>(&toml::to_string(&section).unwrap()).unwrap(),
+        section
+    );
+    assert_eq!(section.gate, Some(Gate { reward: "format".to_owned(), least: 0.5 }));
     let typo = toml::from_str::<RewardSection>("plugin = \"format\"\nwieght = 0.5\n").unwrap_err();
     assert!(typo.to_string().contains("unknown field `wieght`"), "{typo}");
 
-    let infinite = RewardSection { weight: f64::INFINITY, ..bare };
+    let infinite = RewardSection { weight: f64::INFINITY, ..bare("exact-match") };
     let sections = [("em".to_owned(), infinite, built("exact_match"))];
-    let err = Rewards::load(&sections).unwrap_err();
-    assert_eq!(err.kind().to_string(), "a weight of inf, which is not finite");
+    let err = Rewards::load(&sections, Combination::default()).unwrap_err();
+    assert_eq!(err.kind().to_string(), "`weight` is inf, which is not finite");
+}
+
+#[test]
+fn weights_and_combinations_reach_the_grades() {
+    let em = RewardSection { schedule: vec![(0, 1.0), (10, 0.0)], ..bare("exact_match") };
+    let sections = [("em".to_owned(), em, built("exact_match"))];
+    let rewards = Rewards::load(&sections, Combination::default()).unwrap();
+    let played = group(vec![trajectory(0, Some("Paris")), trajectory(1, None)]);
+    for (step, expected) in [(0, 1.0), (5, 0.5), (50, 0.0)] {
+        let grades = rewards.score_at(&played, step).unwrap();
+        assert_eq!(grades[0].reward(), Some(expected), "{step}");
+    }
+    assert_eq!(rewards.score(&played).unwrap()[0].reward(), Some(1.0));
+
+    let order = vec!["em".to_owned()];
+    let combination = Combination { rule: Rule::Lexicographic, order };
+    let sections = [("em".to_owned(), bare("exact_match"), built("exact_match"))];
+    let grades = Rewards::load(&sections, combination).unwrap().score(&played).unwrap();
+    assert_eq!([grades[0].reward(), grades[1].reward()], [Some(1.0), Some(0.0)]);
+}
+
+#[test]
+fn misbehaviour_is_tolerated_up_to_a_limit() {
+    for (mode, message) in [
+        ("panic", "panicked: no such key: Panic, for member 0"),
+        ("nan", "broke the plugin contract: a reward of NaN, for member 0"),
+        ("long", "broke the plugin contract: 3 grades for 2 trajectories"),
+        ("garbage", "answered with something else than grades"),
+        ("loop", "gave no answer within 0.2 s"),
+    ] {
+        let config = json!({ "mode": mode }).as_object().unwrap().clone();
+        let section = RewardSection { tolerate: 3, deadline_s: 0.2, config, ..bare("misbehaving") };
+        let sections = [
+            ("bad".to_owned(), section, built("misbehaving")),
+            ("em".to_owned(), bare("exact_match"), built("exact_match")),
+        ];
+        let rewards = Rewards::load(&sections, Combination::default()).unwrap();
+        let played = group(vec![trajectory(0, Some("Paris")), trajectory(1, None)]);
+        let failed = Grade::Failed(format!("reward `bad`: {message}"));
+        assert_eq!(rewards.score(&played).unwrap(), [failed.clone(), failed], "{mode}");
+        let err = rewards.score(&played).unwrap_err();
+        assert_eq!((err.reward(), err.question()), (Some("bad"), Some("q1")), "{mode}");
+        assert_eq!(err.kind().to_string(), message);
+    }
 }

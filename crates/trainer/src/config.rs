@@ -3,19 +3,24 @@
 //! Each crate owns the struct of its section; [`RunConfig`] composes them. Unknown keys, and keys
 //! that the asked-for command would not use, are errors.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_model::{Family, ModelConfig};
-use forage_optimizer::OptimizerConfig;
+use forage_model::{Family, LoraConfig, ModelConfig, Rope};
+use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule, Surrogate};
 use forage_retriever::RetrieverConfig;
-use forage_reward::RewardSection;
+use forage_reward::{Combination, RewardSection};
 use forage_rollout::RolloutConfig;
 use forage_synthesis::{Entities, Habits, QuestionMix};
+use forage_trajectory::{Sampling, Truncation};
 use serde::{Deserialize, Serialize};
 
+use crate::alarms::AlarmSection;
 use crate::failure::{Code, Failure};
+use crate::micro_batch::MicroBatches;
 
 /// A run file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,10 +43,19 @@ pub struct RunConfig {
     pub retriever: Option<RetrieverConfig>,
     /// How an episode is played.
     pub rollout: RolloutConfig,
-    /// Rewards by name; their weighted sum is trained on.
+    /// Rewards by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reward: BTreeMap<String, RewardSection>,
-    /// How weights follow rewards.
+    /// How they become the one that is trained on: their weighted sum, where nothing is said.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub combination: Combination,
+    /// How rewards become a loss: GRPO with PPO's clip, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<AlgorithmConfig>,
+    /// The critic, for estimators that need one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub critic: Option<CriticSection>,
+    /// How weights follow the gradient.
     pub optimizer: OptimizerConfig,
     /// The reinforcement learning phase: `forage train`.
     pub training: Option<TrainingSection>,
@@ -49,6 +63,9 @@ pub struct RunConfig {
     pub sft: Option<SftSection>,
     /// Evaluation on held-out questions.
     pub evaluation: EvaluationSection,
+    /// When a run warns of rewards that are earned otherwise than by answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<AlarmSection>,
 }
 
 /// Where the model comes from: one of the two.
@@ -59,6 +76,13 @@ pub struct ModelSection {
     pub path: Option<PathBuf>,
     /// A fresh model; `forage sft` trains a tokenizer for it.
     pub fresh: Option<FreshModel>,
+    /// Adapters, which are then trained instead of the model of `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
+    /// Tokens whose keys and values generation keeps at once, over all sequences; without a limit
+    /// where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_tokens: Option<usize>,
 }
 
 /// The shape of a fresh model, a Qwen2 decoder with a tied head.
@@ -133,20 +157,74 @@ pub struct TrainingSection {
     /// Sampling temperature.
     #[serde(default = "default_temperature")]
     pub temperature: f32,
-    /// Tokens of a micro-batch, padding included; a longer sequence is one by itself.
+    /// Which tokens may be sampled; log-probabilities are those before anything is cut off.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub truncation: Truncation,
+    /// Tokens of a micro-batch; a longer sequence is one by itself.
     pub micro_batch_tokens: usize,
+    /// Whether layers are computed again on the way back, instead of kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gradient_checkpointing: bool,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Steps between saved training trajectories.
     pub save_trajectories_every: u64,
+    /// Parts of a step's questions, each of which is an update of its own.
+    #[serde(default = "default_one")]
+    pub mini_batches: usize,
+    /// Times that a step's trajectories are gone through.
+    #[serde(default = "default_one")]
+    pub epochs: usize,
+    /// Dynamic sampling: groups that a step may play beyond its questions, for those without
+    /// variance.
+    #[serde(default)]
+    pub extra_groups: usize,
+    /// What is asked when; everything always, where nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curriculum: Vec<Stage>,
+    /// Steps between refreshes of the reference policy; it stays the start where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_every: Option<u64>,
+    /// Decay of a moving average of the weights, which evaluations then use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving_average: Option<f64>,
+    /// Steps in a row that may be skipped because something in them is not finite; at so many, the
+    /// run ends.
+    #[serde(default = "default_skip_limit")]
+    pub skip_limit: u64,
+}
+
+/// A stage of the curriculum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// The first step of it.
+    pub from: u64,
+    /// Questions of at most so many hops are asked.
+    pub hops: usize,
+}
+
+/// The critic of PPO: a second decoder with a head of one number, which begins with the policy's
+/// weights. What is not here is that of `[optimizer]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CriticSection {
+    /// Its peak learning rate.
+    pub lr: f64,
+    /// How that moves.
+    #[serde(default)]
+    pub schedule: Schedule,
 }
 
 /// The supervised warm start on scripted demonstrations.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SftSection {
-    /// Tokens of a micro-batch, padding included.
+    /// Tokens of a micro-batch.
     pub micro_batch_tokens: usize,
+    /// Whether layers are computed again on the way back, instead of kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gradient_checkpointing: bool,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
     /// Steps between fresh worlds to learn in: nothing in them is worth remembering.
@@ -187,6 +265,32 @@ pub struct EvaluationSection {
     pub every: u64,
 }
 
+impl TrainingSection {
+    /// How tokens are sampled.
+    pub fn sampling(&self) -> Sampling {
+        let (temperature, keep) = (self.temperature, self.truncation);
+        if is_default(&keep) {
+            Sampling::Temperature(temperature)
+        } else {
+            Sampling::Truncated { temperature, keep }
+        }
+    }
+
+    /// How trajectories go through the model.
+    pub fn micro_batches(&self) -> MicroBatches {
+        let checkpointing = self.gradient_checkpointing;
+        MicroBatches { tokens: self.micro_batch_tokens, checkpointing }
+    }
+}
+
+impl SftSection {
+    /// How demonstrations go through the model.
+    pub fn micro_batches(&self) -> MicroBatches {
+        let checkpointing = self.gradient_checkpointing;
+        MicroBatches { tokens: self.micro_batch_tokens, checkpointing }
+    }
+}
+
 impl FreshModel {
     /// The configuration of its checkpoint.
     pub fn config(&self) -> ModelConfig {
@@ -201,14 +305,13 @@ impl FreshModel {
             head_dim: Some(self.hidden_size / self.heads.max(1)),
             max_position_embeddings: self.max_positions,
             rms_norm_eps: 1e-6,
-            rope_theta: Some(self.rope_theta),
-            rope_parameters: None,
-            rope_scaling: None,
+            rope: Rope::plain(self.rope_theta),
+            attention_bias: false,
+            mlp_bias: false,
             tie_word_embeddings: true,
-            use_sliding_window: false,
             // What enters a layer with variance 1 leaves its matrices with variance 1.
             initializer_range: (self.hidden_size.max(1) as f64).sqrt().recip(),
-            architectures: vec!["Qwen2ForCausalLM".to_owned()],
+            other: serde_json::Map::new(),
         }
     }
 }
@@ -270,7 +373,21 @@ impl RunConfig {
                 return wrong("without `world`, both `data` and `retriever` are needed");
             }
         }
+        if let Some(retriever) = &self.retriever {
+            retriever.check()?;
+        }
+        if let Some(lora) = &self.model.lora {
+            lora.check().context("`model.lora`")?;
+            if self.model.fresh.is_some() {
+                return wrong("`model.lora` adapts the model of `model.path`, which is missing");
+            }
+        }
         self.rollout.validate()?;
+        if self.model.cache_tokens.is_some_and(|it| it < self.rollout.max_tokens) {
+            return wrong(
+                "`model.cache_tokens` is less than `rollout.max_tokens`: a trajectory would not fit",
+            );
+        }
         self.optimizer.check()?;
         if let Some(world) = &self.world {
             world.mix.check()?;
@@ -284,54 +401,27 @@ impl RunConfig {
         if self.evaluation.every == 0 {
             return wrong("`evaluation.every` is 0");
         }
+        if self.alarms.is_some() && self.training.is_none() {
+            return wrong("`alarms` is used by `training` only, which is missing");
+        }
+        self.alarms.unwrap_or_default().check()?;
         if let Some(training) = &self.training {
-            for (key, value) in [
-                ("steps", training.steps),
-                ("questions_per_step", training.questions_per_step as u64),
-                ("micro_batch_tokens", training.micro_batch_tokens as u64),
-                ("checkpoint_every", training.checkpoint_every),
-                ("save_trajectories_every", training.save_trajectories_every),
-            ] {
-                if value == 0 {
-                    return Err(anyhow::anyhow!("`training.{key}` is 0"));
-                }
-            }
-            if training.group_size < 2 {
-                return wrong(
-                    "`training.group_size` must be 2 or more: a group of one has no advantage",
-                );
-            }
-            if !(training.temperature.is_finite() && training.temperature > 0.0) {
-                return wrong("`training.temperature` must be positive");
-            }
+            self.check_training(training)?;
+            check_truncation(training.truncation)?;
             if self.reward.is_empty() {
                 return wrong("`training` needs at least one `[reward.<name>]`");
             }
-        } else if !self.reward.is_empty() {
-            return wrong("`reward` is used by `training` only, which is missing");
+        } else if self.algorithm.is_some() || self.critic.is_some() {
+            return wrong("`algorithm` and `critic` are used by `training` only, which is missing");
+        } else if !self.reward.is_empty() || !is_plain(&self.combination) {
+            return wrong(
+                "`reward` and `combination` are used by `training` only, which is missing",
+            );
         }
+        let rewards = self.reward.iter().map(|(name, section)| (name.as_str(), section));
+        forage_reward::check(rewards, &self.combination)?;
         if let Some(sft) = &self.sft {
-            if self.world.is_none() {
-                return wrong("`sft` demonstrates in a generated world: `world` is missing");
-            }
-            for (key, value) in [
-                ("micro_batch_tokens", sft.micro_batch_tokens as u64),
-                ("checkpoint_every", sft.checkpoint_every),
-                ("world_every", sft.world_every),
-            ] {
-                if value == 0 {
-                    return Err(anyhow::anyhow!("`sft.{key}` is 0"));
-                }
-            }
-            for phase in &sft.phases {
-                phase.habits.check()?;
-            }
-            let bounds = [self.optimizer.clip_low, self.optimizer.clip_high];
-            if bounds != [forage_optimizer::DEFAULT_CLIP; 2] {
-                return wrong(
-                    "`optimizer.clip_low` and `optimizer.clip_high` are not used by `sft`",
-                );
-            }
+            self.check_sft(sft)?;
         }
         if self.sft.is_some() == self.training.is_some() {
             return wrong("a run file has one of `training` and `sft`");
@@ -341,10 +431,17 @@ impl RunConfig {
         }
         Ok(())
     }
+
+    /// How rewards become a loss.
+    pub fn algorithm(&self) -> AlgorithmConfig {
+        let OptimizerConfig { clip_low, clip_high, .. } = self.optimizer;
+        let default = || AlgorithmConfig::grpo(Surrogate::ppo(clip_low, clip_high));
+        self.algorithm.clone().unwrap_or_else(default)
+    }
 }
 
 /// Applies one `a.b=value`. The value is TOML; what is not is taken as a string.
-fn set(document: &mut toml_edit::DocumentMut, edit: &str) -> Result<()> {
+pub(crate) fn set(document: &mut toml_edit::DocumentMut, edit: &str) -> Result<()> {
     let wrong = |what: &str| {
         Failure::new(Code::Usage, format!("`--set {edit}`: {what}"))
             .hint("write `--set section.key=value`, for example `--set optimizer.lr=3e-5`")
@@ -366,8 +463,39 @@ fn set(document: &mut toml_edit::DocumentMut, edit: &str) -> Result<()> {
     Ok(())
 }
 
+fn is_plain(combination: &Combination) -> bool {
+    *combination == Combination::default()
+}
+
+fn default_one() -> usize {
+    1
+}
+
+fn default_skip_limit() -> u64 {
+    3
+}
+
 fn default_device() -> String {
     "cpu".to_owned()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Refuses cuts that leave nothing, or that are no shares.
+fn check_truncation(keep: Truncation) -> Result<()> {
+    let is_share = |it: f32| (0.0..=1.0).contains(&it);
+    if keep.top_k == Some(0) {
+        anyhow::bail!("`training.truncation.top_k` is 0: no token would be left");
+    }
+    if keep.top_p.is_some_and(|it| !is_share(it) || it == 0.0) {
+        anyhow::bail!("`training.truncation.top_p` must be above 0 and at most 1");
+    }
+    if keep.min_p.is_some_and(|it| !is_share(it)) {
+        anyhow::bail!("`training.truncation.min_p` must be between 0 and 1");
+    }
+    Ok(())
 }
 
 fn default_temperature() -> f32 {

@@ -206,7 +206,9 @@ pub fn summarize(
 pub fn sampling_name(sampling: Sampling) -> String {
     match sampling {
         Sampling::Greedy => "greedy".to_owned(),
-        Sampling::Temperature(it) => format!("temperature {it}"),
+        Sampling::Temperature(temperature) | Sampling::Truncated { temperature, .. } => {
+            format!("temperature {temperature}")
+        }
     }
 }
 

@@ -1,39 +1,76 @@
 //! Opening a model folder for a person: the right device, the right folder, or a clear error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use forage_model::{Decoder, Tokenizer};
+use forage_model::{Decoder, Generator, Tokenizer, base_of_adapter, is_adapter};
 
+use crate::config::ModelSection;
 use crate::failure::{Code, Failure};
 
 /// The device of this name.
 pub fn device(name: &str) -> Result<Device> {
-    match name {
-        "cpu" => Ok(Device::flex()),
-        other => Err(Failure::new(Code::Usage, format!("there is no device `{other}`"))
-            .hint("this build knows `cpu`")
-            .into()),
-    }
+    forage_model::device(name).with_context(|| {
+        Failure::new(Code::Usage, format!("the device `{name}` cannot be used"))
+            .hint("`cpu` always can")
+    })
 }
 
 /// Loads decoder and tokenizer of a model folder.
 pub fn open(path: &Path, device: &Device) -> Result<(Decoder, Tokenizer)> {
     let failure = || {
         Failure::new(Code::Input, format!("cannot use the model `{}`", path.display())).hint(
-            "a model folder holds `config.json`, `model.safetensors` and `tokenizer.json` of one model",
+            "a model folder holds `config.json`, safetensors files and a tokenizer, all of one model",
         )
     };
-    let tokenizer = Tokenizer::load(path).with_context(failure)?;
+    // Adapters are often published without the tokenizer of their model.
+    let base = if is_adapter(path) && !path.join("tokenizer.json").exists() {
+        base_of_adapter(path).with_context(failure)?.map(PathBuf::from)
+    } else {
+        None
+    };
+    let tokenizer = Tokenizer::load(base.as_deref().unwrap_or(path)).with_context(failure)?;
     let decoder = forage_model::load(path, device).with_context(failure)?;
-    let rows = decoder.config().vocab_size;
-    if tokenizer.vocab_size() > rows {
-        return Err(anyhow::anyhow!(
-            "the tokenizer has {} tokens, the embedding {rows} rows",
-            tokenizer.vocab_size()
-        ))
-        .with_context(failure);
-    }
+    tokenizer.check_fits(decoder.config()).with_context(failure)?;
     Ok((decoder, tokenizer))
+}
+
+/// Loads what training starts from: the model of a folder, with fresh adapters where the run file
+/// wants some. A folder of adapters already has its own.
+pub fn open_trainable(
+    section: &ModelSection,
+    path: &Path,
+    seed: u64,
+    device: &Device,
+) -> Result<(Decoder, Tokenizer)> {
+    let (decoder, tokenizer) = open(path, device)?;
+    let Some(lora) = &section.lora else { return Ok((decoder, tokenizer)) };
+    let failure = |what: &str| {
+        Failure::new(Code::Usage, format!("`model.lora` cannot be used with `{}`", path.display()))
+            .hint(what.to_owned())
+    };
+    match decoder.lora() {
+        None => {
+            let base = path.to_string_lossy();
+            let decoder = decoder.with_lora(lora, &base, seed);
+            Ok((
+                decoder.with_context(|| failure("docs/configuration.md lists its keys"))?,
+                tokenizer,
+            ))
+        }
+        Some(found) if found == lora => Ok((decoder, tokenizer)),
+        Some(_) => {
+            Err(failure("its adapters are others: drop `model.lora` to go on with them").into())
+        }
+    }
+}
+
+/// A generator with the memory that the run file grants.
+pub fn generator(section: &ModelSection, decoder: Decoder, tokenizer: Tokenizer) -> Generator {
+    let generator = Generator::new(decoder, tokenizer);
+    match section.cache_tokens {
+        Some(cache_tokens) => generator.with_cache_tokens(cache_tokens),
+        None => generator,
+    }
 }

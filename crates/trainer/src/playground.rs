@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use forage_retriever::{Bm25, Corpus, IndexOptions, SearchOptions, build};
+use forage_retriever::{
+    Bm25, Corpus, EngineError, IndexOptions, Manifest, RetrieverConfig, SearchEngine,
+    SearchOptions, build,
+};
 use forage_synthesis::{Split, SynthesisError, World, WorldConfig, questions};
 use forage_trajectory::Question;
 
@@ -23,7 +26,7 @@ pub struct Playground {
     /// For the evaluation before and after.
     pub test: Vec<Question>,
     /// The search engine.
-    pub retriever: Bm25,
+    pub retriever: SearchEngine,
 }
 
 impl Playground {
@@ -35,7 +38,7 @@ impl Playground {
             if !folder.exists() {
                 write_world(&world, section, config.seed, &folder)?;
             }
-            let retriever = open_index(&folder.join("index"), &SearchOptions::default())?;
+            let index = open_index(&folder.join("index"), &SearchOptions::default())?;
             let [train, dev, test] = ["train", "dev", "test"]
                 .map(|it| read_questions(&folder.join(format!("{it}.jsonl"))));
             return Ok(Self {
@@ -43,7 +46,7 @@ impl Playground {
                 train: train?,
                 dev: dev?,
                 test: test?,
-                retriever,
+                retriever: index.into(),
             });
         }
         let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
@@ -54,7 +57,7 @@ impl Playground {
             train: read_questions(&data.train)?,
             dev: read_questions(&data.dev)?,
             test: read_questions(&data.test)?,
-            retriever: open_index(&retriever.index, &retriever.options())?,
+            retriever: open_engine(retriever)?,
         })
     }
 }
@@ -67,13 +70,37 @@ pub fn open_index(index: &Path, options: &SearchOptions) -> Result<Bm25> {
     })
 }
 
+/// Opens the search engine of a run file.
+pub fn open_engine(config: &RetrieverConfig) -> Result<SearchEngine> {
+    SearchEngine::open(config).map_err(|error| {
+        let failure = match (&error, &config.index) {
+            (EngineError::Config(_) | EngineError::Client(_), _) => {
+                Failure::new(Code::Usage, "the search engine of the run file cannot be used")
+                    .hint("docs/configuration.md lists every key")
+            }
+            (EngineError::Dense(_), _) => {
+                Failure::new(Code::Input, "the vectors of the run file cannot be searched")
+                    .hint("`forage index --vectors` makes them, with the same index and model")
+            }
+            (EngineError::Record(_), _) => {
+                Failure::new(Code::Input, "the record of searches cannot be used")
+                    .hint("`retriever.record` names its file and its mode, `record` or `replay`")
+            }
+            (EngineError::Index(_), index) => {
+                let index = index.as_deref().unwrap_or(Path::new("")).display();
+                Failure::new(Code::Input, format!("cannot search the index `{index}`"))
+                    .hint("build it with `forage index --corpus FILE --out DIR`")
+            }
+        };
+        anyhow::Error::from(error).context(failure)
+    })
+}
+
 /// What a run file's questions and search engine amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Survey {
-    /// Passages of the corpus.
-    pub passages: u64,
-    /// The analyzer of the index.
-    pub analyzer: String,
+    /// What is searched, in words.
+    pub corpus: String,
     /// Questions of the training, dev and test splits.
     pub questions: [usize; 3],
 }
@@ -85,22 +112,34 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
         let world = generate(section, config.seed)?;
         let asked = questions_of(&world, section, config.seed)?;
         return Ok(Survey {
-            passages: world.passages().len() as u64,
-            analyzer: IndexOptions::default().analyzer.name().to_owned(),
+            corpus: corpus(world.passages().len() as u64, IndexOptions::default().analyzer.name()),
             questions: asked.map(|(_, it)| it.len()),
         });
     }
     let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
         unreachable!("a checked run file has a world, or data and a retriever");
     };
-    let index = open_index(&retriever.index, &retriever.options())?;
+    let engine = open_engine(retriever)?;
     let mut n_questions = [0; 3];
     for (n, path) in n_questions.iter_mut().zip([&data.train, &data.dev, &data.test]) {
         *n = read_questions(path)?.len();
     }
-    let manifest = index.manifest();
-    let (passages, analyzer) = (manifest.passages, manifest.analyzer.clone());
-    Ok(Survey { passages, analyzer, questions: n_questions })
+    let of_index = |it: &Manifest| corpus(it.passages, &it.analyzer);
+    let of_server = || {
+        let urls = [
+            retriever.remote.as_ref().map(|it| &it.url),
+            retriever.elastic.as_ref().map(|it| &it.url),
+            retriever.qdrant.as_ref().map(|it| &it.url),
+        ];
+        let url = urls.into_iter().flatten().next().map_or("", |it| it.as_str());
+        format!("what `{url}` searches; it was not asked")
+    };
+    let corpus = engine.manifest().map_or_else(of_server, of_index);
+    Ok(Survey { corpus, questions: n_questions })
+}
+
+fn corpus(passages: u64, analyzer: &str) -> String {
+    format!("{passages} passages, analyzer {analyzer}")
 }
 
 /// The world of a run file.

@@ -45,7 +45,8 @@ pub fn load(file: &RunFile, folder: &Path) -> Result<Loaded> {
         manifest.push(json!({"name": name, "plugin": section.plugin, "blake3": copied.hash}));
         sections.push((name.clone(), section.clone(), copied.path));
     }
-    let rewards = Rewards::load(&sections).map_err(plugin_failure)?;
+    let combination = file.config.combination.clone();
+    let rewards = Rewards::load(&sections, combination).map_err(plugin_failure)?;
     Ok(Loaded { rewards, manifest })
 }
 

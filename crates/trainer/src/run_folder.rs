@@ -52,7 +52,7 @@ impl RunFolder {
             }
             Err(TryLockError::Error(err)) => return Err(err).with_context(|| unwritable(path)),
         }
-        for name in ["", "checkpoints", "evaluations", "trajectories"] {
+        for name in ["", "checkpoints", "evaluations", "trajectories", "skipped"] {
             remove_parts(&path.join(name));
         }
         let folder = Self { path: path.to_owned(), _lock: lock };
@@ -168,15 +168,20 @@ impl RunFolder {
         self.write_json(&format!("evaluations/{name}.json"), evaluation)
     }
 
-    /// Writes trajectories, compressed.
+    /// Writes trajectories into `trajectories/`, compressed.
     pub fn write_trajectories(&self, name: &str, groups: &[GroupRecord]) -> Result<()> {
+        self.write_groups(&format!("trajectories/{name}"), groups)
+    }
+
+    /// Writes groups into the file of this name without its extensions, compressed.
+    pub fn write_groups(&self, name: &str, groups: &[GroupRecord]) -> Result<()> {
         let mut lines = Vec::new();
         for group in groups {
             serde_json::to_writer(&mut lines, group)?;
             lines.push(b'\n');
         }
         let compressed = zstd::encode_all(lines.as_slice(), 3)?;
-        self.write_whole(&format!("trajectories/{name}.jsonl.zst"), &compressed)
+        self.write_whole(&format!("{name}.jsonl.zst"), &compressed)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use forage_model::{Decoder, Generator, Tokenizer};
+use forage_model::{Decoder, Tokenizer};
 use forage_retriever::{Analyzer, Bm25, SearchOptions};
 use forage_synthesis::World;
 use forage_trajectory::{Purpose, Stream};
@@ -17,11 +17,12 @@ use crate::demonstrate::{School, tokenizer_texts};
 use crate::evaluate::Evaluator;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
-use crate::learner::{Objective, learn};
+use crate::learner::{Objective, Sample, learn};
+use crate::model::{generator, open_trainable};
 use crate::playground::{Playground, generate};
 use crate::progress::Progress;
 use crate::run_folder::{RunFolder, unwritable};
-use crate::update::take_step;
+use crate::update::Step;
 
 /// Runs the warm start and writes the model into `<run>/model`.
 pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
@@ -47,17 +48,19 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
         let samples = place.school(config, &tokenizer).lessons(state.step, phase)?;
         let n_tokens = samples.iter().map(|it| it.targets.len()).sum();
         let n_read: usize = samples.iter().map(|it| it.tokens.len()).sum();
-        let learned = learn(
-            &state.decoder,
-            &samples,
-            Objective::Imitate,
-            n_tokens,
-            section.micro_batch_tokens,
-        );
+        let samples: Vec<&Sample> = samples.iter().collect();
+        let objective = Objective::Imitate { n_tokens };
+        let learned = learn(&state.decoder, &samples, objective, section.micro_batches());
         let share = phase.lr_from + (phase.lr_to - phase.lr_from) * within;
-        let lr = config.optimizer.lr_at(state.step) * share;
+        let lr = config.optimizer.lr_at(state.step, n_steps) * share;
         let loss = learned.sums.mean(learned.sums.loss);
-        let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr)?;
+        let specs = state.decoder.trainable_parameters();
+        let update = Step { config: &config.optimizer, lr, specs: &specs };
+        let weights = state.decoder.trainable();
+        let taken = update.take(&mut state.adamw, weights, learned.sums.total, learned.gradients);
+        let (weights, norm) = taken.map_err(|why| why.failure(state.step + 1))?;
+        state.decoder = state.decoder.with_trainable(weights);
+        state.step += 1;
         let mut row = Map::new();
         row.insert("step".into(), json!(state.step));
         row.insert("loss/imitation".into(), json!(loss));
@@ -65,7 +68,7 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
         row.insert("sft/lr".into(), json!(lr));
         row.insert("sft/tokens".into(), json!(n_read));
         if state.step.is_multiple_of(config.evaluation.every) || state.step == n_steps {
-            let mut generator = Generator::new(state.decoder.clone(), tokenizer.clone());
+            let mut generator = generator(&config.model, state.decoder.clone(), tokenizer.clone());
             let table = evaluator.dev(&mut generator, state.step, &mut row)?;
             let hops = table.rows.iter().map(|it| format!("{} {:.3}", it.name, it.em.mean));
             let hops = hops.collect::<Vec<_>>().join(", ");
@@ -133,7 +136,7 @@ fn start(
     device: &Device,
 ) -> Result<(Decoder, Tokenizer)> {
     if let Some(path) = &config.model.path {
-        return crate::model::open(path, device);
+        return open_trainable(&config.model, path, config.seed, device);
     }
     let fresh = config.model.fresh.as_ref().expect("checked: one of the two");
     let world = playground.world.as_ref().expect("checked: `sft` has a world");

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
-use forage_retriever::{Bm25, RetrieverConfig};
+use forage_retriever::{RetrieverConfig, SearchEngine};
 use forage_trajectory::Question;
 
 use crate::checkpoint::newest;
 use crate::config::{RunConfig, RunFile};
 use crate::failure::{Code, Failure};
 use crate::model;
-use crate::playground::open_index;
+use crate::playground::open_engine;
 use crate::questions::read_questions;
 
 /// Common arguments of commands that play with a trained model.
@@ -75,16 +75,31 @@ impl Target {
     }
 
     /// Opens the search engine.
-    pub fn open_retriever(&self) -> Result<Bm25> {
-        let section = self.config.retriever.clone();
-        let options = section.as_ref().map(RetrieverConfig::options).unwrap_or_default();
+    pub fn open_retriever(&self) -> Result<SearchEngine> {
         let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
-        let index = self.index.clone().or(section.map(|it| it.index)).or(of_world);
-        let index = index.ok_or_else(|| {
-            Failure::new(Code::Usage, "there is no index to search")
-                .hint("name one with `--index DIR`, or name a run's folder that has a world")
-        })?;
-        open_index(&index, &options)
+        let config = match (&self.index, &self.config.retriever, of_world) {
+            // Another index, ranked as the run file says.
+            (Some(index), Some(section), _) => RetrieverConfig {
+                index: Some(index.clone()),
+                remote: None,
+                elastic: None,
+                qdrant: None,
+                vectors: None,
+                rank: None,
+                embeddings: None,
+                record: None,
+                ..section.clone()
+            },
+            (Some(index), None, _) => RetrieverConfig::of_index(index),
+            (None, None, Some(index)) => RetrieverConfig::of_index(index),
+            (None, Some(section), _) => section.clone(),
+            (None, None, None) => {
+                return Err(Failure::new(Code::Usage, "there is no index to search")
+                    .hint("name one with `--index DIR`, or name a run's folder that has a world")
+                    .into());
+            }
+        };
+        open_engine(&config)
     }
 
     /// Reads questions: the given file, or the target's test questions.

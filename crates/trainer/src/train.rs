@@ -1,30 +1,31 @@
-//! The training loop: questions → groups → grades → advantages → one step.
+//! The training loop: questions → groups → grades → advantages → updates.
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burn::tensor::Device;
-use forage_model::{Generator, Tokenizer};
-use forage_optimizer::group_advantages;
+use forage_model::Tokenizer;
 use forage_reward::Rewards;
-use forage_rollout::{Task, play};
-use forage_trajectory::{Grade, Group, Purpose, Question, Sampling, Stream};
-use rand::seq::SliceRandom;
+use forage_trajectory::{Grade, Group};
 use serde_json::{Map, json};
 
+use crate::asking::Asking;
+use crate::batch::{Policies, prepare};
 use crate::checkpoint::TrainState;
 use crate::config::{RunConfig, TrainingSection};
+use crate::critic::CriticState;
 use crate::evaluate::{Evaluator, Kind};
 use crate::failure::{Code, Failure};
+use crate::improve::improve;
 use crate::interrupt;
-use crate::learner::{Objective, Sample, learn};
 use crate::metrics;
+use crate::model::generator;
 use crate::playground::Playground;
-use crate::plugins::plugin_failure;
 use crate::progress::Progress;
 use crate::record::{Evaluation, GradeRecord, GroupRecord};
+use crate::roll_out::{Played, roll_out};
 use crate::run_folder::RunFolder;
-use crate::update::take_step;
+use crate::skip;
 
 /// What a run is made of.
 pub struct Parts<'a> {
@@ -42,6 +43,13 @@ pub struct Parts<'a> {
     pub tokenizer: &'a Tokenizer,
 }
 
+impl Parts<'_> {
+    /// The section of the run file that training needs.
+    pub fn training(&self) -> &TrainingSection {
+        self.config.training.as_ref().expect("a checked command has its section")
+    }
+}
+
 /// Evaluations of the test questions before and after.
 #[derive(Debug, Clone)]
 pub struct Results {
@@ -53,10 +61,13 @@ pub struct Results {
 
 /// Trains until `training.steps`, from the newest checkpoint of the run's folder where it has one.
 pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
-    let Parts { config, run, device, playground, rewards, tokenizer } = *parts;
-    let training = config.training.as_ref().expect("a checked command has its section");
+    let Parts { config, run, device, playground, tokenizer, .. } = *parts;
+    let training = parts.training();
+    let algorithm = config.algorithm();
+    Asking { all: &playground.train, training, seed: config.seed }.check()?;
     let evaluator = Evaluator { config, playground, run };
-    let mut generator = Generator::new(start.decoder.clone(), tokenizer.clone());
+    let first_policy = start.decoder.clone();
+    let mut generator = generator(&config.model, first_policy.clone(), tokenizer.clone());
     let before = [Kind::Greedy, Kind::Sampled].map(|kind| evaluator.test(&mut generator, 0, kind));
     let [greedy, sampled] = before;
     let before = [greedy?, sampled?];
@@ -70,7 +81,12 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
         let mut row = Map::from_iter([("step".to_owned(), json!(0))]);
         evaluator.dev(&mut generator, 0, &mut row)?;
         run.append("metrics.jsonl", &row)?;
-        start
+        let critic = algorithm.advantage.needs_critic();
+        TrainState {
+            critic: critic.then(|| CriticState::new(&first_policy)),
+            average: training.moving_average.map(|_| first_policy.clone()),
+            ..start
+        }
     };
 
     let mut progress = Progress::new("training", state.step, training.steps);
@@ -81,35 +97,46 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
         }
         let began = Instant::now();
         generator.set_decoder(state.decoder.clone());
-        let groups = roll_out(parts, training, &mut generator, state.step)?;
+        let played = match roll_out(parts, training, &mut generator, state.step) {
+            Ok(played) => played,
+            Err(failure) => {
+                // What was learned is not the plugin's: the run can be resumed with a better one.
+                if failure.downcast_ref::<Failure>().is_some_and(|it| it.code == Code::Plugin) {
+                    state.save(run, tokenizer)?;
+                }
+                return Err(failure);
+            }
+        };
         let rolled = began.elapsed();
-        let grades = groups
-            .iter()
-            .map(|group| rewards.score(group).map_err(plugin_failure))
-            .collect::<Result<Vec<Vec<Grade>>>>()?;
-        let advantages: Vec<Vec<Option<f64>>> = grades
-            .iter()
-            .map(|it| group_advantages(&it.iter().map(Grade::reward).collect::<Vec<_>>()))
-            .collect();
-
-        let (trained, n_tokens) = to_train(&groups, &advantages);
-        let objective =
-            Objective::Reinforce { config: &config.optimizer, temperature: training.temperature };
-        let learned =
-            learn(&state.decoder, &trained, objective, n_tokens, training.micro_batch_tokens);
-        let lr = config.optimizer.lr_at(state.step);
-        let norm = take_step(&config.optimizer, &mut state, learned.gradients, lr)?;
+        let trained = played.trained(training);
+        let groups: Vec<(&Group, &[Grade])> =
+            trained.iter().map(|&it| (&played.groups[it], played.grades[it].as_slice())).collect();
+        let policies = Policies {
+            decoder: &state.decoder,
+            reference: state.reference.as_ref().unwrap_or(&first_policy),
+            critic: state.critic.as_ref(),
+        };
+        let batch = prepare(parts, &algorithm, policies, &groups, state.step)?;
+        let improvement = improve(config, &algorithm, &mut state, &batch);
+        state.step += 1;
+        state.move_average(training.moving_average.unwrap_or(0.0));
+        if training.reference_every.is_some_and(|it| state.step.is_multiple_of(it)) {
+            state.reference = Some(state.decoder.clone());
+        }
 
         let mut row = Map::from_iter([("step".to_owned(), json!(state.step))]);
-        metrics::of_groups(&mut row, &groups, &grades);
-        metrics::of_update(&mut row, &learned.sums, n_tokens, norm, lr);
+        metrics::of_groups(&mut row, &played.groups, &played.grades);
+        metrics::of_sampling(&mut row, &algorithm, training, &played, &batch);
+        metrics::of_update(&mut row, &algorithm, &improvement);
         let updated = began.elapsed().saturating_sub(rolled);
+        skip::record(parts, &mut state, &improvement, &groups, &batch, &mut row)?;
         if state.step.is_multiple_of(config.evaluation.every) || state.step == training.steps {
-            generator.set_decoder(state.decoder.clone());
+            generator.set_decoder(state.shown().clone());
             evaluator.dev(&mut generator, state.step, &mut row)?;
         }
+        config.alarms.unwrap_or_default().watch(run, &played.groups, &mut row)?;
         if state.step.is_multiple_of(training.save_trajectories_every) {
-            let records = records(state.step, &groups, &grades, &advantages);
+            let records = records(state.step, &played, &trained, &batch.advantages);
             run.write_trajectories(&format!("step-{:06}-train", state.step), &records)?;
         }
         run.append("metrics.jsonl", &row)?;
@@ -129,151 +156,42 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
     }
     progress.finish();
 
-    generator.set_decoder(state.decoder.clone());
+    generator.set_decoder(state.shown().clone());
     let greedy = evaluator.test(&mut generator, state.step, Kind::Greedy)?;
     let sampled = evaluator.test(&mut generator, state.step, Kind::Sampled)?;
     Ok(Results { before, after: [greedy, sampled] })
 }
 
-/// Plays `group_size` trajectories of every question of a step, in one batch.
-fn roll_out(
-    parts: &Parts<'_>,
-    training: &TrainingSection,
-    generator: &mut Generator,
+/// The records of a step. Groups that are not trained have no advantages.
+fn records(
     step: u64,
-) -> Result<Vec<Group>> {
-    let seed = parts.config.seed;
-    let questions = questions_of(&parts.playground.train, training, seed, step);
-    let stream = Stream::new(seed, Purpose::Rollout).at_step(step);
-    let tasks: Vec<Task<'_>> = questions
-        .iter()
-        .enumerate()
-        .flat_map(|(idx, question)| {
-            (0..training.group_size).map(move |member| Task {
-                question,
-                member,
-                stream: stream.of_member(idx as u64, member as u64),
-            })
-        })
-        .collect();
-    let sampling = Sampling::Temperature(training.temperature);
-    let retriever = &parts.playground.retriever;
-    let played = play(generator, retriever, &parts.config.rollout, &tasks, sampling)?;
-    if let Some(failure) =
-        played.iter().flat_map(|it| &it.searches).find_map(|it| it.failure.as_ref())
-        && played.iter().all(forage_trajectory::Trajectory::failed)
-    {
-        return Err(anyhow::anyhow!("{failure}")).context(
-            Failure::new(Code::Input, format!("every trajectory of step {} failed", step + 1))
-                .hint("the search engine did not answer; resume when it does"),
-        );
-    }
-    if played.iter().flat_map(|it| &it.logprobs).any(|it| !it.is_finite()) {
-        let what = format!("step {} sampled from logits that are not finite", step + 1);
-        return Err(Failure::new(Code::Diverged, what)
-            .hint("start again from the last checkpoint with a lower `optimizer.lr`")
-            .into());
-    }
-    let mut played = played.into_iter();
-    Ok(questions
-        .into_iter()
-        .map(|question| Group {
-            question: question.clone(),
-            trajectories: played.by_ref().take(training.group_size).collect(),
-        })
-        .collect())
-}
-
-/// The questions of a step: the training questions in an order of their own in every epoch.
-fn questions_of<'a>(
-    all: &'a [Question],
-    training: &TrainingSection,
-    seed: u64,
-    step: u64,
-) -> Vec<&'a Question> {
-    let shuffled = |epoch: u64| {
-        let mut order: Vec<usize> = (0..all.len()).collect();
-        order.shuffle(&mut Stream::new(seed, Purpose::Shuffle).at_step(epoch).rng());
-        order
-    };
-    let first = step * training.questions_per_step as u64;
-    let n = all.len() as u64;
-    let mut epoch = first / n;
-    let mut order = shuffled(epoch);
-    (first..first + training.questions_per_step as u64)
-        .map(|at| {
-            if at / n != epoch {
-                epoch = at / n;
-                order = shuffled(epoch);
-            }
-            &all[order[(at % n) as usize]]
+    played: &Played,
+    trained: &[usize],
+    advantages: &[Vec<Option<f64>>],
+) -> Vec<GroupRecord> {
+    let groups = played.groups.iter().zip(&played.grades).enumerate();
+    groups
+        .map(|(idx, (group, grades))| {
+            let of_group = trained.iter().position(|it| *it == idx).map(|it| &advantages[it]);
+            record(step, group, grades, of_group.map(Vec::as_slice))
         })
         .collect()
 }
 
-/// What is trained, and over how many tokens the loss is a mean. A trajectory whose advantage is 0
-/// moves nothing and is left out of the work, not of the mean; a failed one is in neither.
-fn to_train(groups: &[Group], advantages: &[Vec<Option<f64>>]) -> (Vec<Sample>, usize) {
-    let mut samples = Vec::new();
-    let mut n_tokens = 0;
-    for (group, advantages) in groups.iter().zip(advantages) {
-        for (trajectory, advantage) in group.trajectories.iter().zip(advantages) {
-            let Some(advantage) = *advantage else { continue };
-            n_tokens += trajectory.n_policy_tokens();
-            if advantage.abs() > 1e-9 {
-                samples.push(Sample::of_trajectory(trajectory, advantage as f32));
-            }
-        }
-    }
-    (samples, n_tokens)
-}
-
-fn records(
+/// The record of a group.
+pub(crate) fn record(
     step: u64,
-    groups: &[Group],
-    grades: &[Vec<Grade>],
-    advantages: &[Vec<Option<f64>>],
-) -> Vec<GroupRecord> {
-    let record = |((group, grades), advantages): ((&Group, &Vec<Grade>), &Vec<Option<f64>>)| {
-        let grades = grades.iter().zip(advantages);
-        GroupRecord {
-            step,
-            split: "train".to_owned(),
-            group: group.clone(),
-            grades: grades.map(|(grade, advantage)| GradeRecord::new(grade, *advantage)).collect(),
-        }
+    group: &Group,
+    grades: &[Grade],
+    advantages: Option<&[Option<f64>]>,
+) -> GroupRecord {
+    let grade = |(idx, it): (usize, &Grade)| {
+        GradeRecord::new(it, advantages.and_then(|advantages| advantages[idx]))
     };
-    groups.iter().zip(grades).zip(advantages).map(record).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_epoch_asks_every_question_once() {
-        let all: Vec<Question> =
-            (0..7).map(|it| Question { id: it.to_string(), ..Question::default() }).collect();
-        let training = TrainingSection {
-            steps: 1,
-            questions_per_step: 3,
-            group_size: 2,
-            temperature: 1.0,
-            micro_batch_tokens: 1,
-            checkpoint_every: 1,
-            save_trajectories_every: 1,
-        };
-        let asked: Vec<&str> = (0..7)
-            .flat_map(|step| questions_of(&all, &training, 5, step))
-            .map(|it| it.id.as_str())
-            .collect();
-        let mut orders = Vec::new();
-        for epoch in asked.chunks(7) {
-            let mut sorted = epoch.to_vec();
-            sorted.sort_unstable();
-            assert_eq!(sorted, ["0", "1", "2", "3", "4", "5", "6"]);
-            orders.push(epoch.to_vec());
-        }
-        assert_ne!(orders[0], orders[1]);
+    GroupRecord {
+        step,
+        split: "train".to_owned(),
+        group: group.clone(),
+        grades: grades.iter().enumerate().map(grade).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The data that flows through Forage, and the three traits that its crates meet at.
+//! The data that flows through Forage, and the traits that its crates meet at.
 //!
 //! A [`Question`] is played by a [`Policy`] that searches a [`Retriever`]; what happened is a
 //! [`Trajectory`]: tokens, and [`Segment`]s that say who wrote which of them. A [`Grader`] turns
@@ -18,6 +18,7 @@
 //! assert_eq!(trajectory.final_answer(), Some("Ridley Scott"));
 //! ```
 
+mod embedder;
 mod grade;
 mod policy;
 mod question;
@@ -25,8 +26,9 @@ mod retriever;
 mod stream;
 mod trajectory;
 
+pub use embedder::{Embedder, TextRole};
 pub use grade::{Grade, Grader, Score};
-pub use policy::{Completion, Finish, Policy, Request, Sampling};
+pub use policy::{Completion, Finish, Policy, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
 pub use retriever::{Hit, Retriever, SearchError};
 pub use stream::{Purpose, Stream};

@@ -11,6 +11,35 @@ pub enum Sampling {
     Greedy,
     /// Drawn from softmax(logits / temperature).
     Temperature(f32),
+    /// The same, of which only the most likely tokens are left.
+    Truncated {
+        /// The temperature.
+        temperature: f32,
+        /// What is left.
+        keep: Truncation,
+    },
+}
+
+/// Which tokens are left to be drawn: cut by number, then by share, then by likelihood. The most
+/// likely one always is. What is not given does not cut.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Truncation {
+    /// So many of the most likely.
+    pub top_k: Option<usize>,
+    /// The fewest of the most likely that have this share together; in (0, 1].
+    pub top_p: Option<f32>,
+    /// Those that are at least this share as likely as the most likely one; in [0, 1].
+    pub min_p: Option<f32>,
+}
+
+impl Sampling {
+    /// What logits are divided by; 1 when greedy.
+    pub fn temperature(self) -> f32 {
+        match self {
+            Self::Greedy => 1.0,
+            Self::Temperature(temperature) | Self::Truncated { temperature, .. } => temperature,
+        }
+    }
 }
 
 /// A wish for more tokens of one sequence.
@@ -46,7 +75,8 @@ pub enum Finish {
 pub struct Completion {
     /// The sampled tokens, the one that completed a stop string included.
     pub tokens: Vec<TokenId>,
-    /// Log-probability of each, under softmax(logits / temperature) (temperature 1 when greedy).
+    /// Log-probability of each, under softmax(logits / temperature) before anything is cut off
+    /// (temperature 1 when greedy).
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub finish: Finish,

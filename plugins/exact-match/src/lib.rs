@@ -6,9 +6,12 @@
 //!
 //! # Options
 //!
-//! `metric`: `"em"` (default), or `"sub-em"`, which also pays where the golden answer is a part of
-//! the prediction, as the evaluation of Search-R1 and others has it. A policy that is trained with
-//! `"sub-em"` learns to answer with lists.
+//! - `metric`: `"em"` (default), or `"sub-em"`, which also pays where the golden answer is a part
+//!   of the prediction, as the evaluation of Search-R1 and others has it.
+//! - `aliases`: `"all"` (default) golden answers count, or `"first"`, which is the canonical one in
+//!   data sets that list it before its aliases.
+//! - `max_words` (default 20), for `"sub-em"` only: an answer of more words, and of more than the
+//!   longest golden answer, earns nothing. Without it a policy learns to answer with lists.
 //!
 //! # Parts
 //!
@@ -18,8 +21,10 @@
 //!
 //! - The published code looks for the last answer tag in the whole text, pages included, and skips
 //!   the example in its prompt by counting. Here the trainer says what the policy answered.
+//! - An answer with a tag of the grammar inside earns nothing.
 //! - A question without golden answers is not applicable, instead of 0.
-//! - With `"sub-em"`, a golden answer of which normalization leaves nothing matches nothing.
+//! - With `"sub-em"`, a golden answer of which normalization leaves nothing matches nothing, and
+//!   long answers earn nothing.
 
 #![forbid(unsafe_code)]
 
@@ -27,11 +32,14 @@ use forage_reward_sdk::{prelude::*, text};
 
 /// Configuration of [`ExactMatch`].
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// What counts as right.
-    #[serde(default)]
     pub metric: Metric,
+    /// Which golden answers count.
+    pub aliases: Aliases,
+    /// `sub-em`: words of an answer that is not too long. Default 20.
+    pub max_words: Option<usize>,
 }
 
 /// What counts as right.
@@ -45,29 +53,50 @@ pub enum Metric {
     SubEm,
 }
 
+/// Which golden answers count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aliases {
+    /// All of them.
+    #[default]
+    All,
+    /// The first.
+    First,
+}
+
 /// A point for the right answer.
 #[derive(Debug)]
 pub struct ExactMatch {
     metric: Metric,
+    aliases: Aliases,
+    max_words: usize,
 }
 
 impl Reward for ExactMatch {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, RewardError> {
-        Ok(Self { metric: config.metric })
+        let Config { metric, aliases, max_words } = config;
+        if metric == Metric::Em && max_words.is_some() {
+            return Err(RewardError::new("metric `em` does not use `max_words`"));
+        }
+        Ok(Self { metric, aliases, max_words: max_words.unwrap_or(20) })
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
-        let golds = &question.golden_answers;
+        let golds = match self.aliases {
+            Aliases::All => question.golden_answers.as_slice(),
+            Aliases::First => &question.golden_answers[..question.golden_answers.len().min(1)],
+        };
         if golds.is_empty() {
             return Ok(Grade::NotApplicable);
         }
-        let Some(answer) = it.answer.as_deref() else {
+        let Some(answer) = it.clean_answer() else {
             return Score::new(0.0).part(self.metric.name(), 0.0).part("f1", 0.0).into();
         };
         let right = match self.metric {
             Metric::Em => text::exact_match(answer, golds),
+            Metric::SubEm if text::is_list(answer, golds, self.max_words) => 0.0,
             Metric::SubEm => text::sub_exact_match(answer, golds),
         };
         let f1 = text::token_f1(answer, golds);
@@ -91,7 +120,8 @@ mod tests {
     use super::*;
 
     fn score(metric: Metric, golds: &[&str], answer: Option<&str>) -> Grade {
-        let reward = ExactMatch::new(Config { metric }).unwrap();
+        let config = Config { metric, ..Config::default() };
+        let reward = ExactMatch::new(config).unwrap();
         let question = Question::new("?", golds.iter().copied());
         let trajectory = Trajectory::default().search("x", []);
         let trajectory = match answer {
@@ -125,5 +155,36 @@ mod tests {
     #[test]
     fn has_no_opinion_without_golden_answers() {
         assert_eq!(score(Metric::Em, &[], Some("Paris")), Grade::NotApplicable);
+    }
+
+    #[test]
+    fn the_first_alias_may_be_the_only_one() {
+        let config = Config { aliases: Aliases::First, ..Config::default() };
+        let reward = ExactMatch::new(config).unwrap();
+        let question = Question::new("?", ["New York City", "NYC"]);
+        for (answer, expected) in [("new york city", 1.0), ("NYC", 0.0)] {
+            let grade = reward.score(&question, &Trajectory::default().answer(answer)).unwrap();
+            assert_eq!(grade.reward(), Some(expected), "{answer}");
+        }
+    }
+
+    #[test]
+    fn lists_and_tags_earn_nothing() {
+        let list: Vec<String> = (0..3000).map(|it| format!("Entity{it}")).collect();
+        let list = list.join(", ");
+        for (metric, answer, expected) in [
+            (Metric::SubEm, format!("{list}, Paris").as_str(), 0.0),
+            (Metric::SubEm, "it is Paris, I think", 1.0),
+            (Metric::SubEm, "<answer> Paris", 0.0),
+            (Metric::SubEm, "<think> x </think> Paris", 0.0),
+            (Metric::Em, "Paris", 1.0),
+        ] {
+            assert_eq!(score(metric, &["Paris"], Some(answer)).reward(), Some(expected));
+        }
+        // A golden answer may be longer than the limit.
+        assert_eq!(score(Metric::SubEm, &[&list], Some(&list)).reward(), Some(1.0));
+        let wrong = Config { max_words: Some(3), ..Config::default() };
+        let err = ExactMatch::new(wrong).unwrap_err();
+        assert_eq!(err.to_string(), "metric `em` does not use `max_words`");
     }
 }

@@ -1,5 +1,6 @@
 //! The strict grammar: `think (search information think)* answer`.
 
+use forage_reward_sdk::grammar::is_block;
 use forage_reward_sdk::prelude::*;
 
 /// What may come next.
@@ -22,35 +23,18 @@ pub fn is_valid(segments: &[Segment]) -> bool {
         let blank = segment.text.trim().is_empty();
         expected = match (expected, segment.origin, segment.kind) {
             (same, _, Kind::Other) if blank => same,
-            (Expected::Think, Origin::Policy, Kind::Think) if is_block(segment, "think") => {
-                Expected::Action
-            }
-            (Expected::Action, Origin::Policy, Kind::Search) if is_block(segment, "search") => {
+            (Expected::Think, Origin::Policy, Kind::Think) if is_block(segment) => Expected::Action,
+            (Expected::Action, Origin::Policy, Kind::Search) if is_block(segment) => {
                 Expected::Information
             }
             (Expected::Information, Origin::Environment, Kind::Information) => Expected::Think,
-            (Expected::Action, Origin::Policy, Kind::Answer) if is_block(segment, "answer") => {
+            (Expected::Action, Origin::Policy, Kind::Answer) if is_block(segment) => {
                 Expected::Nothing
             }
             _ => return false,
         };
     }
     expected == Expected::Nothing
-}
-
-/// Whether a text is one block: an opening tag, anything without tags, the closing tag.
-fn is_block(segment: &Segment, tag: &str) -> bool {
-    let text = segment.text.trim();
-    let inside = text
-        .strip_prefix(&format!("<{tag}>"))
-        .and_then(|rest| rest.strip_suffix(&format!("</{tag}>")));
-    inside.is_some_and(|inside| !has_tags(inside))
-}
-
-fn has_tags(text: &str) -> bool {
-    ["think", "search", "information", "answer"]
-        .iter()
-        .any(|tag| text.contains(&format!("<{tag}>")) || text.contains(&format!("</{tag}>")))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Reward for Format {
                     return Ok(Grade::NotApplicable);
                 }
                 let answer = it.answer.as_deref();
-                let em = answer.map_or(0.0, |answer| text::exact_match(answer, golds));
+                let em = it.clean_answer().map_or(0.0, |answer| text::exact_match(answer, golds));
                 let retrieved = is_retrieved(golds, it);
                 let reward = match (answer, valid) {
                     (Some(_), true) if em > 0.0 => 1.0,
@@ -152,7 +152,8 @@ impl Reward for Format {
 
 /// Whether a golden answer is in a search result that the policy read.
 fn is_retrieved(golds: &[String], trajectory: &Trajectory) -> bool {
-    let mut pages = trajectory.segments.iter().filter(|it| it.kind == Kind::Information);
+    let is_page = |it: &&Segment| it.origin == Origin::Environment && it.kind == Kind::Information;
+    let mut pages = trajectory.segments.iter().filter(is_page);
     pages.any(|page| text::sub_exact_match(&page.content, golds) > 0.0)
 }
 

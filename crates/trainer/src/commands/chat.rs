@@ -3,12 +3,11 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
-use forage_model::Generator;
 use forage_rollout::{Task, play};
 use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::commands::eval::sampling;
-use crate::model::device;
+use crate::model::{device, generator};
 use crate::record::{GradeRecord, GroupRecord};
 use crate::target::{self, Target};
 use crate::transcript;
@@ -29,7 +28,7 @@ pub fn run(args: &Args) -> Result<()> {
     let target = Target::open(&args.target)?;
     let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
     let retriever = target.open_retriever()?;
-    let mut generator = Generator::new(decoder, tokenizer);
+    let mut generator = generator(&target.config.model, decoder, tokenizer);
     let sampling = sampling(args.temperature)?;
     let terminal = std::io::stdin().is_terminal();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -36,13 +36,17 @@ pub fn run(args: &Args) -> Result<()> {
     for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
         println!("reward {name}: {} {}", plugin.name(), plugin.version());
     }
-    let Survey { passages, analyzer, questions: [n_train, n_dev, n_test] } = survey(config)?;
-    println!("corpus: {passages} passages, analyzer {analyzer}");
+    let Survey { corpus, questions: [n_train, n_dev, n_test] } = survey(config)?;
+    println!("corpus: {corpus}");
     println!("questions: {n_train} train, {n_dev} dev, {n_test} test");
     if let Some(training) = &config.training {
         let trajectories = training.questions_per_step * training.group_size;
+        let updates = match training.mini_batches * training.epochs {
+            1 => "one optimizer step".to_owned(),
+            n => format!("{n} optimizer steps"),
+        };
         println!(
-            "a step: {} questions x {} trajectories = {trajectories}, one optimizer step; \
+            "a step: {} questions x {} trajectories = {trajectories}, {updates}; \
              {} steps ask {} of {n_train} training questions",
             training.questions_per_step,
             training.group_size,

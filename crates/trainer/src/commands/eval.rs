@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use forage_model::Generator;
 use forage_rollout::RolloutConfig;
 use forage_rollout::scripted::{Bytes, Scripted, baseline};
 use forage_trajectory::{Policy, Question, Sampling};
 
 use crate::evaluate::{play_all, summarize};
 use crate::failure::{Code, Failure};
-use crate::model::device;
+use crate::model::{device, generator};
 use crate::progress::Progress;
 use crate::run_folder::unwritable;
 use crate::target::{self, Target};
@@ -121,7 +120,7 @@ fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
 fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dyn Policy>> {
     if args.policy == Who::Model {
         let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
-        return Ok(Box::new(Generator::new(decoder, tokenizer)));
+        return Ok(Box::new(generator(&target.config.model, decoder, tokenizer)));
     }
     let texts: Vec<String> = questions.iter().map(|it| it.text.clone()).collect();
     // `play_all` plays in batches whose tasks count from 0; the question stands in the context.

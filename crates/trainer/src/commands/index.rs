@@ -1,26 +1,38 @@
-//! `forage index`: makes a search index from a corpus.
+//! `forage index`: makes a search index from a corpus, and vectors of its passages.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use forage_retriever::{Analyzer, Corpus, CorpusError, IndexError, IndexOptions, Progress, build};
+use anyhow::Context;
+use forage_retriever::{
+    Analyzer, Bm25, Corpus, CorpusError, IndexError, IndexOptions, Progress, SearchOptions, build,
+    build_vectors,
+};
+use forage_trajectory::Embedder;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::commands::search::EmbeddingArgs;
 use crate::failure::{Code, Failure};
+use crate::playground::open_index;
 
 /// How often a line is printed where there is no terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// Passages that are embedded together.
+const PASSAGES_A_REQUEST: usize = 64;
 
 /// Make a search index from a corpus
 ///
 /// A corpus is JSON lines, plain or compressed by gzip or zstd: {"id", "title", "text"}, or
 /// {"id", "contents"} with the title in double quotes on the first line of the contents.
+/// With `--vectors`, its passages are embedded, too; without `--corpus`, those of the index that
+/// is there.
 #[derive(Debug, clap::Args)]
+#[group(id = "indexed")]
 pub struct Args {
-    /// Files of the corpus, in order; `-` is standard input
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    /// Files of the corpus, in order, or folders of them; `-` is standard input
+    #[arg(long, required_unless_present = "vectors", num_args = 1.., value_name = "FILE")]
     pub corpus: Vec<PathBuf>,
 
     /// Folder for the index; an index that is there is replaced once the new one is complete
@@ -34,14 +46,71 @@ pub struct Args {
     /// Count bad lines and repeated ids instead of failing at the first
     #[arg(long)]
     pub skip_bad: bool,
+
+    /// Most megabytes that postings take up while the index is built; 128 a core otherwise
+    #[arg(long, value_name = "MB")]
+    pub memory: Option<usize>,
+
+    /// Folder for vectors of the passages, for dense search
+    #[arg(long, value_name = "DIR", requires = "embeddings_url")]
+    pub vectors: Option<PathBuf>,
+
+    /// What makes the vectors
+    #[command(flatten)]
+    pub embeddings: EmbeddingArgs,
 }
 
-/// Builds the index and says how it went on standard error.
+/// Builds what is asked for and says how it went on standard error.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.vectors.is_none() && args.embeddings.embeddings_url.is_some() {
+        return Err(Failure::new(Code::Usage, "`--embeddings-url` is used by `--vectors` only")
+            .hint("name a folder for the vectors with `--vectors DIR`")
+            .into());
+    }
+    if !args.corpus.is_empty() {
+        index(args)?;
+    }
+    args.vectors.as_ref().map_or(Ok(()), |folder| vectors(args, folder))
+}
+
+/// Embeds the passages of the index.
+fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let passages = open_index(&args.out, &SearchOptions::default())?;
+    let embedder = args.embeddings.connect()?;
+    let n_passages = passages.manifest().passages;
+    let mut meter = crate::progress::Progress::new("embedding", 0, n_passages);
+    embed(&passages, &embedder, folder, &mut |done| meter.set(done, "passages"))?;
+    meter.finish();
+    eprintln!(
+        "embedded {n_passages} passages in {:.1} s: vectors of {} numbers in `{}`",
+        started.elapsed().as_secs_f64(),
+        embedder.dimension(),
+        folder.display(),
+    );
+    Ok(())
+}
+
+fn embed(
+    passages: &Bm25,
+    embedder: &dyn Embedder,
+    folder: &Path,
+    tick: &mut dyn FnMut(u64),
+) -> anyhow::Result<()> {
+    let tick = RefCell::new(tick);
+    let done = |done| (tick.borrow_mut())(done);
+    build_vectors(passages, embedder, folder, PASSAGES_A_REQUEST, &done).with_context(|| {
+        Failure::new(Code::Input, "the vectors cannot be made")
+            .hint("nothing was changed; is the server of `--embeddings-url` well?")
+    })
+}
+
+fn index(args: &Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let corpus =
         Corpus::files(args.corpus.iter().cloned()).map_err(|error| explained(error.into()))?;
-    let options = IndexOptions { analyzer: args.analyzer, skip_bad: args.skip_bad };
+    let memory = args.memory.map(|it| it.saturating_mul(1_000_000));
+    let options = IndexOptions { analyzer: args.analyzer, skip_bad: args.skip_bad, memory };
     let meter = Meter::new(corpus.total_bytes());
     let built = build(corpus, &args.out, &options, &|progress| meter.show(progress));
     meter.finish();
@@ -74,6 +143,11 @@ fn explained(error: IndexError) -> anyhow::Error {
         }
         IndexError::Corpus(_) | IndexError::Empty { .. } => {
             ("the corpus cannot be read", "`--corpus` names files of JSON lines")
+        }
+        IndexError::Memory { .. } => {
+            let failure = Failure::new(Code::Usage, "the index cannot be built");
+            let failure = failure.hint("give `--memory` more megabytes, or leave it out");
+            return anyhow::Error::from(error).context(failure);
         }
         IndexError::Occupied { .. } => {
             ("the index cannot be built", "give `--out` a new folder or an old index")

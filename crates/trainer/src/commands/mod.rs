@@ -3,10 +3,13 @@
 pub mod chat;
 pub mod check;
 pub mod eval;
+pub mod eval_retrieval;
 pub mod index;
 pub mod quickstart;
 pub mod report;
+pub mod reward;
 pub mod search;
+pub mod serve;
 pub mod sft;
 pub mod train;
 pub mod world;

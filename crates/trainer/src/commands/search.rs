@@ -3,11 +3,15 @@
 use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use forage_retriever::{Bm25, IndexError, SearchOptions};
-use forage_trajectory::Hit;
+use forage_retriever::{
+    Bm25, Dense, Embeddings, EmbeddingsConfig, FUSED_DEPTH, Fused, HttpConfig, IndexError,
+    SearchOptions,
+};
+use forage_trajectory::{Hit, Retriever};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
@@ -26,13 +30,9 @@ pub struct Args {
     #[arg(short, value_name = "N", default_value_t = 3)]
     pub k: usize,
 
-    /// How fast repetitions of a term stop to count
-    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().k1)]
-    pub k1: f32,
-
-    /// How much long passages are held back, from 0 to 1
-    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().b)]
-    pub b: f32,
+    /// How passages are ranked
+    #[command(flatten)]
+    pub engine: EngineArgs,
 
     /// Print one JSON object a passage, with the whole text
     #[arg(long)]
@@ -41,6 +41,139 @@ pub struct Args {
     /// The words to search for
     #[arg(required = true, value_name = "QUERY")]
     pub query: Vec<String>,
+}
+
+/// How passages are ranked.
+#[derive(Debug, clap::Args)]
+#[group(id = "engine")]
+pub struct EngineArgs {
+    /// BM25: how fast repetitions of a term stop to count
+    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().k1)]
+    pub k1: f32,
+
+    /// BM25: how much long passages are held back, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().b)]
+    pub b: f32,
+
+    /// Folder of the vectors that `forage index --vectors` made of the same index
+    #[arg(long, value_name = "DIR", requires = "embeddings_url")]
+    pub vectors: Option<PathBuf>,
+
+    /// How to rank; with vectors by both, otherwise by BM25
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub rank: Option<Ranking>,
+
+    /// What embeds queries
+    #[command(flatten)]
+    pub embeddings: EmbeddingArgs,
+}
+
+/// How passages are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ranking {
+    /// By words.
+    Bm25,
+    /// By vectors.
+    Dense,
+    /// By the ranks of both.
+    Hybrid,
+}
+
+/// A server of `/v1/embeddings`.
+#[derive(Debug, clap::Args)]
+#[group(id = "embeddings")]
+pub struct EmbeddingArgs {
+    /// Address of a server that embeds, for example `http://127.0.0.1:8080/v1/embeddings`
+    #[arg(long, value_name = "URL", requires = "embeddings_model")]
+    pub embeddings_url: Option<String>,
+
+    /// The embedding model, as that server calls it
+    #[arg(long, value_name = "NAME", requires = "embeddings_url")]
+    pub embeddings_model: Option<String>,
+
+    /// What is put before a query; `query: ` for e5
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub query_prefix: String,
+
+    /// What is put before a passage; `passage: ` for e5
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub passage_prefix: String,
+
+    /// Environment variable with the token of that server
+    #[arg(long, value_name = "VARIABLE")]
+    pub embeddings_token_env: Option<String>,
+}
+
+impl EmbeddingArgs {
+    /// Asks the server for its first vector.
+    pub fn connect(&self) -> anyhow::Result<Embeddings> {
+        let (Some(url), Some(model)) = (&self.embeddings_url, &self.embeddings_model) else {
+            let failure = Failure::new(Code::Usage, "there is nothing to embed with");
+            return Err(failure
+                .hint("name a server with `--embeddings-url URL --embeddings-model NAME`")
+                .into());
+        };
+        let token_env = self.embeddings_token_env.clone();
+        let config = EmbeddingsConfig {
+            url: url.clone(),
+            model: model.clone(),
+            query_prefix: self.query_prefix.clone(),
+            passage_prefix: self.passage_prefix.clone(),
+            batch: 64,
+            http: HttpConfig { token_env, ..HttpConfig::default() },
+        };
+        Embeddings::connect(&config).with_context(|| {
+            Failure::new(Code::Input, format!("`{url}` does not embed"))
+                .hint("the address is whole, with `/v1/embeddings` at its end")
+        })
+    }
+}
+
+/// An index with the ranking that was asked for.
+pub struct Engine {
+    /// The index.
+    pub bm25: Arc<Bm25>,
+    /// What ranks.
+    pub retriever: Arc<dyn Retriever>,
+    /// What the ranking is called.
+    pub method: &'static str,
+}
+
+impl EngineArgs {
+    /// Opens an index, and its vectors where they are asked for.
+    pub fn open(&self, index: &Path) -> anyhow::Result<Engine> {
+        let options = SearchOptions { analyzer: None, k1: self.k1, b: self.b };
+        let bm25 = Arc::new(Bm25::open(index, &options).map_err(explained)?);
+        let ranking = match (self.rank, &self.vectors) {
+            (None | Some(Ranking::Bm25), None) => {
+                let retriever = Arc::<Bm25>::clone(&bm25);
+                return Ok(Engine { bm25, retriever, method: "bm25" });
+            }
+            (Some(_), None) => {
+                return Err(Failure::new(Code::Usage, "this ranking wants vectors")
+                    .hint("`forage index --vectors DIR` makes them; name them with `--vectors DIR`")
+                    .into());
+            }
+            (Some(Ranking::Bm25), Some(_)) => {
+                return Err(Failure::new(Code::Usage, "`--rank bm25` does not use `--vectors`")
+                    .hint("drop one of the two")
+                    .into());
+            }
+            (ranking, Some(_)) => ranking,
+        };
+        let vectors = self.vectors.as_ref().expect("every case without them has returned");
+        let embedder = Arc::new(self.embeddings.connect()?);
+        let dense = Dense::open(vectors, Arc::clone(&bm25), embedder).with_context(|| {
+            Failure::new(Code::Input, "the vectors cannot be searched")
+                .hint("`forage index --vectors` makes them, with the same index and model")
+        })?;
+        let dense: Arc<dyn Retriever> = Arc::new(dense);
+        if ranking == Some(Ranking::Dense) {
+            return Ok(Engine { bm25, retriever: dense, method: "dense" });
+        }
+        let both = vec![Arc::<Bm25>::clone(&bm25) as Arc<dyn Retriever>, dense];
+        Ok(Engine { bm25, retriever: Arc::new(Fused::new(both, FUSED_DEPTH)), method: "hybrid" })
+    }
 }
 
 /// One line of `--json`.
@@ -55,12 +188,12 @@ struct Row<'a> {
 
 /// Searches and prints what was found.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let options = SearchOptions { analyzer: None, k1: args.k1, b: args.b };
-    let bm25 = Bm25::open(&args.index, &options).map_err(explained)?;
+    let engine = args.engine.open(&args.index)?;
     let query = args.query.join(" ");
-    let hits = bm25.search_one(&query, args.k).map_err(explained)?;
+    let found = engine.retriever.search(&[&query], args.k).remove(0);
+    let hits = found.with_context(|| Failure::new(Code::Input, "the index cannot be searched"))?;
     if hits.is_empty() && args.k > 0 {
-        let why = if bm25.analyzer().terms(&query).is_empty() {
+        let why = if engine.bm25.analyzer().terms(&query).is_empty() {
             "the query has no word that is searched for"
         } else {
             "no passage has a word of the query"
@@ -78,7 +211,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             writeln!(output, "{}", serde_json::to_string(&row)?)?;
         } else {
             let (id, title) = (one_line(&hit.id), one_line(&hit.title));
-            let snippet = bm25.snippet(&hit.text, &query, SNIPPET_WIDTH).render(before, after);
+            let snippet = engine.bm25.snippet(&hit.text, &query, SNIPPET_WIDTH);
+            let snippet = snippet.render(before, after);
             writeln!(output, "{rank:>2}  {:.3}  {title}  [{id}]\n    {snippet}", hit.score)?;
         }
     }
@@ -91,7 +225,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Writes to standard output. A reader that has seen enough is no error.
-fn print(output: &str) -> anyhow::Result<()> {
+pub fn print(output: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(output.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
@@ -107,6 +241,7 @@ fn explained(error: IndexError) -> anyhow::Error {
             Failure::new(Code::Input, "the index cannot be opened").hint(build_it)
         }
         IndexError::Format { .. }
+        | IndexError::EngineFormat { .. }
         | IndexError::AnalyzerVersion { .. }
         | IndexError::UnknownAnalyzer { .. } => {
             Failure::new(Code::Input, "the index cannot be opened")

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_retriever::Bm25;
+use forage_model::Tokenizer;
+use forage_retriever::SearchEngine;
 use serde_json::{Value, json};
 
 use crate::checkpoint::TrainState;
@@ -63,7 +64,8 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let device = model::device(&config.device)?;
     let model_path = config.model.path.as_deref().expect("checked: training starts from a model");
     // What can fail is tried before the folder is made and the first weight is moved.
-    let (decoder, tokenizer) = model::open(model_path, &device)?;
+    let (decoder, tokenizer) =
+        model::open_trainable(&config.model, model_path, config.seed, &device)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
     let scratch = tempfile::tempdir().with_context(|| unwritable(&std::env::temp_dir()))?;
@@ -75,7 +77,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let playground = Playground::open(config, &run)?;
     run.write_json(
         "manifest.json",
-        &manifest(file, model_path, &loaded.manifest, &playground.retriever)?,
+        &manifest(file, model_path, &tokenizer, &loaded.manifest, &playground.retriever)?,
     )?;
 
     eprintln!(
@@ -103,10 +105,17 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
 }
 
 /// What the run depends on besides its configuration.
-fn manifest(file: &RunFile, model: &Path, plugins: &[Value], retriever: &Bm25) -> Result<Value> {
-    let hash = |name: &str| -> Result<String> {
-        Ok(blake3::hash(&std::fs::read(model.join(name))?).to_hex().to_string())
-    };
+fn manifest(
+    file: &RunFile,
+    model: &Path,
+    tokenizer: &Tokenizer,
+    plugins: &[Value],
+    retriever: &SearchEngine,
+) -> Result<Value> {
+    let mut weights = blake3::Hasher::new();
+    for path in forage_model::weight_files(model)? {
+        weights.update_mmap(path)?;
+    }
     Ok(json!({
         "name": file.config.name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -114,8 +123,8 @@ fn manifest(file: &RunFile, model: &Path, plugins: &[Value], retriever: &Bm25) -
         "device": file.config.device,
         "seed": file.config.seed,
         "model": model.display().to_string(),
-        "weights": hash("model.safetensors")?,
-        "tokenizer": hash("tokenizer.json")?,
+        "weights": weights.finalize().to_hex().to_string(),
+        "tokenizer": blake3::hash(tokenizer.json().as_bytes()).to_hex().to_string(),
         "plugins": plugins,
         "index": retriever.manifest(),
     }))

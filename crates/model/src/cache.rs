@@ -1,0 +1,127 @@
+//! Keys and values of sequences that are being generated: in the memory of a device, many
+//! sequences together, or in that of the program, each by itself.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+/// Keys and values of a batch of sequences, one row of positions a sequence.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// How many positions each sequence has.
+    pub lengths: Vec<usize>,
+    /// Positions there is room for, per sequence.
+    pub(crate) capacity: usize,
+    /// Numbers a position: key heads times head width.
+    width: usize,
+    /// Per layer, keys and values, each `[B·capacity, K·E]`; `None` only while they are updated.
+    pub(crate) layers: Vec<Option<[Tensor<2>; 2]>>,
+}
+
+impl Cache {
+    pub(crate) fn new(n_seqs: usize, n_layers: usize, width: usize) -> Self {
+        Self { lengths: vec![0; n_seqs], capacity: 0, width, layers: vec![None; n_layers] }
+    }
+
+    /// Keeps these sequences, in this order, and forgets the others.
+    pub fn keep(&mut self, slots: &[usize]) {
+        self.lengths = slots.iter().map(|&slot| self.lengths[slot]).collect();
+        let capacity = self.capacity as i64;
+        let rows: Vec<i64> = slots
+            .iter()
+            .flat_map(|&slot| (0..capacity).map(move |at| slot as i64 * capacity + at))
+            .collect();
+        let kept = |stored: Tensor<2>| {
+            let rows = TensorData::new(rows.clone(), [rows.len()]);
+            let rows = Tensor::<1, Int>::from_data(rows, &stored.device());
+            stored.select(0, rows)
+        };
+        for layer in &mut self.layers {
+            *layer = layer.take().map(|it| it.map(kept));
+        }
+    }
+
+    /// One of the sequences, copied into a cache of its own.
+    pub(crate) fn copy_of(&self, slot: usize) -> Self {
+        let (length, capacity) = (self.lengths[slot], self.capacity);
+        let rows = slot * capacity..slot * capacity + length;
+        let copied = |stored: &Tensor<2>| stored.clone().slice_dim(0, rows.clone());
+        let layers = self.layers.iter().map(|it| it.as_ref().map(|it| it.each_ref().map(copied)));
+        Self {
+            lengths: vec![length],
+            capacity: length,
+            width: self.width,
+            layers: layers.collect(),
+        }
+    }
+
+    /// Puts a sequence with a cache of its own in the place of another.
+    pub(crate) fn put(&mut self, slot: usize, one: &Self, device: &Device) {
+        let length = one.lengths[0];
+        self.reserve(length, device);
+        self.lengths[slot] = length;
+        if length == 0 {
+            return;
+        }
+        let first = slot * self.capacity;
+        for (layer, one) in self.layers.iter_mut().zip(&one.layers) {
+            let (Some(stored), Some(one)) = (layer.take(), one) else { continue };
+            let put = |stored: Tensor<2>, one: &Tensor<2>| {
+                let one = one.clone().slice_dim(0, 0..length);
+                stored.slice_assign([first..first + length, 0..self.width], one)
+            };
+            let [keys, values] = stored;
+            *layer = Some([put(keys, &one[0]), put(values, &one[1])]);
+        }
+    }
+
+    /// Makes room for `longest` positions a sequence, keeping what is there.
+    pub(crate) fn reserve(&mut self, longest: usize, device: &Device) {
+        if longest <= self.capacity {
+            return;
+        }
+        let (n_seqs, width) = (self.lengths.len(), self.width);
+        let capacity = longest.next_power_of_two().max(64);
+        for layer in &mut self.layers {
+            let grown = |stored: Option<Tensor<2>>| {
+                let fresh = Tensor::<3>::zeros([n_seqs, capacity, width], device);
+                let all = match stored {
+                    None => fresh,
+                    Some(stored) => {
+                        let stored = stored.reshape([n_seqs, self.capacity, width]);
+                        fresh.slice_assign([0..n_seqs, 0..self.capacity], stored)
+                    }
+                };
+                all.reshape([n_seqs * capacity, width])
+            };
+            *layer = Some(match layer.take() {
+                None => [grown(None), grown(None)],
+                Some([keys, values]) => [grown(Some(keys)), grown(Some(values))],
+            });
+        }
+        self.capacity = capacity;
+    }
+}
+
+/// Keys and values of one sequence in the program's memory.
+#[derive(Debug, Clone)]
+pub(crate) struct HostCache {
+    /// Per layer, keys and values, each `[L, K·E]`.
+    pub(crate) layers: Vec<[Vec<f32>; 2]>,
+}
+
+impl HostCache {
+    pub(crate) fn new(n_layers: usize) -> Self {
+        Self { layers: vec![[Vec::new(), Vec::new()]; n_layers] }
+    }
+
+    /// How many positions it holds, of this many numbers each.
+    pub(crate) fn n_positions(&self, width: usize) -> usize {
+        self.layers.first().map_or(0, |[keys, _]| keys.len() / width)
+    }
+
+    /// Makes room for so many positions in all, and for no more.
+    pub(crate) fn reserve(&mut self, n_positions: usize, width: usize) {
+        for numbers in self.layers.iter_mut().flatten() {
+            numbers.reserve_exact((n_positions * width).saturating_sub(numbers.len()));
+        }
+    }
+}

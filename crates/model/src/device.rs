@@ -1,0 +1,150 @@
+//! Devices by name, at run time: `cpu`, `cuda:N`, `wgpu`, `vulkan:N`.
+//!
+//! Which kinds there are is decided when the program is built, by cargo features; which devices of
+//! a kind are there, when it runs. A device is only opened once it is known to be there: the
+//! libraries below panic where their driver is missing.
+
+use std::fmt;
+
+use burn::tensor::Device;
+#[cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
+use burn::tensor::DeviceType;
+
+/// A device that cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// The name is none.
+    #[error("`{0}` names no device: names are `cpu`, `cuda:N`, `wgpu` and `vulkan:N`")]
+    Unknown(String),
+    /// The program was built without it.
+    #[error("this program was built without the cargo feature `{feature}`; devices found: {found}")]
+    NotBuilt {
+        /// What to build with.
+        feature: &'static str,
+        /// What can be used instead.
+        found: String,
+    },
+    /// There is no such device.
+    #[error("no such device: {missing}; devices found: {found}")]
+    NotThere {
+        /// What may be missing.
+        missing: &'static str,
+        /// What can be used instead.
+        found: String,
+    },
+}
+
+/// Kinds of devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cpu,
+    Cuda,
+    Wgpu,
+    Vulkan,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Cpu, Self::Cuda, Self::Wgpu, Self::Vulkan];
+
+    /// Its name, and that of the feature that builds it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+        }
+    }
+
+    fn missing(self) -> &'static str {
+        match self {
+            Self::Cpu => "there is one `cpu`",
+            Self::Cuda => "is there an NVIDIA card with its driver (`libcuda`) and NVRTC?",
+            Self::Wgpu | Self::Vulkan => "is there a graphics driver, such as Mesa's for Vulkan?",
+        }
+    }
+
+    /// The devices of a kind; none where it was not built.
+    fn devices(self) -> Option<Vec<Device>> {
+        match self {
+            Self::Cpu => Some(vec![Device::flex()]),
+            #[cfg(feature = "cuda")]
+            Self::Cuda => Some(Device::enumerate(DeviceType::Cuda).into_vec()),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Some(Device::enumerate(DeviceType::Wgpu).into_vec()),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Some(Device::enumerate(DeviceType::Vulkan).into_vec()),
+            #[cfg(not(all(feature = "cuda", feature = "wgpu", feature = "vulkan")))]
+            _ => None,
+        }
+    }
+}
+
+/// The device of this name; without a number, the first of its kind.
+pub fn device(name: &str) -> Result<Device, DeviceError> {
+    let unknown = || DeviceError::Unknown(name.to_owned());
+    let (kind, number) = match name.split_once(':') {
+        Some((kind, number)) => (kind, Some(number.parse::<usize>().map_err(|_| unknown())?)),
+        None => (name, None),
+    };
+    let kind = Kind::ALL.into_iter().find(|it| it.name() == kind).ok_or_else(unknown)?;
+    let Some(devices) = kind.devices() else {
+        return Err(DeviceError::NotBuilt { feature: kind.name(), found: Found.to_string() });
+    };
+    let missing = kind.missing();
+    let device = devices.into_iter().nth(number.unwrap_or(0));
+    device.ok_or_else(|| DeviceError::NotThere { missing, found: Found.to_string() })
+}
+
+/// The names of all devices that can be used.
+pub fn devices() -> Vec<String> {
+    let named = |kind: Kind| {
+        let n = kind.devices().map_or(0, |it| it.len());
+        (0..n).map(move |it| match kind {
+            Kind::Cpu => kind.name().to_owned(),
+            _ => format!("{}:{it}", kind.name()),
+        })
+    };
+    Kind::ALL.into_iter().flat_map(named).collect()
+}
+
+/// Whether a device computes where the program's memory is.
+pub fn is_host(device: &Device) -> bool {
+    *device == Device::flex()
+}
+
+/// [`devices`] in a sentence.
+struct Found;
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<String> = devices().iter().map(|it| format!("`{it}`")).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_found_by_name_or_it_is_said_what_is_missing() {
+        assert_eq!(device("cpu"), Ok(Device::flex()));
+        assert_eq!(device("cpu:0"), Ok(Device::flex()));
+        assert!(devices().contains(&"cpu".to_owned()));
+        for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu:0:0"] {
+            assert_eq!(device(name), Err(DeviceError::Unknown(name.to_owned())));
+        }
+        assert!(matches!(device("cpu:1"), Err(DeviceError::NotThere { .. })));
+        for name in ["cuda:9", "wgpu:9", "vulkan:9"] {
+            let error = device(name).unwrap_err();
+            let feature = name.split_once(':').unwrap().0;
+            match &error {
+                DeviceError::NotBuilt { feature: found, .. } => assert_eq!(*found, feature),
+                DeviceError::NotThere { .. } => {}
+                DeviceError::Unknown(_) => panic!("{error}"),
+            }
+            assert!(error.to_string().contains("devices found: `cpu`"), "{error}");
+        }
+    }
+}

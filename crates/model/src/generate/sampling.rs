@@ -1,0 +1,161 @@
+//! Choosing a token from logits.
+
+use forage_trajectory::{Sampling, TokenId, Truncation};
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+
+/// Chooses tokens; keeps its memory from one to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Chooser {
+    /// Of every token, exp(logit / temperature) over that of the most likely one.
+    weights: Vec<f64>,
+    /// Tokens that may be drawn.
+    order: Vec<usize>,
+}
+
+impl Chooser {
+    /// Chooses a token and says its log-probability under softmax(logits / temperature), before
+    /// anything is cut off.
+    pub(crate) fn choose(
+        &mut self,
+        logits: &[f32],
+        sampling: Sampling,
+        rng: &mut ChaCha8Rng,
+    ) -> (TokenId, f32) {
+        let temperature = sampling.temperature();
+        let (mut best, mut max) = (0, f32::NEG_INFINITY);
+        for (id, &logit) in logits.iter().enumerate() {
+            if logit > max {
+                (best, max) = (id, logit);
+            }
+        }
+        self.weights.clear();
+        self.weights.extend(logits.iter().map(|&it| f64::from((it - max) / temperature).exp()));
+        let total: f64 = self.weights.iter().sum();
+        let token = match sampling {
+            Sampling::Greedy => best,
+            Sampling::Temperature(_) => {
+                let mut rest = rng.random::<f64>() * total;
+                // Rounding may leave a rest at the end: the most likely token takes it.
+                let found = self.weights.iter().position(|weight| {
+                    rest -= weight;
+                    rest < 0.0
+                });
+                found.unwrap_or(best)
+            }
+            Sampling::Truncated { keep, .. } => {
+                self.cut(keep, total);
+                let Self { weights, order } = &*self;
+                let mut rest =
+                    rng.random::<f64>() * order.iter().map(|&it| weights[it]).sum::<f64>();
+                let found = order.iter().copied().find(|&it| {
+                    rest -= weights[it];
+                    rest < 0.0
+                });
+                found.unwrap_or(best)
+            }
+        };
+        let logprob = f64::from((logits[token] - max) / temperature) - total.ln();
+        (token as TokenId, logprob as f32)
+    }
+
+    /// Leaves in `order` the tokens that may be drawn, the most likely first, ties by id: cut by
+    /// number, then by share of what is left, then by share of the most likely token.
+    ///
+    /// At least one is left. Transformers cuts in the same order.
+    fn cut(&mut self, keep: Truncation, total: f64) {
+        let Self { weights, order } = self;
+        order.clear();
+        order.extend(0..weights.len());
+        let likelier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
+        let mut total = total;
+        if let Some(top_k) = keep.top_k.filter(|&it| it < order.len()) {
+            let top_k = top_k.max(1);
+            order.select_nth_unstable_by(top_k - 1, likelier);
+            order.truncate(top_k);
+        }
+        order.sort_unstable_by(likelier);
+        if order.len() < weights.len() {
+            total = order.iter().map(|&it| weights[it]).sum();
+        }
+        if let Some(top_p) = keep.top_p {
+            let mut sum = 0.0;
+            let enough = order.iter().position(|&it| {
+                sum += weights[it];
+                sum >= f64::from(top_p) * total
+            });
+            order.truncate(enough.map_or(order.len(), |it| it + 1));
+        }
+        if let Some(min_p) = keep.min_p {
+            // The most likely token has weight 1.
+            let n = order.partition_point(|&it| weights[it] >= f64::from(min_p));
+            order.truncate(n.max(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_trajectory::{Purpose, Stream};
+
+    use super::*;
+
+    fn truncated(top_k: Option<usize>, top_p: Option<f32>, min_p: Option<f32>) -> Sampling {
+        Sampling::Truncated { temperature: 0.7, keep: Truncation { top_k, top_p, min_p } }
+    }
+
+    /// How often each token is chosen; log-probabilities are checked on the way.
+    fn shares(logits: &[f32], sampling: Sampling) -> Vec<f64> {
+        let weights: Vec<f64> = logits.iter().map(|&it| f64::from(it / 0.7).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let mut rng = Stream::new(1, Purpose::Rollout).rng();
+        let mut chooser = Chooser::default();
+        let mut shares = vec![0.0; logits.len()];
+        for _ in 0..20_000 {
+            let (token, logprob) = chooser.choose(logits, sampling, &mut rng);
+            shares[token as usize] += 1.0 / 20_000.0;
+            let wanted = (weights[token as usize] / total).ln();
+            assert!((f64::from(logprob) - wanted).abs() < 1e-5, "{logprob} is not {wanted}");
+        }
+        shares
+    }
+
+    #[test]
+    fn sampled_shares_follow_the_distribution_and_its_cuts() {
+        // At 0.7, shares are 0.196, 0.560 (the best), 0.0328, 0.131 and 0.0800.
+        let logits = [0.0_f32, 0.734, -1.251, -0.2797, -0.626];
+        let all = [0, 1, 2, 3, 4];
+        for (sampling, kept) in [
+            (Sampling::Temperature(0.7), &all[..]),
+            (truncated(None, None, None), &all),
+            (truncated(Some(9), Some(1.0), Some(0.0)), &all),
+            (truncated(Some(2), None, None), &[1, 0]),
+            (truncated(Some(0), None, None), &[1]),
+            (truncated(None, Some(0.5), None), &[1]),
+            (truncated(None, Some(0.7), None), &[1, 0]),
+            (truncated(None, Some(0.8), None), &[1, 0, 3]),
+            // Of the two that are left, the best has 0.74.
+            (truncated(Some(2), Some(0.73), None), &[1]),
+            (truncated(None, None, Some(0.2)), &[1, 0, 3]),
+            (truncated(None, None, Some(1.0)), &[1]),
+        ] {
+            let found = shares(&logits, sampling);
+            let weight = |it: usize| f64::from(logits[it] / 0.7).exp();
+            let total: f64 = kept.iter().map(|&it| weight(it)).sum();
+            for (token, share) in found.iter().enumerate() {
+                let wanted = if kept.contains(&token) { weight(token) / total } else { 0.0 };
+                let what = format!("{sampling:?}: {token}: {share} for {wanted}");
+                assert!((share - wanted).abs() < 0.015, "{what}");
+                assert!(wanted > 0.0 || *share == 0.0, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn greedy_takes_the_first_of_equals() {
+        let mut rng = Stream::new(1, Purpose::Rollout).rng();
+        let chosen = Chooser::default().choose(&[1.0, 2.0, 2.0], Sampling::Greedy, &mut rng);
+        assert_eq!(chosen.0, 1);
+        assert!((chosen.1 - -0.862).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,207 @@
+//! The files of a tokenizer beside `tokenizer.json`, and the older form of the tokenizer itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use forage_trajectory::TokenId;
+use serde_json::{Map, Value, json};
+
+use super::TokenizerError;
+use crate::tensors::write_file;
+
+/// Files that say how a tokenizer is used. They are kept as they are, and saved with it.
+const NAMES: [&str; 4] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "generation_config.json",
+];
+
+/// The files that were found, by name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Companions {
+    texts: BTreeMap<&'static str, String>,
+    /// `tokenizer_config.json`.
+    config: Map<String, Value>,
+    /// `generation_config.json`.
+    generation: Map<String, Value>,
+}
+
+impl Companions {
+    pub(super) fn read(folder: &Path) -> Result<Self, TokenizerError> {
+        let mut found = Self::default();
+        for name in NAMES {
+            let path = folder.join(name);
+            if path.exists() {
+                found.texts.insert(name, read(&path)?);
+            }
+        }
+        let object = |name: &str| -> Result<Map<String, Value>, TokenizerError> {
+            let text = found.texts.get(name).map_or("{}", String::as_str);
+            serde_json::from_str(text).map_err(|err| TokenizerError::new(&folder.join(name), err))
+        };
+        let (config, generation) =
+            (object("tokenizer_config.json")?, object("generation_config.json")?);
+        Ok(Self { config, generation, ..found })
+    }
+
+    pub(super) fn write(&self, folder: &Path) -> Result<(), TokenizerError> {
+        for (name, text) in &self.texts {
+            let path = folder.join(name);
+            write_file(&path, text.as_bytes()).map_err(|err| TokenizerError::new(&path, err))?;
+        }
+        Ok(())
+    }
+
+    /// The text of a token that has a role, such as `eos_token`.
+    pub(super) fn special_token(&self, role: &str) -> Option<String> {
+        let value = self.config.get(role)?;
+        value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
+    }
+
+    /// The texts of all tokens that have roles, by role, as templates name them.
+    pub(super) fn special_tokens(&self) -> Map<String, Value> {
+        let roles = ["bos_token", "eos_token", "pad_token", "unk_token"];
+        roles
+            .iter()
+            .filter_map(|role| Some(((*role).to_owned(), self.special_token(role)?.into())))
+            .collect()
+    }
+
+    /// Tokens that end a generation: a number or a list of them.
+    pub(super) fn generation_ends(&self) -> Vec<TokenId> {
+        let ends = match self.generation.get("eos_token_id") {
+            Some(Value::Array(several)) => several.clone(),
+            Some(one) => vec![one.clone()],
+            None => Vec::new(),
+        };
+        ends.iter().filter_map(|it| TokenId::try_from(it.as_u64()?).ok()).collect()
+    }
+
+    /// The chat template: a file of its own, or a key of `tokenizer_config.json`, which may hold
+    /// several by name.
+    pub(super) fn chat_template(&self) -> Option<String> {
+        if let Some(text) = self.texts.get("chat_template.jinja") {
+            return Some(text.clone());
+        }
+        match self.config.get("chat_template")? {
+            Value::String(text) => Some(text.clone()),
+            Value::Array(several) => {
+                let default = several.iter().find(|it| it["name"] == "default")?;
+                default["template"].as_str().map(str::to_owned)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Makes the text of a `tokenizer.json` from `vocab.json`, `merges.txt` and
+/// `tokenizer_config.json`.
+///
+/// How a text is cut before the merges stands in none of these files: it goes with the class.
+pub(super) fn assemble(folder: &Path, companions: &Companions) -> Result<String, TokenizerError> {
+    let config_path = folder.join("tokenizer_config.json");
+    let class = companions.config.get("tokenizer_class").and_then(Value::as_str).unwrap_or("");
+    let (normalizer, pre_tokenizer) = match class.trim_end_matches("Fast") {
+        "Qwen2Tokenizer" => (json!({"type": "NFC"}), qwen2_pre_tokenizer()),
+        "GPT2Tokenizer" => {
+            let space = companions.config.get("add_prefix_space") == Some(&Value::Bool(true));
+            (Value::Null, byte_level(space, true))
+        }
+        other => {
+            let problem = format!(
+                "`vocab.json` and `merges.txt` are read for `Qwen2Tokenizer` and `GPT2Tokenizer`, \
+                 but `tokenizer_class` is `{other}`; save it as `tokenizer.json` with transformers"
+            );
+            return Err(TokenizerError::new(&config_path, problem));
+        }
+    };
+    let path = folder.join("vocab.json");
+    let vocabulary: Value =
+        serde_json::from_str(&read(&path)?).map_err(|err| TokenizerError::new(&path, err))?;
+    let path = folder.join("merges.txt");
+    let merges = read(&path)?
+        .lines()
+        .filter(|line| !line.starts_with("#version") && !line.is_empty())
+        .map(|line| line.split_once(' ').map(|(left, right)| json!([left, right])))
+        .collect::<Option<Vec<Value>>>()
+        .ok_or_else(|| TokenizerError::new(&path, "a line holds no pair"))?;
+    let tokenizer = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(folder, companions)?,
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": byte_level(false, false),
+        "decoder": byte_level(false, false),
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": false,
+            "byte_fallback": false,
+            "ignore_merges": false,
+            "vocab": vocabulary,
+            "merges": merges,
+        },
+    });
+    Ok(tokenizer.to_string())
+}
+
+/// Added tokens by id: from `tokenizer_config.json`, or else from `added_tokens.json`, where
+/// nothing says whether they are special, and all are taken to be.
+fn added_tokens(folder: &Path, companions: &Companions) -> Result<Vec<Value>, TokenizerError> {
+    let mut tokens: Vec<(TokenId, Value)> = Vec::new();
+    if let Some(Value::Object(listed)) = companions.config.get("added_tokens_decoder") {
+        let path = folder.join("tokenizer_config.json");
+        for (id, token) in listed {
+            let id = id.parse().map_err(|err| TokenizerError::new(&path, err))?;
+            let mut token = token.clone();
+            token["id"] = json!(id);
+            tokens.push((id, token));
+        }
+    } else {
+        let path = folder.join("added_tokens.json");
+        if path.exists() {
+            let listed: BTreeMap<String, TokenId> = serde_json::from_str(&read(&path)?)
+                .map_err(|err| TokenizerError::new(&path, err))?;
+            tokens.extend(listed.into_iter().map(|(content, id)| {
+                let token = json!({
+                    "id": id, "content": content, "special": true, "normalized": false,
+                    "single_word": false, "lstrip": false, "rstrip": false,
+                });
+                (id, token)
+            }));
+        }
+    }
+    tokens.sort_by_key(|it| it.0);
+    Ok(tokens.into_iter().map(|it| it.1).collect())
+}
+
+fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
+    json!({
+        "type": "ByteLevel",
+        "add_prefix_space": add_prefix_space,
+        "trim_offsets": false,
+        "use_regex": use_regex,
+    })
+}
+
+/// Words with the character before them, single digits, runs of punctuation, and spaces.
+fn qwen2_pre_tokenizer() -> Value {
+    let pattern = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+    let split = json!({
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": false,
+    });
+    json!({"type": "Sequence", "pretokenizers": [split, byte_level(false, false)]})
+}
+
+fn read(path: &Path) -> Result<String, TokenizerError> {
+    std::fs::read_to_string(path).map_err(|err| TokenizerError::new(path, err))
+}

@@ -1,0 +1,208 @@
+//! Generation in continuous batches: what a sequence says depends on nothing but itself.
+
+use burn::tensor::Device;
+use burn::tensor::activation::log_softmax;
+use forage_model::{
+    Decoder, Family, GenerateError, Generator, ModelConfig, Rope, Tokenizer, numbers,
+};
+use forage_trajectory::{
+    Completion, Finish, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
+};
+
+fn tokenizer() -> Tokenizer {
+    let text = "the quick brown fox jumps over the lazy dog and finds nothing at all".to_owned();
+    Tokenizer::train(&[text], 290).unwrap()
+}
+
+fn decoder(tokenizer: &Tokenizer, family: Family) -> Decoder {
+    let config = ModelConfig {
+        model_type: family,
+        vocab_size: tokenizer.vocab_size(),
+        hidden_size: 40,
+        intermediate_size: 72,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: Some(20),
+        max_position_embeddings: 160,
+        rms_norm_eps: 1e-6,
+        rope: Rope::plain(100.0),
+        attention_bias: true,
+        mlp_bias: false,
+        tie_word_embeddings: true,
+        initializer_range: 0.4,
+        other: serde_json::Map::new(),
+    };
+    Decoder::init(&config, 5, &Device::flex())
+}
+
+/// A sequence as a rollout sees it: a prompt, and an observation after each turn but the last.
+struct Play {
+    prompt: Vec<TokenId>,
+    observations: Vec<Vec<TokenId>>,
+    max_new_tokens: usize,
+}
+
+fn plays() -> Vec<Play> {
+    let ids =
+        |n: usize, salt: usize| (0..n).map(move |it| ((it * salt + it * it) % 256) as TokenId);
+    (0..30)
+        .map(|idx| Play {
+            // Groups of four begin alike.
+            prompt: ids(3 + idx / 4 * 3, 5 + idx / 4).collect(),
+            observations: (0..2)
+                .map(|turn| ids(1 + (idx * 7 + turn) % 11, idx + 3).collect())
+                .collect(),
+            max_new_tokens: 1 + idx % 9,
+        })
+        .collect()
+}
+
+const SAMPLING: Sampling = Sampling::Truncated {
+    temperature: 0.8,
+    keep: Truncation { top_k: Some(40), top_p: Some(0.95), min_p: Some(0.01) },
+};
+
+/// Plays some of the sequences, all turns, in this order. Gives tokens and log-probabilities.
+fn play(
+    generator: &mut Generator,
+    plays: &[Play],
+    order: &[usize],
+    sampling: Sampling,
+) -> Vec<(Vec<TokenId>, Vec<Completion>)> {
+    let mut contexts: Vec<Vec<TokenId>> =
+        order.iter().map(|&it| plays[it].prompt.clone()).collect();
+    let mut all = vec![Vec::new(); order.len()];
+    for turn in 0..3 {
+        let requests: Vec<Request<'_>> = order
+            .iter()
+            .zip(&contexts)
+            .map(|(&it, context)| Request {
+                sequence: it,
+                context,
+                max_new_tokens: plays[it].max_new_tokens,
+                stop: &["fox"],
+                stream: Stream::new(1, Purpose::Rollout).of_member(it as u64, 0).at_turn(turn),
+            })
+            .collect();
+        let completions = generator.generate(&requests, sampling).unwrap();
+        for (at, completion) in completions.into_iter().enumerate() {
+            contexts[at].extend(&completion.tokens);
+            if let Some(observation) = plays[order[at]].observations.get(turn as usize) {
+                contexts[at].extend(observation);
+            }
+            all[at].push(completion);
+        }
+    }
+    contexts.into_iter().zip(all).collect()
+}
+
+#[test]
+fn neither_batch_nor_order_nor_memory_changes_a_bit() {
+    let tokenizer = tokenizer();
+    let plays = plays();
+    for family in Family::ALL {
+        let decoder = decoder(&tokenizer, family);
+        let fresh = || Generator::new(decoder.clone(), tokenizer.clone());
+        let order: Vec<usize> = (0..plays.len()).collect();
+        let together = play(&mut fresh(), &plays, &order, SAMPLING);
+        let backward: Vec<usize> = order.iter().rev().copied().collect();
+        let mut turned = play(&mut fresh(), &plays, &backward, SAMPLING);
+        turned.reverse();
+        assert_eq!(together, turned, "{family:?} in another order");
+        // So little that sequences wait, and are forgotten between their turns.
+        for cache_tokens in [90, 300] {
+            let mut small = fresh().with_cache_tokens(cache_tokens);
+            let waited = play(&mut small, &plays, &order, SAMPLING);
+            assert_eq!(together, waited, "{family:?} in a cache of {cache_tokens}");
+        }
+        for idx in [0, 1, 7, 29] {
+            let alone = play(&mut fresh(), &plays, &[idx], SAMPLING);
+            assert_eq!(together[idx], alone[0], "{family:?} alone");
+        }
+    }
+}
+
+#[test]
+fn what_is_recorded_is_what_training_computes() {
+    let tokenizer = tokenizer();
+    let plays = plays();
+    let order: Vec<usize> = (0..plays.len()).collect();
+    for (sampling, family) in [
+        (SAMPLING, Family::Qwen2),
+        (Sampling::Temperature(1.3), Family::Qwen3),
+        (Sampling::Greedy, Family::Llama),
+    ] {
+        let decoder = decoder(&tokenizer, family);
+        let mut generator = Generator::new(decoder.clone(), tokenizer.clone());
+        let (mut n, mut sum, mut max) = (0, 0.0, 0.0_f32);
+        for (at, (context, completions)) in
+            play(&mut generator, &plays, &order, sampling).into_iter().enumerate()
+        {
+            let logits = decoder.logits(decoder.forward(std::slice::from_ref(&context)));
+            let logprobs = numbers(&log_softmax(logits / sampling.temperature(), 1));
+            let mut first = plays[at].prompt.len();
+            for (turn, completion) in completions.iter().enumerate() {
+                for (at, (token, logprob)) in
+                    completion.tokens.iter().zip(&completion.logprobs).enumerate()
+                {
+                    assert_eq!(context[first + at], *token);
+                    let row = (first + at - 1) * tokenizer.vocab_size();
+                    let difference = (logprobs[row + *token as usize] - logprob).abs();
+                    n += 1;
+                    sum += difference;
+                    max = max.max(difference);
+                }
+                first += completion.tokens.len();
+                first += plays[at].observations.get(turn).map_or(0, Vec::len);
+            }
+        }
+        let mean = sum / n as f32;
+        println!("{family:?}, {sampling:?}: {n} tokens, mean {mean:e}, largest {max:e}");
+        assert!(n > 200 && mean < 1e-5 && max < 1e-3);
+    }
+}
+
+#[test]
+fn a_finished_sequence_makes_room_and_budgets_hold() {
+    let tokenizer = tokenizer();
+    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let plays = plays();
+    let order: Vec<usize> = (0..plays.len()).collect();
+    let mut generator = Generator::new(decoder, tokenizer);
+    let played = play(&mut generator, &plays, &order, Sampling::Temperature(1.0));
+    for (idx, (_, completions)) in played.iter().enumerate() {
+        for completion in completions {
+            assert!((1..=plays[idx].max_new_tokens).contains(&completion.tokens.len()));
+            let is_full = completion.tokens.len() == plays[idx].max_new_tokens;
+            assert!(is_full || completion.finish != Finish::Length);
+        }
+    }
+}
+
+fn request(context: &[TokenId], max_new_tokens: usize) -> Request<'_> {
+    let stream = Stream::new(1, Purpose::Rollout);
+    Request { sequence: 3, context, max_new_tokens, stop: &[], stream }
+}
+
+#[test]
+fn the_impossible_is_refused() {
+    let tokenizer = tokenizer();
+    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let mut generator = Generator::new(decoder, tokenizer).with_cache_tokens(50);
+    let mut refused = |context: &[TokenId], max_new_tokens| {
+        let error = generator.generate(&[request(context, max_new_tokens)], Sampling::Greedy);
+        *error.unwrap_err().downcast::<GenerateError>().unwrap()
+    };
+    assert!(matches!(refused(&[1; 100], 61), GenerateError::TooLong { limit: 160, .. }));
+    assert!(matches!(refused(&[1; 40], 11), GenerateError::TooLarge { limit: 50, .. }));
+    assert!(matches!(refused(&[], 4), GenerateError::Empty(3)));
+    let nothing = generator.generate(&[request(&[1; 40], 0)], Sampling::Greedy).unwrap();
+    assert!(nothing[0].tokens.is_empty() && nothing[0].finish == Finish::Length);
+    let first = generator.generate(&[request(&[1; 40], 4)], Sampling::Greedy).unwrap();
+    let error = generator.generate(&[request(&[2; 41], 4)], Sampling::Greedy).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(GenerateError::Rewritten(3))));
+    generator.release(&[3]);
+    let again = generator.generate(&[request(&[1; 40], 4)], Sampling::Greedy).unwrap();
+    assert_eq!(first, again);
+}

@@ -1,0 +1,97 @@
+//! Leaves a server alone that keeps failing, and asks it now and then whether it is well again.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many failures in a row open the breaker.
+const FAILURES: u32 = 5;
+/// The longest pause, in first pauses.
+const LONGEST: u32 = 16;
+
+/// A circuit breaker.
+pub(super) struct Breaker {
+    /// The first pause; every failed trial doubles it.
+    pause: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    failures: u32,
+    pauses: u32,
+    /// Set while the breaker is open.
+    until: Option<Instant>,
+    /// A request is on its way that finds out whether the server is well again.
+    on_trial: bool,
+}
+
+impl Breaker {
+    pub(super) fn new(pause: Duration) -> Self {
+        Self { pause, state: Mutex::default() }
+    }
+
+    /// Lets a request pass, or says how long to wait.
+    pub(super) fn admit(&self) -> Result<(), Duration> {
+        let mut state = self.lock();
+        let Some(until) = state.until else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        if !left.is_zero() {
+            return Err(left);
+        }
+        if state.on_trial {
+            return Err(self.pause);
+        }
+        state.on_trial = true;
+        Ok(())
+    }
+
+    /// The server answered.
+    pub(super) fn succeeded(&self) {
+        *self.lock() = State::default();
+    }
+
+    /// The server failed.
+    pub(super) fn failed(&self) {
+        let mut state = self.lock();
+        state.failures += 1;
+        if state.on_trial || state.failures >= FAILURES {
+            let factor = 2_u32.saturating_pow(state.pauses).min(LONGEST);
+            state.until = Some(Instant::now() + self.pause * factor);
+            state.pauses += u32::from(state.on_trial || state.pauses == 0);
+            state.on_trial = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+
+    use super::*;
+
+    #[test]
+    fn opens_tries_and_closes() {
+        let pause = Duration::from_millis(30);
+        let breaker = Breaker::new(pause);
+        for _ in 0..FAILURES {
+            assert_eq!(breaker.admit(), Ok(()));
+            breaker.failed();
+        }
+        assert!(breaker.admit().is_err_and(|wait| wait <= pause));
+        sleep(pause);
+        // One request tries, the others wait for it.
+        assert_eq!(breaker.admit(), Ok(()));
+        assert_eq!(breaker.admit(), Err(pause));
+        breaker.failed();
+        assert!(breaker.admit().is_err_and(|wait| wait <= pause * 2));
+        sleep(pause * 2);
+        assert_eq!(breaker.admit(), Ok(()));
+        breaker.succeeded();
+        assert_eq!(breaker.admit(), Ok(()));
+        assert_eq!(breaker.admit(), Ok(()));
+    }
+}

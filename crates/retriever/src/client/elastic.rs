@@ -1,0 +1,166 @@
+//! `OpenSearch`, Elasticsearch and Quickwit as retrievers, by their common `_msearch`.
+
+use std::sync::Arc;
+
+use forage_trajectory::{Hit, Retriever, SearchError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::ClientError;
+use super::hits;
+use super::remote::in_requests;
+use super::transport::{
+    HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
+};
+
+/// Where an engine is and what is searched there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElasticConfig {
+    /// The address of the API: `http://127.0.0.1:9200`, for Quickwit
+    /// `http://127.0.0.1:7280/api/v1/_elastic`.
+    pub url: String,
+    /// The index.
+    pub index: String,
+    /// The fields that are searched, perhaps with weights: `title^2`.
+    #[serde(default = "default_fields")]
+    pub fields: Vec<String>,
+    /// Which engine it is.
+    #[serde(default)]
+    pub engine: ElasticEngine,
+    /// Most queries of a request.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// Most requests at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Timeout, retries and token.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+/// Engines that share an API, nearly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ElasticEngine {
+    /// Elasticsearch and its fork.
+    #[default]
+    Opensearch,
+    /// Gives hits in the order of the index unless they are sorted by score, and has the score
+    /// among the sort values.
+    Quickwit,
+}
+
+fn default_fields() -> Vec<String> {
+    vec!["contents".to_owned()]
+}
+
+/// An index of `OpenSearch`, Elasticsearch or Quickwit.
+///
+/// A document has its words in `contents`, or in `title` and `text`; its name is its field `id`,
+/// or else what the engine calls it. How the engine analyzes and ranks is set up there. A query
+/// that the engine fails on fails alone.
+pub struct Elastic {
+    config: ElasticConfig,
+    url: String,
+    transport: Transport,
+}
+
+impl Elastic {
+    /// Makes a client. Nothing is sent yet.
+    pub fn new(config: &ElasticConfig) -> Result<Self, ClientError> {
+        let counts = [
+            ("fields", config.fields.len()),
+            ("batch", config.batch),
+            ("connections", config.connections),
+        ];
+        check(&config.url, &counts)?;
+        let url = format!("{}/_msearch", config.url.trim_end_matches('/'));
+        Ok(Self { config: config.clone(), url, transport: Transport::new(&config.http)? })
+    }
+
+    /// What happened to requests so far.
+    pub fn counts(&self) -> HttpCounts {
+        self.transport.counts()
+    }
+
+    /// Whether the last request failed and the budget of failures was spent: the server is down for
+    /// good.
+    pub fn has_given_up(&self) -> bool {
+        self.transport.has_given_up()
+    }
+
+    fn ask(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
+        match self.request(queries, k) {
+            Ok(found) => found.into_iter().map(|it| it.map_err(Arc::new)).collect(),
+            Err(error) => {
+                let error = Arc::new(error);
+                queries.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        queries: &[&str],
+        k: usize,
+    ) -> Result<Vec<Result<Vec<Hit>, ClientError>>, ClientError> {
+        let mut body = String::new();
+        for query in queries {
+            let fields = &self.config.fields;
+            let mut search = json!({
+                "query": { "multi_match": { "query": query, "fields": fields } },
+                "size": k,
+                "track_total_hits": false,
+            });
+            if self.config.engine == ElasticEngine::Quickwit {
+                search["sort"] = json!(["_score"]);
+            }
+            for line in [json!({ "index": self.config.index }), search] {
+                body.push_str(&line.to_string());
+                body.push('\n');
+            }
+        }
+        let read = |answer: Value| {
+            let responses = hits::list(hits::member(&answer, "responses")?)?;
+            hits::counted(responses.len(), queries.len())?;
+            Ok(responses.iter().map(|it| self.response(it)).collect())
+        };
+        self.transport.post(&self.url, "application/x-ndjson", body.as_bytes(), &read)
+    }
+
+    fn response(&self, response: &Value) -> Result<Vec<Hit>, ClientError> {
+        if let Some(error) = response.get("error") {
+            let status = response.get("status").and_then(Value::as_u64).unwrap_or(500) as u16;
+            let (url, said) = (self.url.clone(), error.to_string());
+            return Err(ClientError::Status { url, status, said, retry_after: None });
+        }
+        let wrong = |what| ClientError::Shape { url: self.url.clone(), what };
+        let found = hits::member(response, "hits").and_then(|it| hits::member(it, "hits"));
+        let found = hits::list(found.map_err(wrong)?).map_err(wrong)?;
+        let hit = |(idx, row): (usize, &Value)| {
+            let source = hits::member(row, "_source")?;
+            let id = source.get("id").or_else(|| row.get("_id")).cloned();
+            let score = row["sort"].get(0).filter(|it| it.is_number()).unwrap_or(&row["_score"]);
+            hits::hit(&json!({ "document": with_id(source, id), "score": score }), idx + 1)
+        };
+        found.iter().enumerate().map(hit).collect::<Result<_, String>>().map_err(wrong)
+    }
+}
+
+/// A document under its name.
+pub(super) fn with_id(document: &Value, id: Option<Value>) -> Value {
+    let mut document = document.clone();
+    if let (Some(object), Some(id)) = (document.as_object_mut(), id) {
+        object.insert("id".to_owned(), id);
+    }
+    document
+}
+
+impl Retriever for Elastic {
+    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+        in_requests(queries, self.config.batch, self.config.connections, |queries| {
+            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.ask(queries, k) }
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Qdrant as a dense retriever.
+
+use std::sync::Arc;
+
+use forage_trajectory::{Embedder, Hit, Retriever, SearchError, TextRole};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::elastic::with_id;
+use super::error::ClientError;
+use super::hits;
+use super::remote::in_requests;
+use super::transport::{
+    HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
+};
+
+/// Where a collection is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QdrantConfig {
+    /// The address of the API, for example `http://127.0.0.1:6333`.
+    pub url: String,
+    /// The collection.
+    pub collection: String,
+    /// The name of its vectors, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vector: Option<String>,
+    /// Most queries of a request.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// Most requests at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Timeout, retries and token.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+/// A collection of Qdrant whose points were embedded by the same embedder as the queries are.
+///
+/// The payload of a point has its words in `contents`, or in `title` and `text`; its name is its
+/// key `id`, or else the id of the point.
+pub struct Qdrant {
+    config: QdrantConfig,
+    url: String,
+    transport: Transport,
+    embedder: Arc<dyn Embedder>,
+}
+
+impl Qdrant {
+    /// Makes a client. Nothing is sent yet.
+    pub fn new(config: &QdrantConfig, embedder: Arc<dyn Embedder>) -> Result<Self, ClientError> {
+        check(&config.url, &[("batch", config.batch), ("connections", config.connections)])?;
+        let base = config.url.trim_end_matches('/');
+        let url = format!("{base}/collections/{}/points/query/batch", config.collection);
+        let transport = Transport::new(&config.http)?;
+        Ok(Self { config: config.clone(), url, transport, embedder })
+    }
+
+    /// What happened to requests so far.
+    pub fn counts(&self) -> HttpCounts {
+        self.transport.counts()
+    }
+
+    /// Whether the last request failed and the budget of failures was spent: the server is down for
+    /// good.
+    pub fn has_given_up(&self) -> bool {
+        self.transport.has_given_up()
+    }
+
+    fn request(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, ClientError> {
+        let embedded = self.embedder.embed(queries, TextRole::Query);
+        let vectors = embedded.map_err(ClientError::Embedder)?;
+        let search = |vector: &Vec<f32>| {
+            let mut search = json!({ "query": vector, "limit": k, "with_payload": true });
+            if let Some(name) = &self.config.vector {
+                search["using"] = json!(name);
+            }
+            search
+        };
+        let searches: Vec<Value> = vectors.iter().map(search).collect();
+        let body = json!({ "searches": searches }).to_string();
+        let read = |answer: Value| {
+            let results = hits::list(hits::member(&answer, "result")?)?;
+            hits::counted(results.len(), queries.len())?;
+            results.iter().map(points).collect::<Result<Vec<_>, String>>()
+        };
+        self.transport.post(&self.url, "application/json", body.as_bytes(), &read)
+    }
+}
+
+fn points(result: &Value) -> Result<Vec<Hit>, String> {
+    let hit = |(idx, point): (usize, &Value)| {
+        let payload = hits::member(point, "payload")?;
+        let id = payload.get("id").or_else(|| point.get("id")).cloned();
+        let document = with_id(payload, id);
+        hits::hit(&json!({ "document": document, "score": point["score"] }), idx + 1)
+    };
+    hits::list(hits::member(result, "points")?)?.iter().enumerate().map(hit).collect()
+}
+
+impl Retriever for Qdrant {
+    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+        in_requests(queries, self.config.batch, self.config.connections, |queries| {
+            if k == 0 {
+                return vec![Ok(Vec::new()); queries.len()];
+            }
+            match self.request(queries, k) {
+                Ok(found) => found.into_iter().map(Ok).collect(),
+                Err(error) => {
+                    let error = Arc::new(error);
+                    queries.iter().map(|_| Err(Arc::clone(&error))).collect()
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! A server of the `/retrieve` protocol as a retriever.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use forage_trajectory::{Hit, Retriever, SearchError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::ClientError;
+use super::hits;
+use super::transport::{
+    HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
+};
+use crate::Dialect;
+
+/// Where a server is and how to talk to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteConfig {
+    /// The whole address, for example `http://127.0.0.1:8000/retrieve`.
+    pub url: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub dialect: Dialect,
+    /// Most queries of a request, where the dialect sends several.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+    /// Most requests at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Timeout, retries and token.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+impl RemoteConfig {
+    /// A server with the defaults.
+    pub fn new(url: impl Into<String>, dialect: Dialect) -> Self {
+        let (batch, connections) = (default_batch(), default_connections());
+        Self { url: url.into(), dialect, batch, connections, http: HttpConfig::default() }
+    }
+}
+
+/// A server of the `/retrieve` protocol.
+///
+/// Queries are trimmed; an empty one finds nothing and is not sent. A server that refuses a
+/// request of several queries is asked again with fewer, so that one bad query does not cost the
+/// others their answer. More hits than were asked for are dropped.
+pub struct Remote {
+    config: RemoteConfig,
+    transport: Transport,
+}
+
+impl Remote {
+    /// Makes a client. Nothing is sent yet.
+    pub fn new(config: &RemoteConfig) -> Result<Self, ClientError> {
+        check(&config.url, &[("batch", config.batch), ("connections", config.connections)])?;
+        Ok(Self { config: config.clone(), transport: Transport::new(&config.http)? })
+    }
+
+    /// What happened to requests so far.
+    pub fn counts(&self) -> HttpCounts {
+        self.transport.counts()
+    }
+
+    /// Whether the last request failed and the budget of failures was spent: the server is down for
+    /// good.
+    pub fn has_given_up(&self) -> bool {
+        self.transport.has_given_up()
+    }
+
+    /// Asks for some queries, together if the dialect can.
+    fn ask(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
+        match self.request(queries, k) {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            Err(error) if error.is_refusal() && queries.len() > 1 => {
+                let (first, second) = queries.split_at(queries.len() / 2);
+                let mut found = self.ask(first, k);
+                found.extend(self.ask(second, k));
+                found
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                queries.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
+        }
+    }
+
+    fn request(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, ClientError> {
+        let dialect = self.config.dialect;
+        let body = match dialect {
+            Dialect::SearchR1 => json!({"queries": queries, "topk": k, "return_scores": true}),
+            Dialect::Slime => json!({"queries": queries, "topk": k, "return_scores": false}),
+            Dialect::SkyRl => json!({"query": queries[0], "topk": k, "return_scores": true}),
+            Dialect::Rllm | Dialect::ZeroSearch => json!({"query": queries[0], "top_k": k}),
+            Dialect::FlashRag => json!({"query": queries, "top_n": k, "return_score": true}),
+            Dialect::R1Searcher => json!({"queries": queries, "k": k}),
+        };
+        let read = |answer: Value| hits::read(&answer, dialect, queries.len());
+        let (url, body) = (&self.config.url, body.to_string());
+        let mut found = self.transport.post(url, "application/json", body.as_bytes(), &read)?;
+        for hits in &mut found {
+            hits.truncate(k);
+        }
+        Ok(found)
+    }
+}
+
+impl Retriever for Remote {
+    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+        let most = if self.config.dialect.is_single() { 1 } else { self.config.batch };
+        in_requests(queries, most, self.config.connections, |queries| {
+            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.ask(queries, k) }
+        })
+    }
+}
+
+/// Sends queries in requests of at most `most`, `connections` of them at once, and puts the
+/// answers into the order of the queries. An empty query is not sent and finds nothing.
+pub(super) fn in_requests(
+    queries: &[&str],
+    most: usize,
+    connections: usize,
+    ask: impl Fn(&[&str]) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> + Sync,
+) -> Vec<Result<Vec<Hit>, SearchError>> {
+    let asked: Vec<(usize, &str)> = queries.iter().map(|it| it.trim()).enumerate().collect();
+    let asked: Vec<(usize, &str)> = asked.into_iter().filter(|it| !it.1.is_empty()).collect();
+    let requests: Vec<&[(usize, &str)]> = asked.chunks(most).collect();
+    let answers: Vec<_> = queries.iter().map(|_| Ok(Vec::new())).collect();
+    let answers = Mutex::new(answers);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let texts: Vec<&str> = request.iter().map(|it| it.1).collect();
+            let found = ask(&texts);
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            for (&(idx, query), found) in request.iter().zip(found) {
+                let failed =
+                    |error| SearchError { query: query.to_owned(), source: Box::new(error) };
+                answers[idx] = found.map_err(failed);
+            }
+        }
+    };
+    match requests.len() {
+        0 => {}
+        1 => work(),
+        n => thread::scope(|scope| {
+            for _ in 0..n.min(connections) {
+                scope.spawn(work);
+            }
+        }),
+    }
+    answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,103 @@
+//! Whole pages by their address: `POST /access` of `ASearcher`.
+//!
+//! Pages are read from a file of JSON lines, `{"url", "contents"}`, of which only the places of
+//! lines are held in memory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+
+/// Pages by address.
+#[derive(Debug)]
+pub struct Pages {
+    file: Mutex<File>,
+    /// Start and length of the line, by a hash of the address.
+    lines: HashMap<u128, (u64, u32)>,
+}
+
+/// Pages that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PagesError {
+    /// The file cannot be read.
+    #[error("cannot read the pages `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is no page.
+    #[error("{}:{line}: not a page: {{\"url\", \"contents\"}}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Deserialize)]
+struct Page {
+    url: String,
+    contents: String,
+}
+
+impl Pages {
+    /// Reads all addresses. Of two pages with one address, the first counts.
+    pub fn open(path: &Path) -> Result<Self, PagesError> {
+        let read = |source| PagesError::Read { path: path.to_owned(), source };
+        let mut reader = BufReader::new(File::open(path).map_err(read)?);
+        let mut lines = HashMap::new();
+        let (mut text, mut start, mut line) = (Vec::new(), 0, 0);
+        loop {
+            text.clear();
+            let n = reader.read_until(b'\n', &mut text).map_err(read)?;
+            if n == 0 {
+                break;
+            }
+            line += 1;
+            if !text.trim_ascii().is_empty() {
+                let page: Page = serde_json::from_slice(&text)
+                    .map_err(|source| PagesError::Line { path: path.to_owned(), line, source })?;
+                lines.entry(key(&page.url)).or_insert((start, n as u32));
+            }
+            start += n as u64;
+        }
+        Ok(Self { file: Mutex::new(reader.into_inner()), lines })
+    }
+
+    /// How many pages there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// The contents of a page; none where there is no such page.
+    pub fn page(&self, url: &str) -> io::Result<Option<String>> {
+        let Some(&(start, length)) = self.lines.get(&key(url)) else { return Ok(None) };
+        let mut line = vec![0; length as usize];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut line)?;
+        drop(file);
+        let page: Page = serde_json::from_slice(&line)?;
+        Ok(Some(page.contents))
+    }
+}
+
+/// With 128 bits of blake3, no two addresses share a key.
+fn key(url: &str) -> u128 {
+    let hash = blake3::hash(url.as_bytes());
+    let (half, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+    u128::from_le_bytes(*half)
+}

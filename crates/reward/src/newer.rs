@@ -1,0 +1,53 @@
+//! A group as a newer trainer would send it, to try whether a plugin lives with one.
+
+use forage_reward_sdk::wire::{Grade, Group};
+use serde_json::Value;
+
+use crate::{Plugin, PluginError};
+
+/// What a newer trainer may say that nobody knows of yet.
+const NAME: &str = "unheard_of";
+
+impl Plugin {
+    /// [`Plugin::score`], but every table of the request has a field more than the plugin was
+    /// built to know. Plugins ignore such fields, or they would break with every new trainer.
+    pub fn score_from_newer(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
+        let mut value = serde_json::to_value(group).expect("plain data is JSON");
+        add_fields(&mut value);
+        let request = rmp_serde::to_vec_named(&value).expect("plain data serializes into memory");
+        self.score_bytes(group, &request.into())
+    }
+}
+
+fn add_fields(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(add_fields),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(add_fields);
+            // A range of tokens is a type of the standard library, and will not grow.
+            if !fields.contains_key("start") {
+                fields.insert(NAME.to_owned(), serde_json::json!({ NAME: [1, null, "x"] }));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_reward_sdk::wire::{Hit, Question, Trajectory};
+
+    use super::*;
+
+    #[test]
+    fn nothing_else_is_changed() {
+        let played = Trajectory::default().think("x").search("y", [Hit::default()]).answer("z");
+        let question = Question::new("?", ["z"]);
+        let group = Group { question, trajectories: vec![played], step: Some(3) };
+        let mut value = serde_json::to_value(&group).unwrap();
+        add_fields(&mut value);
+        assert_eq!(value.to_string().matches("{\"unheard_of\":[").count(), 10);
+        let bytes = rmp_serde::to_vec_named(&value).unwrap();
+        assert_eq!(Group::from_bytes(&bytes).unwrap(), group);
+    }
+}

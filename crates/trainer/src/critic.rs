@@ -1,0 +1,141 @@
+//! The critic that is trained beside the policy, for PPO with GAE.
+
+use burn::tensor::Tensor;
+use forage_model::{Critic, Decoder};
+use forage_optimizer::{AdamW, ValueConfig, value_loss};
+use forage_trajectory::TokenId;
+
+use crate::learner::number;
+use crate::micro_batch::{Asked, accumulate, cut, gradients, packed, scores};
+
+/// A critic with its optimizer.
+#[derive(Debug, Clone)]
+pub struct CriticState {
+    /// The weights.
+    pub critic: Critic,
+    /// The optimizer.
+    pub adamw: AdamW,
+}
+
+/// A sequence with what its positions should be worth.
+#[derive(Debug, Clone, Default)]
+pub struct ValueSample {
+    /// All tokens.
+    pub tokens: Vec<TokenId>,
+    /// Positions, each 1 or more. The value of a position is what is expected before its token.
+    pub at: Vec<usize>,
+    /// For each position, what the critic said before the first update.
+    pub old: Vec<f32>,
+    /// For each position, what it should have said.
+    pub returns: Vec<f32>,
+}
+
+/// What was seen in an update of the critic; sums over positions.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ValueSums {
+    /// Positions.
+    pub n: usize,
+    /// Loss.
+    pub loss: f64,
+    /// Positions at which the clipped value was the worse one.
+    pub n_clipped: usize,
+}
+
+impl CriticState {
+    /// A critic that says 0 of everything and knows what the policy knows.
+    pub fn new(decoder: &Decoder) -> Self {
+        let critic = Critic::new(decoder.merged());
+        let adamw = AdamW::new(&critic.weights());
+        Self { critic, adamw }
+    }
+
+    /// Values of the positions that are asked about.
+    pub fn values(&self, asked: &[Asked<'_>], limit: usize) -> Vec<Vec<f32>> {
+        let decoder = self.critic.decoder();
+        scores(decoder.device(), asked, limit, |it| self.critic.values(decoder.hidden(it)))
+    }
+}
+
+/// The gradient of the mean value loss over the positions of some samples, in the order of
+/// [`Critic::weights`].
+pub fn learn_values(
+    critic: &Critic,
+    samples: &[&ValueSample],
+    config: &ValueConfig,
+    limit: usize,
+) -> (Vec<Tensor<2>>, ValueSums) {
+    let asked: Vec<Asked<'_>> =
+        samples.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
+    let n: usize = asked.iter().map(|it| it.at.len()).sum();
+    let (gradients, parts) = accumulate(&critic.weights(), &cut(&asked, limit), |batch| {
+        let samples: Vec<&ValueSample> = batch.iter().map(|&idx| samples[idx]).collect();
+        let asked: Vec<Asked<'_>> = batch.iter().map(|&idx| asked[idx]).collect();
+        let gathered = |of: fn(&ValueSample) -> &[f32]| -> Vec<f32> {
+            samples.iter().flat_map(|it| of(it)).copied().collect()
+        };
+        let (old, returns) = (gathered(|it| &it.old), gathered(|it| &it.returns));
+        let tracked = critic.tracked();
+        let values = tracked.values(tracked.decoder().hidden(&packed(&asked)));
+        let loss = value_loss(config, values, &old, &returns, &vec![1.0; old.len()]);
+        let sums = ValueSums { n: old.len(), loss: number(&loss.sum), n_clipped: loss.n_clipped };
+        (gradients(&(loss.sum / n.max(1) as f32), &tracked.weights()), sums)
+    });
+    let mut sums = ValueSums::default();
+    for part in parts {
+        sums.n += part.n;
+        sums.loss += part.loss;
+        sums.n_clipped += part.n_clipped;
+    }
+    (gradients, sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use forage_optimizer::OptimizerConfig;
+
+    use super::*;
+    use crate::config::FreshModel;
+
+    #[test]
+    fn a_critic_begins_with_zeros_and_learns_what_it_is_told() {
+        let shape = FreshModel {
+            vocab_size: 40,
+            hidden_size: 16,
+            intermediate_size: 24,
+            layers: 2,
+            heads: 2,
+            kv_heads: 1,
+            max_positions: 64,
+            rope_theta: 100.0,
+        };
+        let decoder = Decoder::init(&shape.config(), 1, &Device::flex());
+        let mut state = CriticState::new(&decoder);
+        let samples: Vec<ValueSample> = [3_u32, 11]
+            .iter()
+            .map(|salt| {
+                let at: Vec<usize> = (1..12).collect();
+                let returns = at.iter().map(|it| (*it as f32 - 6.0) / 6.0).collect();
+                let tokens = (0..12).map(|it| (it * salt) % 40).collect();
+                ValueSample { tokens, old: vec![0.0; at.len()], at, returns }
+            })
+            .collect();
+        let samples: Vec<&ValueSample> = samples.iter().collect();
+        let asked: Vec<Asked<'_>> =
+            samples.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
+        assert!(state.values(&asked, 64).iter().flatten().all(|it| *it == 0.0));
+
+        let config = ValueConfig { clip: 100.0 };
+        let optimizer: OptimizerConfig = toml::from_str("lr = 1e-2").unwrap();
+        let first = learn_values(&state.critic, &samples, &config, 64).1.loss;
+        for _ in 0..60 {
+            let (gradients, _) = learn_values(&state.critic, &samples, &config, 12);
+            let weights = state.critic.weights();
+            let decayed = vec![false; weights.len()];
+            let weights = state.adamw.step(&optimizer, 1e-2, &weights, gradients, &decayed);
+            state.critic = state.critic.with_weights(weights);
+        }
+        let last = learn_values(&state.critic, &samples, &config, 64).1.loss;
+        assert!(last < first / 20.0, "{first} {last}");
+    }
+}

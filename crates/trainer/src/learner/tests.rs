@@ -1,0 +1,257 @@
+//! What must not change a gradient: how a step is cut, what comes after it, terms that are off.
+
+use burn::tensor::Device;
+use forage_model::numbers;
+use forage_optimizer::{AlgorithmConfig, Surrogate};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::FreshModel;
+use crate::micro_batch::log_probabilities;
+use crate::objective::Normalizers;
+
+fn decoder() -> Decoder {
+    let shape = FreshModel {
+        vocab_size: 40,
+        hidden_size: 16,
+        intermediate_size: 24,
+        layers: 2,
+        heads: 2,
+        kv_heads: 1,
+        max_positions: 64,
+        rope_theta: 100.0,
+    };
+    Decoder::init(&shape.config(), 1, &Device::flex())
+}
+
+/// Samples of different lengths in which every second token is trained, with a block of four tokens
+/// before what hindsight teaches of them.
+fn samples() -> Vec<Sample> {
+    [9, 30, 14, 22, 5]
+        .into_iter()
+        .enumerate()
+        .map(|(salt, n)| {
+            let targets: Vec<usize> = (1..n).step_by(2).collect();
+            let m = targets.len();
+            let tokens: Vec<TokenId> =
+                (0..n).map(|at| ((at * 7 + salt * 3) % 40) as TokenId).collect();
+            let lesson = Lesson {
+                tokens: [&[5, 6, 7, 8], tokens.as_slice()].concat(),
+                at: targets[1..].iter().map(|it| it + 4).collect(),
+                taught: (1..m).collect(),
+            };
+            Sample {
+                tokens,
+                rollout_logprobs: vec![-3.5; m],
+                old_logprobs: vec![-3.4; m],
+                reference_logprobs: vec![-3.2; m],
+                advantages: vec![salt as f32 - 2.0; m],
+                actions: vec![1, m - 1],
+                answers: (0..m).map(|it| it + 1 == m).collect(),
+                lesson: Some(lesson),
+                targets,
+            }
+        })
+        .collect()
+}
+
+const EVERY_TERM: &str = "
+    advantage.name = 'grpo'
+    loss = { name = 'ppo', dual_clip = 3.0 }
+    entropy = 0.01
+    kl = { coefficient = 0.1, place = 'loss' }
+    llds = { coefficient = 0.2, gate = 'response' }
+    [self_distillation]
+    coefficient = 0.5
+    warmup_steps = 0
+    top_k = 10
+";
+
+fn algorithm(aggregation: &str) -> AlgorithmConfig {
+    toml::from_str(&format!("aggregation = {aggregation}\n{EVERY_TERM}")).unwrap()
+}
+
+fn gradient(samples: &[Sample], algorithm: &AlgorithmConfig, limit: usize) -> (Vec<f32>, Sums) {
+    let samples: Vec<&Sample> = samples.iter().collect();
+    let distillation = algorithm.self_distillation.as_ref().map_or(0.0, |it| it.coefficient_at(0));
+    let normalizers = Normalizers::of(&samples);
+    let objective = Reinforce { algorithm, temperature: 0.8, distillation, normalizers };
+    let learned = learn(&decoder(), &samples, Objective::Reinforce(objective), plainly(limit));
+    (learned.gradients.iter().flat_map(numbers).collect(), learned.sums)
+}
+
+fn plainly(tokens: usize) -> MicroBatches {
+    MicroBatches { tokens, checkpointing: false }
+}
+
+fn plain() -> AlgorithmConfig {
+    AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2))
+}
+
+#[test]
+fn micro_batches_do_not_change_a_gradient() {
+    let aggregations = ["'token-mean'", "'sequence-mean'", "'sequence-sum'"];
+    let mut algorithms: Vec<AlgorithmConfig> =
+        aggregations.iter().map(|it| algorithm(&format!("{{ name = {it} }}"))).collect();
+    algorithms.push(algorithm("{ name = 'constant', length = 20 }"));
+    algorithms.push(plain());
+    for algorithm in algorithms {
+        let (whole, sums) = gradient(&samples(), &algorithm, 10_000);
+        for limit in [1, 40, 70] {
+            let (parts, of_parts) = gradient(&samples(), &algorithm, limit);
+            for (one, other) in parts.iter().zip(&whole) {
+                assert!((one - other).abs() < 1e-5, "{algorithm:?} {limit}: {one} {other}");
+            }
+            assert!((sums.total - of_parts.total).abs() < 1e-4, "{algorithm:?} {limit}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_computed_again_do_not_change_a_gradient() {
+    let (samples, algorithm) = (samples(), algorithm("{ name = 'sequence-mean' }"));
+    let samples: Vec<&Sample> = samples.iter().collect();
+    let normalizers = Normalizers::of(&samples);
+    let objective =
+        Reinforce { algorithm: &algorithm, temperature: 0.8, distillation: 0.5, normalizers };
+    let [kept, again] = [false, true].map(|checkpointing| {
+        let micro_batches = MicroBatches { tokens: 40, checkpointing };
+        learn(&decoder(), &samples, Objective::Reinforce(objective), micro_batches)
+    });
+    for (kept, again) in kept.gradients.iter().zip(&again.gradients) {
+        for (kept, again) in numbers(kept).iter().zip(numbers(again)) {
+            assert!((kept - again).abs() < 1e-6, "{again} is not {kept}");
+        }
+    }
+}
+
+#[test]
+fn a_gradient_is_the_slope_of_its_loss() {
+    // Of a weight of each kind, a difference of the loss by a small change.
+    let algorithm = algorithm("{ name = 'sequence-mean' }");
+    let algorithm = AlgorithmConfig { self_distillation: None, ..algorithm };
+    let all = samples();
+    let samples: Vec<&Sample> = all.iter().collect();
+    let normalizers = Normalizers::of(&samples);
+    let objective = Objective::Reinforce(Reinforce {
+        algorithm: &algorithm,
+        temperature: 0.8,
+        distillation: 0.0,
+        normalizers,
+    });
+    let decoder = decoder();
+    let learned = learn(&decoder, &samples, objective, plainly(10_000));
+    for idx in 0..decoder.weights().len() {
+        let direction = learned.gradients[idx].clone();
+        let norm = forage_optimizer::global_norm(std::slice::from_ref(&direction));
+        if norm < 1e-3 {
+            continue;
+        }
+        let loss = |size: f64| {
+            let mut weights = decoder.weights().to_vec();
+            weights[idx] = weights[idx].clone() + direction.clone() * (size / norm);
+            let moved = Decoder::with_weights(decoder.config(), weights, decoder.device());
+            learn(&moved, &samples, objective, plainly(10_000)).sums.total
+        };
+        let size = 2e-3;
+        let slope = (loss(size) - loss(-size)) / (2.0 * size);
+        assert!((slope - norm).abs() < 0.03 * norm + 2e-3, "weight {idx}: {slope} {norm}");
+    }
+}
+
+#[test]
+fn what_follows_the_last_trained_token_has_no_influence() {
+    let mut changed = samples();
+    for sample in &mut changed {
+        let last = sample.targets.pop().unwrap();
+        sample.rollout_logprobs.pop();
+        sample.old_logprobs.pop();
+        sample.advantages.pop();
+        sample.tokens.truncate(last + 1);
+    }
+    let before = gradient(&changed, &plain(), 40).0;
+    for sample in &mut changed {
+        *sample.tokens.last_mut().unwrap() = 39;
+    }
+    assert_eq!(gradient(&changed, &plain(), 40).0, before);
+}
+
+#[test]
+fn nothing_to_learn_is_a_gradient_of_zeros() {
+    for samples in [vec![], vec![Sample::default()]] {
+        let (gradient, sums) = gradient(&samples, &algorithm("{ name = 'sequence-mean' }"), 10);
+        assert!(gradient.iter().all(|it| *it == 0.0));
+        assert!(sums.total == 0.0);
+    }
+}
+
+#[test]
+fn hindsight_is_off_during_its_warmup_bit_for_bit() {
+    let mut waiting = AlgorithmConfig {
+        self_distillation: algorithm("{ name = 'token-mean' }").self_distillation,
+        ..plain()
+    };
+    let taught = gradient(&samples(), &waiting, 40).0;
+    waiting.self_distillation.as_mut().unwrap().warmup_steps = 1;
+    let without = gradient(&samples(), &plain(), 40).0;
+    assert_eq!(gradient(&samples(), &waiting, 40).0, without);
+    assert_ne!(taught, without);
+}
+
+#[test]
+fn a_block_of_nothing_teaches_nothing() {
+    let mut samples = samples();
+    for sample in &mut samples {
+        let lesson = sample.lesson.as_mut().unwrap();
+        lesson.tokens.drain(..4);
+        lesson.at.iter_mut().for_each(|it| *it -= 4);
+    }
+    let silent = AlgorithmConfig {
+        self_distillation: algorithm("{ name = 'token-mean' }").self_distillation,
+        ..plain()
+    };
+    let (taught, sums) = gradient(&samples, &silent, 40);
+    assert!(sums.divergence.abs() < 1e-6 && sums.n_taught > 0, "{sums:?}");
+    assert!((sums.entropy_gap / sums.n_taught as f64).abs() < 1e-5, "{sums:?}");
+    for (one, other) in taught.iter().zip(gradient(&samples, &plain(), 40).0) {
+        assert!((one - other).abs() < 1e-6, "{one} {other}");
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_training() {
+    let samples = samples();
+    let asked: Vec<Asked<'_>> = samples.iter().map(Sample::asked).collect();
+    let found = log_probabilities(&decoder(), &asked, 0.8, 70);
+    let mut recomputed = samples.clone();
+    for (sample, logprobs) in recomputed.iter_mut().zip(found) {
+        assert_eq!(logprobs.len(), sample.targets.len());
+        sample.rollout_logprobs = logprobs;
+    }
+    assert!(gradient(&recomputed, &plain(), 40).1.mismatch_max < 1e-5);
+    assert!(gradient(&samples, &plain(), 40).1.mismatch_max > 1e-3);
+}
+
+proptest! {
+    #[test]
+    fn tokens_of_the_environment_are_never_trained(
+        segments in prop::collection::vec((0..3_u8, 0..5_usize), 1..12),
+    ) {
+        let mut trajectory = Trajectory::new("q", 0);
+        trajectory.push_given(Origin::Prompt, Kind::Prompt, "who?", &[1]);
+        for (origin, n) in segments {
+            let start = trajectory.tokens.len();
+            if origin == 0 {
+                trajectory.push_sampled(&vec![2; n], &vec![-1.0; n]);
+                trajectory.tag(Kind::Answer, "", start..start + n, None);
+            } else {
+                trajectory.push_given(Origin::Environment, Kind::Information, "", &vec![3; n]);
+            }
+        }
+        let sample = Sample::of_trajectory(&trajectory, 1.0);
+        prop_assert!(sample.targets.iter().all(|&at| trajectory.tokens[at] == 2));
+        prop_assert_eq!(sample.targets.len(), trajectory.n_policy_tokens());
+        prop_assert_eq!(sample.actions.iter().sum::<usize>(), sample.targets.len());
+        prop_assert!(sample.answers.iter().all(|it| *it));
+    }
+}

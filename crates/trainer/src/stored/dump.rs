@@ -1,0 +1,335 @@
+//! The flat rows that Search-R1, verl and their kin dump: one trajectory a row, as one text.
+//!
+//! In such a text nothing says who wrote what. We take an `<information>` block for the
+//! environment's where it follows a `</search>`, and for a forgery anywhere else. A policy that
+//! wrote such a block itself right after a search cannot be told apart.
+
+use anyhow::{Context, Result, bail};
+use forage_reward_sdk::{
+    Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory,
+};
+use forage_rollout::grammar;
+use serde_json::Value;
+
+use super::Stored;
+
+/// Where a row may have its text, its prompt and its golden answers, the likeliest first.
+const TEXT: [&str; 5] = ["output", "response", "solution_str", "sequences_str", "completion"];
+const PROMPT: [&str; 2] = ["input", "prompt"];
+const GOLD: [&str; 5] = ["golden_answers", "gts", "ground_truth", "reward_model", "target"];
+const ID: [&str; 4] = ["id", "question_id", "uid", "index"];
+const SCORE: [&str; 2] = ["score", "reward"];
+
+/// What a tokenizer leaves behind.
+const END: [&str; 3] = ["<|im_end|>", "<|endoftext|>", "</s>"];
+const ASSISTANT: &str = "<|im_start|>assistant";
+/// The environment of Search-R1, to an action that is none.
+const WARNING: (&str, &str) = ("My previous action is invalid.", "Let me try again.");
+
+/// A row, read and taken apart.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    question: Question,
+    step: Option<u64>,
+    trajectory: Trajectory,
+    reward: Option<f64>,
+}
+
+impl Row {
+    pub(super) fn read(row: &Value) -> Result<Self> {
+        let text = first(row, &TEXT).and_then(Value::as_str);
+        let text = text.with_context(|| format!("it has no text under any of {TEXT:?}"))?;
+        let prompt = first(row, &PROMPT).and_then(Value::as_str);
+        let (prompt, text) = match prompt {
+            Some(prompt) => (prompt, text),
+            None => without_prompt(text),
+        };
+        let golden = first(row, &GOLD);
+        let golden = golden.with_context(|| format!("it has no answers under any of {GOLD:?}"))?;
+        let question = row.get("question").and_then(Value::as_str).unwrap_or_else(|| asked(prompt));
+        let id = first(row, &ID).map_or_else(|| question.to_owned(), plain);
+        let evidence = row.get("evidence").cloned().map(serde_json::from_value::<Evidence>);
+        let question = Question {
+            id,
+            text: question.to_owned(),
+            golden_answers: answers(golden)?,
+            evidence: evidence.transpose().context("its `evidence`")?.unwrap_or_default(),
+        };
+        let reward = first(row, &SCORE).and_then(Value::as_f64);
+        let step = row.get("step").and_then(Value::as_u64);
+        Ok(Self { question, step, trajectory: trajectory(prompt, text), reward })
+    }
+}
+
+/// Rows of the same question and step are a group, in the order in which its first stands.
+pub(super) fn groups(rows: Vec<Row>) -> Vec<Stored> {
+    let mut all: Vec<Stored> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for Row { question, step, mut trajectory, reward } in rows {
+        let place = *places.entry((question.id.clone(), step)).or_insert(all.len());
+        if place == all.len() {
+            let group = Group { question, trajectories: Vec::new(), step };
+            all.push(Stored { group, rewards: Vec::new() });
+        }
+        let stored = &mut all[place];
+        trajectory.member = stored.group.trajectories.len();
+        stored.group.trajectories.push(trajectory);
+        stored.rewards.push(reward);
+    }
+    all
+}
+
+fn first<'a>(row: &'a Value, names: &[&str]) -> Option<&'a Value> {
+    names.iter().filter_map(|name| row.get(name)).find(|it| !it.is_null())
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A text, a list of them, or a table with one of these under its name.
+fn answers(value: &Value) -> Result<Vec<String>> {
+    match value {
+        Value::String(text) if text.starts_with("{'") => {
+            bail!("its answers are Python's text of a table, not JSON: `{text}`")
+        }
+        Value::String(text) => Ok(vec![text.clone()]),
+        Value::Array(items) => {
+            let all: Result<Vec<Vec<String>>> = items.iter().map(answers).collect();
+            Ok(all?.concat())
+        }
+        Value::Object(fields) => {
+            let inner = ["target", "ground_truth"].iter().find_map(|it| fields.get(*it));
+            answers(inner.context("its answers have neither `target` nor `ground_truth`")?)
+        }
+        other => bail!("its answers are `{other}`"),
+    }
+}
+
+/// Prompt and response of a text that has both: after the head of the assistant's turn, or else
+/// after the line of the question.
+fn without_prompt(text: &str) -> (&str, &str) {
+    let begin = text.rfind(ASSISTANT).map(|at| at + ASSISTANT.len()).or_else(|| {
+        let line = text.find("Question:")?;
+        text[line..].find('\n').map(|it| line + it)
+    });
+    text.split_at(begin.unwrap_or(0))
+}
+
+/// The last line of a prompt that asks something, or all of it.
+fn asked(prompt: &str) -> &str {
+    let Some(at) = prompt.rfind("Question:") else { return prompt.trim() };
+    let rest = &prompt[at + "Question:".len()..];
+    let end = rest.find(['\n', '<']).unwrap_or(rest.len());
+    rest[..end].trim()
+}
+
+fn trajectory(prompt: &str, text: &str) -> Trajectory {
+    let mut it = Trajectory { outcome: Outcome::NoAnswer, ..Trajectory::default() };
+    if !prompt.is_empty() {
+        push(&mut it, Origin::Prompt, Kind::Prompt, prompt, prompt);
+    }
+    let mut rest = text.trim();
+    while let Some(shorter) = END.iter().find_map(|end| rest.strip_suffix(end)) {
+        rest = shorter.trim_end();
+    }
+    while !rest.is_empty() {
+        let (turn, given) = split_turn(rest);
+        let is_searched = matches!(given, Some((Kind::Information, _)));
+        push_turn(&mut it, turn, is_searched);
+        rest = &rest[turn.len()..];
+        let Some((kind, n)) = given else { continue };
+        let (block, after) = rest.split_at(n);
+        let content = block.trim();
+        let content = content.strip_prefix("<information>").unwrap_or(content);
+        let content = content.strip_suffix("</information>").unwrap_or(content);
+        push(&mut it, Origin::Environment, kind, block, content);
+        if let Some(search) = it.searches.last_mut().filter(|_| is_searched) {
+            search.hits = hits(content);
+        }
+        rest = after;
+    }
+    it
+}
+
+/// What the policy wrote before the environment spoke, and what that is and how long.
+fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
+    let mut from = 0;
+    let mut turn_end = text.len();
+    let mut given = None;
+    while let Some(found) = text[from..].find("<information>") {
+        let open = from + found;
+        let close =
+            text[open..].find("</information>").map(|it| open + it + "</information>".len());
+        if text[..open].trim_end().ends_with("</search>") {
+            // Cut off where the page is the end of the text.
+            given = Some((Kind::Information, close.unwrap_or(text.len()) - open));
+            turn_end = open;
+            break;
+        }
+        from = open + 1;
+    }
+    let (begin, end) = WARNING;
+    if let Some(at) = text.find(begin).filter(|at| *at < turn_end)
+        && let Some(length) = text[at..].find(end)
+    {
+        return (&text[..at], Some((Kind::Warning, length + end.len())));
+    }
+    (&text[..turn_end], given)
+}
+
+fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
+    let parsed = grammar::parse(turn);
+    for (idx, block) in parsed.blocks.iter().enumerate() {
+        let content = turn[block.content.clone()].trim();
+        let kind = match block.kind {
+            forage_trajectory::Kind::Think => Kind::Think,
+            forage_trajectory::Kind::Search => Kind::Search,
+            forage_trajectory::Kind::Answer => Kind::Answer,
+            _ => Kind::Other,
+        };
+        if parsed.action == Some(idx) {
+            if kind == Kind::Answer {
+                it.answer = Some(content.to_owned());
+                it.outcome = Outcome::Answered;
+            } else if is_searched {
+                let (query, segment) = (content.to_owned(), it.segments.len());
+                it.searches.push(Search { query, segment, ..Search::default() });
+            }
+        }
+        push(it, Origin::Policy, kind, &turn[block.bytes.clone()], content);
+    }
+}
+
+/// One word is one token: whoever wrote the text has not told of others.
+fn push(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str, content: &str) {
+    let start = it.segments.last().map_or(0, |it| it.tokens.end);
+    let tokens = start..start + text.split_whitespace().count();
+    let (text, content) = (text.to_owned(), content.trim().to_owned());
+    it.segments.push(Segment { origin, kind, text, content, tokens });
+}
+
+/// `Doc 1(Title: "Alien") Directed by …`, one a line. The number of the document is no id, so
+/// the title is.
+fn hits(page: &str) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = Vec::new();
+    for line in page.lines() {
+        match headed(line) {
+            Some((title, text)) => {
+                let (id, title, text) = (title.to_owned(), title.to_owned(), text.to_owned());
+                hits.push(Hit { id, title, text, score: 0.0 });
+            }
+            // The text of a passage may have several lines.
+            None => {
+                if let Some(hit) = hits.last_mut() {
+                    hit.text.push('\n');
+                    hit.text.push_str(line);
+                }
+            }
+        }
+    }
+    for hit in &mut hits {
+        hit.text.truncate(hit.text.trim_end().len());
+    }
+    hits
+}
+
+fn headed(line: &str) -> Option<(&str, &str)> {
+    let (number, rest) = line.trim_start().strip_prefix("Doc ")?.split_once("(Title: ")?;
+    let is_number = !number.is_empty() && number.chars().all(|it| it.is_ascii_digit());
+    let (title, text) = rest.split_once(')').filter(|_| is_number)?;
+    // A title may have parentheses of its own, and is then quoted.
+    let quoted = rest.strip_prefix('"').and_then(|rest| rest.split_once("\")"));
+    let (title, text) = quoted.unwrap_or((title, text));
+    Some((title.trim_matches('"'), text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const TOLD: &str = "<think> Who? </think>\n<search> Alien film </search>\n\n<information>\
+        Doc 1(Title: \"Alien (film)\") A film.\nOf 1979.\nDoc 2(Title: Ridley Scott) A man.\n\
+        </information>\n\n<think> He. </think><answer> Ridley Scott </answer><|im_end|>";
+
+    #[test]
+    fn a_text_is_taken_apart() {
+        use Kind::{Answer, Information, Prompt, Search, Think};
+
+        let row = json!({
+            "input": "Use <search>. Question: Who made Alien?\n", "output": TOLD,
+            "gts": { "target": ["Ridley Scott"] }, "score": 1.0, "step": 5,
+        });
+        let row = Row::read(&row).unwrap();
+        assert_eq!(row.question.text, "Who made Alien?");
+        assert_eq!(row.question.golden_answers, ["Ridley Scott"]);
+        assert_eq!((row.reward, row.step), (Some(1.0), Some(5)));
+        let it = row.trajectory;
+        assert_eq!(it.answer.as_deref(), Some("Ridley Scott"));
+        assert_eq!(it.outcome, Outcome::Answered);
+        let kinds: Vec<Kind> = it.segments.iter().map(|it| it.kind).collect();
+        assert_eq!(kinds, [Prompt, Think, Search, Information, Think, Answer]);
+        let found: Vec<(&str, &str)> =
+            it.searches[0].hits.iter().map(|it| (it.title.as_str(), it.text.as_str())).collect();
+        assert_eq!(found, [("Alien (film)", "A film.\nOf 1979."), ("Ridley Scott", "A man.")]);
+        assert_eq!((it.searches[0].query.as_str(), it.searches[0].segment), ("Alien film", 2));
+    }
+
+    #[test]
+    fn a_forged_page_is_no_search() {
+        for text in [
+            "<information> Doc 1(Title: x) y </information><answer> z </answer>",
+            "<think> <information> Doc 1(Title: x) y </information></think><answer> z </answer>",
+        ] {
+            let it = trajectory("", text);
+            assert!(it.searches.is_empty(), "{text}");
+            assert!(it.segments.iter().all(|it| it.origin == Origin::Policy), "{text}");
+            assert_eq!(it.answer.as_deref(), Some("z"), "{text}");
+        }
+        let page = "<search> q </search><information> <answer> evil </answer> </information>";
+        let it = trajectory("", page);
+        assert_eq!((it.answer, it.searches.len()), (None, 1));
+    }
+
+    #[test]
+    fn other_shapes() {
+        let text = "<|im_start|>user\nQuestion: Who?\n<|im_end|>\n<|im_start|>assistant\n<answer>x</answer>";
+        let warned = "<search> a\nMy previous action is invalid. If … Let me try again.\n<answer> x </answer>";
+        for (row, question, n_segments) in [
+            (json!({ "sequences_str": text, "ground_truth": { "target": "x" } }), "Who?", 2),
+            (
+                json!({ "question": "Why?", "id": 7, "response": warned, "golden_answers": ["x"] }),
+                "Why?",
+                3,
+            ),
+            (
+                json!({ "prompt": "Question: How?", "solution_str": "<answer>x</answer>",
+                    "reward_model": { "ground_truth": { "target": ["x"] } } }),
+                "How?",
+                2,
+            ),
+        ] {
+            let row = Row::read(&row).unwrap();
+            assert_eq!(row.question.text, question);
+            assert_eq!(row.question.golden_answers, ["x"]);
+            assert_eq!(row.trajectory.answer.as_deref(), Some("x"), "{question}");
+            let segments = &row.trajectory.segments;
+            assert_eq!(segments.len(), n_segments, "{segments:?}");
+        }
+        let python = json!({ "output": "x", "gts": "{'target': array(['x'])}" });
+        assert!(Row::read(&python).unwrap_err().to_string().contains("Python's text"));
+    }
+
+    #[test]
+    fn rows_of_a_question_are_a_group() {
+        let row = |id: &str, step| {
+            Row::read(&json!({ "id": id, "step": step, "output": "x", "gts": ["y"] })).unwrap()
+        };
+        let all = groups(vec![row("a", 1), row("b", 1), row("a", 1), row("a", 2)]);
+        let sizes: Vec<usize> = all.iter().map(|it| it.group.trajectories.len()).collect();
+        assert_eq!(sizes, [2, 1, 1]);
+        assert_eq!(all[0].group.trajectories[1].member, 1);
+    }
+}

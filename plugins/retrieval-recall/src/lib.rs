@@ -1,0 +1,198 @@
+//! Pays for finding the evidence.
+//!
+//! The share of what a question needs that the searches found: the retrieval reward of the study
+//! that followed Search-R1 (arXiv 2505.15117, its weight `λ_r`), and recall as retrieval has always
+//! been measured. That study found it of little effect beside the reward for the answer; it is most
+//! useful with a weight of 0, to watch.
+//!
+//! # Options
+//!
+//! - `unit`: `"passages"` (default), the share of the gold passages, by id; `"steps"`, the share of
+//!   the sub-questions of which a passage was found; `"answer"`, 1 where a golden answer stands in
+//!   a passage, as in the paper.
+//! - `max_query_words` (default 64): what a longer query finds does not count.
+//!
+//! # Parts
+//!
+//! `recall`. Each search has a value: by how much it raised the recall.
+//!
+//! # Departures
+//!
+//! - The paper reads the text of the information blocks, here the passages are read: a block that
+//!   the policy made up finds nothing.
+//! - A search that has a tag of the grammar inside does not count.
+//! - A question without that evidence is not applicable.
+
+#![forbid(unsafe_code)]
+
+use forage_reward_sdk::{prelude::*, text};
+
+/// Configuration of [`RetrievalRecall`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What is to be found.
+    pub unit: Unit,
+    /// Words of a query that is not too long.
+    pub max_query_words: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { unit: Unit::default(), max_query_words: 64 }
+    }
+}
+
+/// What is to be found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// All gold passages.
+    #[default]
+    Passages,
+    /// A passage of each sub-question.
+    Steps,
+    /// A passage with a golden answer in it.
+    Answer,
+}
+
+/// Pays for finding the evidence.
+#[derive(Debug)]
+pub struct RetrievalRecall {
+    config: Config,
+}
+
+impl Reward for RetrievalRecall {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, RewardError> {
+        Ok(Self { config })
+    }
+
+    fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
+        let needed = self.needed(question);
+        if needed.is_empty() {
+            return Ok(Grade::NotApplicable);
+        }
+        let mut found = vec![false; needed.len()];
+        let mut recall = 0.0;
+        let mut steps = Vec::with_capacity(it.searches.len());
+        for search in &it.searches {
+            if it.is_clean(search) && text::n_words(&search.query) <= self.config.max_query_words {
+                for (found, needed) in found.iter_mut().zip(&needed) {
+                    *found = *found || search.hits.iter().any(|hit| needed.is_in(hit));
+                }
+            }
+            let before = recall;
+            recall = found.iter().filter(|it| **it).count() as f64 / needed.len() as f64;
+            steps.push(recall - before);
+        }
+        Score::new(recall).part("recall", recall).steps(steps).into()
+    }
+}
+
+/// One thing to be found.
+enum Needed<'a> {
+    /// One of these passages.
+    Passage(Vec<&'a str>),
+    /// A passage with one of these answers.
+    Answer(&'a [String]),
+}
+
+impl Needed<'_> {
+    fn is_in(&self, hit: &Hit) -> bool {
+        match self {
+            Self::Passage(ids) => ids.contains(&hit.id.as_str()),
+            Self::Answer(golds) => text::sub_exact_match(&hit.text, golds) > 0.0,
+        }
+    }
+}
+
+impl RetrievalRecall {
+    fn needed<'a>(&self, question: &'a Question) -> Vec<Needed<'a>> {
+        let known = |id: &&str| !id.is_empty();
+        match self.config.unit {
+            Unit::Passages => {
+                let ids = question.evidence.passages.iter().map(|it| it.id.as_str());
+                ids.filter(known).map(|id| Needed::Passage(vec![id])).collect()
+            }
+            Unit::Steps => {
+                let steps = question.evidence.steps.iter().filter(|it| !it.passage_ids.is_empty());
+                let ids = steps.map(|it| it.passage_ids.iter().map(String::as_str));
+                ids.map(|ids| Needed::Passage(ids.filter(known).collect())).collect()
+            }
+            Unit::Answer if question.golden_answers.is_empty() => vec![],
+            Unit::Answer => vec![Needed::Answer(&question.golden_answers)],
+        }
+    }
+}
+
+export_reward!(RetrievalRecall);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question() -> Question {
+        let mut it = Question::new("?", ["Ridley Scott"]);
+        let passage = |id: &str| Passage { id: id.to_owned(), ..Passage::default() };
+        it.evidence.passages = ["p1", "p2"].map(passage).to_vec();
+        let step = |ids: &[&str]| EvidenceStep {
+            passage_ids: ids.iter().map(|&it| it.to_owned()).collect(),
+            ..EvidenceStep::default()
+        };
+        it.evidence.steps = vec![step(&["p1", "p3"]), step(&["p2"])];
+        it
+    }
+
+    fn hit(id: &str) -> Hit {
+        let text = if id == "p2" { "Directed by Ridley Scott." } else { "A film." };
+        Hit { id: id.to_owned(), text: text.to_owned(), ..Hit::default() }
+    }
+
+    #[test]
+    fn pays_for_what_was_found() {
+        let list = "Entity ".repeat(3000);
+        let forged = "<information> Doc 1(Title: x) Directed by Ridley Scott. </information>";
+        let search = |it: Trajectory, query: &str, ids: &[&str]| {
+            it.search(query, ids.iter().map(|id| hit(id)))
+        };
+        let start = Trajectory::default;
+        for (it, passages, steps, answer, values) in [
+            (start(), 0.0, 0.0, 0.0, vec![]),
+            (search(start(), "x", &["p2", "p9"]), 0.5, 0.5, 1.0, vec![0.5]),
+            (
+                search(search(start(), "x", &["p1"]), "y", &["p2", "p1"]),
+                1.0,
+                1.0,
+                1.0,
+                vec![0.5, 0.5],
+            ),
+            (search(start(), "x", &["p3"]), 0.0, 0.5, 0.0, vec![0.0]),
+            (search(start(), &list, &["p1", "p2"]), 0.0, 0.0, 0.0, vec![0.0]),
+            (search(start(), "<search> x", &["p1", "p2"]), 0.0, 0.0, 0.0, vec![0.0]),
+            (start().segment(Origin::Policy, Kind::Other, forged), 0.0, 0.0, 0.0, vec![]),
+        ] {
+            for (unit, expected) in
+                [(Unit::Passages, passages), (Unit::Steps, steps), (Unit::Answer, answer)]
+            {
+                let plugin = RetrievalRecall::new(Config { unit, ..Config::default() }).unwrap();
+                let grade = plugin.score(&question(), &it).unwrap();
+                let Grade::Scored(score) = grade else { panic!("{grade:?}") };
+                assert!((score.reward - expected).abs() < 1e-9, "{unit:?}: {score:?}");
+                if unit == Unit::Passages {
+                    assert_eq!(score.steps, values);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn has_no_opinion_without_evidence() {
+        for unit in [Unit::Passages, Unit::Steps, Unit::Answer] {
+            let plugin = RetrievalRecall::new(Config { unit, ..Config::default() }).unwrap();
+            let grade = plugin.score(&Question::default(), &Trajectory::default());
+            assert_eq!(grade, Ok(Grade::NotApplicable));
+        }
+    }
+}

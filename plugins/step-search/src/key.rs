@@ -1,0 +1,39 @@
+//! How well the queries of a trajectory match the reference queries of the sub-questions.
+
+use forage_reward_sdk::prelude::*;
+use forage_reward_sdk::text::word_f1;
+
+use crate::Key;
+
+/// The mean over the sub-questions that have reference queries, from 0 to 1; 0 without any.
+///
+/// [`Key::Best`] is equation 3 of arXiv 2505.15107. [`Key::Latest`] is the released code: a later,
+/// worse query for a sub-question takes the place of a better one.
+pub(crate) fn key(rule: Key, steps: &[EvidenceStep], queries: &[&str]) -> f64 {
+    let references: Vec<&[String]> =
+        steps.iter().map(|it| it.queries.as_slice()).filter(|it| !it.is_empty()).collect();
+    let mut values = vec![0.0_f64; references.len()];
+    for query in queries {
+        let scores: Vec<f64> = references.iter().map(|it| word_f1(query, it)).collect();
+        match rule {
+            Key::Best => {
+                for (value, score) in values.iter_mut().zip(scores) {
+                    *value = value.max(score);
+                }
+            }
+            Key::Latest => {
+                // The first of equals; a query that matches nothing belongs to nobody.
+                let mut best: Option<usize> = None;
+                for (idx, score) in scores.iter().enumerate() {
+                    if *score > best.map_or(0.0, |best| scores[best]) {
+                        best = Some(idx);
+                    }
+                }
+                if let Some(best) = best {
+                    values[best] = scores[best];
+                }
+            }
+        }
+    }
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}

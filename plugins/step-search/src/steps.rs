@@ -1,0 +1,59 @@
+//! What each search is worth: what it brought, less what it brought again.
+
+use std::collections::BTreeSet;
+
+use forage_reward_sdk::{prelude::*, text};
+
+use crate::Redundancy;
+use crate::tfidf::{Counts, cosines};
+
+/// One search.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Step {
+    /// G: by how much the gold passages are better covered than before, from 0 to 1. The gains of
+    /// a trajectory add up to 1 at most.
+    pub gain: f64,
+    /// P: the share of its passages that had been found before, from 0 to 1.
+    pub penalty: f64,
+}
+
+/// Gain and penalty of each search, in order (arXiv 2505.15107, equations 6 to 8).
+///
+/// `c_i^t` is the largest cosine of gold passage `i` with a passage of search `t`, and
+/// `m_i^t = max(m_i^{t-1}, c_i^t)`. `G^t = mean_i max(c_i^t − m_i^{t-1}, 0)`.
+pub fn of_searches(gold: &[Passage], searches: &[Search], rule: Redundancy) -> Vec<Step> {
+    let count = |text: &str| Counts::new(&text::normalize_answer(text));
+    let gold: Vec<Counts> = gold.iter().map(|it| count(&it.text)).collect();
+    let mut covered = vec![0.0_f64; gold.len()];
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut steps = Vec::with_capacity(searches.len());
+    for search in searches {
+        let mut best = vec![0.0_f64; gold.len()];
+        for hit in &search.hits {
+            for (best, cosine) in best.iter_mut().zip(cosines(&count(&hit.text), &gold)) {
+                *best = best.max(cosine);
+            }
+        }
+        let mut gain = 0.0;
+        for (covered, best) in covered.iter_mut().zip(best) {
+            gain += (best - *covered).max(0.0) / gold.len() as f64;
+            *covered = covered.max(best);
+        }
+
+        let mut n_again = 0;
+        let mut new = Vec::new();
+        for hit in &search.hits {
+            let key = match rule {
+                Redundancy::Earlier if !hit.id.is_empty() => hit.id.as_str(),
+                _ => hit.text.as_str(),
+            };
+            let within_round = rule == Redundancy::TextAndRound && new.contains(&key);
+            n_again += usize::from(seen.contains(key) || within_round);
+            new.push(key);
+        }
+        seen.extend(new);
+        let penalty = n_again as f64 / search.hits.len().max(1) as f64;
+        steps.push(Step { gain, penalty });
+    }
+    steps
+}

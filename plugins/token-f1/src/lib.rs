@@ -1,0 +1,123 @@
+//! Pays the word F1 of the answer.
+//!
+//! The measure of `SQuAD` (arXiv 1606.05250, section 6.1) and `HotpotQA` (arXiv 1809.09600), and the
+//! outcome reward of `StepSearch` (arXiv 2505.15107) and others: the harmonic mean of precision and
+//! recall over normalized words, best golden answer.
+//!
+//! # Options
+//!
+//! - `rules`: `"hotpotqa"` (default), where `yes`, `no` and `noanswer` are right or wrong as a
+//!   whole, or `"squad"`, version 1.1, which has no such rule.
+//! - `max_words` (default 64): an answer of more words, and of more than the longest golden answer,
+//!   earns nothing.
+//!
+//! # Parts
+//!
+//! `f1`, and `em` for people: it is not paid for.
+//!
+//! # Departures
+//!
+//! - The limit on words: a list of every name in the corpus would else earn a little.
+//! - An answer with a tag of the grammar inside earns nothing.
+//! - A question without golden answers is not applicable, instead of 0.
+
+#![forbid(unsafe_code)]
+
+use forage_reward_sdk::{prelude::*, text};
+
+/// Configuration of [`TokenF1`].
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whose rules.
+    pub rules: Rules,
+    /// Words of an answer that is not too long.
+    pub max_words: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { rules: Rules::default(), max_words: 64 }
+    }
+}
+
+/// Whose rules.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rules {
+    /// `yes`, `no` and `noanswer` are right or wrong as a whole.
+    #[default]
+    HotpotQA,
+    /// Every word is a word.
+    Squad,
+}
+
+/// Pays the word F1 of the answer.
+#[derive(Debug)]
+pub struct TokenF1 {
+    config: Config,
+}
+
+impl Reward for TokenF1 {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, RewardError> {
+        Ok(Self { config })
+    }
+
+    fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
+        let golds = &question.golden_answers;
+        if golds.is_empty() {
+            return Ok(Grade::NotApplicable);
+        }
+        let is_answer = |answer: &&str| !text::is_list(answer, golds, self.config.max_words);
+        let answer = it.clean_answer().filter(is_answer);
+        let f1 = answer.map_or(0.0, |answer| match self.config.rules {
+            Rules::HotpotQA => text::token_f1(answer, golds),
+            Rules::Squad => text::word_f1(answer, golds),
+        });
+        let em = answer.map_or(0.0, |answer| text::exact_match(answer, golds));
+        Score::new(f1).part("f1", f1).part("em", em).into()
+    }
+}
+
+export_reward!(TokenF1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reward(rules: Rules, golds: &[&str], answer: Option<&str>) -> Option<f64> {
+        let plugin = TokenF1::new(Config { rules, ..Config::default() }).unwrap();
+        let it = match answer {
+            Some(answer) => Trajectory::default().answer(answer),
+            None => Trajectory::default(),
+        };
+        let question = Question::new("?", golds.iter().copied());
+        plugin.score(&question, &it).unwrap().reward()
+    }
+
+    #[test]
+    fn pays_for_words() {
+        let names: Vec<String> = (0..3000).map(|it| format!("Entity{it}")).collect();
+        let names = names.join(" ");
+        let list = format!("{names} Paris");
+        for (golds, answer, hotpotqa, squad) in [
+            (["Paris"].as_slice(), Some("Paris"), 1.0, 1.0),
+            (&["Paris"], Some("Paris, France"), 2.0 / 3.0, 2.0 / 3.0),
+            (&["Lyon", "capital of france"], Some("capital france"), 0.8, 0.8),
+            (&["yes"], Some("yes it is"), 0.0, 0.5),
+            (&["yes"], Some("Yes."), 1.0, 1.0),
+            (&["Paris"], Some(list.as_str()), 0.0, 0.0),
+            (&[names.as_str()], Some(names.as_str()), 1.0, 1.0),
+            (&["Paris"], Some("<answer> Paris"), 0.0, 0.0),
+            (&["Paris"], None, 0.0, 0.0),
+        ] {
+            for (rules, expected) in [(Rules::HotpotQA, hotpotqa), (Rules::Squad, squad)] {
+                let found = reward(rules, golds, answer).unwrap();
+                assert!((found - expected).abs() < 1e-9, "{rules:?} {answer:?}: {found}");
+            }
+        }
+        assert_eq!(reward(Rules::Squad, &[], Some("Paris")), None);
+    }
+}
