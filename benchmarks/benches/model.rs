@@ -82,8 +82,9 @@ fn bench(criterion: &mut Criterion) {
         })
         .collect();
     let samples: Vec<&Sample> = samples.iter().collect();
+    let algorithm = AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2));
     let objective = Objective::Reinforce(Reinforce {
-        algorithm: &AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2)),
+        algorithm: &algorithm,
         temperature: 1.0,
         distillation: 0.0,
         normalizers: Normalizers::of(&samples),
