@@ -1,7 +1,7 @@
 //! Trajectories that were written down, by us or by others, read back as a plugin sees them.
 //!
 //! Two shapes, told apart line by line: the [`GroupRecord`]s of a run's `trajectories/`, and the
-//! flat rows that Search-R1 and verl dump, which [`dump`] takes apart. Files may be compressed with
+//! flat rows that Search-R1 and verl dump, which `dump` takes apart. Files may be compressed with
 //! zstd, and rows may stand in one JSON array.
 
 mod dump;
