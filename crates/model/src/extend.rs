@@ -12,9 +12,12 @@ use crate::attention::{Attention, Heads};
 use crate::cache::{Cache, HostCache};
 use crate::decoder::{Decoder, merge_heads, padded};
 
-/// Rows of a product, at least. The library behind burn's CPU backend sums narrower products in
-/// another order, so that a row would depend on how many others there are.
+/// Rows of a product, at least.
 const ROWS: usize = 8;
+
+/// The library behind burn's CPU backend (gemm 0.19) sums products that come to so many numbers or
+/// fewer in another order than larger ones, so that a row would depend on how many others there are.
+const SMALL_PRODUCT: usize = 16 * 16;
 
 impl Decoder {
     /// An empty cache for `n_seqs` sequences.
@@ -102,17 +105,18 @@ impl Decoder {
         let (row, stride) = (heads.query * heads.width, heads.key * heads.width);
         let mut ids: Vec<i64> = Vec::new();
         let mut positions = Vec::new();
-        let mut ends = Vec::with_capacity(feeds.len().max(ROWS));
+        let mut ends = Vec::with_capacity(feeds.len());
         for (cache, tokens) in &*feeds {
             let first = cache.n_positions(stride);
             ids.extend(tokens.iter().map(|&it| i64::from(it)));
             positions.extend(first..first + tokens.len());
             ends.push(ids.len() - 1);
         }
-        let n_rows = ids.len().max(ROWS);
+        let least = self.least_rows();
+        let n_rows = ids.len().max(least);
         ids.resize(n_rows, 0);
         positions.resize(n_rows, 0);
-        ends.resize(ends.len().max(ROWS), 0);
+        ends.resize(ends.len().max(least), 0);
         let ends = self.indices(ends.into_iter().map(|it| it as i64).collect());
 
         let rotary = self.rotary(&positions, [1, n_rows]);
@@ -154,6 +158,21 @@ impl Decoder {
         let mut logits = host(self.logits(self.final_norm(hidden_nd)));
         logits.truncate(feeds.len() * config.vocab_size);
         logits
+    }
+
+    /// So many rows that no product of a row with the weights is a [`SMALL_PRODUCT`].
+    fn least_rows(&self) -> usize {
+        let config = self.config();
+        let widths = [
+            config.num_attention_heads * config.head_dim(),
+            config.num_key_value_heads * config.head_dim(),
+            config.hidden_size,
+            config.intermediate_size,
+            config.vocab_size,
+        ];
+        let rank = self.adapters().map(|it| it.config.rank);
+        let narrowest = widths.into_iter().chain(rank).min().unwrap_or(1);
+        ROWS.max(SMALL_PRODUCT / narrowest + 1)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use forage_model::{
-    Decoder, Family, GenerateError, Generator, ModelConfig, Rope, Tokenizer, numbers,
+    Decoder, Family, GenerateError, Generator, LoraConfig, ModelConfig, Rope, Tokenizer, numbers,
 };
 use forage_trajectory::{
     Completion, Finish, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
@@ -15,15 +15,20 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn decoder(tokenizer: &Tokenizer, family: Family) -> Decoder {
+    decoder_with_heads(tokenizer, family, [4, 2, 20])
+}
+
+/// `heads`: of queries, of keys, and their width.
+fn decoder_with_heads(tokenizer: &Tokenizer, family: Family, heads: [usize; 3]) -> Decoder {
     let config = ModelConfig {
         model_type: family,
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 40,
         intermediate_size: 72,
         num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: Some(20),
+        num_attention_heads: heads[0],
+        num_key_value_heads: heads[1],
+        head_dim: Some(heads[2]),
         max_position_embeddings: 160,
         rms_norm_eps: 1e-6,
         rope: Rope::plain(100.0),
@@ -119,6 +124,28 @@ fn neither_batch_nor_order_nor_memory_changes_a_bit() {
         for idx in [0, 1, 7, 29] {
             let alone = play(&mut fresh(), &plays, &[idx], SAMPLING);
             assert_eq!(together[idx], alone[0], "{family:?} alone");
+        }
+    }
+}
+
+/// Matrix products of few numbers are summed in another order than larger ones.
+#[test]
+fn narrow_heads_and_adapters_depend_on_no_batch_either() {
+    let tokenizer = tokenizer();
+    let plays = plays();
+    let order: Vec<usize> = (0..plays.len()).collect();
+    let narrow = decoder_with_heads(&tokenizer, Family::Qwen2, [4, 2, 8]);
+    let lora = LoraConfig { rank: 2, alpha: 4.0, targets: vec!["q_proj".to_owned()] };
+    let adapted = decoder(&tokenizer, Family::Qwen2).with_lora(&lora, "models/base", 1).unwrap();
+    // Fresh adapters are 0 and would hide the order.
+    let moved = adapted.trainable().iter().map(|it| it.clone() + 0.1).collect();
+    let adapted = adapted.with_trainable(moved);
+    for decoder in [narrow, adapted] {
+        let fresh = || Generator::new(decoder.clone(), tokenizer.clone());
+        let together = play(&mut fresh(), &plays, &order, SAMPLING);
+        for idx in order.iter().copied() {
+            let alone = play(&mut fresh(), &plays, &[idx], SAMPLING);
+            assert_eq!(together[idx], alone[0], "sequence {idx}");
         }
     }
 }
