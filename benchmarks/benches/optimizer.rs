@@ -9,9 +9,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::SEED;
 use forage_optimizer::{
-    AdamW, Advantage, Aggregation, Convention, DecayRule, DistillationConfig, Episode, KlEstimator,
+    AdamW, Advantage, Aggregation, Convention, DistillationConfig, Episode, KlEstimator,
     Observations, OptimizerConfig, Ratio, Scale, Surrogate, Tokens, Totals, Turn,
-    distillation_loss, estimate, group_advantages, kl_loss, policy_loss, surrogate_loss,
+    distillation_loss, estimate, grpo, kl_loss, surrogate_loss,
 };
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
@@ -47,36 +47,23 @@ fn vector(numbers: Vec<f32>, device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(numbers, [n]), device)
 }
 
-fn config() -> OptimizerConfig {
-    OptimizerConfig {
-        lr: 1e-3,
-        warmup_steps: 0,
-        schedule: None,
-        betas: [0.9, 0.95],
-        eps: 1e-8,
-        weight_decay: 0.01,
-        decay: DecayRule::default(),
-        clip_norm: 1.0,
-        clip_low: 0.2,
-        clip_high: 0.28,
-    }
-}
-
 fn optimizer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("optimizer");
     let rewards: Vec<Option<f64>> = numbers(16, 0).into_iter().map(|it| Some(it.into())).collect();
     group.throughput(Throughput::Elements(16)).bench_function("advantages", |bencher| {
-        bencher.iter(|| group_advantages(black_box(&rewards)));
+        bencher.iter(|| grpo(black_box(&rewards), Convention::Forage));
     });
 
-    let config = config();
     let device = Device::flex().autodiff();
     let [new, old, advantages] = [1, 2, 3].map(|it| numbers(TOKENS, it));
+    let weights = vec![1.0; TOKENS];
+    let tokens =
+        Tokens { lengths: &[TOKENS], old: &old, advantages: &advantages, weights: &weights };
     group.throughput(Throughput::Elements(TOKENS as u64));
     group.bench_function("loss and gradient", |bencher| {
         bencher.iter(|| {
             let new = vector(new.clone(), &device).require_grad();
-            let loss = policy_loss(&config, new.clone(), black_box(&old), &advantages);
+            let loss = surrogate_loss(&Surrogate::ppo(0.2, 0.28), new.clone(), black_box(&tokens));
             let mut gradients = loss.sum.backward();
             new.grad_remove(&mut gradients)
         });
@@ -89,6 +76,7 @@ fn optimizer(criterion: &mut Criterion) {
     };
     let (weights, gradient) = (vec![matrix(4)], matrix(5));
     let mut adamw = AdamW::new(&weights);
+    let config = OptimizerConfig { weight_decay: 0.01, ..OptimizerConfig::new(1e-3) };
     group.throughput(Throughput::Elements((WIDTH * WIDTH) as u64));
     group.bench_function("AdamW", |bencher| {
         bencher.iter(|| adamw.step(&config, 1e-3, &weights, vec![gradient.clone()], &[true]));

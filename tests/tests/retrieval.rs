@@ -90,7 +90,7 @@ fn what_cannot_be_measured() {
 }
 
 #[test]
-fn vectors_want_a_server() {
+fn vectors_want_an_embedder() {
     let scratch = indexed();
     let vectors = ["index", "--out", "index", "--vectors", "vectors"];
     scratch.forage(vectors).ended(2);
@@ -103,7 +103,11 @@ fn vectors_want_a_server() {
     );
     let useless =
         scratch.forage([&["index", "--out", "i", "--corpus", "corpus"], &server[..]].concat());
-    assert!(useless.ended(2).stderr.contains("`--embeddings-url` is used by `--vectors` only"));
+    assert!(useless.ended(2).stderr.contains("are used by `--vectors` only"));
+    let no_model = scratch.forage([&vectors[..], &["--encoder", "nowhere"]].concat());
+    assert!(no_model.ended(3).stderr.contains("the encoder `nowhere` cannot be used"));
+    let no_vectors = scratch.forage([&vectors[..], &["--graph"]].concat()).ended(3).stderr;
+    assert!(no_vectors.contains("the graph cannot be built"), "{no_vectors}");
     let little = ["index", "--out", "i", "--corpus", "corpus", "--memory", "1"];
     assert!(scratch.forage(little).ended(2).stderr.contains("1000000 bytes are too little"));
 }

@@ -63,6 +63,41 @@ fn a_plugin_that_breaks_ends_the_run_which_resumes() {
     assert_eq!(scratch.read("run/metrics.jsonl"), scratch.read("whole/metrics.jsonl"));
 }
 
+/// What no host can catch costs the steps since the last checkpoint, and no more.
+#[test]
+fn a_plugin_that_ends_the_process_leaves_a_run_that_resumes() {
+    let scratch = Scratch::ready();
+    scratch.write("run.toml", run_file("{ mode = \"fine\" }"));
+    scratch.forage(["train", "run.toml", "--out", "whole"]).done();
+    let question = question_of(&scratch, "whole", BROKEN_STEP);
+
+    scratch.write("run.toml", run_file(&format!("{{ mode = \"abort\", only = {question:?} }}")));
+    let aborted = scratch.forage(["train", "run.toml", "--out", "run"]);
+    assert!(!aborted.status.success(), "{aborted:#?}");
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&aborted.status), Some(6));
+
+    for file in ["run.toml", "run/config.toml"] {
+        scratch.write(file, run_file("{ mode = \"fine\" }"));
+    }
+    scratch.forage(["train", "run.toml", "--out", "run", "--resume"]).done();
+    assert_eq!(scratch.read("run/metrics.jsonl"), scratch.read("whole/metrics.jsonl"));
+}
+
+#[test]
+fn what_is_tolerated_is_told() {
+    let scratch = Scratch::ready();
+    let double = run_file("{ mode = \"nan\" }")
+        .replace("plugin = \"misbehaving\"", "plugin = \"misbehaving\"\ntolerate = 100000");
+    scratch.write("run.toml", double);
+    let run = scratch.forage(["train", "run.toml", "--set", "training.steps=1"]).done();
+    for expected in ["WARN", "reward `double`", "a reward of NaN", "6 trajectories are excluded"] {
+        assert!(run.stderr.contains(expected), "{expected}: {}", run.stderr);
+    }
+    let rows = scratch.rows("runs/tiny/metrics.jsonl");
+    assert_eq!(rows[1]["reward/failed"].as_f64(), Some(12.0), "{:?}", rows[1]);
+}
+
 #[test]
 fn plugins_are_checked() {
     let scratch = Scratch::new();
@@ -131,7 +166,7 @@ fn stored_trajectories_are_scored_again_and_compared() {
 }
 
 #[test]
-fn alarms_are_metrics_with_thresholds_in_the_run_file() {
+fn alarms_and_parts_are_metrics() {
     let scratch = Scratch::ready();
     let train = ["train", "run.toml", "--set", "training.steps=1", "--set"];
     let wrong = scratch.forage([&train[..], &["alarms.unsearched=-1.0"]].concat()).ended(2);
@@ -144,5 +179,12 @@ fn alarms_are_metrics_with_thresholds_in_the_run_file() {
         assert_eq!(rows[0].get(format!("alarm/{name}")), None, "nothing was played before step 1");
         let share = rows[1][format!("alarm/{name}")].as_f64();
         assert!(share.is_some_and(|it| (0.0..=1.0).contains(&it)), "{name}: {:?}", rows[1]);
+    }
+    // As every part of every reward is one, by its mean, its spread and how many groups vary.
+    for metric in ["reward", "reward_std", "reward_varied"] {
+        for part in ["format", "format/valid", "format/em"] {
+            let value = rows[1][format!("{metric}/{part}")].as_f64();
+            assert!(value.is_some(), "{metric}/{part}: {:?}", rows[1]);
+        }
     }
 }

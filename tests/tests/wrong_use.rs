@@ -1,10 +1,11 @@
 //! What people get wrong: the exit code, and a message that names the thing and says what to do.
 
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::Path;
 
-use forage_tests::{RUN_FILE, Scratch, Shape, write_model};
+use forage_tests::{RUN_FILE, Scratch, Shape, forage, write_model};
 
 /// One thing done wrong, in a fresh folder with a run file and a model.
 struct Case {
@@ -26,6 +27,33 @@ fn nothing(_: &Scratch) {}
 fn edit(scratch: &Scratch, from: &str, to: &str) {
     assert!(RUN_FILE.contains(from), "`{from}` is not in the run file");
     scratch.write("run.toml", RUN_FILE.replace(from, to));
+}
+
+/// Makes a run file whose only reward is this, instead of `plugin = "format"`.
+fn reward(scratch: &Scratch, section: &str) {
+    edit(scratch, "plugin = \"format\"", section);
+}
+
+/// Makes a run file with a plugin that was built for the next ABI.
+fn plugin_of_another_abi(scratch: &Scratch) {
+    let name = format!("{DLL_PREFIX}exact_match{DLL_SUFFIX}");
+    let mut bytes = fs::read(forage().with_file_name(name)).unwrap();
+    // Magic, major 1, minor 0: the magic alone may stand elsewhere too.
+    let header = b"FORAGRWD\x01\0\0\0\0\0\0\0";
+    let at = bytes.windows(header.len()).position(|it| it == header).unwrap();
+    bytes[at + 8] = 2;
+    scratch.write("libnewer.so", bytes);
+    reward(scratch, "plugin = \"./libnewer.so\"");
+}
+
+/// Makes a run file with a library that is no plugin: the mathematics of C.
+#[cfg(target_os = "linux")]
+fn library_that_is_no_plugin(scratch: &Scratch) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let c = maps.lines().filter_map(|it| it.split_whitespace().last());
+    let c = c.into_iter().find(|it| it.ends_with("/libc.so.6")).expect("std is linked with glibc");
+    fs::copy(Path::new(c).with_file_name("libm.so.6"), scratch.path("libm.so")).unwrap();
+    reward(scratch, "plugin = \"./libm.so\"");
 }
 
 /// Makes a run file that plays with files, all of them good.
@@ -224,7 +252,7 @@ const CASES: &[Case] = &[
     // Reward plugins.
     Case {
         name: "a plugin that is not there",
-        setup: |it| edit(it, "plugin = \"format\"", "plugin = \"no-such\""),
+        setup: |it| reward(it, "plugin = \"no-such\""),
         arguments: "train run.toml",
         code: 4,
         stderr: &["reward plugin `no-such`", "no such library; looked for", "plugin build no-such"],
@@ -233,18 +261,72 @@ const CASES: &[Case] = &[
         name: "a plugin that is a text",
         setup: |it| {
             it.write("libfake.so", "not a library");
-            edit(it, "plugin = \"format\"", "plugin = \"./libfake.so\"");
+            reward(it, "plugin = \"./libfake.so\"");
         },
         arguments: "check run.toml",
         code: 4,
         stderr: &["reward `format`", "failed to open the shared library", "is the file whole"],
     },
+    #[cfg(target_os = "linux")]
+    Case {
+        name: "a plugin that is another library",
+        setup: library_that_is_no_plugin,
+        arguments: "check run.toml",
+        code: 4,
+        stderr: &["reward `format`", "not a reward plugin: no `export_reward!` in it", "`cdylib`"],
+    },
+    Case {
+        name: "a plugin of another ABI",
+        setup: plugin_of_another_abi,
+        arguments: "train run.toml",
+        code: 4,
+        stderr: &[
+            "built for plugin ABI 2.0, this trainer speaks 1.0",
+            "`cargo xtask plugin build newer` builds it with the SDK of this trainer",
+        ],
+    },
     Case {
         name: "a plugin that refuses its configuration",
-        setup: |it| edit(it, "plugin = \"format\"", "plugin = \"format\"\nconfig = { mod = 1 }"),
+        setup: |it| reward(it, "plugin = \"format\"\nconfig = { mod = 1 }"),
         arguments: "train run.toml",
         code: 4,
         stderr: &["reward `format`", "unknown field `mod`"],
+    },
+    Case {
+        name: "a plugin that answers with garbage",
+        setup: |it| reward(it, "plugin = \"misbehaving\"\nconfig = { mode = \"garbage\" }"),
+        arguments: "train run.toml --out run",
+        code: 4,
+        stderr: &["question `", "answered with something else than grades", "a bug of the plugin"],
+    },
+    Case {
+        name: "a plugin that never answers",
+        setup: |it| {
+            let section =
+                "plugin = \"misbehaving\"\ndeadline_s = 0.5\nconfig = { mode = \"loop\" }";
+            reward(it, section);
+        },
+        arguments: "train run.toml --out run",
+        code: 4,
+        stderr: &["question `", "gave no answer within 0.5 s", "`deadline_s` gives it more time"],
+    },
+    Case {
+        name: "a judge that is away for good",
+        setup: |it| {
+            let section =
+                "plugin = \"misbehaving\"\nfailed_limit = 4\nconfig = { mode = \"error\" }";
+            reward(it, section);
+        },
+        arguments: "train run.toml --out run",
+        code: 4,
+        stderr: &["could not score ", "`failed_limit` is 4: the judge is away"],
+    },
+    Case {
+        name: "a plugin that ends the process, on another thread",
+        setup: nothing,
+        arguments: "reward check misbehaving --set mode=\"abort\"",
+        code: 4,
+        stderr: &["the plugin ended the process it was tried in", "without a checkpoint"],
     },
     // Corpus and index.
     Case {

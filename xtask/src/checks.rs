@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use anyhow::Context;
 use xshell::{Shell, cmd};
 
 use crate::tidy;
@@ -53,6 +54,22 @@ pub(crate) fn test(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> 
         cmd!(shell, "cargo test --quiet --workspace --doc").run()?;
     }
     Ok(cmd!(shell, "cargo nextest run --workspace --no-fail-fast {arguments...}").run()?)
+}
+
+/// Runs the tests of the plugin boundary under valgrind, which sees whatever touches memory that is
+/// not its own, and what nobody frees. A minute or two, and only where valgrind is installed, so no
+/// part of [`ci`].
+pub(crate) fn valgrind(shell: &Shell) -> anyhow::Result<()> {
+    let version = cmd!(shell, "rustc --version --verbose").quiet().read()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("`rustc --version --verbose` names no host")?;
+    let runner = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"));
+    let valgrind = "valgrind --quiet --error-exitcode=99 --leak-check=full \
+                    --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+    // One test leaks on purpose; and here nothing is done in 200 ms.
+    let skipped = ["--skip", "a_leak", "--skip", "too_slow"];
+    let command = cmd!(shell, "cargo test --package forage-reward --test plugin --test c_plugin");
+    Ok(command.arg("--").args(skipped).env(runner, valgrind).run()?)
 }
 
 pub(crate) fn bench(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> {

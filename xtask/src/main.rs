@@ -5,6 +5,7 @@
 //! crate links no other crate of the workspace, so that it compiles in seconds.
 
 mod checks;
+mod oracles;
 mod plugin;
 mod product;
 mod run_file;
@@ -54,6 +55,12 @@ enum Command {
     /// Write the report of a run again
     #[command(disable_help_flag = true)]
     Report(PassedOn),
+    /// Write a model into a folder that other programs load, adapters merged
+    #[command(disable_help_flag = true)]
+    Export(PassedOn),
+    /// Make training questions from a corpus, as hard as wanted
+    #[command(disable_help_flag = true)]
+    Synthesize(PassedOn),
     /// Generate a world: passages and questions
     #[command(disable_help_flag = true)]
     World(PassedOn),
@@ -84,8 +91,17 @@ enum Command {
     Tidy,
     /// Build the API documentation; a warning is an error
     Docs,
+    /// Run the tests of the plugin boundary under valgrind
+    Valgrind,
     /// Compile the program for all devices: CUDA, wgpu and Vulkan; takes long
     CheckDevices,
+    /// Compare with other programs: transformers, peft, sentence-transformers, scikit-learn
+    Oracles {
+        /// A Python that has `tests/oracles/requirements.txt`; installed into `target` otherwise,
+        /// which takes some gigabytes
+        #[arg(long, value_name = "FILE")]
+        python: Option<PathBuf>,
+    },
     /// Run every check, cheapest first, tests last
     Ci,
 }
@@ -123,6 +139,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Search(it) => product::start(&shell, "search", &it.arguments),
         Command::Chat(it) => product::start(&shell, "chat", &it.arguments),
         Command::Report(it) => product::start(&shell, "report", &it.arguments),
+        Command::Export(it) => product::start(&shell, "export", &it.arguments),
+        Command::Synthesize(it) => product::start(&shell, "synthesize", &it.arguments),
         Command::World(it) => product::start(&shell, "world", &it.arguments),
         Command::Check(it) => product::start(&shell, "check", &it.arguments),
         Command::Reward(it) => product::start(&shell, "reward", &it.arguments),
@@ -134,7 +152,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Lint => checks::lint(&shell),
         Command::Tidy => tidy::run(&shell),
         Command::Docs => checks::docs(&shell),
+        Command::Valgrind => checks::valgrind(&shell),
         Command::CheckDevices => checks::check_devices(&shell),
+        Command::Oracles { python } => oracles::run(&shell, python),
         Command::Ci => checks::ci(&shell),
     }
 }
@@ -211,6 +231,10 @@ mod tests {
             assert_eq!(parse(line), Command::Plugin(new(template)));
         }
         assert_eq!(parse("check-devices"), Command::CheckDevices);
+        assert_eq!(parse("valgrind"), Command::Valgrind);
+        assert_eq!(parse("oracles"), Command::Oracles { python: None });
+        let python = Some(PathBuf::from("x/python"));
+        assert_eq!(parse("oracles --python x/python"), Command::Oracles { python });
         assert_eq!(parse("fmt"), Command::Fmt { check: false });
         assert_eq!(parse("fmt --check"), Command::Fmt { check: true });
         for line in ["", "lint --fast", "fmt x", "plugin", "plugin new", "trian run.toml"] {

@@ -93,13 +93,13 @@ fn build_and_print(shell: &Shell, name: &str) -> anyhow::Result<()> {
 }
 
 /// The library of a plugin that was built is checked by the binary, since this crate links
-/// nothing of ours. What the plugin does to that process is not done to this one.
+/// nothing of ours. The binary does it in a child process.
 fn check(shell: &Shell, name: &str, arguments: &[OsString]) -> anyhow::Result<()> {
     ensure_is_plugin(shell, name)?;
     build(shell, name)?;
     let mut all = vec![OsString::from("check"), built(name)?.into()];
     all.extend_from_slice(arguments);
-    product::start_child(shell, "reward", &all)
+    product::start(shell, "reward", &all)
 }
 
 fn built(name: &str) -> anyhow::Result<String> {

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
+#[cfg(not(unix))]
 use anyhow::Context;
 use xshell::{Shell, cmd};
 
@@ -30,32 +31,6 @@ const ALLOCATOR: [(&str, &str); 3] = [
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
-    let (program, binary) = prepare(shell, command, arguments)?;
-    replace_this_process(program, &binary)
-}
-
-/// The same in a child process, for a command that may be killed by the code that it tries: then
-/// this process is there to say so, and ends with 4, the exit code of reward plugins.
-pub(crate) fn start_child(
-    shell: &Shell,
-    command: &str,
-    arguments: &[OsString],
-) -> anyhow::Result<()> {
-    let (mut program, binary) = prepare(shell, command, arguments)?;
-    let status = program.status().with_context(|| format!("cannot start `{binary}`"))?;
-    let code = status.code().unwrap_or_else(|| {
-        eprintln!("error: the plugin ended the process it was tried in: {status}");
-        4
-    });
-    std::process::exit(code)
-}
-
-/// Builds what a command needs: the binary, ready to be started, and its path.
-fn prepare(
-    shell: &Shell,
-    command: &str,
-    arguments: &[OsString],
-) -> anyhow::Result<(Command, String)> {
     cmd!(shell, "cargo build --release --package forage-trainer --bin forage").run()?;
     for name in plugins(shell, command, arguments) {
         plugin::build(shell, &name)?;
@@ -79,15 +54,16 @@ fn prepare(
             program.env(name, value);
         }
     }
-    Ok((program, binary.into_string()))
+    replace_this_process(program, binary.as_str())
 }
 
 /// The plugins of this repository that a command will load: those of run files, and those that
 /// `reward` names itself.
 fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> {
     let mut files = run_file::among(arguments);
-    if command == "quickstart" {
-        files.push(shell.current_dir().join("configs/quickstart.toml"));
+    // What these read where no run file is named.
+    if let "quickstart" | "synthesize" = command {
+        files.push(shell.current_dir().join(format!("configs/{command}.toml")));
     }
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
     let mut names: Vec<_> = texts.flat_map(|text| run_file::plugins(&text)).collect();

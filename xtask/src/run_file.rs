@@ -21,13 +21,14 @@ fn run_file(path: &Path) -> Option<PathBuf> {
     (is_toml && path.is_file()).then(|| path.to_owned())
 }
 
-/// The value of `plugin` in every `[reward.<name>]` table.
+/// The value of `plugin` in every `[reward.<name>]` table and in `[judge]`.
 pub(crate) fn plugins(text: &str) -> Vec<String> {
     let Ok(file) = text.parse::<toml::Table>() else { return Vec::new() };
     let rewards = file.get("reward").and_then(toml::Value::as_table);
     rewards
         .into_iter()
         .flat_map(toml::Table::values)
+        .chain(file.get("judge"))
         .filter_map(|reward| reward.get("plugin")?.as_str().map(str::to_owned))
         .collect()
 }
@@ -38,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_reward_table_names_its_plugin() {
-        let cases: [(&str, &[&str]); 6] = [
+        let cases: [(&str, &[&str]); 7] = [
             ("", &[]),
             (
                 "[reward.answer]\nplugin = 'exact-match'\n[reward.form]\nplugin = 'format'\n",
@@ -47,6 +48,7 @@ mod tests {
             ("reward.mine = { plugin = './libmine.so', weight = 0.5 }", &["./libmine.so"]),
             ("[reward.answer]\nweight = 1.0\n[other]\nplugin = 'format'\n", &[]),
             ("reward = 3", &[]),
+            ("[judge]\nplugin = 'token-f1'\n", &["token-f1"]),
             ("[reward.answer\nplugin = 'exact-match'", &[]),
         ];
         for (text, expected) in cases {

@@ -1,17 +1,15 @@
 //! Checkpoint folders in the layout of Hugging Face, read: `config.json`, and the weights in
 //! `model.safetensors` or in shards that `model.safetensors.index.json` names.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::Dtype;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::config::{ConfigError, EMBEDDING, HEAD, ModelConfig};
 use crate::decoder::Decoder;
 use crate::peft;
+use crate::shards::Shards;
 use crate::tensors::TensorFile;
 use crate::tokenizer::TokenizerError;
 
@@ -107,22 +105,6 @@ fn no_base(base: Option<&Path>) -> String {
     }
 }
 
-/// `model.safetensors.index.json`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Index {
-    /// Sizes, for people.
-    #[serde(default)]
-    pub(crate) metadata: Map<String, Value>,
-    /// The file of each tensor.
-    pub(crate) weight_map: BTreeMap<String, String>,
-}
-
-/// Name of the file that holds all tensors.
-pub(crate) const WEIGHTS: &str = "model.safetensors";
-
-/// Name of the file that says which shard holds which tensor.
-pub(crate) const INDEX: &str = "model.safetensors.index.json";
-
 /// Reads `config.json` of a folder.
 pub fn load_config(folder: &Path) -> Result<ModelConfig, CheckpointError> {
     let path = folder.join("config.json");
@@ -147,16 +129,46 @@ pub fn load(folder: &Path, device: &Device) -> Result<Decoder, CheckpointError> 
     for spec in &specs {
         shards.file_of(&spec.name)?.check(&spec.name, &spec.disk_shape())?;
     }
-    shards.check_surplus(&config)?;
+    check_surplus(&shards, &config)?;
 
-    let mut weights = Vec::with_capacity(specs.len());
-    let mut damaged = Vec::new();
-    for spec in &specs {
-        let numbers = shards.file_of(&spec.name)?.read(&spec.name)?;
-        if !numbers.iter().all(|it| it.is_finite()) {
-            damaged.push(spec.name.as_str());
+    let wanted = specs.iter().map(|it| (it.name.as_str(), it.shape));
+    let weights = read_weights(folder, &shards, wanted, device, |_| {})?;
+    Ok(Decoder::with_weights(&config, weights, device))
+}
+
+/// Refuses tensors that the model does not use.
+///
+/// Two kinds are harmless and published: numbers that are computed from the configuration, and a
+/// head that repeats the embedding it is tied to.
+fn check_surplus(shards: &Shards, config: &ModelConfig) -> Result<(), CheckpointError> {
+    let wanted = config.parameters().into_iter().map(|it| it.name).collect();
+    let computed = config.model_type.traits().computed;
+    shards.check_surplus(&wanted, |file: &TensorFile, name| {
+        if computed.iter().any(|end| name.ends_with(end)) {
+            return Ok(true);
         }
-        weights.push(Tensor::from_data(TensorData::new(numbers, spec.shape), device));
+        Ok(name == HEAD && file.same(name, (shards.file_of(EMBEDDING)?, EMBEDDING))?)
+    })
+}
+
+/// Reads tensors of these names and shapes, one after the other, and warns of those with numbers
+/// that are not finite. `seen` is shown the numbers of each.
+pub(crate) fn read_weights<'a>(
+    folder: &Path,
+    shards: &Shards,
+    wanted: impl Iterator<Item = (&'a str, [usize; 2])>,
+    device: &Device,
+    mut seen: impl FnMut(&[f32]),
+) -> Result<Vec<Tensor<2>>, CheckpointError> {
+    let mut weights = Vec::with_capacity(wanted.size_hint().0);
+    let mut damaged = Vec::new();
+    for (name, shape) in wanted {
+        let numbers = shards.file_of(name)?.read(name)?;
+        if !numbers.iter().all(|it| it.is_finite()) {
+            damaged.push(name);
+        }
+        seen(&numbers);
+        weights.push(Tensor::from_data(TensorData::new(numbers, shape), device));
     }
     if let Some(first) = damaged.first() {
         tracing::warn!(
@@ -168,7 +180,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Decoder, CheckpointError> 
             },
         );
     }
-    Ok(Decoder::with_weights(&config, weights, device))
+    Ok(weights)
 }
 
 /// The folder of the model that an adapter belongs to.
@@ -196,100 +208,6 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
 /// The numbers of a tensor, row by row.
 pub fn numbers(tensor: &Tensor<2>) -> Vec<f32> {
     tensor.clone().into_data().try_into_vec_as().expect("f32 tensors read back as f32")
-}
-
-/// The files that together hold the tensors of a checkpoint.
-struct Shards {
-    /// Where an error about all of them points to.
-    path: PathBuf,
-    files: Vec<TensorFile>,
-    /// The file of each tensor.
-    places: BTreeMap<String, usize>,
-}
-
-impl Shards {
-    /// Opens `model.safetensors`, or the files of the index.
-    fn open(folder: &Path) -> Result<Self, CheckpointError> {
-        let (single, index) = (folder.join(WEIGHTS), folder.join(INDEX));
-        if !single.exists() && index.exists() {
-            return Self::open_index(folder, index);
-        }
-        if !single.exists() {
-            return Err(CheckpointError::new(folder, CheckpointErrorKind::NoWeights));
-        }
-        let file = TensorFile::open(&single)?;
-        let places = file.names().into_iter().map(|name| (name, 0)).collect();
-        Ok(Self { path: single, files: vec![file], places })
-    }
-
-    fn open_index(folder: &Path, path: PathBuf) -> Result<Self, CheckpointError> {
-        let index: Index = read_json(&path)?;
-        for (name, file) in &index.weight_map {
-            let mut components = Path::new(file).components();
-            let is_plain = matches!(components.next(), Some(Component::Normal(_)));
-            if !is_plain || components.next().is_some() {
-                let (name, file) = (name.clone(), file.clone());
-                return Err(CheckpointError::new(
-                    &path,
-                    CheckpointErrorKind::Outside { name, file },
-                ));
-            }
-        }
-        let mut names: Vec<&String> = index.weight_map.values().collect();
-        names.sort();
-        names.dedup();
-        let files = names
-            .iter()
-            .map(|name| TensorFile::open(&folder.join(name)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut places = BTreeMap::new();
-        for (at, (file, file_name)) in files.iter().zip(&names).enumerate() {
-            let found = file.names();
-            let listed: BTreeSet<String> = index
-                .weight_map
-                .iter()
-                .filter(|it| it.1 == *file_name)
-                .map(|it| it.0.clone())
-                .collect();
-            if let Some(name) = listed.difference(&found).next() {
-                let kind = CheckpointErrorKind::Missing(name.clone());
-                return Err(CheckpointError::new(file.path(), kind));
-            }
-            if let Some(name) = found.difference(&listed).next() {
-                let kind = CheckpointErrorKind::Unlisted(name.clone());
-                return Err(CheckpointError::new(file.path(), kind));
-            }
-            places.extend(listed.into_iter().map(|name| (name, at)));
-        }
-        Ok(Self { path, files, places })
-    }
-
-    fn file_of(&self, name: &str) -> Result<&TensorFile, CheckpointError> {
-        let missing =
-            || CheckpointError::new(&self.path, CheckpointErrorKind::Missing(name.to_owned()));
-        self.places.get(name).map(|&at| &self.files[at]).ok_or_else(missing)
-    }
-
-    /// Refuses tensors that the model does not use.
-    ///
-    /// Two kinds are harmless and published: numbers that are computed from the configuration, and
-    /// a head that repeats the embedding it is tied to.
-    fn check_surplus(&self, config: &ModelConfig) -> Result<(), CheckpointError> {
-        let wanted: BTreeSet<String> = config.parameters().into_iter().map(|it| it.name).collect();
-        let computed = config.model_type.traits().computed;
-        for (name, &at) in self.places.iter().filter(|it| !wanted.contains(it.0)) {
-            let file = &self.files[at];
-            if computed.iter().any(|end| name.ends_with(end)) {
-                continue;
-            }
-            if name == HEAD && file.same(name, (self.file_of(EMBEDDING)?, EMBEDDING))? {
-                continue;
-            }
-            let kind = CheckpointErrorKind::Surplus(name.clone());
-            return Err(CheckpointError::new(file.path(), kind));
-        }
-        Ok(())
-    }
 }
 
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {

@@ -179,7 +179,7 @@ impl ModelConfig {
     /// Refuses sizes that do not fit together.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |what: String| Err(ConfigError(what));
-        for (key, value) in [
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
@@ -188,16 +188,7 @@ impl ModelConfig {
             ("num_key_value_heads", self.num_key_value_heads),
             ("head_dim", self.head_dim()),
             ("max_position_embeddings", self.max_position_embeddings),
-        ] {
-            if value == 0 {
-                return wrong(format!("`{key}` is 0"));
-            }
-            // Whatever the file says, the list of tensors must fit, and two sizes multiply.
-            let most = if key == "num_hidden_layers" { 1 << 16 } else { u32::MAX as usize };
-            if value > most {
-                return wrong(format!("`{key}` {value} is too large"));
-            }
-        }
+        ])?;
         if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return wrong(format!(
                 "`num_attention_heads` {} is no multiple of `num_key_value_heads` {}",
@@ -293,6 +284,21 @@ fn refuse(keys: &Keys) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Refuses sizes that no model has, by key.
+pub(crate) fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
+    for &(key, value) in sizes {
+        if value == 0 {
+            return Err(ConfigError(format!("`{key}` is 0")));
+        }
+        // Whatever the file says, the list of tensors must fit, and two sizes multiply.
+        let most = if key == "num_hidden_layers" { 1 << 16 } else { u32::MAX as usize };
+        if value > most {
+            return Err(ConfigError(format!("`{key}` {value} is too large")));
+        }
+    }
+    Ok(())
+}
+
 /// The keys of a JSON object that are still to be read.
 #[derive(Debug)]
 pub(crate) struct Keys {
@@ -302,7 +308,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    fn new(map: Map<String, Value>) -> Self {
+    pub(crate) fn new(map: Map<String, Value>) -> Self {
         Self { place: "", map }
     }
 

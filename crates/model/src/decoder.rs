@@ -2,29 +2,20 @@
 //!
 //! [`Decoder`] is its weights in the order of [`ModelConfig::parameters`]. It has two ways forward:
 //! [`Decoder::forward`] over whole sequences, for training, and [`Decoder::extend`] over cached
-//! keys and values, for generation. Both run the same layers, so what is generated and what is
-//! trained agree up to rounding.
+//! keys and values, for generation. Both run the same layers (`layer.rs`), so what is generated
+//! and what is trained agree up to rounding.
 //!
-//! Shape suffixes: `B` sequences, `T` tokens of each, `N` = B·T, `D` width, `H` query heads,
-//! `K` key heads, `G` = H/K, `E` head width, `L` cached positions, `V` vocabulary.
+//! Shape suffixes, here and in the files that add to it: `B` sequences, `T` tokens of each,
+//! `N` = B·T, `D` width, `H` query heads, `K` key heads, `G` = H/K, `E` head width, `L` cached
+//! positions, `V` vocabulary.
 
-use std::ops::Range;
-
-use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_trajectory::TokenId;
 
 use crate::config::{ModelConfig, ParameterSpec};
 use crate::families::Part;
 use crate::init;
+use crate::layer::Layer;
 use crate::lora::Adapters;
-use crate::rotary::Rotary;
-
-/// Added to the scores of positions that must not be attended to.
-const MASKED: f32 = -1e9;
-
-/// Rows of a causal block, at most.
-const BLOCK: usize = 128;
 
 /// A decoder's weights on one device.
 #[derive(Debug, Clone)]
@@ -35,39 +26,9 @@ pub struct Decoder {
     parts: Vec<Part>,
     /// What is added to the weights and trained in their place, where it is.
     adapters: Option<Adapters>,
+    /// The head, laid out for generation, where it is; see [`Decoder::turned`].
+    turned_head: Option<Tensor<2>>,
     device: Device,
-}
-
-/// The weights of one layer, borrowed.
-pub(crate) struct Layer<'a> {
-    weights: &'a [Tensor<2>],
-    parts: &'a [Part],
-    /// The adapters, and the number of the layer.
-    adapters: Option<(&'a Adapters, usize)>,
-}
-
-impl<'a> Layer<'a> {
-    fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
-        self.parts.iter().position(|it| *it == part).map(|at| &self.weights[at])
-    }
-
-    fn get(&self, part: Part) -> &'a Tensor<2> {
-        self.find(part).expect("every family has it")
-    }
-
-    /// `[N, in]` to `[N, out]`, with the bias where the family has one.
-    fn project(&self, input: Tensor<2>, weight: Part, bias: Part) -> Tensor<2> {
-        let added = self.adapters.and_then(|(it, layer)| it.project(&input, layer, weight));
-        let projected = input.matmul(self.get(weight).clone().transpose());
-        let projected = match self.find(bias) {
-            Some(bias) => projected + bias.clone(),
-            None => projected,
-        };
-        match added {
-            Some(added) => projected + added,
-            None => projected,
-        }
-    }
 }
 
 impl Decoder {
@@ -103,6 +64,7 @@ impl Decoder {
             weights,
             parts: parts.into_iter().map(|it| it.0).collect(),
             adapters: None,
+            turned_head: None,
             device: device.clone(),
         }
     }
@@ -188,118 +150,34 @@ impl Decoder {
             weights: self.weights.iter().map(constant).collect(),
             parts: self.parts.clone(),
             adapters,
+            turned_head: None,
             device: self.device.clone().inner().autodiff(),
         }
     }
 
-    /// Final hidden states, after the last norm, of right-padded sequences: `[B·T, D]`.
-    ///
-    /// Attention is causal, so padding at the end changes no earlier position.
-    pub fn forward(&self, tokens: &[Vec<TokenId>]) -> Tensor<2> {
-        let n_seqs = tokens.len();
-        let n_tokens = tokens.iter().map(Vec::len).max().unwrap_or(0);
-        let ids = padded(tokens, n_tokens);
-        let positions: Vec<usize> = (0..n_seqs).flat_map(|_| 0..n_tokens).collect();
-        let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
-        let blocks = self.causal_blocks(n_tokens);
-        self.layers(&ids, &rotary, |heads| self.attend_causal(&heads, 0..n_tokens, &blocks))
-    }
-
-    /// Final hidden states, after the last norm, of sequences that lie end to end: `[N, D]`.
-    ///
-    /// `spans` are the sequences, in order. Attention stays within a span, and positions begin
-    /// anew in each. Tokens outside all spans are padding: nothing attends to them, and their rows
-    /// mean nothing.
-    ///
-    /// # Panics
-    ///
-    /// Panics if spans overlap, are out of order, or end behind the tokens.
-    pub fn forward_packed(&self, tokens: &[TokenId], spans: &[Range<usize>]) -> Tensor<2> {
-        let layout = self.layout(tokens, spans);
-        self.layers(&layout.ids, &layout.rotary, |heads| self.attend_packed(&heads, &layout))
-    }
-
-    /// Where sequences lie that are packed.
-    pub(crate) fn layout(&self, tokens: &[TokenId], spans: &[Range<usize>]) -> Layout {
-        let n_tokens = tokens.len();
-        let mut positions = vec![0; n_tokens];
-        // Sequences and the padding between them tile the tokens.
-        let mut pieces = Vec::with_capacity(2 * spans.len() + 1);
-        let mut end = 0;
-        for span in spans {
-            assert!(end <= span.start && span.start <= span.end && span.end <= n_tokens);
-            for (position, at) in positions[span.clone()].iter_mut().zip(0..) {
-                *position = at;
-            }
-            pieces.push((end..span.start, None));
-            pieces.push((span.clone(), Some(self.causal_blocks(span.len()))));
-            end = span.end;
-        }
-        pieces.push((end..n_tokens, None));
-        pieces.retain(|it| !it.0.is_empty());
-        let ids = tokens.iter().map(|&it| i64::from(it)).collect();
-        Layout { ids, rotary: self.rotary(&positions, [1, n_tokens]), pieces }
-    }
-
-    fn attend_packed(&self, heads: &[Tensor<4>; 3], layout: &Layout) -> Tensor<4> {
-        let [_, n_heads, _, width] = heads[0].dims();
-        let mixed = layout.pieces.iter().map(|(piece, blocks)| match blocks {
-            Some(blocks) => self.attend_causal(heads, piece.clone(), blocks),
-            None => Tensor::zeros([1, n_heads, piece.len(), width], &self.device),
-        });
-        Tensor::cat(mixed.collect(), 2)
-    }
-
-    /// One layer over packed sequences.
-    pub(crate) fn packed_layer(
-        &self,
-        idx: usize,
-        hidden_nd: Tensor<2>,
-        layout: &Layout,
-    ) -> Tensor<2> {
-        let layer = self.layer(idx);
-        let heads = self.heads(&layer, &hidden_nd, &layout.rotary);
-        let mixed_nd = merge_heads(self.attend_packed(&heads, layout));
-        self.finish_layer(&layer, hidden_nd, mixed_nd)
-    }
-
-    /// All layers and the last norm: `[N, D]`. `attend` makes `[B, H, T, E]` of queries, keys and
-    /// values.
-    fn layers(
-        &self,
-        ids: &[i64],
-        rotary: &Rotary,
-        attend: impl Fn([Tensor<4>; 3]) -> Tensor<4>,
-    ) -> Tensor<2> {
-        let mut hidden_nd = self.embed(ids);
-        for idx in 0..self.config.num_hidden_layers {
-            let layer = self.layer(idx);
-            let mixed_nd = merge_heads(attend(self.heads(&layer, &hidden_nd, rotary)));
-            hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
-        }
-        self.final_norm(hidden_nd)
-    }
-
-    /// Causal attention within a span of positions, block by block.
-    fn attend_causal(
-        &self,
-        [query, key, value]: &[Tensor<4>; 3],
-        span: Range<usize>,
-        blocks: &[Block],
-    ) -> Tensor<4> {
-        let mixed = blocks.iter().map(|block| {
-            let rows = span.start + block.rows.start..span.start + block.rows.end;
-            let seen = span.start..rows.end;
-            let query = query.clone().slice_dim(2, rows);
-            let [key, value] = [key, value].map(|it| it.clone().slice_dim(2, seen.clone()));
-            self.attend(query, key, value, &block.mask)
-        });
-        Tensor::cat(mixed.collect(), 2)
-    }
-
     /// Logits of hidden states: `[M, D]` to `[M, V]`.
     pub fn logits(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        hidden_md.matmul(self.weights[self.head()].clone().transpose())
+        let head = self.turned_head.as_ref().unwrap_or(&self.weights[self.head()]);
+        hidden_md.matmul(head.clone().transpose())
+    }
+
+    /// The same decoder, whose matrices have their columns one after the other in memory.
+    ///
+    /// Multiplied with few rows, as in generation, a matrix whose rows stand in memory would be
+    /// copied each time, which takes longer than the product. The embeddings, which are read row by
+    /// row, stay as they are.
+    #[must_use]
+    pub(crate) fn turned(&self) -> Self {
+        let turned = |weight: &Tensor<2>| {
+            let numbers = weight.clone().transpose().into_data();
+            Tensor::<2>::from_data(numbers, &self.device).transpose()
+        };
+        let mut weights = self.weights.clone();
+        for weight in weights.iter_mut().skip(1).filter(|it| !it.dims().contains(&1)) {
+            *weight = turned(weight);
+        }
+        let turned_head = Some(turned(&self.weights[self.head()]));
+        Self { weights, turned_head, ..self.clone() }
     }
 
     /// Where among the weights the head is.
@@ -320,155 +198,8 @@ impl Decoder {
         self.weights[0].clone().select(0, self.indices(ids.to_vec()))
     }
 
-    /// Queries `[B, H, T, E]`, keys and values `[B, K, T, E]`, rotated.
-    pub(crate) fn heads(
-        &self,
-        layer: &Layer<'_>,
-        hidden_nd: &Tensor<2>,
-        rotary: &Rotary,
-    ) -> [Tensor<4>; 3] {
-        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::InputNorm));
-        let [n_seqs, n_tokens] = rotary.shape;
-        let width = self.config.head_dim();
-        let (heads, kv_heads) = (self.config.num_attention_heads, self.config.num_key_value_heads);
-        let project = |weight, bias, n_heads: usize| {
-            let projected = layer.project(normed_nd.clone(), weight, bias);
-            projected.reshape([n_seqs, n_tokens, n_heads, width])
-        };
-        let normed = |heads_bthe: Tensor<4>, norm| match layer.find(norm) {
-            Some(weight) => {
-                let shape = heads_bthe.dims();
-                // One row a head.
-                let rows = heads_bthe.reshape([shape[0] * shape[1] * shape[2], width]);
-                self.norm(rows, weight).reshape(shape)
-            }
-            None => heads_bthe,
-        };
-        let query = normed(project(Part::Query, Part::QueryBias, heads), Part::QueryNorm);
-        let key = normed(project(Part::Key, Part::KeyBias, kv_heads), Part::KeyNorm);
-        let value = project(Part::Value, Part::ValueBias, kv_heads);
-        [rotary.apply(query), rotary.apply(key), value].map(|it| it.swap_dims(1, 2))
-    }
-
-    /// Grouped-query attention: `[B, H, T, E]` over `[B, K, L, E]` gives `[B, H, T, E]`.
-    ///
-    /// The G query heads that share a key head are laid out as rows of one product, so keys are
-    /// never repeated.
-    pub(crate) fn attend(
-        &self,
-        query_bhte: Tensor<4>,
-        key_bkle: Tensor<4>,
-        value_bkle: Tensor<4>,
-        mask: &Tensor<4>,
-    ) -> Tensor<4> {
-        let [n_seqs, n_heads, n_tokens, width] = query_bhte.dims();
-        let kv_heads = self.config.num_key_value_heads;
-        let group = n_heads / kv_heads;
-        let scale = 1.0 / (width as f32).sqrt();
-        let rows = (query_bhte * scale).reshape([n_seqs, kv_heads, group * n_tokens, width]);
-        let scores = rows.matmul(key_bkle.swap_dims(2, 3)) + mask.clone();
-        softmax(scores, 3).matmul(value_bkle).reshape([n_seqs, n_heads, n_tokens, width])
-    }
-
-    /// Output projection and SwiGLU, each added to the residual stream.
-    pub(crate) fn finish_layer(
-        &self,
-        layer: &Layer<'_>,
-        hidden_nd: Tensor<2>,
-        mixed_nd: Tensor<2>,
-    ) -> Tensor<2> {
-        let hidden_nd = hidden_nd + layer.project(mixed_nd, Part::Output, Part::OutputBias);
-        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::PostNorm));
-        let gate = layer.project(normed_nd.clone(), Part::Gate, Part::GateBias);
-        let up = layer.project(normed_nd, Part::Up, Part::UpBias);
-        let gated = gate.clone() * sigmoid(gate) * up;
-        hidden_nd + layer.project(gated, Part::Down, Part::DownBias)
-    }
-
-    pub(crate) fn final_norm(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        let from_end = if self.config.tie_word_embeddings { 1 } else { 2 };
-        self.norm(hidden_md, &self.weights[self.weights.len() - from_end])
-    }
-
-    fn norm(&self, x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-        let mean_square = (x.clone() * x.clone()).mean_dim(1);
-        let scale = (mean_square + self.config.rms_norm_eps as f32).sqrt().recip();
-        x * scale * weight.clone()
-    }
-
-    pub(crate) fn rotary(&self, positions: &[usize], shape: [usize; 2]) -> Rotary {
-        Rotary::new(&self.config.rope, self.config.head_dim(), positions, shape, &self.device)
-    }
-
-    /// Causal attention in blocks of rows, so that most of the masked half is never computed.
-    fn causal_blocks(&self, n_tokens: usize) -> Vec<Block> {
-        let n_blocks = n_tokens.div_ceil(BLOCK).max(1);
-        let size = n_tokens.div_ceil(n_blocks).max(1);
-        (0..n_tokens)
-            .step_by(size)
-            .map(|start| {
-                let rows = start..(start + size).min(n_tokens);
-                let mask = self.cached_mask(&[start], rows.len(), rows.end);
-                Block { rows, mask }
-            })
-            .collect()
-    }
-
-    /// `[B, 1, G·T, L]`: a new token of sequence `b` sees the cached ones and itself.
-    pub(crate) fn cached_mask(
-        &self,
-        before: &[usize],
-        n_tokens: usize,
-        longest: usize,
-    ) -> Tensor<4> {
-        let group = self.config.num_attention_heads / self.config.num_key_value_heads;
-        let mut numbers = Vec::with_capacity(before.len() * group * n_tokens * longest);
-        for &len in before {
-            for _ in 0..group {
-                for row in 0..n_tokens {
-                    let seen = (len + row + 1).min(longest);
-                    numbers.extend(std::iter::repeat_n(0.0, seen));
-                    numbers.extend(std::iter::repeat_n(MASKED, longest - seen));
-                }
-            }
-        }
-        let shape = [before.len(), 1, group * n_tokens, longest];
-        Tensor::from_data(TensorData::new(numbers, shape), &self.device)
-    }
-
     pub(crate) fn indices(&self, numbers: Vec<i64>) -> Tensor<1, Int> {
         let n = numbers.len();
         Tensor::from_data(TensorData::new(numbers, [n]), &self.device)
     }
-}
-
-/// Sequences that lie end to end.
-pub(crate) struct Layout {
-    pub(crate) ids: Vec<i64>,
-    rotary: Rotary,
-    /// What tiles the tokens: sequences, and padding.
-    pieces: Vec<(Range<usize>, Option<Vec<Block>>)>,
-}
-
-/// Rows of causal attention that are computed at once.
-struct Block {
-    rows: Range<usize>,
-    /// `[1, 1, G·rows, rows.end]`.
-    mask: Tensor<4>,
-}
-
-/// `[B, H, T, E]` to `[B·T, H·E]`.
-pub(crate) fn merge_heads(mixed_bhte: Tensor<4>) -> Tensor<2> {
-    let [n_seqs, n_heads, n_tokens, width] = mixed_bhte.dims();
-    mixed_bhte.swap_dims(1, 2).reshape([n_seqs * n_tokens, n_heads * width])
-}
-
-/// Ids of right-padded sequences, row by row. Padding is token 0: nothing looks at it.
-pub(crate) fn padded(tokens: &[Vec<TokenId>], n_tokens: usize) -> Vec<i64> {
-    let mut ids = Vec::with_capacity(tokens.len() * n_tokens);
-    for sequence in tokens {
-        ids.extend(sequence.iter().map(|&id| i64::from(id)));
-        ids.extend(std::iter::repeat_n(0, n_tokens - sequence.len()));
-    }
-    ids
 }

@@ -10,7 +10,9 @@ use forage_trajectory::TokenId;
 
 use crate::attention::{Attention, Heads};
 use crate::cache::{Cache, HostCache};
-use crate::decoder::{Decoder, merge_heads, padded};
+use crate::decoder::Decoder;
+use crate::forward::padded;
+use crate::layer::merge_heads;
 
 /// Rows of a product, at least.
 const ROWS: usize = 8;
@@ -160,7 +162,7 @@ impl Decoder {
         logits
     }
 
-    /// So many rows that no product of a row with the weights is a [`SMALL_PRODUCT`].
+    /// [`least_rows`] of these weights.
     fn least_rows(&self) -> usize {
         let config = self.config();
         let widths = [
@@ -171,9 +173,14 @@ impl Decoder {
             config.vocab_size,
         ];
         let rank = self.adapters().map(|it| it.config.rank);
-        let narrowest = widths.into_iter().chain(rank).min().unwrap_or(1);
-        ROWS.max(SMALL_PRODUCT / narrowest + 1)
+        least_rows(widths.into_iter().chain(rank).min().unwrap_or(1))
     }
+}
+
+/// So many rows that no product of them with weights is a [`SMALL_PRODUCT`]; `narrowest` is the
+/// least width of a weight.
+pub(crate) fn least_rows(narrowest: usize) -> usize {
+    ROWS.max(SMALL_PRODUCT / narrowest + 1)
 }
 
 /// The numbers of a tensor, row by row.

@@ -1,8 +1,11 @@
-//! Decoder language models in burn: load, generate, train and save.
+//! Decoder language models in burn: load, generate, train and save; and encoders that embed texts.
 //!
 //! [`load`] reads a folder in the layout of Hugging Face, of a [`Family`] that is known, and gives
 //! a [`Decoder`]; [`Tokenizer`] reads the rest of the folder. Together they make a [`Generator`],
 //! which is a policy of the agent loop. [`save_folder`] writes what other programs load.
+//!
+//! [`TextEncoder`] is an embedder for dense search: a folder of the BERT family, such as e5 or
+//! `MiniLM`.
 //!
 //! Everything a folder can get wrong is an error that names the key, tensor or file.
 //!
@@ -44,10 +47,13 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod device;
+mod encoder;
 mod extend;
 mod families;
+mod forward;
 mod generate;
 mod init;
+mod layer;
 mod lora;
 pub mod parallel;
 mod peft;
@@ -55,6 +61,7 @@ mod rope;
 mod rotary;
 mod save;
 mod scores;
+mod shards;
 mod tensors;
 mod tokenizer;
 mod training;
@@ -67,6 +74,7 @@ pub use checkpoint::{
 pub use config::{ConfigError, ModelConfig, ParameterSpec, Role};
 pub use decoder::Decoder;
 pub use device::{DeviceError, device, devices, is_host};
+pub use encoder::{EncoderOptions, TextEncoder};
 pub use families::Family;
 pub use generate::{GenerateError, Generator};
 pub use lora::LoraConfig;

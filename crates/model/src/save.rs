@@ -13,9 +13,10 @@ use burn::tensor::Tensor;
 use safetensors::tensor::Dtype;
 use serde_json::{Map, json};
 
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind, INDEX, Index, WEIGHTS, numbers};
+use crate::checkpoint::{CheckpointError, CheckpointErrorKind, numbers};
 use crate::config::ParameterSpec;
 use crate::decoder::Decoder;
+use crate::shards::{INDEX, Index, WEIGHTS};
 use crate::tensors::{write_file, write_views};
 use crate::tokenizer::Tokenizer;
 

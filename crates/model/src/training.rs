@@ -12,7 +12,8 @@ use burn::tensor::{Gradients, Int, Tensor};
 use forage_trajectory::TokenId;
 
 use crate::config::ParameterSpec;
-use crate::decoder::{Decoder, Layout};
+use crate::decoder::Decoder;
+use crate::forward::Layout;
 use crate::scores::{Scorer, Scores};
 
 /// Sequences end to end, with the tokens that are asked about.

@@ -1,9 +1,11 @@
 //! Generation in continuous batches: what a sequence says depends on nothing but itself.
 
+mod small;
+
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use forage_model::{
-    Decoder, Family, GenerateError, Generator, LoraConfig, ModelConfig, Rope, Tokenizer, numbers,
+    Decoder, Family, GenerateError, Generator, LoraConfig, ModelConfig, Tokenizer, numbers,
 };
 use forage_trajectory::{
     Completion, Finish, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
@@ -21,22 +23,16 @@ fn decoder(tokenizer: &Tokenizer, family: Family) -> Decoder {
 /// `heads`: of queries, of keys, and their width.
 fn decoder_with_heads(tokenizer: &Tokenizer, family: Family, heads: [usize; 3]) -> Decoder {
     let config = ModelConfig {
-        model_type: family,
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 40,
         intermediate_size: 72,
-        num_hidden_layers: 2,
         num_attention_heads: heads[0],
         num_key_value_heads: heads[1],
         head_dim: Some(heads[2]),
         max_position_embeddings: 160,
-        rms_norm_eps: 1e-6,
-        rope: Rope::plain(100.0),
-        attention_bias: true,
         mlp_bias: false,
-        tie_word_embeddings: true,
         initializer_range: 0.4,
-        other: serde_json::Map::new(),
+        ..small::config(family)
     };
     Decoder::init(&config, 5, &Device::flex())
 }

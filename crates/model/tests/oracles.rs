@@ -3,12 +3,14 @@
 //!
 //! `tests/fixtures` holds random checkpoints with what transformers makes of them.
 
+mod small;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_model::{Decoder, Family, ModelConfig, Rope, load};
+use forage_model::{Decoder, Family, ModelConfig, load};
 use forage_trajectory::TokenId;
 use serde::Deserialize;
 
@@ -225,25 +227,9 @@ fn a_published_story_is_told_again() {
     assert_eq!(told.len(), 201);
 }
 
-fn small(family: Family) -> Decoder {
-    let config = ModelConfig {
-        model_type: family,
-        vocab_size: 50,
-        hidden_size: 24,
-        intermediate_size: 40,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: Some(6),
-        max_position_embeddings: 512,
-        rms_norm_eps: 1e-6,
-        rope: Rope::plain(100.0),
-        attention_bias: true,
-        mlp_bias: true,
-        tie_word_embeddings: family == Family::Qwen3,
-        initializer_range: 0.3,
-        other: serde_json::Map::new(),
-    };
+fn decoder(family: Family) -> Decoder {
+    let tie_word_embeddings = family == Family::Qwen3;
+    let config = ModelConfig { tie_word_embeddings, ..small::config(family) };
     Decoder::init(&config, 3, &Device::flex())
 }
 
@@ -256,7 +242,7 @@ fn ids(n: usize, salt: usize) -> Vec<TokenId> {
 #[test]
 fn cache_padding_and_blocks_change_nothing() {
     for family in Family::ALL {
-        let decoder = small(family);
+        let decoder = decoder(family);
         let sequences = [ids(300, 1), ids(17, 2), ids(140, 3)];
         let alone: Vec<Vec<Vec<f32>>> = sequences
             .iter()

@@ -3,13 +3,15 @@
 //! The files of Qwen are looked for in `data` of the folder `FORAGE_SHARED`, or of `shared` beside
 //! the workspace; where they are not, a test says so and passes.
 
+mod small;
+
 use std::fs;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
 use forage_model::{
     ChatError, Conversation, Decoder, Detokenizer, Family, GenerateError, Generator, ModelConfig,
-    Rope, StopStrings, Tokenizer,
+    StopStrings, Tokenizer,
 };
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream, TokenId};
 use serde::Deserialize;
@@ -214,22 +216,12 @@ fn a_prompt_longer_than_the_context_is_refused() {
 
 fn generator(tokenizer: Tokenizer, max_positions: usize) -> Generator {
     let config = ModelConfig {
-        model_type: Family::Qwen3,
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 8,
         intermediate_size: 8,
         num_hidden_layers: 1,
-        num_attention_heads: 1,
-        num_key_value_heads: 1,
-        head_dim: Some(8),
         max_position_embeddings: max_positions,
-        rms_norm_eps: 1e-6,
-        rope: Rope::plain(10_000.0),
-        attention_bias: false,
-        mlp_bias: false,
-        tie_word_embeddings: true,
-        initializer_range: 0.02,
-        other: Map::new(),
+        ..small::config(Family::Qwen3)
     };
     Generator::new(Decoder::init(&config, 1, &Device::flex()), tokenizer)
 }

@@ -1,11 +1,13 @@
 //! The way forward and back in training, against plain automatic differentiation; and adapters.
 
+mod small;
+
 use std::fs;
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use forage_model::{
-    CheckpointErrorKind, Decoder, Family, LoraConfig, ModelConfig, Packed, PassOptions, Rope,
+    CheckpointErrorKind, Decoder, Family, LoraConfig, ModelConfig, Packed, PassOptions,
     SaveOptions, base_of_adapter, is_adapter, load, numbers, read_tensors, save, save_adapter,
     weight_files,
 };
@@ -14,22 +16,10 @@ use serde_json::json;
 
 fn decoder(family: Family, tie_word_embeddings: bool) -> Decoder {
     let config = ModelConfig {
-        model_type: family,
-        vocab_size: 50,
-        hidden_size: 24,
-        intermediate_size: 40,
         num_hidden_layers: 3,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: Some(6),
-        max_position_embeddings: 512,
-        rms_norm_eps: 1e-6,
-        rope: Rope::plain(100.0),
-        attention_bias: true,
-        mlp_bias: true,
         tie_word_embeddings,
         initializer_range: 0.2,
-        other: serde_json::Map::new(),
+        ..small::config(family)
     };
     Decoder::init(&config, 3, &Device::flex())
 }

@@ -70,25 +70,13 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::DecayRule;
 
     /// Three steps of `PyTorch` 2's `AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)`
     /// on f(w) = w², from w = 1, computed by the formula in f64.
     #[test]
     fn steps_follow_the_formula() {
         let device = Device::flex();
-        let config = OptimizerConfig {
-            lr: 0.1,
-            warmup_steps: 0,
-            schedule: None,
-            betas: [0.9, 0.95],
-            eps: 1e-8,
-            weight_decay: 0.01,
-            decay: DecayRule::default(),
-            clip_norm: 1.0,
-            clip_low: 0.2,
-            clip_high: 0.2,
-        };
+        let config = OptimizerConfig { weight_decay: 0.01, ..OptimizerConfig::new(0.1) };
         let mut weights =
             vec![Tensor::<2>::from_data(TensorData::new(vec![1.0_f32], [1, 1]), &device)];
         let mut adamw = AdamW::new(&weights);

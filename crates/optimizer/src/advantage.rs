@@ -21,7 +21,7 @@ pub use config::{Advantage, Convention, Observations, Scale};
 pub use episode::{Episode, Standing, Turn, place_rewards};
 pub use gae::{discounted_returns, gae};
 pub use gigpo::{state_groups, step_returns};
-pub use group::{dr_grpo, group_advantages, grpo, rloo};
+pub use group::{dr_grpo, grpo, rloo};
 pub use whiten::Moments;
 
 use crate::OptimizerError;

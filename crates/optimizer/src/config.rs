@@ -45,6 +45,22 @@ pub struct OptimizerConfig {
 }
 
 impl OptimizerConfig {
+    /// What a run file says that gives a learning rate and nothing else.
+    pub fn new(lr: f64) -> Self {
+        Self {
+            lr,
+            warmup_steps: 0,
+            schedule: None,
+            betas: default_betas(),
+            eps: default_eps(),
+            weight_decay: 0.0,
+            decay: DecayRule::default(),
+            clip_norm: default_clip_norm(),
+            clip_low: DEFAULT_CLIP,
+            clip_high: DEFAULT_CLIP,
+        }
+    }
+
     /// Checks the ranges.
     pub fn check(&self) -> Result<(), OptimizerError> {
         positive("optimizer.lr", self.lr)?;

@@ -44,8 +44,8 @@ mod step;
 pub use adamw::{AdamW, State};
 pub use advantage::{
     Advantage, Convention, Episode, Estimate, Moments, Observations, Scale, Standing, Turn,
-    discounted_returns, dr_grpo, estimate, gae, group_advantages, grpo, place_rewards, rloo,
-    state_groups, step_returns,
+    discounted_returns, dr_grpo, estimate, gae, grpo, place_rewards, rloo, state_groups,
+    step_returns,
 };
 pub use algorithm::{AlgorithmConfig, DEFAULT_VALUE_CLIP, OverLength};
 pub use config::{DEFAULT_CLIP, OptimizerConfig};
@@ -56,9 +56,9 @@ pub use distillation::{
 pub use error::OptimizerError;
 pub use loss::{
     Aggregation, Corrected, Correction, Distance, Gate, KlConfig, KlEstimator, KlPlace, LldsConfig,
-    PolicyLoss, Ratio, Ratios, Rejection, Surrogate, SurrogateLoss, Tokens, Totals, ValueConfig,
-    ValueLoss, correct, entropy, entropy_loss, kl_estimate, kl_loss, llds_loss, n_preserved_tokens,
-    policy_loss, surrogate_loss, value_loss, with_term,
+    Ratio, Ratios, Rejection, Surrogate, SurrogateLoss, Tokens, Totals, ValueConfig, ValueLoss,
+    correct, entropy, entropy_loss, kl_estimate, kl_loss, llds_loss, n_preserved_tokens,
+    surrogate_loss, value_loss, with_term,
 };
 pub use schedule::{Schedule, Warmup};
 pub use step::{

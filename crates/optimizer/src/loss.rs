@@ -25,38 +25,7 @@ pub use value::{ValueConfig, ValueLoss, value_loss};
 
 use burn::tensor::Tensor;
 
-use crate::OptimizerConfig;
-
 pub(crate) use tokens::weighted_sum;
-
-/// A loss with what it says of the batch.
-#[derive(Debug)]
-pub struct PolicyLoss {
-    /// The sum over the tokens; rank 1 with one number.
-    pub sum: Tensor<1>,
-    /// How many tokens the clip keeps from moving further.
-    pub n_clipped: usize,
-}
-
-/// [`Surrogate::Ppo`] with the bounds of `[optimizer]` and weight 1: the sum over tokens of
-/// `-min(ρ·A, clip(ρ, 1-ε_low, 1+ε_high)·A)`.
-///
-/// `new`: log-probabilities of the trained tokens under the weights in training, `[M]`; `old`: as
-/// they were sampled; `advantages`: of the trajectory of each token. The caller divides by the
-/// number of trained tokens of the whole batch, so that the loss is the token mean of Search-R1's
-/// code (its paper has the sequence mean), whatever the micro-batches.
-pub fn policy_loss(
-    config: &OptimizerConfig,
-    new: Tensor<1>,
-    old: &[f32],
-    advantages: &[f32],
-) -> PolicyLoss {
-    let weights = vec![1.0; old.len()];
-    let tokens = Tokens { lengths: &[old.len()], old, advantages, weights: &weights };
-    let surrogate = Surrogate::ppo(config.clip_low, config.clip_high);
-    let loss = surrogate_loss(&surrogate, new, &tokens);
-    PolicyLoss { sum: loss.sum, n_clipped: loss.ratios.n_clipped }
-}
 
 /// A loss and a further term. A term of coefficient 0 is never computed, so that switching it off
 /// gives the same bits as not having it.
@@ -71,32 +40,19 @@ mod tests {
 
     use super::tokens::constant;
     use super::*;
-    use crate::DecayRule;
 
-    fn config(clip_low: f64, clip_high: f64) -> OptimizerConfig {
-        OptimizerConfig {
-            lr: 1.0,
-            warmup_steps: 0,
-            schedule: None,
-            betas: [0.9, 0.95],
-            eps: 1e-8,
-            weight_decay: 0.0,
-            decay: DecayRule::default(),
-            clip_norm: 1.0,
-            clip_low,
-            clip_high,
-        }
-    }
-
-    /// The loss of one token with this ratio, and its gradient by the log-probability.
-    fn one(clip: [f64; 2], ratio: f32, advantage: f32) -> (f32, f32, usize) {
+    /// The loss of one token with this ratio, its gradient by the log-probability, and whether the
+    /// clip holds it.
+    fn one([low, high]: [f64; 2], ratio: f32, advantage: f32) -> (f32, f32, usize) {
         let device = Device::flex().autodiff();
         let new = constant(&[ratio.ln()], &device).require_grad();
-        let loss = policy_loss(&config(clip[0], clip[1]), new.clone(), &[0.0], &[advantage]);
+        let tokens =
+            Tokens { lengths: &[1], old: &[0.0], advantages: &[advantage], weights: &[1.0] };
+        let loss = surrogate_loss(&Surrogate::ppo(low, high), new.clone(), &tokens);
         let value = loss.sum.clone().into_scalar::<f32>();
         let mut gradients = loss.sum.backward();
         let gradient = new.grad_remove(&mut gradients).expect("a leaf").into_scalar::<f32>();
-        (value, gradient, loss.n_clipped)
+        (value, gradient, loss.ratios.n_clipped)
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! QUESTIONS is a JSON list of texts. Each connection sends requests of so many queries, one after
-//! the other. Prints queries a second, the times of requests, and how many of them failed; ends
-//! with 1 if one did.
+//! the other. Prints a JSON object: queries a second, the times of requests, and how many of them
+//! failed; ends with 1 if one did, or if there was none.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,14 +56,13 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         times.get(place).map_or(0.0, |it| it.as_secs_f64() * 1e3)
     };
     let n_failed = n_failed.into_inner();
-    println!(
-        "{connections} connections, {n_queries} queries a request, {seconds} s: {rate:.0} q/s, \
-         p50 {:.1} ms, p99 {:.1} ms, {} requests, {n_failed} failed",
-        at(0.5),
-        at(0.99),
-        times.len() + n_failed,
-    );
-    Ok(ExitCode::from(u8::from(n_failed > 0)))
+    let line = json!({
+        "connections": connections, "queries_a_request": n_queries, "seconds": seconds,
+        "queries_per_second": rate, "p50_ms": at(0.5), "p99_ms": at(0.99),
+        "requests": times.len() + n_failed, "failed": n_failed,
+    });
+    println!("{line}");
+    Ok(ExitCode::from(u8::from(n_failed > 0 || times.is_empty())))
 }
 
 /// Whether a request got an answer for each of its queries.

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! QUESTIONS is a JSON list of texts. They are asked whole and cut to six words, on one thread and
-//! on all, for their three best passages with the text of these. The index is searched with
-//! Anserini's k1 = 0.9 and b = 0.4; tantivy's own parameters are fixed. Benchmarks compare the
-//! numbers with those of other engines: see `benchmarks/peers/retrieval`.
+//! on two, for their three best passages with the text of these. The index is searched with
+//! Anserini's k1 = 0.9 and b = 0.4; tantivy's own parameters are fixed. Prints a JSON object a
+//! measurement. `benchmarks/peers/retrieval` puts them beside those of other engines.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use forage_retriever::{Analyzer, Bm25, SearchOptions};
+use serde_json::json;
 use tantivy::collector::TopDocs;
 use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::{Field, IndexRecordOption};
@@ -36,30 +37,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let whole: Vec<String> = serde_json::from_str(&fs::read_to_string(questions)?)?;
     let six = |it: &String| it.split(' ').take(6).collect::<Vec<_>>().join(" ");
     let short: Vec<String> = whole.iter().map(six).collect();
-    let n_cores = thread::available_parallelism()?.get();
     let span = Duration::from_secs_f64(seconds);
-    println!("{} passages, {} questions, top {K}", bm25.manifest().passages, whole.len());
     for (name, queries) in [("whole", &whole), ("six words", &short)] {
-        for n_threads in [1, n_cores] {
+        for n_threads in [1, 2] {
             let ours = |query: &str| bm25.search_one(query, K).map(|it| it.len());
-            let ours =
-                measure(queries, n_threads, span, |it| ours(it).expect("the index is whole"));
-            println!("{name:<10} {n_threads:>2} threads  forage   {ours}");
+            let ours = |query: &str| ours(query).expect("the index is whole");
             let theirs = |query: &str| peer.search(query).expect("the index is whole");
-            let theirs = measure(queries, n_threads, span, theirs);
-            println!("{name:<10} {n_threads:>2} threads  tantivy  {theirs}");
+            for (engine, measured) in [
+                ("forage", measure(queries, n_threads, span, ours)),
+                ("tantivy", measure(queries, n_threads, span, theirs)),
+            ] {
+                let [rate, p50, p99] = measured;
+                let line = json!({
+                    "engine": engine, "questions": name, "threads": n_threads,
+                    "queries_per_second": rate, "p50_us": p50, "p99_us": p99,
+                });
+                println!("{line}");
+            }
         }
     }
     Ok(())
 }
 
-/// Asks all questions again and again for a while, after a first round that is not counted.
+/// Asks all questions again and again for a while, after a first round that is not counted: queries
+/// a second, and the median and the 99th percentile of their times in microseconds.
 fn measure(
     queries: &[String],
     n_threads: usize,
     span: Duration,
     search: impl Fn(&str) -> usize + Sync,
-) -> String {
+) -> [f64; 3] {
     for query in queries {
         search(query);
     }
@@ -82,7 +89,7 @@ fn measure(
     let rate = times.len() as f64 / started.elapsed().as_secs_f64();
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e6;
-    format!("{rate:>8.0} q/s   p50 {:>6.0} us   p99 {:>6.0} us", at(0.5), at(0.99))
+    [rate, at(0.5), at(0.99)]
 }
 
 /// tantivy's own search over the same index.

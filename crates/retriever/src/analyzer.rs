@@ -6,10 +6,9 @@ use std::str::FromStr;
 use frostem::{Algorithm, Stemmer};
 use serde::{Deserialize, Serialize};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
-use unicode_segmentation::{UnicodeSegmentation, UnicodeWordIndices};
 
-/// Longer words are neither indexed nor searched; Lucene cuts them there instead.
-const MAX_WORD_BYTES: usize = 255;
+use crate::stems::{Short, Stems};
+use crate::words::Words;
 
 /// Lucene's English stop words, sorted.
 const STOP_WORDS: [&str; 33] = [
@@ -20,18 +19,16 @@ const STOP_WORDS: [&str; 33] = [
 
 /// A way to turn text into terms, known by its name.
 ///
-/// All of them split at the word boundaries of Unicode (UAX #29), as Lucene's `StandardTokenizer`
-/// does, and lower-case. No accents are folded.
+/// All of them split at the word boundaries of Unicode (UAX #29) and lower-case. No accents are
+/// folded. Words of more than 255 bytes are dropped, where nothing else is said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Analyzer {
     /// Without possessive `'s` and Lucene's 33 stop words, stemmed by Porter2.
     #[default]
     English,
-    /// The same with Porter's first stemmer as Lucene has it: the terms of Anserini and Pyserini.
-    ///
-    /// Departures: words over 255 bytes are dropped instead of cut, and emoji, which newer
-    /// versions of Lucene index, are no words here.
+    /// The same with Porter's first stemmer, and everything else, too, as Lucene 9 has it: the terms
+    /// of Anserini and Pyserini.
     LuceneEnglish,
     /// Lower-cased words and nothing else.
     Plain,
@@ -61,7 +58,8 @@ impl Analyzer {
     /// Grows when the same text gives other terms than before: old indexes are then refused.
     pub const fn version(self) -> u32 {
         match self {
-            Self::English | Self::LuceneEnglish | Self::Plain => 1,
+            Self::English | Self::Plain => 1,
+            Self::LuceneEnglish => 2,
         }
     }
 
@@ -75,12 +73,35 @@ impl Analyzer {
     /// The terms of a text with the bytes they came from.
     pub(crate) fn stream<'a>(self, text: &'a str, token: &'a mut Token) -> Terms<'a> {
         token.reset();
-        let stem: Option<fn(&mut String)> = match self {
-            Self::English => Some(stem_porter2),
-            Self::LuceneEnglish => Some(stem_as_lucene),
-            Self::Plain => None,
+        let words = match self {
+            Self::English | Self::Plain => Words::unicode(text),
+            Self::LuceneEnglish => Words::lucene(text),
         };
-        Terms { words: text.unicode_word_indices(), stem, token }
+        Terms { analyzer: self, words, stems: None, token }
+    }
+
+    /// Puts a word in lower case in the place of a term.
+    fn lower(self, word: &str, term: &mut String) {
+        term.clear();
+        if word.is_ascii() {
+            term.push_str(word);
+            term.make_ascii_lowercase();
+            return;
+        }
+        let letters = word.chars().map(char::to_lowercase);
+        match self {
+            Self::English | Self::Plain => term.extend(letters.flatten()),
+            // A letter is one letter.
+            Self::LuceneEnglish => term.extend(letters.filter_map(|mut it| it.next())),
+        }
+    }
+
+    fn stem(self, term: &mut String) {
+        match self {
+            Self::English => stem_by(Algorithm::English, term),
+            Self::LuceneEnglish => stem_as_lucene(term),
+            Self::Plain => {}
+        }
     }
 }
 
@@ -99,16 +120,17 @@ impl FromStr for Analyzer {
     }
 }
 
-/// The analyzer as tantivy calls it while it indexes.
+/// The analyzer as tantivy calls it while it indexes. Each thread has one.
 #[derive(Clone)]
 pub(crate) struct TantivyAnalyzer {
     analyzer: Analyzer,
     token: Token,
+    stems: Stems,
 }
 
 impl TantivyAnalyzer {
     pub(crate) fn new(analyzer: Analyzer) -> Self {
-        Self { analyzer, token: Token::default() }
+        Self { analyzer, token: Token::default(), stems: Stems::new() }
     }
 }
 
@@ -116,43 +138,57 @@ impl Tokenizer for TantivyAnalyzer {
     type TokenStream<'a> = Terms<'a>;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Terms<'a> {
-        self.analyzer.stream(text, &mut self.token)
+        let stems = Some(&mut self.stems);
+        Terms { stems, ..self.analyzer.stream(text, &mut self.token) }
     }
 }
 
 /// A walk over the terms of a text.
 pub(crate) struct Terms<'a> {
-    words: UnicodeWordIndices<'a>,
-    /// Whoever stems also drops stop words and possessives.
-    stem: Option<fn(&mut String)>,
+    analyzer: Analyzer,
+    words: Words<'a>,
+    stems: Option<&'a mut Stems>,
     token: &'a mut Token,
+}
+
+impl Terms<'_> {
+    /// Makes the term of a word, and says whether it is one that is searched for.
+    fn make_term(&mut self, word: &str) -> bool {
+        let term = &mut self.token.text;
+        if self.analyzer == Analyzer::Plain {
+            self.analyzer.lower(word, term);
+            return true;
+        }
+        let word = without_possessive(word);
+        let short = self.stems.as_ref().and_then(|_| Short::lower(word));
+        if let (Some(stems), Some(short)) = (&self.stems, short)
+            && let Some(known) = stems.get(short)
+        {
+            known.write_to(term);
+            return !term.is_empty();
+        }
+        self.analyzer.lower(word, term);
+        if STOP_WORDS.binary_search(&term.as_str()).is_ok() {
+            term.clear();
+        } else {
+            self.analyzer.stem(term);
+        }
+        if let (Some(stems), Some(short)) = (&mut self.stems, short) {
+            stems.put(short, term);
+        }
+        !term.is_empty()
+    }
 }
 
 impl TokenStream for Terms<'_> {
     fn advance(&mut self) -> bool {
-        for (start, word) in self.words.by_ref() {
-            if word.len() > MAX_WORD_BYTES {
-                continue;
+        while let Some((start, word)) = self.words.next() {
+            if self.make_term(word) {
+                self.token.offset_from = start;
+                self.token.offset_to = start + word.len();
+                self.token.position = self.token.position.wrapping_add(1);
+                return true;
             }
-            let kept = if self.stem.is_some() { without_possessive(word) } else { word };
-            let term = &mut self.token.text;
-            term.clear();
-            if kept.is_ascii() {
-                term.push_str(kept);
-                term.make_ascii_lowercase();
-            } else {
-                term.extend(kept.chars().flat_map(char::to_lowercase));
-            }
-            if let Some(stem) = self.stem {
-                if STOP_WORDS.binary_search(&term.as_str()).is_ok() {
-                    continue;
-                }
-                stem(term);
-            }
-            self.token.offset_from = start;
-            self.token.offset_to = start + word.len();
-            self.token.position = self.token.position.wrapping_add(1);
-            return true;
         }
         false
     }
@@ -173,15 +209,24 @@ fn without_possessive(word: &str) -> &str {
         .unwrap_or(word)
 }
 
-fn stem_porter2(term: &mut String) {
-    stem_by(Algorithm::English, term);
-}
-
 /// Lucene stems like Porter's program and not like his paper, which Snowball follows: it leaves
-/// words of one or two letters, and its second step turns `bli` into `ble` and `logi` into `log`.
+/// words of one or two letters, before `ed` and `ing` it undoubles every consonant but l, s and z,
+/// and its second step turns `bli` into `ble` and `logi` into `log`.
 fn stem_as_lucene(term: &mut String) {
     if term.chars().nth(2).is_none() {
         return;
+    }
+    let stem = term.strip_suffix("ing").or_else(|| term.strip_suffix("ed"));
+    if let Some(stem) = stem.filter(|stem| has_vowel(stem)) {
+        let mut letters = stem.char_indices().rev();
+        if let (Some((last, letter)), Some((_, before))) = (letters.next(), letters.next())
+            // Snowball undoubles the others.
+            && letter == before
+            && !"aeiouylsz".contains(letter)
+            && !"bdfgmnprt".contains(letter)
+        {
+            term.truncate(last);
+        }
     }
     // What the first step turns into `bli` and `logi`; neither `ble` nor `log` is changed by it.
     let endings =
@@ -203,18 +248,24 @@ fn stem_by(algorithm: Algorithm, term: &mut String) {
     }
 }
 
-/// Whether Porter's measure of a stem is more than 0. A `y` after a consonant is a vowel.
+/// Whether each letter of a stem is a vowel. A `y` after a consonant is one.
+fn vowels(stem: &str) -> impl Iterator<Item = bool> {
+    let mut before = None;
+    stem.chars().map(move |letter| {
+        let is_y = letter == 'y' && before == Some(false);
+        let vowel = is_y || matches!(letter, 'a' | 'e' | 'i' | 'o' | 'u');
+        before = Some(vowel);
+        vowel
+    })
+}
+
+fn has_vowel(stem: &str) -> bool {
+    vowels(stem).any(|it| it)
+}
+
+/// Whether Porter's measure of a stem is more than 0.
 fn has_vowel_then_consonant(stem: &str) -> bool {
-    let mut after_vowel = false;
-    for (idx, letter) in stem.chars().enumerate() {
-        let vowel = matches!(letter, 'a' | 'e' | 'i' | 'o' | 'u')
-            || (letter == 'y' && idx > 0 && !after_vowel);
-        if after_vowel && !vowel {
-            return true;
-        }
-        after_vowel = vowel;
-    }
-    false
+    vowels(stem).skip_while(|it| !it).any(|it| !it)
 }
 
 #[cfg(test)]
@@ -240,10 +291,29 @@ mod tests {
         check(LuceneEnglish, "generously skies", "gener ski");
         check(LuceneEnglish, "possibly assemblies ably us", "possibl assembl abli us");
         check(LuceneEnglish, "technology biology dogs", "technolog biologi dog");
+        check(LuceneEnglish, "trekking trekked running falling kking", "trek trek run fall kking");
+        check(LuceneEnglish, "\u{130}zmir m\u{b2}", "izmir m");
         check(LuceneEnglish, "it was the THE and AN", "");
         check(Plain, "東京 Ünïcode ÅNGSTRÖM İ", "東 京 ünïcode ångström i\u{307}");
         check(Plain, "--- !? \u{1f600}", "");
         check(Plain, &format!("{} b {}", "a".repeat(256), "c".repeat(3)), "b ccc");
+    }
+
+    #[test]
+    fn remembered_terms_are_the_same() {
+        let text = "The runner's running; THE Runners ran generously, and it was naïve: it's is a \
+                    internationalizations of Internationalization 's S's a's technologies us";
+        for analyzer in Analyzer::ALL {
+            let mut remembering = TantivyAnalyzer::new(analyzer);
+            for text in [text, &text.repeat(3), &text.to_uppercase(), text] {
+                let mut found = Vec::new();
+                let mut terms = remembering.token_stream(text);
+                while terms.advance() {
+                    found.push(terms.token().text.clone());
+                }
+                assert_eq!(found, analyzer.terms(text), "{analyzer}");
+            }
+        }
     }
 
     #[test]

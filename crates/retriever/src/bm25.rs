@@ -17,7 +17,7 @@ use tantivy::{
 
 use crate::directory::ReadOnly;
 use crate::index::{Fields, build_in_memory};
-use crate::maxscore::{Impacts, Ranked, Shares, TermList, top_k};
+use crate::maxscore::{Divisors, Impacts, Ranked, TermList, top_k};
 use crate::{Analyzer, Corpus, IndexError, IndexOptions, Manifest, Snippet};
 
 /// Lists of fewer passages are searched without knowing what is in their blocks.
@@ -62,14 +62,17 @@ impl SearchOptions {
 /// idf = ln(1 + (N - df + 0.5) / (df + 0.5)),
 ///
 /// without the factor k1 + 1 of the textbook, which changes no order. Lengths are kept in one
-/// byte: exact to 40 terms, in steps of 5 to 12 % above, as in Lucene.
+/// byte: exact to 40 terms, in steps of 5 to 12 % above, as in Lucene. N and the average are those
+/// of the passages that have a term. Every operation is Lucene's, in its precision.
 pub struct Bm25 {
     manifest: Manifest,
     analyzer: Analyzer,
     searcher: Searcher,
     fields: Fields,
     postings: Arc<InvertedIndexReader>,
-    shares: Shares,
+    /// Passages with a term: those without are not in the statistics, as in Lucene.
+    n_filled: f64,
+    divisors: Divisors,
     /// Of the lists that were searched so far, by where they begin in the index: some 8 bytes for
     /// 128 postings.
     impacts: RwLock<HashMap<usize, Arc<Impacts>>>,
@@ -119,11 +122,14 @@ impl Bm25 {
         let fields = Fields::of(&index.schema())?;
         let postings = segment.inverted_index(fields.contents)?;
         let lengths = segment.get_fieldnorms_reader(fields.contents)?;
-        let lengths = (0..segment.max_doc()).map(|doc| lengths.fieldnorm_id(doc)).collect();
-        let average = postings.total_num_tokens() as f64 / found as f64;
-        let shares = Shares::new(lengths, &norms(options, average as f32));
+        let lengths: Vec<u8> =
+            (0..segment.max_doc()).map(|doc| lengths.fieldnorm_id(doc)).collect();
+        let n_filled = lengths.iter().filter(|it| **it > 0).count() as f64;
+        // Nothing is ever found where no passage has a term.
+        let average = postings.total_num_tokens() as f64 / n_filled.max(1.0);
+        let divisors = Divisors::new(lengths, &norms(options, average as f32));
         let impacts = RwLock::default();
-        Ok(Self { manifest, analyzer, searcher, fields, postings, shares, impacts })
+        Ok(Self { manifest, analyzer, searcher, fields, postings, n_filled, divisors, impacts })
     }
 
     /// What the index says of itself.
@@ -153,20 +159,19 @@ impl Bm25 {
         for term in self.analyzer.terms(query) {
             *counts.entry(term).or_default() += 1;
         }
-        let n_passages = self.manifest.passages as f64;
         let mut lists = Vec::with_capacity(counts.len());
         for (term, count) in counts {
             let term = Term::from_field_text(self.fields.contents, &term);
             let Some(info) = self.postings.get_term_info(&term).map_err(engine)? else { continue };
             let df = f64::from(info.doc_freq);
             // In f32, a term that nearly every passage has would weigh nothing.
-            let idf = ((n_passages - df + 0.5) / (df + 0.5)).ln_1p();
+            let idf = (1.0 + (self.n_filled - df + 0.5) / (df + 0.5)).ln();
             let weight = count as f32 * idf as f32;
             let impacts = self.impacts(&info).map_err(engine)?;
             let postings = self.read(&info).map_err(engine)?;
             lists.push(TermList::new(postings, weight, impacts));
         }
-        Ok(top_k(lists, &self.shares, k))
+        Ok(top_k(lists, &self.divisors, k))
     }
 
     fn read(&self, info: &TermInfo) -> io::Result<BlockSegmentPostings> {
@@ -184,7 +189,7 @@ impl Bm25 {
             return Ok(Some(Arc::clone(impacts)));
         }
         drop(known);
-        let impacts = Arc::new(Impacts::of(self.read(info)?, &self.shares));
+        let impacts = Arc::new(Impacts::of(self.read(info)?, &self.divisors));
         let mut known = self.impacts.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(Arc::clone(known.entry(key).or_insert(impacts))))
     }

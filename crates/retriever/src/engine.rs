@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forage_trajectory::{Embedder, Hit, Retriever, SearchError};
+use forage_trajectory::{BoxError, Embedder, Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Analyzer, Bm25, ClientError, Dense, DenseError, Elastic, ElasticConfig, Embeddings,
+    Analyzer, Bm25, CANDIDATES, ClientError, Dense, DenseError, Elastic, ElasticConfig, Embeddings,
     EmbeddingsConfig, Fused, IndexError, Manifest, Qdrant, QdrantConfig, RecordConfig, RecordError,
-    RecordMode, Recorded, Remote, RemoteConfig, SearchOptions,
+    RecordMode, Recorded, Remote, RemoteConfig, SearchOptions, Web, WebConfig,
 };
 
 /// Hits of each ranking that a hybrid one is made of.
 pub const FUSED_DEPTH: usize = 100;
 
-/// The `[retriever]` section of a run file: one of `index`, `remote`, `elastic` and `qdrant`.
+/// The `[retriever]` section of a run file: one of `index`, `remote`, `elastic`, `qdrant` and `web`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrieverConfig {
@@ -37,9 +37,16 @@ pub struct RetrieverConfig {
     /// How an index with vectors is ranked; by both where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<Rank>,
-    /// What embeds queries, for `vectors` and `qdrant`.
+    /// Passages of the vectors' graph that are scored for a query; [`crate::CANDIDATES`] where it
+    /// is not given. Vectors without a graph are all scored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<usize>,
+    /// The server that embeds queries, for `vectors` and `qdrant`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embeddings: Option<EmbeddingsConfig>,
+    /// The model that embeds queries in this process, for `vectors` and `qdrant`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderConfig>,
     /// A server of the `/retrieve` protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<RemoteConfig>,
@@ -49,10 +56,33 @@ pub struct RetrieverConfig {
     /// A collection of Qdrant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qdrant: Option<QdrantConfig>,
+    /// A search engine of the web.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub web: Option<WebConfig>,
     /// A record of what was found, to find it again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordConfig>,
 }
+
+/// A folder with a text encoder. What is not given is as the folder says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    /// The folder, in the layout of Hugging Face.
+    pub path: PathBuf,
+    /// What is put before a query; `query: ` for e5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_prefix: Option<String>,
+    /// What is put before a passage; `passage: ` for e5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage_prefix: Option<String>,
+    /// Most tokens of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<usize>,
+}
+
+/// Loads the encoder of a folder: this crate knows nothing of models.
+pub type LoadEncoder<'a> = &'a dyn Fn(&EncoderConfig) -> Result<Arc<dyn Embedder>, BoxError>;
 
 /// How an index with vectors is ranked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +99,7 @@ pub enum Rank {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RetrieverConfigError {
     /// None or several.
-    #[error("`retriever` wants one of `index`, `remote`, `elastic` and `qdrant`")]
+    #[error("`retriever` wants one of `index`, `remote`, `elastic`, `qdrant` and `web`")]
     OneOf,
     /// A key that nothing uses.
     #[error("`retriever.{key}` is used with {with} only")]
@@ -80,11 +110,17 @@ pub enum RetrieverConfigError {
         with: &'static str,
     },
     /// A key that is needed.
-    #[error("`retriever.{key}` needs `retriever.embeddings`, which embeds queries")]
+    #[error(
+        "`retriever.{key}` needs either `retriever.embeddings` or `retriever.encoder`, which embed \
+         queries"
+    )]
     NoEmbeddings {
         /// The key that needs it.
         key: &'static str,
     },
+    /// A number that means nothing.
+    #[error("`retriever.candidates` is 0; it must be 1 or more")]
+    NoCandidates,
 }
 
 /// A search engine that cannot be opened.
@@ -102,6 +138,14 @@ pub enum EngineError {
     /// The client cannot be made, or the server does not embed.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The encoder cannot be loaded.
+    #[error("the encoder `{}` cannot be loaded", path.display())]
+    Encoder {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: BoxError,
+    },
     /// The record cannot be used.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -120,6 +164,7 @@ impl RetrieverConfig {
             self.remote.is_some(),
             self.elastic.is_some(),
             self.qdrant.is_some(),
+            self.web.is_some(),
         ];
         if engines.iter().filter(|it| **it).count() != 1 {
             return Err(RetrieverConfigError::OneOf);
@@ -132,13 +177,18 @@ impl RetrieverConfig {
             ("b", self.b.is_some(), has_index, "`index`"),
             ("vectors", has_vectors, has_index, "`index`"),
             ("rank", self.rank.is_some(), has_vectors, "`vectors`"),
+            ("candidates", self.candidates.is_some(), has_vectors, "`vectors`"),
             ("embeddings", self.embeddings.is_some(), embeds, "`vectors` and `qdrant`"),
+            ("encoder", self.encoder.is_some(), embeds, "`vectors` and `qdrant`"),
         ] {
             if is_given && !is_used {
                 return Err(RetrieverConfigError::Unused { key, with });
             }
         }
-        if embeds && self.embeddings.is_none() {
+        if self.candidates == Some(0) {
+            return Err(RetrieverConfigError::NoCandidates);
+        }
+        if embeds && self.embeddings.is_some() == self.encoder.is_some() {
             let key = if has_vectors { "vectors" } else { "qdrant" };
             return Err(RetrieverConfigError::NoEmbeddings { key });
         }
@@ -166,16 +216,16 @@ pub struct SearchEngine {
 
 impl SearchEngine {
     /// Opens what a run file names. A server that searches is not asked yet, one that embeds is; a
-    /// record that is replayed needs neither.
-    pub fn open(config: &RetrieverConfig) -> Result<Self, EngineError> {
+    /// record that is replayed needs neither server nor encoder.
+    pub fn open(config: &RetrieverConfig, load: LoadEncoder<'_>) -> Result<Self, EngineError> {
         config.check()?;
         let Some(RecordConfig { file, mode }) = &config.record else {
-            return Self::engine(config);
+            return Self::engine(config, load);
         };
         let source = config.source()?;
         match mode {
             RecordMode::Record => {
-                let Self { retriever, manifest, given_up } = Self::engine(config)?;
+                let Self { retriever, manifest, given_up } = Self::engine(config, load)?;
                 let retriever = Box::new(Recorded::record(retriever, source, file)?);
                 Ok(Self { retriever, manifest, given_up })
             }
@@ -188,14 +238,21 @@ impl SearchEngine {
         }
     }
 
-    fn engine(config: &RetrieverConfig) -> Result<Self, EngineError> {
+    fn engine(config: &RetrieverConfig, load: LoadEncoder<'_>) -> Result<Self, EngineError> {
         if let Some(remote) = &config.remote {
             return Ok(Self::server(Remote::new(remote)?, Remote::has_given_up));
         }
         if let Some(elastic) = &config.elastic {
             return Ok(Self::server(Elastic::new(elastic)?, Elastic::has_given_up));
         }
+        if let Some(web) = &config.web {
+            return Ok(Self::server(Web::new(web)?, Web::has_given_up));
+        }
         let embedder = || -> Result<Arc<dyn Embedder>, EngineError> {
+            if let Some(encoder) = &config.encoder {
+                let failed = |source| EngineError::Encoder { path: encoder.path.clone(), source };
+                return load(encoder).map_err(failed);
+            }
             let embeddings = config.embeddings.as_ref();
             let key = if config.qdrant.is_some() { "qdrant" } else { "vectors" };
             let embeddings = embeddings.ok_or(RetrieverConfigError::NoEmbeddings { key })?;
@@ -209,7 +266,8 @@ impl SearchEngine {
         let Some(vectors) = &config.vectors else { return Ok(bm25.into()) };
         let manifest = Some(bm25.manifest().clone());
         let bm25 = Arc::new(bm25);
-        let dense = Dense::open(vectors, Arc::clone(&bm25), embedder()?)?;
+        let dense = Dense::open(vectors, Arc::clone(&bm25), embedder()?)?
+            .with_candidates(config.candidates.unwrap_or(CANDIDATES));
         let retriever: Box<dyn Retriever> = match config.rank.unwrap_or_default() {
             Rank::Dense => Box::new(dense),
             Rank::Hybrid => Box::new(Fused::new(vec![bm25, Arc::new(dense)], FUSED_DEPTH)),
@@ -238,28 +296,32 @@ impl SearchEngine {
 impl RetrieverConfig {
     /// Names engine and settings, for what is recorded of it.
     fn source(&self) -> Result<String, EngineError> {
-        let source = match (&self.index, &self.remote, &self.elastic, &self.qdrant) {
-            (Some(index), ..) => {
-                let (manifest, _) = Manifest::read(index, self.analyzer)?;
-                let Manifest { fingerprint, analyzer, .. } = manifest;
-                let SearchOptions { k1, b, .. } = self.options();
-                let rank = self.vectors.as_ref().map(|_| self.rank.unwrap_or_default());
-                format!("{fingerprint} {analyzer} k1 {k1} b {b} {rank:?}")
-            }
-            (_, Some(RemoteConfig { dialect, url, .. }), ..) => format!("{dialect} {url}"),
-            (_, _, Some(ElasticConfig { url, index, fields, .. }), _) => {
-                format!("elastic {url} {index} {fields:?}")
-            }
-            (.., Some(QdrantConfig { url, collection, vector, .. })) => {
-                format!("qdrant {url} {collection} {vector:?}")
-            }
-            _ => return Err(RetrieverConfigError::OneOf.into()),
+        let source = if let Some(index) = &self.index {
+            let (manifest, _) = Manifest::read(index, self.analyzer)?;
+            let Manifest { fingerprint, analyzer, .. } = manifest;
+            let SearchOptions { k1, b, .. } = self.options();
+            let rank = self.vectors.as_ref().map(|_| self.rank.unwrap_or_default());
+            let candidates = self.candidates.map_or(String::new(), |it| format!(" of {it}"));
+            format!("{fingerprint} {analyzer} k1 {k1} b {b} {rank:?}{candidates}")
+        } else if let Some(RemoteConfig { dialect, url, .. }) = &self.remote {
+            format!("{dialect} {url}")
+        } else if let Some(ElasticConfig { url, index, fields, .. }) = &self.elastic {
+            format!("elastic {url} {index} {fields:?}")
+        } else if let Some(QdrantConfig { url, collection, vector, .. }) = &self.qdrant {
+            format!("qdrant {url} {collection} {vector:?}")
+        } else if let Some(WebConfig { engine, url, blocked, page_bytes, .. }) = &self.web {
+            format!("web {engine:?} {url:?} without {blocked:?}, pages {page_bytes:?}")
+        } else {
+            return Err(RetrieverConfigError::OneOf.into());
         };
-        Ok(match &self.embeddings {
-            Some(EmbeddingsConfig { model, query_prefix, .. }) => {
+        Ok(match (&self.embeddings, &self.encoder) {
+            (Some(EmbeddingsConfig { model, query_prefix, .. }), _) => {
                 format!("{source} {model} {query_prefix:?}")
             }
-            None => source,
+            (None, Some(EncoderConfig { path, query_prefix, max_tokens, .. })) => {
+                format!("{source} {} {query_prefix:?} {max_tokens:?}", path.display())
+            }
+            (None, None) => source,
         })
     }
 }

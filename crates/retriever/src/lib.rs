@@ -5,6 +5,7 @@
 //! | search by words | [`Bm25`], over an index made by [`build`] |
 //! | search by vectors, by both, or twice | [`Dense`] with [`build_vectors`], [`Fused`], [`Reranked`] |
 //! | ask a server | [`Remote`] for the `/retrieve` protocol, [`Elastic`], [`Qdrant`] |
+//! | ask the web | [`Web`]: Serper, Brave or `SearXNG`, and the pages they find |
 //! | see the same results again | [`Recorded`] |
 //! | be a server | [`Server`] |
 //! | open what a run file names | [`SearchEngine`] |
@@ -64,7 +65,10 @@ mod recorded;
 mod server;
 mod site;
 mod snippet;
+mod stems;
 mod trec;
+mod web;
+mod words;
 
 pub use analyzer::{Analyzer, UnknownAnalyzer};
 pub use bm25::{Bm25, SearchOptions};
@@ -73,10 +77,13 @@ pub use client::{
     QdrantConfig, Remote, RemoteConfig,
 };
 pub use corpus::{Corpus, CorpusError, Place};
-pub use dense::{Dense, DenseError, Embeddings, EmbeddingsConfig, build_vectors};
+pub use dense::{
+    CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,
+};
 pub use dialect::{Dialect, UnknownDialect};
 pub use engine::{
-    EngineError, FUSED_DEPTH, Rank, RetrieverConfig, RetrieverConfigError, SearchEngine,
+    EncoderConfig, EngineError, FUSED_DEPTH, LoadEncoder, Rank, RetrieverConfig,
+    RetrieverConfigError, SearchEngine,
 };
 pub use error::IndexError;
 pub use fusion::{Fused, Reranked, Reranker};
@@ -87,3 +94,4 @@ pub use recorded::{RecordConfig, RecordError, RecordMode, Recorded};
 pub use server::{Limits, Pages, PagesError, Server, ServerError, ServerOptions};
 pub use snippet::Snippet;
 pub use trec::{Qrels, Run, Topic, TrecError, read_qrels, read_topics};
+pub use web::{PageCounts, Web, WebConfig, WebEngine};

@@ -23,23 +23,31 @@ use tantivy::{DocId, TERMINATED};
 const FIRST_WINDOW: usize = 256;
 /// Passages of the longest window: sums that stay in the nearest cache.
 const LONGEST_WINDOW: usize = 2048;
-/// Term frequencies whose shares are in a table.
+/// The most passages of a block.
+const BLOCK: usize = 128;
+/// Term frequencies whose divisors are in a table.
 const TABLED: usize = 16;
 
-/// What a term adds, as a share of its weight: tf / (tf + norm), by term frequency and length.
-pub(crate) struct Shares {
+/// What decides how much of its weight a term adds: 1 + tf / norm, by term frequency and length.
+///
+/// A term adds w - w / (1 + tf / norm), which is w · tf / (tf + norm): this is how Lucene writes
+/// it. In `f32` and in this form the sum is Lucene's to the last bit, and it never falls as tf
+/// grows.
+pub(crate) struct Divisors {
     /// Length code of every passage.
     lengths: Vec<u8>,
-    /// k1 · (1 - b + b · length / average length), by length code.
-    norms: [f32; 256],
-    /// Shares of small frequencies, 256 length codes each.
+    /// 1 / (k1 · (1 - b + b · length / average length)), by length code.
+    inverse_norms: [f32; 256],
+    /// Divisors of small frequencies, 256 length codes each.
     table: Vec<f32>,
 }
 
-impl Shares {
+impl Divisors {
     pub(crate) fn new(lengths: Vec<u8>, norms: &[f32; 256]) -> Self {
-        let table = (0..TABLED as u32).flat_map(|tf| norms.map(|norm| share(tf, norm))).collect();
-        Self { lengths, norms: *norms, table }
+        let inverse_norms = norms.map(|norm| 1.0 / norm);
+        let of_tf = |tf| inverse_norms.map(|inverse| divisor(tf, inverse));
+        let table = (0..TABLED as u32).flat_map(of_tf).collect();
+        Self { lengths, inverse_norms, table }
     }
 
     fn of(&self, doc: DocId, tf: u32) -> f32 {
@@ -47,37 +55,41 @@ impl Shares {
         if (tf as usize) < TABLED {
             self.table[tf as usize * 256 + code]
         } else {
-            share(tf, self.norms[code])
+            divisor(tf, self.inverse_norms[code])
         }
     }
 }
 
-/// In Lucene's form: at most 1.
-fn share(tf: u32, norm: f32) -> f32 {
-    tf as f32 / (tf as f32 + norm)
+fn divisor(tf: u32, inverse_norm: f32) -> f32 {
+    1.0 + tf as f32 * inverse_norm
 }
 
-/// The greatest share in each block of a list.
+/// What a term of a weight adds.
+fn gain(weight: f32, divisor: f32) -> f32 {
+    weight - weight / divisor
+}
+
+/// The greatest divisor in each block of a list.
 pub(crate) struct Impacts {
     /// The last passage of each block.
     lasts: Vec<DocId>,
-    shares: Vec<f32>,
+    divisors: Vec<f32>,
     /// The greatest of all.
     most: f32,
 }
 
 impl Impacts {
     /// Reads a whole list, once.
-    pub(crate) fn of(mut postings: BlockSegmentPostings, shares: &Shares) -> Self {
+    pub(crate) fn of(mut postings: BlockSegmentPostings, divisors: &Divisors) -> Self {
         let (mut lasts, mut most) = (Vec::new(), Vec::new());
         while let Some(&last) = postings.docs().last() {
             let in_block = postings.docs().iter().zip(postings.freqs());
-            let in_block = in_block.map(|(&doc, &tf)| shares.of(doc, tf));
-            most.push(in_block.fold(0.0, f32::max));
+            let in_block = in_block.map(|(&doc, &tf)| divisors.of(doc, tf));
+            most.push(in_block.fold(1.0, f32::max));
             lasts.push(last);
             postings.advance();
         }
-        Self { lasts, most: most.iter().copied().fold(0.0, f32::max), shares: most }
+        Self { lasts, most: most.iter().copied().fold(1.0, f32::max), divisors: most }
     }
 
     /// The first block, from `from` on, that may hold `doc` or a later passage.
@@ -131,18 +143,29 @@ impl TermList {
     }
 
     /// Adds what the term adds to the passages of a window, and goes to the first behind it.
-    fn add_up(&mut self, window: &mut Window, shares: &Shares) {
+    fn add_up(&mut self, window: &mut Window, divisors: &Divisors) {
         self.seek(window.start);
+        // Apart from the look-ups, many divisions at once are one instruction.
+        let mut gains = [0.0; BLOCK];
         loop {
             let (docs, freqs) = (self.postings.docs(), self.postings.freqs());
-            for (&doc, &tf) in docs[self.at..].iter().zip(&freqs[self.at..]) {
-                if doc >= window.end {
-                    return;
-                }
-                window.add(doc, self.weight * shares.of(doc, tf));
-                self.at += 1;
-            }
             if docs.is_empty() {
+                return;
+            }
+            let (docs, freqs) = (&docs[self.at..], &freqs[self.at..]);
+            let n = docs.partition_point(|&it| it < window.end);
+            let gains = &mut gains[..n];
+            for ((gain, &doc), &tf) in gains.iter_mut().zip(docs).zip(freqs) {
+                *gain = divisors.of(doc, tf);
+            }
+            for it in &mut *gains {
+                *it = gain(self.weight, *it);
+            }
+            for (&doc, &gain) in docs.iter().zip(&*gains) {
+                window.add(doc, gain);
+            }
+            self.at += n;
+            if n < docs.len() {
                 return;
             }
             self.postings.advance();
@@ -152,19 +175,24 @@ impl TermList {
 
     /// What the term adds to a passage, unless even the block that may hold it is not worth
     /// reading. Passages must come in order.
-    fn look_up(&mut self, doc: DocId, shares: &Shares, is_worth: impl Fn(f32) -> bool) -> Looked {
+    fn look_up(
+        &mut self,
+        doc: DocId,
+        divisors: &Divisors,
+        is_worth: impl Fn(f32) -> bool,
+    ) -> Looked {
         if let Some(impacts) = &self.impacts {
             self.block = impacts.block(self.block, doc);
-            match impacts.shares.get(self.block) {
+            match impacts.divisors.get(self.block) {
                 None => return Looked::Found(0.0),
-                Some(&share) if !is_worth(self.weight * share) => return Looked::Worthless,
+                Some(&most) if !is_worth(gain(self.weight, most)) => return Looked::Worthless,
                 Some(_) => {}
             }
         }
         self.seek(doc);
         if self.doc() == doc {
             let tf = self.postings.freqs()[self.at];
-            Looked::Found(self.weight * shares.of(doc, tf))
+            Looked::Found(gain(self.weight, divisors.of(doc, tf)))
         } else {
             Looked::Found(0.0)
         }
@@ -172,7 +200,8 @@ impl TermList {
 
     /// The most that the term can add to any passage.
     fn most(&self) -> f64 {
-        f64::from(self.weight * self.impacts.as_ref().map_or(1.0, |it| it.most))
+        let impacts = self.impacts.as_ref();
+        f64::from(impacts.map_or(self.weight, |it| gain(self.weight, it.most)))
     }
 
     /// The most that the term can add in a window.
@@ -181,14 +210,14 @@ impl TermList {
             return if self.doc() >= end { 0.0 } else { f64::from(self.weight) };
         };
         self.block = impacts.block(self.block, start);
-        let mut share = 0.0_f32;
+        let mut most = 1.0_f32;
         for block in self.block..impacts.lasts.len() {
-            share = share.max(impacts.shares[block]);
+            most = most.max(impacts.divisors[block]);
             if impacts.lasts[block] >= end - 1 {
                 break;
             }
         }
-        f64::from(self.weight * share)
+        f64::from(gain(self.weight, most))
     }
 }
 
@@ -292,12 +321,12 @@ impl Best {
 
 /// The `k` best of the passages in `lists`, best first. Terms of equal weight are summed in the
 /// order they come in.
-pub(crate) fn top_k(mut lists: Vec<TermList>, shares: &Shares, k: usize) -> Vec<Ranked> {
+pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> Vec<Ranked> {
     lists.sort_by(|left, right| right.weight.total_cmp(&left.weight));
     // One rounding for each addition, of half an epsilon each; this is far more than that.
     let widen = 1.0 + lists.len() as f64 * f64::from(f32::EPSILON);
     let anywhere = rests(lists.iter().map(TermList::most));
-    let n_passages = shares.lengths.len();
+    let n_passages = divisors.lengths.len();
     let mut best = Best::new(k);
     let mut window = Window::new();
     let mut candidates: Vec<(DocId, f64)> = Vec::new();
@@ -319,7 +348,7 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, shares: &Shares, k: usize) -> Vec<
         let here = rests(lists.iter_mut().map(|it| it.most_in(window.start, window.end)));
         let (heavy, light) = lists.split_at_mut(n_above(&here, bar / widen));
         for list in &mut *heavy {
-            list.add_up(&mut window, shares);
+            list.add_up(&mut window, divisors);
         }
         candidates.clear();
         let clears = |sum: f64, rest: f64| (sum + rest) * widen > bar;
@@ -328,7 +357,7 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, shares: &Shares, k: usize) -> Vec<
         for (list, &rest) in light.iter_mut().zip(&here[heavy.len() + 1..]) {
             candidates.retain_mut(|(doc, sum)| {
                 let is_worth = |most| clears(*sum, f64::from(most) + rest);
-                match list.look_up(*doc, shares, is_worth) {
+                match list.look_up(*doc, divisors, is_worth) {
                     Looked::Worthless => false,
                     Looked::Found(score) => {
                         *sum += f64::from(score);

@@ -46,6 +46,11 @@ impl Snippet {
         }
     }
 
+    /// The part as it is in the passage.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// One line of text, with `before` and `after` around the query's words. Line breaks and other
     /// control characters become spaces: a passage must not steer a terminal.
     pub fn render(&self, before: &str, after: &str) -> String {

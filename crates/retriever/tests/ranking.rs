@@ -39,7 +39,7 @@ fn bags(texts: &[String]) -> Vec<HashMap<String, u32>> {
     texts.iter().map(bag).collect()
 }
 
-/// BM25 as it is written in the books: every passage, every term.
+/// BM25 as it is written in Lucene: every passage, every term.
 fn exhaustive(
     bags: &[HashMap<String, u32>],
     query: &str,
@@ -47,7 +47,8 @@ fn exhaustive(
     options: &SearchOptions,
 ) -> Vec<(usize, f32)> {
     let length = |bag: &HashMap<String, u32>| bag.values().sum::<u32>();
-    let n = bags.len() as f64;
+    // Passages without a word are not counted.
+    let n = bags.iter().filter(|it| !it.is_empty()).count() as f64;
     let average = (bags.iter().map(|it| f64::from(length(it))).sum::<f64>() / n) as f32;
     let mut counts = BTreeMap::<String, u32>::new();
     for term in Analyzer::Plain.terms(query) {
@@ -57,7 +58,7 @@ fn exhaustive(
         .into_iter()
         .filter_map(|(term, count)| {
             let df = bags.iter().filter(|it| it.contains_key(&term)).count() as f64;
-            let idf = ((n - df + 0.5) / (df + 0.5)).ln_1p() as f32;
+            let idf = (1.0 + (n - df + 0.5) / (df + 0.5)).ln() as f32;
             (df > 0.0).then_some((term, count as f32 * idf))
         })
         .collect();
@@ -72,7 +73,10 @@ fn exhaustive(
             let norm = options.k1 * (1.0 - options.b + options.b * length / average);
             let tf = |term: &str| bag.get(term).copied().unwrap_or(0) as f32;
             let terms = weights.iter().filter(|(term, _)| tf(term) > 0.0);
-            let score = |(term, weight): &(String, f32)| weight * (tf(term) / (tf(term) + norm));
+            let score = |(term, weight): &(String, f32)| {
+                let inverse = 1.0 / norm;
+                weight - weight / (1.0 + tf(term) * inverse)
+            };
             (doc, terms.map(|it| f64::from(score(it))).sum::<f64>() as f32)
         })
         .collect();

@@ -6,7 +6,8 @@
 //! `forage-reward-sdk` does.
 //!
 //! Authors of rewards use `forage-reward-sdk` and never meet this crate. A plugin in another
-//! language implements what is written here.
+//! language implements what is written here: `include/forage_reward.h` says it in C, and
+//! `examples/c` is a whole one.
 //!
 //! # The contract
 //!

@@ -141,7 +141,9 @@ pub mod __private {
             // SAFETY: `instance` came from `create::<R>` and is not used again.
             drop(unsafe { Box::from_raw(instance.cast::<R>()) });
         }));
-        std::mem::forget(caught);
+        if let Err(payload) = caught {
+            discard(payload);
+        }
     }
 
     /// A status that is not [`Status::OK`], with its message.
@@ -170,14 +172,18 @@ pub mod __private {
                     Some(member) => format!("{message}, for member {member}"),
                     None => message,
                 };
-                // Dropping a payload may panic again, now outside the guard.
-                std::mem::forget(payload);
+                discard(payload);
                 (Status::PANICKED, message.into_bytes())
             }
         };
         // SAFETY: the host's `write` copies the bytes and does not unwind.
         unsafe { (sink.write)(sink.ctx, Bytes::new(&bytes)) };
         status
+    }
+
+    /// Drops what a panic carried. That may panic again, and what that carries is left alone.
+    fn discard(payload: Box<dyn Any + Send>) {
+        std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
     }
 
     fn message_of(payload: &(dyn Any + Send)) -> String {

@@ -68,8 +68,8 @@
 //!   - **0.1.0** The first.
 //!   - **0.2.0** [`Group`] has a field more, so literals of it end in `..Group::default()`. New:
 //!     [`grammar`], [`Trajectory::clean_answer`], [`text::word_f1`], [`text::is_list`],
-//!     [`RewardError::broken`], [`json`], [`info`]. A panic
-//!     in [`Reward::score`] names the trajectory.
+//!     [`RewardError::broken`], [`json`], [`info`], and `http` with the feature of that name. A
+//!     panic in [`Reward::score`] names the trajectory.
 //!
 //! # Where the `unsafe` is
 //!
@@ -80,6 +80,8 @@
 mod build;
 mod export;
 pub mod grammar;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod json;
 pub mod text;
 pub mod wire;

@@ -45,6 +45,7 @@ impl PluginError {
     pub(crate) fn new(plugin: &Path, kind: PluginErrorKind) -> Self {
         let member = match &kind {
             PluginErrorKind::BrokeContract(breach) => breach.member,
+            PluginErrorKind::TooManyFailed { member, .. } => Some(*member),
             _ => None,
         };
         let about = About { reward: None, plugin: plugin.to_owned(), question: None, member };
@@ -104,6 +105,10 @@ impl PluginError {
             PluginErrorKind::TooSlow { .. } => Some(
                 "`deadline_s` gives it more time, and `tolerate` lets a run go on without \
                  some grades"
+                    .to_owned(),
+            ),
+            PluginErrorKind::TooManyFailed { .. } => Some(
+                "see to what it depends on, such as a server; `failed_limit` allows for more"
                     .to_owned(),
             ),
             PluginErrorKind::Panicked(_)
@@ -185,6 +190,18 @@ pub enum PluginErrorKind {
     TooSlow {
         /// What it was given.
         deadline: Duration,
+    },
+    /// The plugin said of too many trajectories that it could not score them.
+    #[error("could not score {n} trajectories, and `failed_limit` is {limit}: {reason}")]
+    TooManyFailed {
+        /// Trajectories of the run that it could not score.
+        n: usize,
+        /// How many it may.
+        limit: usize,
+        /// The first of those in this group.
+        member: usize,
+        /// Why it could not score that one.
+        reason: String,
     },
     /// There is no thread to call the plugin on.
     #[error("failed to start a thread to call it on")]

@@ -4,6 +4,7 @@
 
 use std::ffi::c_void;
 use std::fs;
+use std::mem;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
@@ -55,11 +56,11 @@ impl Plugin {
         let library = unsafe { libloading::Library::new(file) }
             .map_err(|err| fail(PluginErrorKind::Open(err)))?;
         // Never closed: Rust's thread-locals and statics do not survive `dlclose`.
-        let library: &'static libloading::Library = Box::leak(Box::new(library));
+        let library = mem::ManuallyDrop::new(library);
         // SAFETY: nothing is read through the pointer before `check` has seen the magic.
-        let decl = unsafe { library.get::<*const PluginDecl>(DECL_SYMBOL) }
+        let decl = *unsafe { library.get::<*const PluginDecl>(DECL_SYMBOL) }
             .map_err(|_| fail(PluginErrorKind::NotAPlugin))?;
-        let decl = check(*decl).map_err(fail)?;
+        let decl = check(decl).map_err(fail)?;
         Self::create(path, decl, config)
     }
 
@@ -247,7 +248,7 @@ unsafe extern "C" fn log(level: u32, target: Bytes, message: Bytes) {
         4 => tracing::debug!(%plugin, "{message}"),
         _ => tracing::trace!(%plugin, "{message}"),
     });
-    std::mem::forget(caught);
+    mem::forget(caught);
 }
 
 #[cfg(test)]

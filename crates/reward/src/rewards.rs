@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::combination::{Column, combine};
 use crate::section::{RewardSection, check};
-use crate::{Combination, Plugin, PluginError, to_wire};
+use crate::{Combination, Plugin, PluginError, PluginErrorKind, to_wire};
 
 /// All rewards of a run, combined to one for each trajectory.
 ///
@@ -22,6 +22,8 @@ use crate::{Combination, Plugin, PluginError, to_wire};
 /// - Step values are added up with the same weights. A reward without them adds nothing to any.
 /// - A plugin that misbehaves fails all trajectories of the group, whose grades come from one call,
 ///   until [`RewardSection::tolerate`] of them are used up. Then its error is the answer.
+/// - A plugin that says of more than [`RewardSection::failed_limit`] trajectories that it could not
+///   score them is an error too.
 #[derive(Debug)]
 pub struct Rewards {
     rewards: Vec<Loaded>,
@@ -35,6 +37,8 @@ struct Loaded {
     plugin: Plugin,
     /// Trajectories that were left without a grade so far.
     n_tolerated: AtomicUsize,
+    /// Trajectories that it said it could not score so far.
+    n_failed: AtomicUsize,
 }
 
 impl Rewards {
@@ -50,8 +54,13 @@ impl Rewards {
             let plugin = Plugin::load(library, &Value::Object(section.config.clone()))
                 .map_err(|err| err.in_reward(name))?
                 .with_deadline(section.deadline());
-            let n_tolerated = AtomicUsize::new(0);
-            Ok(Loaded { name: name.clone(), section: section.clone(), plugin, n_tolerated })
+            Ok(Loaded {
+                name: name.clone(),
+                section: section.clone(),
+                plugin,
+                n_tolerated: AtomicUsize::new(0),
+                n_failed: AtomicUsize::new(0),
+            })
         };
         let rewards = sections.iter().map(load).collect::<Result<_, _>>()?;
         Ok(Self { rewards, combination })
@@ -108,7 +117,7 @@ impl Loaded {
         request: &Arc<[u8]>,
     ) -> Result<Vec<wire::Grade>, PluginError> {
         let err = match self.plugin.score_bytes(told, request) {
-            Ok(grades) => return Ok(grades),
+            Ok(grades) => return self.within_limit(told, grades),
             Err(err) => err.in_reward(&self.name),
         };
         let n = told.trajectories.len();
@@ -123,5 +132,29 @@ impl Loaded {
             self.section.tolerate,
         );
         Ok(vec![wire::Grade::Failed(reason); n])
+    }
+
+    /// Counts what the plugin says it could not score. The error names the first of the group.
+    fn within_limit(
+        &self,
+        told: &wire::Group,
+        grades: Vec<wire::Grade>,
+    ) -> Result<Vec<wire::Grade>, PluginError> {
+        let mut failed =
+            told.trajectories.iter().zip(&grades).filter_map(|(it, grade)| match grade {
+                wire::Grade::Failed(reason) => Some((it.member, reason.clone())),
+                _ => None,
+            });
+        let Some((member, reason)) = failed.next() else { return Ok(grades) };
+        let n_new = 1 + failed.count();
+        let n = n_new + self.n_failed.fetch_add(n_new, Ordering::Relaxed);
+        match self.section.failed_limit {
+            Some(limit) if n > limit => {
+                let kind = PluginErrorKind::TooManyFailed { n, limit, member, reason };
+                let err = PluginError::new(self.plugin.path(), kind);
+                Err(err.on_question(&told.question.id).in_reward(&self.name))
+            }
+            _ => Ok(grades),
+        }
     }
 }

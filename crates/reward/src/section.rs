@@ -32,6 +32,10 @@ pub struct RewardSection {
     /// excluded and counted. With 0, the first ends the run.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tolerate: usize,
+    /// Trajectories of a run that the plugin may say it could not score: they are excluded and
+    /// counted. One more ends the run. Without it there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_limit: Option<usize>,
     /// Passed to the plugin, which alone knows what may be in it.
     #[serde(default)]
     pub config: Map<String, Value>,

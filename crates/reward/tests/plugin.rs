@@ -8,6 +8,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use chain::chain;
@@ -91,6 +92,13 @@ fn misbehaviour_is_told_apart() {
             hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
     check_misbehaviour(
+        "panic-group",
+        &expect![[r#"
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
+            caused by: panicked: no such group
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
+    );
+    check_misbehaviour(
         "nan",
         &expect![[r#"
             reward plugin `$OUT/libmisbehaving.so`, question `q`
@@ -133,6 +141,13 @@ fn misbehaviour_is_told_apart() {
             caused by: broke the plugin contract: 0 grades for 2 trajectories
             hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
     );
+    check_misbehaviour(
+        "long",
+        &expect![[r#"
+            reward plugin `$OUT/libmisbehaving.so`, question `q`
+            caused by: broke the plugin contract: 3 grades for 2 trajectories
+            hint: a bug of the plugin: `cargo test -p misbehaving` is where to find it"#]],
+    );
 }
 
 #[test]
@@ -160,6 +175,30 @@ fn an_error_fails_what_it_was_asked_for() {
     assert_eq!(one[1], away());
     let all = load("misbehaving", &json!({ "mode": "group-error" })).score(&group()).unwrap();
     assert_eq!(all, [away(), away()]);
+}
+
+#[test]
+fn a_leak_is_the_plugins_own() {
+    let plugin = load("misbehaving", &json!({ "mode": "leak" }));
+    let fine = load("misbehaving", &json!({ "mode": "fine" })).score(&group()).unwrap();
+    for _ in 0..1000 {
+        assert_eq!(plugin.score(&group()).unwrap(), fine);
+    }
+}
+
+#[test]
+fn an_abort_ends_the_process_it_is_tried_in() {
+    const CHILD: &str = "FORAGE_TEST_ABORTS";
+    if std::env::var_os(CHILD).is_some() {
+        drop(load("misbehaving", &json!({ "mode": "abort" })).score(&group()));
+        unreachable!("the process was to end");
+    }
+    let test = "an_abort_ends_the_process_it_is_tried_in";
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let output = child.args(["--exact", test]).env(CHILD, "1").output().unwrap();
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(6));
+    assert!(!output.status.success(), "{output:?}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn sections() {
     assert_eq!(section.config["value"], 2.0);
     assert_eq!(toml::to_string(&section).unwrap(), text);
     let text = "plugin = \"x\"\nweight = 1.0\nschedule = [[0, 0.0], [9, 1.0]]\n\
-                deadline_s = 2.5\ntolerate = 3\n\n[gate]\nreward = \"format\"\nleast = 0.5\n\n[config]\n";
+                deadline_s = 2.5\ntolerate = 3\nfailed_limit = 9\n\n[gate]\nreward = \"format\"\nleast = 0.5\n\n[config]\n";
     let section: RewardSection = toml::from_str(text).unwrap();
     assert_eq!(
         toml::from_str::<RewardSection>(&toml::to_string(&section).unwrap()).unwrap(),
@@ -215,4 +215,36 @@ fn misbehaviour_is_tolerated_up_to_a_limit() {
         assert_eq!((err.reward(), err.question()), (Some("bad"), Some("q1")), "{mode}");
         assert_eq!(err.kind().to_string(), message);
     }
+}
+
+#[test]
+fn what_a_plugin_cannot_score_has_a_limit() {
+    // Fails every trajectory but member 0.
+    let config = json!({ "mode": "error" }).as_object().unwrap().clone();
+    let load = |failed_limit| {
+        let section = RewardSection { failed_limit, config: config.clone(), ..bare("misbehaving") };
+        let sections = [("judge".to_owned(), section, built("misbehaving"))];
+        Rewards::load(&sections, Combination::default()).unwrap()
+    };
+    let played = group((0..3).map(|member| trajectory(member, None)).collect());
+    let unlimited = load(None);
+    for _ in 0..5 {
+        let grades = unlimited.score(&played).unwrap();
+        assert_eq!(grades.iter().filter(|it| it.reward().is_none()).count(), 2);
+    }
+    let limited = load(Some(4));
+    for _ in 0..2 {
+        assert!(limited.score(&played).is_ok());
+    }
+    // What leaves nothing out is not counted.
+    assert!(limited.score(&group(vec![trajectory(0, None)])).is_ok());
+    let err = limited.score(&played).unwrap_err();
+    assert_eq!((err.reward(), err.question(), err.member()), (Some("judge"), Some("q1"), Some(1)));
+    assert_eq!(
+        chain(&err),
+        "reward `judge`, plugin `$OUT/libmisbehaving.so`, question `q1`, member 1\n\
+         caused by: could not score 6 trajectories, and `failed_limit` is 4: the judge is away\n\
+         hint: see to what it depends on, such as a server; `failed_limit` allows for more"
+    );
+    assert!(load(Some(0)).score(&played).is_err());
 }

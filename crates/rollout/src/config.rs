@@ -3,7 +3,7 @@
 use forage_trajectory::Question;
 use serde::{Deserialize, Serialize};
 
-use crate::RolloutError;
+use crate::{RolloutError, Template};
 
 /// Where the question goes in [`RolloutConfig::prompt`].
 const PLACEHOLDER: &str = "{question}";
@@ -28,6 +28,9 @@ pub struct RolloutConfig {
     pub max_searches: usize,
     /// Passages for each search.
     pub top_k: usize,
+    /// How passages are shown.
+    #[serde(skip_serializing_if = "is_default")]
+    pub template: Template,
     /// Tokens sampled in one turn at most.
     pub max_turn_tokens: usize,
     /// Tokens of one observation at most, its tags included; longer passages are cut.
@@ -43,6 +46,7 @@ impl Default for RolloutConfig {
             prompt: PROMPT.to_owned(),
             max_searches: 4,
             top_k: 3,
+            template: Template::default(),
             max_turn_tokens: 500,
             max_observation_tokens: 500,
             max_tokens: 4096,
@@ -76,6 +80,10 @@ impl RolloutConfig {
         let mark = if text.ends_with('?') { "" } else { "?" };
         self.prompt.replace(PLACEHOLDER, &format!("{text}{mark}"))
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

@@ -87,7 +87,9 @@ mod config;
 mod error;
 mod play;
 mod tagging;
+mod template;
 
 pub use config::RolloutConfig;
 pub use error::RolloutError;
 pub use play::{Task, play};
+pub use template::Template;

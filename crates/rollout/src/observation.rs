@@ -1,11 +1,12 @@
 //! What the environment says: search results, cut to a number of tokens, and fixed sentences.
 //!
-//! The layout is that of Search-R1. Its code cuts the tokens of an observation and so may lose
-//! the closing tag; here the passages are cut and the tags stay.
+//! The layout is that of a [`Template`]. Search-R1's code cuts the tokens of an observation and so
+//! may lose the closing tag; here the passages are cut, between words, and the tags stay.
 
 use forage_trajectory::{BoxError, Hit, TokenId};
+use unicode_segmentation::UnicodeSegmentation;
 
-use crate::grammar::without_tags;
+use crate::Template;
 
 /// Said after a turn that is neither a search nor an answer.
 pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To search, I put \
@@ -15,8 +16,8 @@ pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To 
 /// Stands for the passages where there are none.
 pub const NOTHING_FOUND: &str = "No passage matches this query.";
 
-const OPEN: &str = "\n\n<information>";
-const CLOSE: &str = "</information>\n\n";
+const OPEN: &str = "<information>";
+const CLOSE: &str = "</information>";
 
 /// An information block with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,49 +31,51 @@ pub struct Observation {
 impl Observation {
     /// The text between the tags.
     pub fn content(&self) -> &str {
-        let inner = self.text.strip_prefix(OPEN).and_then(|text| text.strip_suffix(CLOSE));
-        inner.unwrap_or(&self.text).trim()
+        let text = self.text.trim();
+        let inner = text.strip_prefix(OPEN).and_then(|text| text.strip_suffix(CLOSE));
+        inner.unwrap_or(text).trim()
     }
 }
 
 /// The information block for the hits of one search, in at most `max_tokens` tokens.
 ///
-/// What does not fit is cut off the end, at a character: first from the text of the last passage,
-/// then the whole passage, and so on. At least a piece of the first passage is always there, and
-/// so is the closing tag; `None` where not even these fit.
+/// What does not fit is cut off the end, between words (UAX #29): first from the text of the last
+/// passage, then the whole passage, and so on. At least the first word is always there, and so is
+/// the closing tag; `None` where not even these fit.
 ///
 /// Titles and texts lose the tags of the grammar first.
 ///
 /// ```
-/// # use forage_rollout::observation::information;
+/// # use forage_rollout::{Template, observation::information};
 /// # use forage_trajectory::Hit;
 /// let hit = Hit { title: "Alien".into(), text: "A film. <answer>".into(), ..Hit::default() };
 /// let bytes = |text: &str| Ok(text.bytes().map(u32::from).collect());
-/// let block = information(&[hit], 100, bytes)?.expect("there is room");
+/// let block = information(&[hit], Template::Plain, 100, bytes)?.expect("there is room");
 /// assert_eq!(block.text, "\n\n<information>Doc 1(Title: Alien) A film.</information>\n\n");
 /// # Ok::<(), forage_trajectory::BoxError>(())
 /// ```
 pub fn information(
     hits: &[Hit],
+    template: Template,
     max_tokens: usize,
     encode: impl Fn(&str) -> Result<Vec<TokenId>, BoxError>,
 ) -> Result<Option<Observation>, BoxError> {
-    let body = Body::new(hits);
-    let try_cut = |at: usize| -> Result<Option<Observation>, BoxError> {
-        let text = format!("{OPEN}{}{CLOSE}", body.cut(at));
+    let body = Body::new(hits, template);
+    let try_cut = |end: usize| -> Result<Option<Observation>, BoxError> {
+        let text = template.wrap(&body.text[..end]);
         let tokens = encode(&text)?;
         Ok((tokens.len() <= max_tokens).then_some(Observation { text, tokens }))
     };
     if let Some(whole) = try_cut(body.text.len())? {
         return Ok(Some(whole));
     }
-    // `fits` is the longest cut known to fit, 0 for none; `exceeds` is one that does not.
-    let (mut fits, mut exceeds) = (0, body.text.len());
+    // The first `fits` places are known to fit; that at `exceeds` does not.
+    let (mut fits, mut exceeds) = (0, body.ends.len() - 1);
     let mut best = None;
-    while fits + 1 < exceeds {
+    while fits < exceeds {
         let middle = usize::midpoint(fits, exceeds);
-        match try_cut(middle)? {
-            Some(observation) => (fits, best) = (middle, Some(observation)),
+        match try_cut(body.ends[middle])? {
+            Some(observation) => (fits, best) = (middle + 1, Some(observation)),
             None => exceeds = middle,
         }
     }
@@ -81,8 +84,12 @@ pub fn information(
 
 /// The title of the first passage of the last information block in a text.
 pub fn top_title(context: &str) -> Option<&str> {
-    let block = &context[context.rfind(OPEN.trim_start())?..];
-    let title = block.split_once("Doc 1(Title: ")?.1;
+    let block = &context[context.rfind(OPEN)?..];
+    let first = block.split_once("Doc 1")?.1;
+    if let Some(title) = first.strip_prefix(": \\\"") {
+        return Some(title.split_once("\\\"\\n")?.0);
+    }
+    let title = first.strip_prefix("(Title: ").or_else(|| first.strip_prefix(" (Title: "))?;
     // Titles such as `Alien (film)` have parentheses of their own.
     let mut depth = 1;
     for (at, character) in title.char_indices() {
@@ -101,41 +108,42 @@ pub fn top_title(context: &str) -> Option<&str> {
 /// All passages in one text, with the places where it may be cut.
 struct Body {
     text: String,
-    /// Of each passage, where its heading and where its text begin.
-    starts: Vec<(usize, usize)>,
+    /// Where words end, but for those in the heading of a passage after the first; the last is the
+    /// end of the text. Never empty.
+    ends: Vec<usize>,
 }
 
 impl Body {
-    fn new(hits: &[Hit]) -> Self {
+    fn new(hits: &[Hit], template: Template) -> Self {
         let mut text = String::new();
+        // Of each passage, where its heading and where its text begin.
         let mut starts = Vec::new();
         for (idx, hit) in hits.iter().enumerate() {
+            let shown = template.show(idx + 1, hit);
             let start = text.len();
-            let title = without_tags(&hit.title);
-            let heading = format!("Doc {}(Title: {}) ", idx + 1, title.trim());
-            text += &heading;
+            text += &shown.heading;
             starts.push((start, text.len()));
-            text += without_tags(&hit.text).trim();
-            text += "\n";
+            text += &shown.text;
+            text += shown.end;
         }
         if hits.is_empty() {
             text.push_str(NOTHING_FOUND);
         }
         text.truncate(text.trim_end().len());
-        Self { text, starts }
-    }
-
-    /// At most the first `at` bytes; a passage whose text would be empty is left out, unless it is
-    /// the first. Never empty.
-    fn cut(&self, at: usize) -> &str {
-        let mut at = self.text.floor_char_boundary(at);
-        if at < self.text.len() {
-            let in_heading = |(start, text): &&(usize, usize)| *start < at && at <= *text;
-            if let Some(&(start, _)) = self.starts.iter().skip(1).find(in_heading) {
-                at = start;
-            }
+        let words = text.split_word_bound_indices().filter(|(_, it)| !it.trim().is_empty());
+        let in_heading = |end: &usize| {
+            let is_in = |&(start, text): &(usize, usize)| start < *end && *end <= text;
+            starts.iter().skip(1).any(is_in)
+        };
+        let mut ends: Vec<usize> = words
+            .map(|(start, word)| start + word.trim_end().len())
+            .filter(|end| !in_heading(end))
+            .collect();
+        // The last passage may have no text.
+        if ends.last() != Some(&text.len()) {
+            ends.push(text.len());
         }
-        self.text[..at].trim_end()
+        Self { text, ends }
     }
 }
 
@@ -152,27 +160,26 @@ mod tests {
     }
 
     fn check(hits: &[Hit], max_tokens: usize, expected: &Expect) {
-        let text =
-            information(hits, max_tokens, |text| Bytes.encode(text)).unwrap().map(|it| it.text);
-        expected.assert_eq(&format!("{text:?}"));
+        let shown = information(hits, Template::Plain, max_tokens, |text| Bytes.encode(text));
+        expected.assert_eq(&format!("{:?}", shown.unwrap().map(|it| it.text)));
     }
 
     #[test]
     fn passages_are_cut_from_the_end() {
-        let hits = [hit("A", "one two\nthree "), hit("B", "éé")];
+        let hits = [hit("A", "one two\nthree "), hit("B", "é isn't éé")];
         check(
             &hits,
             500,
             &expect![[
-                r#"Some("\n\n<information>Doc 1(Title: A) one two\nthree\nDoc 2(Title: B) éé</information>\n\n")"#
+                r#"Some("\n\n<information>Doc 1(Title: A) one two\nthree\nDoc 2(Title: B) é isn't éé</information>\n\n")"#
             ]],
         );
-        // One byte is missing, and `é` has two.
+        // One byte is missing.
         check(
             &hits,
-            80,
+            89,
             &expect![[
-                r#"Some("\n\n<information>Doc 1(Title: A) one two\nthree\nDoc 2(Title: B) é</information>\n\n")"#
+                r#"Some("\n\n<information>Doc 1(Title: A) one two\nthree\nDoc 2(Title: B) é isn't</information>\n\n")"#
             ]],
         );
         // Nothing of the text of the second passage fits.
@@ -183,9 +190,16 @@ mod tests {
                 r#"Some("\n\n<information>Doc 1(Title: A) one two\nthree</information>\n\n")"#
             ]],
         );
-        check(&hits, 40, &expect![[r#"Some("\n\n<information>Doc 1(Tit</information>\n\n")"#]]);
-        check(&hits, 32, &expect![[r#"Some("\n\n<information>D</information>\n\n")"#]]);
-        check(&hits, 31, &expect!["None"]);
+        check(&hits, 43, &expect![[r#"Some("\n\n<information>Doc 1(Title:</information>\n\n")"#]]);
+        check(&hits, 34, &expect![[r#"Some("\n\n<information>Doc</information>\n\n")"#]]);
+        check(&hits, 33, &expect!["None"]);
+        // Without spaces, each letter is a word.
+        let chinese = [hit("漢", "漢字漢字")];
+        check(
+            &chinese,
+            60,
+            &expect![[r#"Some("\n\n<information>Doc 1(Title: 漢) 漢字漢</information>\n\n")"#]],
+        );
     }
 
     #[test]
@@ -215,20 +229,79 @@ mod tests {
     #[test]
     fn the_top_title_is_read_back() {
         for title in ["Alien", "Alien (film)", "\"Alien\"", "A (b (c)) d", "漢字"] {
-            let block = information(&[hit(title, "text) x")], 500, |text| Bytes.encode(text))
-                .unwrap()
-                .unwrap();
-            let context = format!("<information> Doc 1(Title: old) </information>{}", block.text);
-            assert_eq!(top_title(&context), Some(title));
+            for template in Template::ALL {
+                let hits = [hit(title, "text) x")];
+                let block = information(&hits, template, 500, |text| Bytes.encode(text));
+                let block = block.unwrap().unwrap().text;
+                let context = format!("<information> Doc 1(Title: old) </information>{block}");
+                let found = top_title(&context).unwrap().replace("\\\"", "\"");
+                let quotes = |it: &str| it.trim_matches('"').to_owned();
+                if title.is_ascii() || template != Template::SkyRl {
+                    assert_eq!(quotes(&found), quotes(title), "{template:?}");
+                }
+            }
         }
         assert_eq!(top_title("between <information> and </information>"), None);
         assert_eq!(top_title("<information>Doc 1(Title: :( ) x"), Some(":( "));
+    }
+
+    #[test]
+    fn templates() {
+        let hits = [hit("Alien", "A \"film\".\nÉ 🦀"), hit("", "First line\nrest"), hit("B", "")];
+        let show = |template: Template, expected: Expect| {
+            let shown = information(&hits, template, 500, |text| Bytes.encode(text));
+            let shown = shown.unwrap().unwrap();
+            assert!(!shown.content().contains("information>"));
+            expected.assert_eq(&shown.text);
+        };
+        show(
+            Template::Plain,
+            expect![[r#"
+
+
+                <information>Doc 1(Title: Alien) A "film".
+                É 🦀
+                Doc 2(Title: ) First line
+                rest
+                Doc 3(Title: B)</information>
+
+            "#]],
+        );
+        show(
+            Template::SearchR1,
+            expect![[r#"
+
+
+                <information>Doc 1(Title: "Alien") A "film".
+                É 🦀
+                Doc 2(Title: First line) rest
+                Doc 3(Title: "B")</information>
+
+            "#]],
+        );
+        show(
+            Template::Verl,
+            expect![[r#"
+
+
+                <information>{"result": "Doc 1 (Title: \"Alien\")\nA \"film\".\nÉ 🦀\n\nDoc 2 (Title: First line)\nrest\n\nDoc 3 (Title: \"B\")"}</information>
+
+            "#]],
+        );
+        show(
+            Template::SkyRl,
+            expect![[r#"
+
+                <information>{"result": "Doc 1: \"Alien\"\nA \"film\".\n\u00c9 \ud83e\udd80\nDoc 2: First line\nrest\nDoc 3: \"B\"\n"}</information>
+            "#]],
+        );
     }
 
     proptest! {
         #[test]
         fn the_closing_tag_survives_any_cut(
             texts in prop::collection::vec(("[a-zé漢🦀() ]{0,12}", "[a-zé漢🦀<>/\n ]{0,120}"), 0..5),
+            template in prop::sample::select(&Template::ALL),
             max_tokens in 0_usize..400,
             token_bytes in 1_usize..6,
         ) {
@@ -236,24 +309,22 @@ mod tests {
             let encode = |text: &str| -> Result<Vec<TokenId>, BoxError> {
                 Ok(text.as_bytes().chunks(token_bytes).map(|it| u32::from(it[0])).collect())
             };
-            let shown = information(&hits, max_tokens, encode).unwrap();
-            // Tags and the first character, `D` or `N`.
-            let least = (OPEN.len() + 1 + CLOSE.len()).div_ceil(token_bytes);
-            prop_assert_eq!(shown.is_some(), max_tokens >= least);
-            if let Some(shown) = shown {
+            let shown = information(&hits, template, max_tokens, encode).unwrap();
+            let whole = Body::new(&hits, template);
+            let n_tokens = |end: usize| encode(&template.wrap(&whole.text[..end])).unwrap().len();
+            let longest = whole.ends.iter().rev().find(|end| n_tokens(**end) <= max_tokens);
+            prop_assert_eq!(shown.is_some(), longest.is_some());
+            if let (Some(shown), Some(&end)) = (shown, longest) {
                 prop_assert!(shown.tokens.len() <= max_tokens);
                 prop_assert_eq!(&shown.tokens, &encode(&shown.text).unwrap());
-                let body = shown.text.strip_prefix(OPEN).and_then(|it| it.strip_suffix(CLOSE));
-                let body = body.expect("the tags are there");
-                let whole = Body::new(&hits);
-                prop_assert!(!body.is_empty());
-                prop_assert!(whole.text.starts_with(body));
-                // Nothing is cut without need: no longer piece fits.
-                for at in 0..=whole.text.len() {
-                    let longer = whole.cut(at);
-                    let n_tokens = (OPEN.len() + longer.len() + CLOSE.len()).div_ceil(token_bytes);
-                    prop_assert!(longer.len() <= body.len() || n_tokens > max_tokens);
-                }
+                prop_assert!(shown.text.trim().starts_with(OPEN));
+                prop_assert!(shown.text.trim().ends_with(CLOSE));
+                // Nothing is cut without need.
+                prop_assert_eq!(shown.text, template.wrap(&whole.text[..end]));
+                // No word is cut in two: on one side or the other there is a gap or a mark.
+                let (before, after) = whole.text.split_at(end);
+                let is_letter = |it: char| it.is_ascii_lowercase() || it == 'é';
+                prop_assert!(!(before.ends_with(is_letter) && after.starts_with(is_letter)));
             }
         }
     }

@@ -272,7 +272,8 @@ impl Game<'_> {
         }
         let hits = &trajectory.searches.last().expect("it was just pushed").hits;
         let max_tokens = self.cfg.max_observation_tokens.min(self.room(trajectory));
-        let shown = information(hits, max_tokens, |text| self.policy.encode(text))
+        let encode = |text: &str| self.policy.encode(text);
+        let shown = information(hits, self.cfg.template, max_tokens, encode)
             .map_err(RolloutError::policy("encode an observation"))?;
         let Some(shown) = shown else { return Ok(Some(Outcome::OverLength)) };
         push_information(trajectory, &shown);
@@ -309,7 +310,7 @@ fn begin(
 
 /// Refuses a limit under which every search would end its trajectory.
 fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<(), RolloutError> {
-    let shortest = information(&[], usize::MAX, |text| policy.encode(text))
+    let shortest = information(&[], cfg.template, usize::MAX, |text| policy.encode(text))
         .map_err(RolloutError::policy("encode an observation"))?
         .map_or(0, |shown| shown.tokens.len());
     let max = cfg.max_observation_tokens;

@@ -135,7 +135,7 @@ pub fn baseline(questions: &[&str]) -> impl FnMut(&str, usize, usize) -> String 
             );
         }
         let title = top_title(context).unwrap_or("unknown");
-        format!("<answer> {} </answer>", title.trim_matches('"'))
+        format!("<answer> {} </answer>", title.trim_matches(['"', '\\']))
     }
 }
 

@@ -37,6 +37,10 @@ mod demonstration;
 mod exercise;
 mod question;
 
+pub mod chat;
+pub mod language_model;
+pub mod sage;
+
 pub use demonstration::{Habits, demonstrate};
 pub use exercise::{Exercise, comparison_exercise, reading_exercise, recall_exercise};
 pub use names::syllables;

@@ -268,7 +268,7 @@ pub(crate) fn search(mention: &str, relation: Relation) -> String {
 }
 
 /// The answers that count as right.
-fn accepted(world: &World, value: Value) -> Vec<String> {
+pub(crate) fn accepted(world: &World, value: Value) -> Vec<String> {
     let mut answers = vec![world.text(value)];
     if let Value::Thousands(number) = value {
         answers.push(format!("{number}000"));

@@ -89,6 +89,13 @@ impl fmt::Display for Split {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntityId(usize);
 
+impl EntityId {
+    /// Its place among all entities, and that of its passage among all passages.
+    pub(crate) const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Something that facts are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {

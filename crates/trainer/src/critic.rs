@@ -91,51 +91,70 @@ pub fn learn_values(
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
     use forage_optimizer::OptimizerConfig;
 
     use super::*;
-    use crate::config::FreshModel;
+    use crate::learner::tests::decoder;
 
-    #[test]
-    fn a_critic_begins_with_zeros_and_learns_what_it_is_told() {
-        let shape = FreshModel {
-            vocab_size: 40,
-            hidden_size: 16,
-            intermediate_size: 24,
-            layers: 2,
-            heads: 2,
-            kv_heads: 1,
-            max_positions: 64,
-            rope_theta: 100.0,
+    fn samples() -> Vec<ValueSample> {
+        let one = |salt: u32| {
+            let at: Vec<usize> = (1..12).collect();
+            let returns = at.iter().map(|it| (*it as f32 - 6.0) / 6.0).collect();
+            let tokens = (0..12).map(|it| (it * salt) % 40).collect();
+            ValueSample { tokens, old: vec![0.0; at.len()], at, returns }
         };
-        let decoder = Decoder::init(&shape.config(), 1, &Device::flex());
-        let mut state = CriticState::new(&decoder);
-        let samples: Vec<ValueSample> = [3_u32, 11]
-            .iter()
-            .map(|salt| {
-                let at: Vec<usize> = (1..12).collect();
-                let returns = at.iter().map(|it| (*it as f32 - 6.0) / 6.0).collect();
-                let tokens = (0..12).map(|it| (it * salt) % 40).collect();
-                ValueSample { tokens, old: vec![0.0; at.len()], at, returns }
-            })
-            .collect();
-        let samples: Vec<&ValueSample> = samples.iter().collect();
-        let asked: Vec<Asked<'_>> =
-            samples.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
-        assert!(state.values(&asked, 64).iter().flatten().all(|it| *it == 0.0));
+        vec![one(3), one(11)]
+    }
 
+    /// A critic after some steps, in which no weight is 0 any more.
+    fn trained(samples: &[&ValueSample], n_steps: usize) -> CriticState {
+        let mut state = CriticState::new(&decoder());
         let config = ValueConfig { clip: 100.0 };
-        let optimizer: OptimizerConfig = toml::from_str("lr = 1e-2").unwrap();
-        let first = learn_values(&state.critic, &samples, &config, 64).1.loss;
-        for _ in 0..60 {
-            let (gradients, _) = learn_values(&state.critic, &samples, &config, 12);
+        let optimizer = OptimizerConfig::new(1e-2);
+        for _ in 0..n_steps {
+            let (gradients, _) = learn_values(&state.critic, samples, &config, 12);
             let weights = state.critic.weights();
             let decayed = vec![false; weights.len()];
             let weights = state.adamw.step(&optimizer, 1e-2, &weights, gradients, &decayed);
             state.critic = state.critic.with_weights(weights);
         }
-        let last = learn_values(&state.critic, &samples, &config, 64).1.loss;
+        state
+    }
+
+    #[test]
+    fn a_critic_begins_with_zeros_and_learns_what_it_is_told() {
+        let samples = samples();
+        let samples: Vec<&ValueSample> = samples.iter().collect();
+        let asked: Vec<Asked<'_>> =
+            samples.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
+        let fresh = CriticState::new(&decoder());
+        assert!(fresh.values(&asked, 64).iter().flatten().all(|it| *it == 0.0));
+
+        let config = ValueConfig { clip: 100.0 };
+        let loss = |it: &CriticState| learn_values(&it.critic, &samples, &config, 64).1.loss;
+        let (first, last) = (loss(&fresh), loss(&trained(&samples, 60)));
         assert!(last < first / 20.0, "{first} {last}");
+    }
+
+    #[test]
+    fn a_gradient_is_the_slope_of_its_loss() {
+        let samples = samples();
+        let samples: Vec<&ValueSample> = samples.iter().collect();
+        let critic = trained(&samples, 5).critic;
+        for clip in [0.1, 100.0] {
+            let config = ValueConfig { clip };
+            let (gradients, sums) = learn_values(&critic, &samples, &config, 64);
+            let norm = forage_optimizer::global_norm(&gradients);
+            let loss = |size: f64| {
+                let weights = critic.weights();
+                let pairs = weights.iter().zip(&gradients);
+                let moved = pairs.map(|(it, by)| it.clone() + by.clone() * (size / norm)).collect();
+                let sums = learn_values(&critic.with_weights(moved), &samples, &config, 64).1;
+                sums.loss / sums.n as f64
+            };
+            let slope = (loss(2e-3) - loss(-2e-3)) / 4e-3;
+            assert!((slope - norm).abs() < 0.01 * norm, "{clip}: {slope} {norm}");
+            assert_eq!(sums.n_clipped > 0, clip < 1.0, "{sums:?}");
+        }
     }
 }

@@ -10,6 +10,8 @@
 //! 2. INCORRECT. Veltor
 //! ```
 
+mod teacher;
+
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -18,6 +20,8 @@ use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
 use forage_reward_sdk::text::token_f1;
 use forage_rollout::grammar::without_tags;
 use forage_trajectory::{BoxError, Group, Kind, Origin, Segment, Stream, TokenId, Trajectory};
+
+pub use teacher::Teacher;
 
 /// The tags around a query.
 const TAGS: [&[u8]; 2] = [b"<search>", b"</search>"];

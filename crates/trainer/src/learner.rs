@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use forage_model::{Decoder, PassOptions};
 use forage_trajectory::{Kind, Origin, TokenId, Trajectory};
 
-use crate::hindsight::Lesson;
+use crate::hindsight::{Lesson, Teacher};
 use crate::micro_batch::{Asked, MicroBatches, accumulate, cut, packed};
 use crate::objective::Reinforce;
 
@@ -142,9 +142,16 @@ pub fn learn(
 ) -> Learned {
     let asked: Vec<Asked<'_>> = samples.iter().map(|it| it.asked()).collect();
     let batches = cut(&asked, micro_batches.tokens);
+    let teacher = match objective {
+        Objective::Reinforce(it) if it.distillation > 0.0 => {
+            Teacher::read(decoder, samples, micro_batches.tokens)
+        }
+        Objective::Reinforce(_) | Objective::Imitate { .. } => None,
+    };
     let (gradients, parts) = accumulate(decoder.trainable(), &batches, |batch| {
+        let teacher_qv = teacher.as_ref().and_then(|it| it.logits(batch));
         let samples: Vec<&Sample> = batch.iter().map(|&idx| samples[idx]).collect();
-        micro_batch(decoder, &samples, objective, micro_batches.checkpointing)
+        micro_batch(decoder, &samples, objective, teacher_qv, micro_batches.checkpointing)
     });
     let mut sums = Sums::default();
     for part in &parts {
@@ -157,6 +164,7 @@ fn micro_batch(
     decoder: &Decoder,
     samples: &[&Sample],
     objective: Objective<'_>,
+    teacher_qv: Option<Tensor<2>>,
     checkpoints: bool,
 ) -> (Vec<Tensor<2>>, Sums) {
     let asked: Vec<Asked<'_>> = samples.iter().map(|it| it.asked()).collect();
@@ -176,7 +184,7 @@ fn micro_batch(
             sums.loss = number(&sum);
             sum / n_tokens.max(1) as f32
         }
-        Objective::Reinforce(it) => it.loss(decoder, samples, &pass, &mut sums),
+        Objective::Reinforce(it) => it.loss(samples, &pass, teacher_qv, &mut sums),
     };
     sums.total = number(&loss);
     (pass.backward(&loss), sums)
@@ -250,4 +258,4 @@ impl Sums {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

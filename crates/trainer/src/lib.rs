@@ -30,6 +30,7 @@ pub mod run_folder;
 pub mod sft;
 pub mod skip;
 pub mod stored;
+pub mod synthesize;
 pub mod table;
 pub mod target;
 pub mod train;

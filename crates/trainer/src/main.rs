@@ -19,11 +19,13 @@ enum Command {
     Eval(commands::eval::Args),
     Chat(commands::chat::Args),
     Report(commands::report::Args),
+    Export(commands::export::Args),
     Reward(commands::reward::Args),
     Index(commands::index::Args),
     Search(commands::search::Args),
     Serve(commands::serve::Args),
     EvalRetrieval(commands::eval_retrieval::Args),
+    Synthesize(commands::synthesize::Args),
     World(commands::world::Args),
     Check(commands::check::Args),
 }
@@ -33,7 +35,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("FORAGE_LOG")
-                .unwrap_or_else(|_| "reward=warn,forage_model=warn".into()),
+                .unwrap_or_else(|_| "forage=warn".into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -50,11 +52,13 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(&args),
         Command::Chat(args) => commands::chat::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Export(args) => commands::export::run(&args),
         Command::Reward(args) => commands::reward::run(&args),
         Command::Index(args) => commands::index::run(&args),
         Command::Search(args) => commands::search::run(&args),
         Command::Serve(args) => commands::serve::run(&args),
         Command::EvalRetrieval(args) => commands::eval_retrieval::run(&args),
+        Command::Synthesize(args) => commands::synthesize::run(&args),
         Command::World(args) => commands::world::run(&args),
         Command::Check(args) => commands::check::run(&args),
     };

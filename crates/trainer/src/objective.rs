@@ -2,15 +2,14 @@
 //! that `[algorithm]` asks for.
 
 use burn::tensor::Tensor;
-use forage_model::{Decoder, Pass};
+use forage_model::Pass;
 use forage_optimizer::{
     Aggregation, AlgorithmConfig, KlPlace, Tokens, Totals, distillation_loss, entropy,
     entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
 };
 
-use crate::hindsight::Lesson;
 use crate::learner::{Sample, Sums, number};
-use crate::micro_batch::{Asked, indices, packed, read};
+use crate::micro_batch::{indices, read};
 
 /// A loss with everything that it is divided by.
 #[derive(Debug, Clone, Copy)]
@@ -77,13 +76,13 @@ impl Reinforce<'_> {
             || sample.advantages.iter().any(|it| it.abs() > 1e-9)
     }
 
-    /// The loss of a micro-batch, a part of the update's. `pass` is in training; `decoder` has the
-    /// same weights and is not.
+    /// The loss of a micro-batch, a part of the update's. `teacher_qv`: the teacher's logits at the
+    /// taught tokens, where there are any.
     pub(crate) fn loss(
         &self,
-        decoder: &Decoder,
         samples: &[&Sample],
         pass: &Pass,
+        teacher_qv: Option<Tensor<2>>,
         sums: &mut Sums,
     ) -> Tensor<1> {
         let gathered =
@@ -136,25 +135,25 @@ impl Reinforce<'_> {
             }),
             None => loss,
         };
-        if samples.iter().all(|it| it.lesson.is_none()) {
-            return loss;
+        match teacher_qv {
+            Some(teacher_qv) => {
+                let teacher_qv = teacher_qv / self.temperature;
+                with_term(loss, self.distillation, || self.distill(samples, pass, teacher_qv, sums))
+            }
+            None => loss,
         }
-        with_term(loss, self.distillation, || self.distill(decoder, samples, pass, sums))
     }
 
-    /// The divergence of the student from its teacher, at the taught tokens only.
+    /// The divergence of the student from its teacher, whose logits are divided by the temperature
+    /// already, at the taught tokens only.
     fn distill(
         &self,
-        decoder: &Decoder,
         samples: &[&Sample],
         pass: &Pass,
+        teacher_qv: Tensor<2>,
         sums: &mut Sums,
     ) -> Tensor<1> {
         let config = self.algorithm.self_distillation.as_ref().expect("α is above 0");
-        let lessons: Vec<&Lesson> = samples.iter().filter_map(|it| it.lesson.as_ref()).collect();
-        let asked: Vec<Asked<'_>> =
-            lessons.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
-        let teacher_qv = decoder.logits(decoder.hidden(&packed(&asked))) / self.temperature;
         let mut rows = Vec::new();
         let mut first = 0;
         for sample in samples {
@@ -162,12 +161,15 @@ impl Reinforce<'_> {
             rows.extend(taught.map(|it| (first + it) as i64));
             first += sample.targets.len();
         }
-        let hidden_qd = pass.hidden.clone().select(0, indices(rows, pass.decoder().device()));
+        let rows = indices(rows, pass.decoder().device());
+        let hidden_qd = pass.hidden.clone().select(0, rows.clone());
         let student_qv = pass.decoder().logits(hidden_qd) / self.temperature;
+        let student_entropies = pass.entropies.clone().select(0, rows);
         let entropies =
-            [student_qv.clone().inner(), teacher_qv.clone()].map(|it| number(&entropy(it).sum()));
+            [student_entropies.inner(), entropy(teacher_qv.clone())].map(|it| number(&it.sum()));
         sums.entropy_gap = entropies[0] - entropies[1];
-        let lengths: Vec<usize> = lessons.iter().map(|it| it.taught.len()).collect();
+        let lengths: Vec<usize> =
+            samples.iter().filter_map(|it| it.lesson.as_ref()).map(|it| it.taught.len()).collect();
         sums.n_taught = lengths.iter().sum();
         let weights = Aggregation::SequenceMean.weights(&lengths, self.normalizers.taught);
         let term = distillation_loss(config, student_qv, teacher_qv, &weights);

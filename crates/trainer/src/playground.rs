@@ -1,17 +1,20 @@
 //! Where a run plays: the questions, the search engine, and the world they may come from.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use forage_model::{EncoderOptions, TextEncoder};
 use forage_retriever::{
-    Bm25, Corpus, EngineError, IndexOptions, Manifest, RetrieverConfig, SearchEngine,
-    SearchOptions, build,
+    Bm25, Corpus, EncoderConfig, EngineError, IndexOptions, Manifest, RetrieverConfig,
+    SearchEngine, SearchOptions, build,
 };
 use forage_synthesis::{Split, SynthesisError, World, WorldConfig, questions};
-use forage_trajectory::Question;
+use forage_trajectory::{BoxError, Embedder, Question};
 
 use crate::config::{RunConfig, WorldSection};
 use crate::failure::{Code, Failure};
+use crate::model;
 use crate::questions::read_questions;
 use crate::run_folder::{RunFolder, unwritable};
 
@@ -57,7 +60,7 @@ impl Playground {
             train: read_questions(&data.train)?,
             dev: read_questions(&data.dev)?,
             test: read_questions(&data.test)?,
-            retriever: open_engine(retriever)?,
+            retriever: open_engine(retriever, &config.device)?,
         })
     }
 }
@@ -70,13 +73,27 @@ pub fn open_index(index: &Path, options: &SearchOptions) -> Result<Bm25> {
     })
 }
 
-/// Opens the search engine of a run file.
-pub fn open_engine(config: &RetrieverConfig) -> Result<SearchEngine> {
-    SearchEngine::open(config).map_err(|error| {
+/// Loads an encoder onto the device of this name.
+pub fn encoder(config: &EncoderConfig, device: &str) -> Result<TextEncoder, BoxError> {
+    let EncoderConfig { path, query_prefix, passage_prefix, max_tokens } = config.clone();
+    let options = EncoderOptions { query_prefix, passage_prefix, max_tokens };
+    Ok(TextEncoder::load(&path, &model::device(device)?, &options)?)
+}
+
+/// Opens the search engine of a run file. An encoder computes on the device of this name.
+pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngine> {
+    let load = |it: &EncoderConfig| -> Result<Arc<dyn Embedder>, BoxError> {
+        Ok(Arc::new(encoder(it, device)?))
+    };
+    SearchEngine::open(config, &load).map_err(|error| {
         let failure = match (&error, &config.index) {
             (EngineError::Config(_) | EngineError::Client(_), _) => {
                 Failure::new(Code::Usage, "the search engine of the run file cannot be used")
                     .hint("docs/configuration.md lists every key")
+            }
+            (EngineError::Encoder { .. }, _) => {
+                Failure::new(Code::Input, "the encoder of the run file cannot be used")
+                    .hint("`retriever.encoder.path` is the folder of a model such as e5 or MiniLM")
             }
             (EngineError::Dense(_), _) => {
                 Failure::new(Code::Input, "the vectors of the run file cannot be searched")
@@ -119,7 +136,7 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
     let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
         unreachable!("a checked run file has a world, or data and a retriever");
     };
-    let engine = open_engine(retriever)?;
+    let engine = open_engine(retriever, &config.device)?;
     let mut n_questions = [0; 3];
     for (n, path) in n_questions.iter_mut().zip([&data.train, &data.dev, &data.test]) {
         *n = read_questions(path)?.len();
@@ -131,8 +148,11 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
             retriever.elastic.as_ref().map(|it| &it.url),
             retriever.qdrant.as_ref().map(|it| &it.url),
         ];
-        let url = urls.into_iter().flatten().next().map_or("", |it| it.as_str());
-        format!("what `{url}` searches; it was not asked")
+        match (urls.into_iter().flatten().next(), &retriever.web) {
+            (Some(url), _) => format!("what `{url}` searches; it was not asked"),
+            (None, Some(web)) => format!("the web, by {:?}; it was not asked", web.engine),
+            (None, None) => unreachable!("a checked section names an index or an engine"),
+        }
     };
     let corpus = engine.manifest().map_or_else(of_server, of_index);
     Ok(Survey { corpus, questions: n_questions })

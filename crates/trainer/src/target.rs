@@ -80,15 +80,10 @@ impl Target {
         let config = match (&self.index, &self.config.retriever, of_world) {
             // Another index, ranked as the run file says.
             (Some(index), Some(section), _) => RetrieverConfig {
-                index: Some(index.clone()),
-                remote: None,
-                elastic: None,
-                qdrant: None,
-                vectors: None,
-                rank: None,
-                embeddings: None,
-                record: None,
-                ..section.clone()
+                analyzer: section.analyzer,
+                k1: section.k1,
+                b: section.b,
+                ..RetrieverConfig::of_index(index)
             },
             (Some(index), None, _) => RetrieverConfig::of_index(index),
             (None, None, Some(index)) => RetrieverConfig::of_index(index),
@@ -99,7 +94,7 @@ impl Target {
                     .into());
             }
         };
-        open_engine(&config)
+        open_engine(&config, &self.config.device)
     }
 
     /// Reads questions: the given file, or the target's test questions.

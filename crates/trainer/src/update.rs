@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_step_that_cannot_be_taken_says_why() {
-        let config: OptimizerConfig = toml::from_str("lr = 0.1").unwrap();
+        let config = OptimizerConfig::new(0.1);
         let specs = [("first", Role::Matrix), ("second", Role::Norm)]
             .map(|(name, role)| ParameterSpec { name: name.to_owned(), shape: [1, 2], role });
         let weights = [tensor(&[1.0, 2.0]), tensor(&[1.0, 1.0])];

@@ -25,6 +25,14 @@ pub enum Purpose {
     Bootstrap,
     /// Conversations with a person.
     Chat,
+    /// What a synthesized question is to be: document, steps, type of answer.
+    Items,
+    /// Proposing and revising questions.
+    Proposals,
+    /// Trying questions, and judging what came of it.
+    Verification,
+    /// Choosing the run that a feedback shows.
+    Feedback,
 }
 
 /// A source of random numbers, named by (seed, purpose, step, question, member).

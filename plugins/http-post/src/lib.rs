@@ -15,12 +15,9 @@
 
 #![forbid(unsafe_code)]
 
-pub mod post;
-
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use forage_reward_sdk::{json, prelude::*};
+use forage_reward_sdk::{http::Server, json, prelude::*};
 
 /// Configuration of [`HttpPost`].
 #[derive(Debug, Clone, Deserialize)]
@@ -51,34 +48,24 @@ fn two() -> u32 {
 /// A reward that is a server.
 #[derive(Debug)]
 pub struct HttpPost {
-    url: String,
-    headers: Vec<(String, String)>,
-    n_retries: u32,
-    agent: ureq::Agent,
+    server: Server,
 }
 
 impl Reward for HttpPost {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, RewardError> {
-        let Config { url, headers, timeout_s, retries } = config;
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            let message = format!("`url` is `{url}`: it begins with `http://` or `https://`");
-            return Err(RewardError::new(message));
+        let mut server = Server::new(&config.url, config.timeout_s, config.retries)?;
+        for (name, value) in &config.headers {
+            let value = match value.strip_prefix('$') {
+                Some(variable) => std::env::var(variable).map_err(|err| {
+                    RewardError::new(format!("header `{name}`: `{variable}`, {err}"))
+                })?,
+                None => value.clone(),
+            };
+            server = server.with_header(name, &value);
         }
-        let timeout = Duration::try_from_secs_f64(timeout_s)
-            .ok()
-            .filter(|it| !it.is_zero())
-            .ok_or_else(|| RewardError::new("`timeout_s` must be a time above 0"))?;
-        let header = |(name, value): (String, String)| match value.strip_prefix('$') {
-            Some(variable) => match std::env::var(variable) {
-                Ok(value) => Ok((name, value)),
-                Err(err) => Err(RewardError::new(format!("header `{name}`: `{variable}`, {err}"))),
-            },
-            None => Ok((name, value)),
-        };
-        let headers = headers.into_iter().map(header).collect::<Result<_, _>>()?;
-        Ok(Self { url, headers, n_retries: retries, agent: post::agent(timeout) })
+        Ok(Self { server })
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
@@ -89,10 +76,7 @@ impl Reward for HttpPost {
     }
 
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
-        let body = json::request(group);
-        let reply = post::post(&self.agent, &self.url, &self.headers, &body, self.n_retries)
-            .map_err(|what| RewardError::broken(format!("the server `{}` {what}", self.url)))?;
-        json::reply(&reply)
+        json::reply(&self.server.post("", &json::request(group))?)
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! # Parts
 //!
-//! `right`; `em`, exact match, to see how far the judge is from it; and `cached`.
+//! `right`, and `em`, exact match, to see how far the judge is from it.
 //!
 //! # Failures
 //!
@@ -30,14 +30,12 @@
 #![forbid(unsafe_code)]
 
 mod cache;
-mod post;
 
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
-use forage_reward_sdk::{prelude::*, text};
+use forage_reward_sdk::{http::Server, prelude::*, text};
 use serde_json::{Value, json};
 
 use cache::Cache;
@@ -98,14 +96,11 @@ fn sixty_four() -> usize {
 /// A point for an answer that a language model finds right.
 #[derive(Debug)]
 pub struct LlmJudge {
-    url: String,
+    server: Server,
     model: String,
-    headers: Vec<(String, String)>,
     prompt: String,
-    n_retries: u32,
     max_tokens: usize,
     max_words: usize,
-    agent: ureq::Agent,
     cache: Cache,
     /// Questions that may be asked now.
     free: Mutex<usize>,
@@ -117,24 +112,17 @@ impl Reward for LlmJudge {
 
     fn new(config: Config) -> Result<Self, RewardError> {
         let wrong = |message: String| Err(RewardError::new(message));
-        let timeout = Duration::try_from_secs_f64(config.timeout_s).unwrap_or_default();
-        if !(config.url.starts_with("http://") || config.url.starts_with("https://")) {
-            let url = config.url;
-            return wrong(format!("`url` is `{url}`: it begins with `http://` or `https://`"));
-        }
-        if timeout.is_zero() {
-            return wrong("`timeout_s` must be a time above 0".to_owned());
-        }
+        let url = config.url.trim_end_matches('/');
+        let mut server = Server::new(url, config.timeout_s, config.retries)?;
         if config.concurrency == 0 {
             return wrong("`concurrency` is 0".to_owned());
         }
-        let headers = match &config.key_variable {
-            None => vec![],
-            Some(variable) => match std::env::var(variable) {
-                Ok(key) => vec![("Authorization".to_owned(), format!("Bearer {key}"))],
+        if let Some(variable) = &config.key_variable {
+            match std::env::var(variable) {
+                Ok(key) => server = server.with_header("Authorization", &format!("Bearer {key}")),
                 Err(err) => return wrong(format!("`key_variable` is `{variable}`: {err}")),
-            },
-        };
+            }
+        }
         let prompt = match &config.prompt {
             None => PROMPT.to_owned(),
             Some(path) => std::fs::read_to_string(path)
@@ -149,14 +137,11 @@ impl Reward for LlmJudge {
         let hash = blake3::hash(prompt.as_bytes()).to_hex();
         forage_reward_sdk::info(&format!("judge `{}`, prompt {}", config.model, &hash[..16]));
         Ok(Self {
-            url: format!("{}/chat/completions", config.url.trim_end_matches('/')),
+            server,
             model: config.model,
-            headers,
             prompt,
-            n_retries: config.retries,
             max_tokens: config.max_tokens,
             max_words: config.max_words,
-            agent: post::agent(timeout),
             cache,
             free: Mutex::new(config.concurrency),
             freed: Condvar::new(),
@@ -176,15 +161,13 @@ impl Reward for LlmJudge {
         };
         let prompt = self.prompt_for(question, answer);
         let key = blake3::hash(format!("{}\0{prompt}", self.model).as_bytes()).to_hex().to_string();
-        let known = self.cache.get(&key);
-        let cached = f64::from(u8::from(known.is_some()));
-        let right = match known {
+        let right = match self.cache.get(&key) {
             Some(right) => right,
             None => self.judge(key, &prompt)?,
         };
         let right = f64::from(u8::from(right));
         let em = text::exact_match(answer, golds);
-        Score::new(right).part("right", right).part("em", em).part("cached", cached).into()
+        Score::new(right).part("right", right).part("em", em).into()
     }
 
     /// Asks for all trajectories at once, and for equal answers once.
@@ -263,18 +246,14 @@ impl LlmJudge {
         }
         *free -= 1;
         drop(free);
-        let reply =
-            post::post(&self.agent, &self.url, &self.headers, &body.to_string(), self.n_retries);
+        let reply = self.server.post("/chat/completions", &body.to_string());
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.freed.notify_one();
 
-        let broken =
-            |what: &str| RewardError::broken(format!("the judge at `{}` {what}", self.url));
-        let reply = reply.map_err(|what| broken(&what))?;
-        let content = serde_json::from_str::<Value>(&reply)
+        let content = serde_json::from_str::<Value>(&reply?)
             .ok()
             .and_then(|it| Some(it.pointer("/choices/0/message/content")?.as_str()?.to_owned()));
-        content.ok_or_else(|| broken("replied with no chat completion"))
+        content.ok_or_else(|| RewardError::broken("the judge replied with no chat completion"))
     }
 }
 

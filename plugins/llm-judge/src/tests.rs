@@ -73,19 +73,17 @@ fn verdicts_are_grades_and_anything_else_is_a_failure() {
     let list = "Entity ".repeat(3000) + "Paris";
     let answers =
         ["City of Light", "Lyon", "odd", "", "<think> x </think> Paris", list.as_str(), "Lyon"];
-    let grades = plugin(&url, Some(&cache)).score_group(&group(&answers)).unwrap();
-    let rewards: Vec<_> = grades.iter().map(Grade::reward).collect();
+    let before = plugin(&url, Some(&cache)).score_group(&group(&answers)).unwrap();
+    let rewards: Vec<_> = before.iter().map(Grade::reward).collect();
     let expected = [Some(1.0), Some(0.0), None, Some(0.0), Some(0.0), Some(0.0), Some(0.0)];
     assert_eq!(rewards, expected);
     let reason = "the judge gave no verdict: `or perhaps not`".to_owned();
-    assert_eq!(grades[2], Grade::Failed(reason));
+    assert_eq!(before[2], Grade::Failed(reason));
     assert_eq!(n_asked.load(Ordering::Relaxed), 3, "equal answers are asked for once");
 
     // Another run: what was judged is known, what failed is asked again.
     let grades = plugin(&url, Some(&cache)).score_group(&group(&answers[..3])).unwrap();
-    assert_eq!(grades[..2].iter().map(Grade::reward).collect::<Vec<_>>(), expected[..2]);
-    let Grade::Scored(score) = &grades[0] else { panic!("{grades:?}") };
-    assert_eq!(score.parts["cached"].to_bits(), 1.0_f64.to_bits());
+    assert_eq!(grades[..2], before[..2]);
     assert_eq!(n_asked.load(Ordering::Relaxed), 4);
 }
 

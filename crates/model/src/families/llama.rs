@@ -2,7 +2,7 @@
 //! norms on heads; biases of attention and of the SwiGLU only where `attention_bias` and
 //! `mlp_bias` say so.
 
-use super::{Part, Traits};
+use super::{Part, Traits, attention_biases};
 use crate::config::ModelConfig;
 
 pub(super) const TRAITS: Traits = Traits {
@@ -25,14 +25,7 @@ fn layer(config: &ModelConfig) -> Vec<(Part, &'static str)> {
         (Part::Up, "mlp.up_proj.weight"),
         (Part::Down, "mlp.down_proj.weight"),
     ];
-    if config.attention_bias {
-        parts.extend([
-            (Part::QueryBias, "self_attn.q_proj.bias"),
-            (Part::KeyBias, "self_attn.k_proj.bias"),
-            (Part::ValueBias, "self_attn.v_proj.bias"),
-            (Part::OutputBias, "self_attn.o_proj.bias"),
-        ]);
-    }
+    parts.extend(attention_biases(config));
     if config.mlp_bias {
         parts.extend([
             (Part::GateBias, "mlp.gate_proj.bias"),

@@ -1,4 +1,5 @@
-//! Checkpoint families: what tells one from another. What they share is in `decoder.rs`.
+//! Checkpoint families: what tells one from another. What they share is in `decoder.rs`
+//! and `layer.rs`.
 //!
 //! Each family is a file named after its `model_type`. It lists the tensors of a layer by the
 //! names of the checkpoint, and says what its configuration class assumes where `config.json` is
@@ -61,6 +62,19 @@ pub(crate) enum Part {
     UpBias,
     Down,
     DownBias,
+}
+
+/// Biases of the four attention projections, where the configuration asks for them.
+fn attention_biases(config: &ModelConfig) -> &'static [(Part, &'static str)] {
+    if !config.attention_bias {
+        return &[];
+    }
+    &[
+        (Part::QueryBias, "self_attn.q_proj.bias"),
+        (Part::KeyBias, "self_attn.k_proj.bias"),
+        (Part::ValueBias, "self_attn.v_proj.bias"),
+        (Part::OutputBias, "self_attn.o_proj.bias"),
+    ]
 }
 
 impl Family {

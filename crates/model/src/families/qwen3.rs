@@ -1,7 +1,7 @@
 //! Qwen3 (arXiv 2505.09388): an RMS norm on each head of queries and keys before the rotation, and
 //! biases on the four attention projections only where `attention_bias` says so.
 
-use super::{Part, Traits};
+use super::{Part, Traits, attention_biases};
 use crate::config::ModelConfig;
 
 pub(super) const TRAITS: Traits = Traits {
@@ -27,13 +27,6 @@ fn layer(config: &ModelConfig) -> Vec<(Part, &'static str)> {
         (Part::Up, "mlp.up_proj.weight"),
         (Part::Down, "mlp.down_proj.weight"),
     ];
-    if config.attention_bias {
-        parts.extend([
-            (Part::QueryBias, "self_attn.q_proj.bias"),
-            (Part::KeyBias, "self_attn.k_proj.bias"),
-            (Part::ValueBias, "self_attn.v_proj.bias"),
-            (Part::OutputBias, "self_attn.o_proj.bias"),
-        ]);
-    }
+    parts.extend(attention_biases(config));
     parts
 }

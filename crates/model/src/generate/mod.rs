@@ -34,6 +34,7 @@ const DEVICE_SLOTS: usize = 256;
 /// A decoder with its tokenizer, continuing sequences.
 #[derive(Debug)]
 pub struct Generator {
+    /// Laid out for generation.
     decoder: Decoder,
     tokenizer: Tokenizer,
     /// Positions whose keys and values may be kept at once.
@@ -79,6 +80,7 @@ pub enum GenerateError {
 impl Generator {
     /// A generator without sequences, and without a limit of its memory.
     pub fn new(decoder: Decoder, tokenizer: Tokenizer) -> Self {
+        let decoder = laid_out(decoder);
         Self { decoder, tokenizer, cache_tokens: usize::MAX, idle: BTreeMap::new() }
     }
 
@@ -94,13 +96,8 @@ impl Generator {
 
     /// Replaces the weights and forgets all sequences: what is kept belongs to the old ones.
     pub fn set_decoder(&mut self, decoder: Decoder) {
-        self.decoder = decoder;
+        self.decoder = laid_out(decoder);
         self.idle.clear();
-    }
-
-    /// The decoder.
-    pub fn decoder(&self) -> &Decoder {
-        &self.decoder
     }
 
     /// The tokenizer.
@@ -283,6 +280,11 @@ impl Worker<'_, '_> {
             }
         }
     }
+}
+
+/// A decoder as generation wants it on its device.
+fn laid_out(decoder: Decoder) -> Decoder {
+    if is_host(decoder.device()) { decoder.turned() } else { decoder }
 }
 
 /// Tells the others, where a worker panics: they may wait for what it holds.

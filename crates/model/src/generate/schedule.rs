@@ -62,6 +62,8 @@ struct Waiting<'a> {
 
 struct Shared {
     prompt: Arc<Prompt>,
+    /// Its tokens.
+    length: usize,
     /// How many will have it.
     n: usize,
     /// How many still wait for it.
@@ -82,7 +84,8 @@ impl<'a> Schedule<'a> {
             let is_fresh = !idle.contains_key(&request.sequence);
             let prompt = is_fresh.then(|| {
                 *by_context.entry(request.context).or_insert_with(|| {
-                    prompts.push(Shared { prompt: Arc::default(), n: 0, n_waiting: 0 });
+                    let length = request.context.len();
+                    prompts.push(Shared { prompt: Arc::default(), length, n: 0, n_waiting: 0 });
                     prompts.len() - 1
                 })
             });
@@ -182,7 +185,7 @@ impl<'a> State<'a> {
         // The first of those who share a prompt also pays for the copy that the others take.
         let extra = prompt.map_or(0, |at| {
             let shared = &self.prompts[at];
-            if shared.n_waiting == shared.n { next.request.context.len() } else { 0 }
+            if shared.n_waiting == shared.n { shared.length } else { 0 }
         });
         let kept = |idle: &BTreeMap<usize, Idle>| idle.get(&sequence).map_or(0, |it| it.seen.len());
         let needed = own + extra;
@@ -193,7 +196,10 @@ impl<'a> State<'a> {
             let others = self.idle.keys().rev().copied().filter(|&it| it != sequence);
             let waits = |it: usize| self.waiting.iter().any(|next| next.request.sequence == it);
             let victim = others.clone().find(|&it| !waits(it)).or_else(|| others.clone().next());
-            let Some(victim) = victim else { break };
+            let Some(victim) = victim else {
+                self.forget_copies(prompt);
+                break;
+            };
             let idle = self.idle.remove(&victim).expect("it was just found");
             self.used -= idle.seen.len();
         }
@@ -204,9 +210,9 @@ impl<'a> State<'a> {
         self.used += own;
         self.used -= idle.as_ref().map_or(0, |it| it.seen.len());
         self.n_running += 1;
-        let length = next.request.context.len();
         let prompt = prompt.and_then(|at| {
             let shared = &mut self.prompts[at];
+            let length = shared.length;
             let is_first = shared.n_waiting == shared.n;
             shared.n_waiting -= 1;
             if !fits {
@@ -224,5 +230,121 @@ impl<'a> State<'a> {
             Some(std::mem::take(&mut shared.prompt))
         });
         Some(Admitted { idx: next.idx, request: next.request, idle, prompt })
+    }
+
+    /// Forgets the prompts that sequences further behind would copy; the next of them computes
+    /// anew.
+    fn forget_copies(&mut self, but: Option<usize>) {
+        for (at, shared) in self.prompts.iter_mut().enumerate() {
+            let is_kept = 0 < shared.n_waiting && shared.n_waiting < shared.n;
+            if is_kept && Some(at) != but {
+                self.used -= shared.length;
+                shared.prompt = Arc::default();
+                shared.n = shared.n_waiting;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_trajectory::{Finish, Purpose, Stream};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cache::HostCache;
+
+    fn request(sequence: usize, context: &[TokenId], max_new_tokens: usize) -> Request<'_> {
+        let stream = Stream::new(1, Purpose::Rollout);
+        Request { sequence, context, max_new_tokens, stop: &[], stream }
+    }
+
+    /// Ends a request after so many tokens.
+    fn finish(schedule: &Schedule<'_>, admitted: &Admitted<'_>, n_tokens: usize) {
+        let tokens = vec![7; n_tokens.min(admitted.request.max_new_tokens)];
+        let seen = [admitted.request.context, &tokens].concat();
+        let logprobs = vec![0.0; tokens.len()];
+        let completion = Completion { tokens, logprobs, finish: Finish::Length };
+        let idle = Idle { seen, past: Past::Host(HostCache::new(0)) };
+        schedule.finish(&admitted.promise(), completion, idle);
+    }
+
+    #[test]
+    fn what_is_beyond_the_memory_waits_and_a_prompt_is_shared() {
+        let (group, other) = (vec![1; 10], vec![2; 26]);
+        let requests = [request(0, &group, 4), request(1, &group, 4), request(2, &other, 4)];
+        // Twice a prompt with 4 tokens, and the copy of the prompt until both have it.
+        let schedule = Schedule::new(&requests, BTreeMap::new(), 38);
+        let first = schedule.admit(false).unwrap();
+        let second = schedule.admit(true).unwrap();
+        let prompts = [&first, &second].map(|it| it.prompt.as_ref().unwrap());
+        assert!(Arc::ptr_eq(prompts[0], prompts[1]));
+        assert!(schedule.admit(true).is_none());
+        finish(&schedule, &first, 3);
+        assert!(schedule.admit(true).is_none());
+        finish(&schedule, &second, 3);
+        // Nothing runs: what is kept of others makes room.
+        let third = schedule.admit(true).unwrap();
+        assert!((third.idx, third.prompt.is_none()) == (2, true));
+        finish(&schedule, &third, 4);
+        assert!(schedule.admit(false).is_none());
+        let (completions, idle) = schedule.into_parts();
+        assert!(completions.iter().all(Option::is_some));
+        assert!(idle.values().map(|it| it.seen.len()).sum::<usize>() <= 38);
+    }
+
+    /// The copy for the third once counted as if it could not be forgotten.
+    #[test]
+    fn a_prompt_that_is_kept_for_later_makes_room_for_a_large_request() {
+        let (group, other) = (vec![1; 10], vec![2; 26]);
+        let requests = [request(0, &group, 4), request(1, &other, 4), request(2, &group, 4)];
+        let schedule = Schedule::new(&requests, BTreeMap::new(), 30);
+        for _ in 0..requests.len() {
+            let admitted = schedule.admit(false).unwrap();
+            assert!(schedule.lock().used <= 30);
+            finish(&schedule, &admitted, 4);
+        }
+    }
+
+    proptest! {
+        /// Memory is never exceeded, requests start in order, and all are served.
+        #[test]
+        fn memory_is_bounded_and_everybody_is_served(
+            asked in prop::collection::vec((0..3_usize, 1..12_usize, 0..6_usize), 1..20),
+            spare in 0..40_usize,
+            ends in prop::collection::vec((any::<prop::sample::Index>(), 0..6_usize), 80),
+        ) {
+            let contexts: Vec<Vec<TokenId>> =
+                asked.iter().map(|&(group, n, _)| vec![group as TokenId; n]).collect();
+            let requests: Vec<Request<'_>> = asked
+                .iter()
+                .zip(&contexts)
+                .enumerate()
+                .map(|(idx, (asked, context))| request(idx, context, asked.2))
+                .collect();
+            let capacity = requests.iter().map(positions).max().unwrap() + spare;
+            let mut ends = ends.into_iter().cycle();
+            let mut idle = BTreeMap::new();
+            for _ in 0..2 {
+                let schedule = Schedule::new(&requests, std::mem::take(&mut idle), capacity);
+                let mut running = Vec::new();
+                let mut started = 0;
+                while started < requests.len() || !running.is_empty() {
+                    while let Some(admitted) = schedule.admit(!running.is_empty()) {
+                        prop_assert_eq!(admitted.idx, started);
+                        started += 1;
+                        running.push(admitted);
+                        prop_assert!(schedule.lock().used <= capacity);
+                    }
+                    let (which, n_tokens) = ends.next().unwrap();
+                    let admitted = running.swap_remove(which.index(running.len()));
+                    finish(&schedule, &admitted, n_tokens);
+                    prop_assert!(schedule.lock().used <= capacity);
+                }
+                let (completions, kept) = schedule.into_parts();
+                prop_assert!(completions.iter().all(Option::is_some));
+                idle = kept;
+            }
+        }
     }
 }

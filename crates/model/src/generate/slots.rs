@@ -109,30 +109,21 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::{Family, ModelConfig, Rope};
+    use crate::ModelConfig;
 
     /// Rows of a batch give what sequences give that keep their past themselves.
     #[test]
     fn both_ways_agree() {
-        let config = ModelConfig {
-            model_type: Family::Qwen2,
-            vocab_size: 50,
-            hidden_size: 24,
-            intermediate_size: 40,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            num_key_value_heads: 2,
-            head_dim: Some(6),
-            max_position_embeddings: 512,
-            rms_norm_eps: 1e-6,
-            rope: Rope::plain(100.0),
-            attention_bias: false,
-            mlp_bias: false,
-            tie_word_embeddings: true,
-            initializer_range: 0.3,
-            other: serde_json::Map::new(),
-        };
+        let keys = json!({
+            "model_type": "qwen2", "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "max_position_embeddings": 512, "rope_theta": 100.0, "tie_word_embeddings": true,
+            "initializer_range": 0.3,
+        });
+        let config = ModelConfig::from_keys(serde_json::from_value(keys).unwrap()).unwrap();
         let device = Device::flex();
         let decoder = Decoder::init(&config, 3, &device);
         let prompts: [Vec<TokenId>; 3] =

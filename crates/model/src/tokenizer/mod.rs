@@ -70,7 +70,7 @@ pub struct TokenizerError {
 }
 
 impl TokenizerError {
-    fn new(path: &Path, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn new(path: &Path, source: impl Into<BoxError>) -> Self {
         Self { path: path.to_owned(), source: source.into() }
     }
 }
@@ -174,12 +174,7 @@ impl Tokenizer {
 
     /// Checks that every token has a row in the embedding of a model.
     pub fn check_fits(&self, config: &ModelConfig) -> Result<(), TokenizerError> {
-        let (tokens, rows) = (self.vocab_size(), config.vocab_size);
-        if tokens <= rows {
-            return Ok(());
-        }
-        let problem = format!("the tokenizer has {tokens} tokens, the embedding {rows} rows");
-        Err(TokenizerError::new(&self.path, problem))
+        check_rows(&self.path, self.vocab_size(), config.vocab_size)
     }
 
     /// The tokens of a text. Tags of the grammar become single tokens where the vocabulary has
@@ -276,6 +271,15 @@ impl Tokenizer {
     pub fn ends_turn(&self, token: TokenId) -> bool {
         self.ends.contains(&token)
     }
+}
+
+/// Checks that every token has a row in an embedding.
+pub(crate) fn check_rows(path: &Path, tokens: usize, rows: usize) -> Result<(), TokenizerError> {
+    if tokens <= rows {
+        return Ok(());
+    }
+    let problem = format!("the tokenizer has {tokens} tokens, the embedding {rows} rows");
+    Err(TokenizerError::new(path, problem))
 }
 
 /// Tells the library to match the tags of the grammar in texts, and no other added token.

@@ -4,11 +4,6 @@ use std::collections::BTreeMap;
 
 use super::{Convention, Episode, Moments};
 
-/// Group-relative advantages as this crate defines them: [`grpo`] by [`Convention::Forage`].
-pub fn group_advantages(rewards: &[Option<f64>]) -> Vec<Option<f64>> {
-    grpo(rewards, Convention::Forage)
-}
-
 /// GRPO (arXiv 2402.03300, section 4.1.2; Search-R1, arXiv 2503.09516).
 ///
 /// A = (r - mean) / (std + ε) with the unbiased deviation; ε by [`Convention::epsilon`]. A
@@ -76,7 +71,7 @@ mod tests {
 
     fn check(rewards: &[f64], expected: &[f64]) {
         let rewards: Vec<Option<f64>> = rewards.iter().copied().map(Some).collect();
-        let found = group_advantages(&rewards);
+        let found = grpo(&rewards, Convention::Forage);
         for (found, expected) in found.iter().zip(expected) {
             assert!((found.unwrap() - expected).abs() < 1e-4, "{found:?} is not {expected}");
         }

@@ -55,7 +55,7 @@ pub(super) fn counted(n_answers: usize, n_queries: usize) -> Result<(), String> 
     Err(format!("{n_queries} queries have {n_answers} answers"))
 }
 
-pub(super) fn member<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
+pub(crate) fn member<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
     value.get(key).ok_or_else(|| {
         // Some servers answer 200 with an error in it.
         let error = value.get("error").or_else(|| value.get("detail"));
@@ -64,7 +64,7 @@ pub(super) fn member<'a>(value: &'a Value, key: &str) -> Result<&'a Value, Strin
     })
 }
 
-pub(super) fn list(value: &Value) -> Result<&[Value], String> {
+pub(crate) fn list(value: &Value) -> Result<&[Value], String> {
     value.as_array().map(Vec::as_slice).ok_or_else(|| "there is no list".to_owned())
 }
 

@@ -16,7 +16,9 @@ mod transport;
 
 pub use elastic::{Elastic, ElasticConfig, ElasticEngine};
 pub use error::ClientError;
+pub(crate) use hits::{list, member};
 pub use qdrant::{Qdrant, QdrantConfig};
+pub(crate) use remote::in_requests;
 pub use remote::{Remote, RemoteConfig};
-pub(crate) use transport::Transport;
 pub use transport::{HttpConfig, HttpCounts};
+pub(crate) use transport::{Transport, default_connections, seconds};

@@ -120,7 +120,7 @@ impl Retriever for Remote {
 
 /// Sends queries in requests of at most `most`, `connections` of them at once, and puts the
 /// answers into the order of the queries. An empty query is not sent and finds nothing.
-pub(super) fn in_requests(
+pub(crate) fn in_requests(
     queries: &[&str],
     most: usize,
     connections: usize,

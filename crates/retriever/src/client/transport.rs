@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::breaker::Breaker;
 use super::error::{Blame, ClientError};
@@ -80,7 +80,7 @@ pub(super) const fn default_batch() -> usize {
 }
 
 /// Requests at once, where nobody says how many.
-pub(super) const fn default_connections() -> usize {
+pub(crate) const fn default_connections() -> usize {
     8
 }
 
@@ -98,11 +98,56 @@ pub(super) fn check(url: &str, counts: &[(&'static str, usize)]) -> Result<(), C
     }
 }
 
+/// Reads a number of seconds.
+pub(crate) fn seconds(name: &'static str, seconds: f64) -> Result<Duration, ClientError> {
+    let range = "a number of seconds above 0";
+    let wrong = ClientError::Option { name, value: seconds.to_string(), range };
+    Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero()).ok_or(wrong)
+}
+
+/// What is sent with every request: in `Authorization` a bearer token, unless it says itself what
+/// it is; the bare key in other headers.
+fn credential(
+    header: HeaderName,
+    variable: &str,
+) -> Result<(HeaderName, HeaderValue), ClientError> {
+    let token = std::env::var(variable).unwrap_or_default();
+    let token = match token.trim() {
+        token if header == AUTHORIZATION && !token.contains(' ') && !token.is_empty() => {
+            format!("Bearer {token}")
+        }
+        token => token.to_owned(),
+    };
+    match HeaderValue::try_from(&token) {
+        Ok(mut value) if !token.is_empty() => {
+            value.set_sensitive(true);
+            Ok((header, value))
+        }
+        _ => Err(ClientError::Option {
+            name: "token_env",
+            value: format!("`{variable}`"),
+            range: "an environment variable that holds a token",
+        }),
+    }
+}
+
+/// The part of a credential that nobody may see.
+fn secret(credential: &str) -> &str {
+    credential.rsplit_once(' ').map_or(credential, |it| it.1)
+}
+
+/// A request: a post where it has a body and a media type of it.
+struct Ask<'a> {
+    url: &'a str,
+    body: Option<(&'a str, &'a [u8])>,
+}
+
 /// A connection pool with manners. Shared by many threads.
 pub(crate) struct Transport {
     agent: Agent,
     config: HttpConfig,
-    authorization: Option<String>,
+    /// Sent with every request. Its value is never shown.
+    credential: Option<(HeaderName, HeaderValue)>,
     breaker: Breaker,
     budget: Mutex<u32>,
     given_up: AtomicBool,
@@ -114,35 +159,24 @@ pub(crate) struct Transport {
 impl Transport {
     /// Fails where an option is out of range or the token is not there.
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ClientError> {
-        let seconds = |name, seconds: f64| {
-            Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero()).ok_or(
-                ClientError::Option {
-                    name,
-                    value: seconds.to_string(),
-                    range: "a number of seconds above 0",
-                },
-            )
-        };
+        Self::keyed(config, AUTHORIZATION, None)
+    }
+
+    /// The same with the token in another header, and out of the environment variable `key_env`
+    /// where the options name none.
+    pub(crate) fn keyed(
+        config: &HttpConfig,
+        header: HeaderName,
+        key_env: Option<&str>,
+    ) -> Result<Self, ClientError> {
         let timeout = seconds("timeout_seconds", config.timeout_seconds)?;
         let backoff = seconds("backoff_seconds", config.backoff_seconds)?;
         if config.attempts == 0 {
             let value = "0".to_owned();
             return Err(ClientError::Option { name: "attempts", value, range: "1 or more" });
         }
-        let authorization = match &config.token_env {
-            None => None,
-            Some(variable) => match std::env::var(variable) {
-                Ok(token) if token.trim().contains(' ') => Some(token.trim().to_owned()),
-                Ok(token) if !token.trim().is_empty() => Some(format!("Bearer {}", token.trim())),
-                _ => {
-                    return Err(ClientError::Option {
-                        name: "token_env",
-                        value: format!("`{variable}`"),
-                        range: "an environment variable that holds a token",
-                    });
-                }
-            },
-        };
+        let variable = config.token_env.as_deref().or(key_env);
+        let credential = variable.map(|it| credential(header, it)).transpose()?;
         let agent = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -154,7 +188,7 @@ impl Transport {
         Ok(Self {
             agent,
             config: config.clone(),
-            authorization,
+            credential,
             breaker: Breaker::new(backoff * 4),
             budget: Mutex::new(config.retry_budget),
             given_up: AtomicBool::new(false),
@@ -185,7 +219,24 @@ impl Transport {
         body: &[u8],
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        let answer = self.try_to_post(url, kind, body, read);
+        self.send(&Ask { url, body: Some((kind, body)) }, read)
+    }
+
+    /// Gets the JSON at an address.
+    pub(crate) fn get<T>(
+        &self,
+        url: &str,
+        read: &dyn Fn(Value) -> Result<T, String>,
+    ) -> Result<T, ClientError> {
+        self.send(&Ask { url, body: None }, read)
+    }
+
+    fn send<T>(
+        &self,
+        ask: &Ask<'_>,
+        read: &dyn Fn(Value) -> Result<T, String>,
+    ) -> Result<T, ClientError> {
+        let answer = self.try_to_send(ask, read);
         let counter = if answer.is_ok() { &self.answered } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         let given_up = matches!(answer, Err(ClientError::BudgetSpent { .. }));
@@ -193,18 +244,16 @@ impl Transport {
         answer
     }
 
-    fn try_to_post<T>(
+    fn try_to_send<T>(
         &self,
-        url: &str,
-        kind: &str,
-        body: &[u8],
+        ask: &Ask<'_>,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
         let mut attempt = 1;
         loop {
             let tried = match self.breaker.admit() {
-                Ok(()) => self.once(url, kind, body, read),
-                Err(wait) => Err(ClientError::LeftAlone { url: url.to_owned(), wait }),
+                Ok(()) => self.once(ask, read),
+                Err(wait) => Err(ClientError::LeftAlone { url: ask.url.to_owned(), wait }),
             };
             let error = match tried {
                 Ok(answer) => {
@@ -225,7 +274,7 @@ impl Transport {
                     match other {
                         _ if other.blame() == Blame::Request => return Err(error),
                         ClientError::Status { retry_after: Some(wait), .. } => *wait,
-                        _ => self.pause(url, body, attempt),
+                        _ => self.pause(ask, attempt),
                     }
                 }
             };
@@ -248,25 +297,33 @@ impl Transport {
     /// One attempt.
     fn once<T>(
         &self,
-        url: &str,
-        kind: &str,
-        body: &[u8],
+        ask: &Ask<'_>,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
+        let url = ask.url.to_owned();
         let no_answer =
-            |source| ClientError::NoAnswer { url: url.to_owned(), source: Box::new(source) };
-        let mut request = self.agent.post(url).header(CONTENT_TYPE, kind);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
-        }
-        let mut response = request.send(body).map_err(no_answer)?;
+            |source| ClientError::NoAnswer { url: url.clone(), source: Box::new(source) };
+        let credential = || self.credential.clone().into_iter();
+        let sent = if let Some((kind, body)) = ask.body {
+            let request = self.agent.post(ask.url).header(CONTENT_TYPE, kind);
+            credential().fold(request, |it, (name, value)| it.header(name, value)).send(body)
+        } else {
+            let request = self.agent.get(ask.url);
+            credential().fold(request, |it, (name, value)| it.header(name, value)).call()
+        };
+        let mut response = sent.map_err(no_answer)?;
         let status = response.status();
         let seconds = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
         let retry_after = seconds.and_then(|it| it.trim().parse().ok()).map(Duration::from_secs);
         let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-        let url = url.to_owned();
         if !status.is_success() {
             let said = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+            // Some servers repeat a key that they do not like.
+            let key = self.credential.as_ref().and_then(|it| it.1.to_str().ok());
+            let said = match key {
+                Some(key) => said.replace(secret(key), "***"),
+                None => said,
+            };
             let said = said[..said.floor_char_boundary(SAID)].trim().to_owned();
             return Err(ClientError::Status { url, status: status.as_u16(), said, retry_after });
         }
@@ -276,9 +333,10 @@ impl Transport {
         }
     }
 
-    fn pause(&self, url: &str, body: &[u8], attempt: u32) -> Duration {
+    fn pause(&self, ask: &Ask<'_>, attempt: u32) -> Duration {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(url.as_bytes()).update(body).update(&attempt.to_le_bytes());
+        let body = ask.body.map_or(&[][..], |it| it.1);
+        hasher.update(ask.url.as_bytes()).update(body).update(&attempt.to_le_bytes());
         let hash = hasher.finalize();
         let share = 0.5 + f64::from(hash.as_bytes()[0]) / 512.0;
         let doubled = 2_f64.powi(attempt.min(16) as i32 - 1);

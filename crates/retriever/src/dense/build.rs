@@ -1,12 +1,13 @@
 //! Embeds the passages of an index.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use forage_trajectory::{Embedder, TextRole};
 use half::f16;
 
+use super::graph::{self, GRAPH};
 use super::{DenseError, FORMAT, MANIFEST, Manifest, VECTORS, embed};
 use crate::contents::contents;
 use crate::maxscore::Ranked;
@@ -57,15 +58,37 @@ pub fn build_vectors(
         dimension: embedder.dimension(),
         passages: n_passages,
         fingerprint: passages.manifest().fingerprint.clone(),
+        graph: None,
     };
-    let text = serde_json::to_string_pretty(&manifest).expect("strings and numbers are JSON");
-    let path = fresh.join(MANIFEST);
-    let write = || {
-        let mut file = File::create(&path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(IndexError::file("write", &path))?;
+    manifest.write(&fresh.join(MANIFEST))?;
     site.publish(&fresh)?;
     Ok(())
+}
+
+/// Puts the vectors of a folder into a graph, in place of the one that may be there. `progress` is
+/// told how many are done.
+///
+/// The manifest names the graph once it is complete: a build that is cut short leaves vectors that
+/// are searched as they were before.
+pub fn build_graph(folder: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<(), DenseError> {
+    let old = Manifest::read(folder)?;
+    let vectors = old.vectors(folder)?;
+    let site = BuildSite::claim(folder, MANIFEST)?;
+    let fresh = site.folder("graph")?;
+    let graph = graph::build(bytemuck::cast_slice(&vectors), old.dimension, &fresh, progress)?;
+    // Without the old graph first, so that no manifest names the wrong one.
+    replace(&Manifest { graph: None, ..old.clone() }, &fresh, folder)?;
+    let target = folder.join(GRAPH);
+    fs::rename(fresh.join(GRAPH), &target).map_err(IndexError::file("replace", &target))?;
+    replace(&Manifest { graph: Some(graph), ..old }, &fresh, folder)?;
+    Ok(())
+}
+
+/// Writes a manifest aside and renames it.
+fn replace(manifest: &Manifest, aside: &Path, folder: &Path) -> Result<(), IndexError> {
+    let target = folder.join(MANIFEST);
+    manifest.write(&aside.join(MANIFEST))?;
+    fs::rename(aside.join(MANIFEST), &target).map_err(IndexError::file("replace", &target))?;
+    let sync = File::open(folder).and_then(|it| it.sync_all());
+    sync.map_err(IndexError::file("sync", folder))
 }

@@ -51,7 +51,7 @@ pub(super) fn top_k(
 }
 
 /// Summed in one order, whatever the machine.
-fn dot(left: &[f32], right: &[f32]) -> f32 {
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     let (lefts, rights) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
     let rest: f32 = lefts.remainder().iter().zip(rights.remainder()).map(|(l, r)| l * r).sum();

@@ -6,29 +6,39 @@
 //!
 //! ```text
 //! vectors.f16            rows × dimension × 2 bytes
+//! graph.usearch          where there is one
 //! forage-vectors.json    embedder, dimension, and the fingerprint of the passages; written last
 //! ```
 //!
 //! Exact search has no parameter and no error, and up to a million or two passages it is fast
-//! enough. Scores are summed in a fixed order: the same vectors give the same hits whatever else
+//! enough. For more, [`build_graph`] adds a graph to the folder; from then on a query looks at some
+//! candidates only. Scores are summed in a fixed order: the same vectors give the same hits whatever else
 //! is in a batch and however many threads work.
 
 mod build;
 mod embeddings;
 mod flat;
+mod graph;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forage_trajectory::{BoxError, Embedder, Hit, Retriever, SearchError, TextRole};
 use half::f16;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
 
+use crate::maxscore::Ranked;
 use crate::{Bm25, IndexError};
-pub use build::build_vectors;
+pub use build::{build_graph, build_vectors};
 pub use embeddings::{Embeddings, EmbeddingsConfig};
+use graph::{Graph, GraphManifest};
+
+/// Candidates of a graph that are scored for a query, where nothing is said.
+pub const CANDIDATES: usize = 256;
 
 /// Name of the manifest in a folder of vectors.
 const MANIFEST: &str = "forage-vectors.json";
@@ -46,6 +56,54 @@ struct Manifest {
     passages: u64,
     /// Of the index whose passages they are.
     fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    graph: Option<GraphManifest>,
+}
+
+impl Manifest {
+    fn read(folder: &Path) -> Result<Self, DenseError> {
+        let path = folder.join(MANIFEST);
+        let text = std::fs::read(&path)
+            .map_err(|source| DenseError::Read { path: path.clone(), source })?;
+        let manifest: Self = serde_json::from_slice(&text)
+            .map_err(|source| DenseError::Read { path, source: source.into() })?;
+        if manifest.format == FORMAT {
+            return Ok(manifest);
+        }
+        let found = manifest.format;
+        let what = format!("they have format {found}, this version reads {FORMAT}");
+        Err(DenseError::Mismatch { folder: folder.to_owned(), what })
+    }
+
+    fn write(&self, path: &Path) -> Result<(), IndexError> {
+        let text = serde_json::to_string_pretty(self).expect("strings and numbers are JSON");
+        let write = || {
+            let mut file = File::create(path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(IndexError::file("write", path))
+    }
+
+    /// The vectors, mapped into memory.
+    fn vectors(&self, folder: &Path) -> Result<OwnedBytes, DenseError> {
+        let mismatch = |what: String| DenseError::Mismatch { folder: folder.to_owned(), what };
+        let path = folder.join(VECTORS);
+        let read = |source| DenseError::Read { path: path.clone(), source };
+        let directory = MmapDirectory::open(folder).map_err(|it| read(io::Error::other(it)))?;
+        let file = directory.open_read(Path::new(VECTORS));
+        let file = file.map_err(|error| read(io::Error::other(error)))?;
+        let vectors = file.read_bytes().map_err(read)?;
+        let expected = self.passages as usize * self.dimension * size_of::<f16>();
+        if vectors.len() != expected {
+            let found = vectors.len();
+            return Err(mismatch(format!("`{VECTORS}` has {found} bytes and not {expected}")));
+        }
+        if bytemuck::try_cast_slice::<u8, f16>(&vectors).is_err() {
+            return Err(mismatch(format!("`{VECTORS}` is not aligned in memory")));
+        }
+        Ok(vectors)
+    }
 }
 
 /// Vectors that cannot be made, opened or searched.
@@ -73,6 +131,9 @@ pub enum DenseError {
     /// The embedder failed.
     #[error("texts could not be embedded")]
     Embedder(#[source] BoxError),
+    /// The graph could not be searched.
+    #[error("the graph cannot be searched: {0}")]
+    Graph(String),
     /// The embedder gave something else than one vector a text.
     #[error("the embedder `{embedder}` gave {what}")]
     Vectors {
@@ -83,12 +144,15 @@ pub enum DenseError {
     },
 }
 
-/// Exact search over the vectors of an index. Shared by many threads.
+/// Search over the vectors of an index: exact, or by their graph where they have one. Shared by
+/// many threads.
 pub struct Dense {
     passages: Arc<Bm25>,
     embedder: Arc<dyn Embedder>,
     dimension: usize,
     vectors: OwnedBytes,
+    graph: Option<Graph>,
+    candidates: usize,
 }
 
 impl Dense {
@@ -99,15 +163,7 @@ impl Dense {
         embedder: Arc<dyn Embedder>,
     ) -> Result<Self, DenseError> {
         let mismatch = |what: String| DenseError::Mismatch { folder: folder.to_owned(), what };
-        let path = folder.join(MANIFEST);
-        let text = std::fs::read(&path)
-            .map_err(|source| DenseError::Read { path: path.clone(), source })?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|source| DenseError::Read { path, source: source.into() })?;
-        if manifest.format != FORMAT {
-            let found = manifest.format;
-            return Err(mismatch(format!("they have format {found}, this version reads {FORMAT}")));
-        }
+        let manifest = Manifest::read(folder)?;
         if manifest.fingerprint != passages.manifest().fingerprint {
             return Err(mismatch("they are of the passages of another index".to_owned()));
         }
@@ -120,28 +176,35 @@ impl Dense {
                 embedder.dimension()
             )));
         }
-        let path = folder.join(VECTORS);
-        let read = |source| DenseError::Read { path: path.clone(), source };
-        let directory = MmapDirectory::open(folder).map_err(|it| read(io::Error::other(it)))?;
-        let file = directory.open_read(Path::new(VECTORS));
-        let file = file.map_err(|error| read(io::Error::other(error)))?;
-        let vectors = file.read_bytes().map_err(read)?;
-        let dimension = manifest.dimension;
-        let expected = manifest.passages as usize * dimension * size_of::<f16>();
-        if vectors.len() != expected {
-            let found = vectors.len();
-            return Err(mismatch(format!("`{VECTORS}` has {found} bytes and not {expected}")));
+        let vectors = manifest.vectors(folder)?;
+        let (dimension, n_rows) = (manifest.dimension, manifest.passages as usize);
+        let graph = manifest.graph.as_ref().map(|it| Graph::open(folder, it, dimension, n_rows));
+        let graph = graph.transpose().map_err(mismatch)?;
+        Ok(Self { passages, embedder, dimension, vectors, graph, candidates: CANDIDATES })
+    }
+
+    /// Scores so many candidates of the graph for a query, [`CANDIDATES`] otherwise: the more, the
+    /// less is missed. With as many as there are passages, or without a graph, all are scored.
+    #[must_use]
+    pub fn with_candidates(self, candidates: usize) -> Self {
+        Self { candidates, ..self }
+    }
+
+    fn ranked(&self, vectors: &[Vec<f32>], k: usize) -> Result<Vec<Vec<Ranked>>, DenseError> {
+        let rows = bytemuck::cast_slice(&self.vectors);
+        let n_passages = self.passages.manifest().passages as usize;
+        match &self.graph {
+            Some(graph) if self.candidates.max(k) < n_passages => vectors
+                .par_iter()
+                .map(|it| graph.top_k(rows, it, k, self.candidates).map_err(DenseError::Graph))
+                .collect(),
+            _ => Ok(flat::top_k(rows, self.dimension, vectors, k)),
         }
-        if bytemuck::try_cast_slice::<u8, f16>(&vectors).is_err() {
-            return Err(mismatch(format!("`{VECTORS}` is not aligned in memory")));
-        }
-        Ok(Self { passages, embedder, dimension, vectors })
     }
 
     fn find(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, DenseError> {
         let vectors = embed(self.embedder.as_ref(), queries, TextRole::Query)?;
-        let rows = bytemuck::cast_slice(&self.vectors);
-        let found = flat::top_k(rows, self.dimension, &vectors, k);
+        let found = self.ranked(&vectors, k)?;
         let hit = |ranked| self.passages.hit(ranked).map_err(DenseError::from);
         found.into_iter().map(|ranked| ranked.into_iter().map(hit).collect()).collect()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forage_retriever::{
     Analyzer, Bm25, Corpus, Dense, Embeddings, EmbeddingsConfig, Fused, HttpConfig, IndexOptions,
-    SearchOptions, build, build_vectors,
+    SearchOptions, build, build_graph, build_vectors,
 };
 use forage_trajectory::{BoxError, Embedder, Hit, Passage, Retriever, TextRole};
 use tempfile::TempDir;
@@ -95,6 +95,19 @@ fn passages_by_their_vectors() {
     assert_eq!(ids(found[2]), ["0", "1", "4"]);
     assert!(dense.search(&["fails"], 3)[0].is_err());
     assert_eq!(ids(dense.search(&["zz"], 100)[0].as_ref().unwrap()).len(), 5);
+
+    // By a graph, which sees all five where that many are looked at, and some otherwise.
+    build_graph(&site.vectors(), &|_| {}).unwrap();
+    for candidates in [2, 4, 5] {
+        let graph = site.open(Arc::new(Letters)).unwrap().with_candidates(candidates);
+        let found = graph.search(&["zzzz"], 1).remove(0).unwrap();
+        assert_eq!(found, dense.search(&["zzzz"], 1).remove(0).unwrap());
+    }
+    fs::remove_file(site.vectors().join("graph.usearch")).unwrap();
+    assert!(site.open(Arc::new(Letters)).err().unwrap().contains("`graph.usearch`"));
+    // Built again, the vectors have no graph.
+    site.build(&Letters);
+    site.open(Arc::new(Letters)).unwrap();
 
     let bm25 = Arc::clone(&site.passages);
     let hybrid = Fused::new(vec![bm25, dense], 50);

@@ -1,7 +1,7 @@
 //! What holds for any policy, any tokenizer, any page and any budget.
 
 use forage_rollout::scripted::Scripted;
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::{RolloutConfig, Task, Template, play};
 use forage_trajectory::{
     Kind, Origin, Outcome, Policy, Purpose, Question, Sampling, Stream, Trajectory,
 };
@@ -51,6 +51,7 @@ fn cfg(max_turn_tokens: usize, max_observation_tokens: usize, max_tokens: usize)
         prompt: "é {question}\n".into(),
         max_searches: 3,
         top_k: 2,
+        template: Template::default(),
         max_turn_tokens,
         max_observation_tokens,
         max_tokens,

@@ -213,7 +213,7 @@ fn nothing_found_is_no_failure_and_a_failure_is_no_text() {
 
 #[test]
 fn budgets() {
-    let long = |_: &str| "é".repeat(5000);
+    let long = |_: &str| "éé ".repeat(5000);
     // A turn that is cut is an invalid action; an observation that is cut keeps its tag.
     let cfg = RolloutConfig { max_turn_tokens: 18, max_observation_tokens: 66, ..short() };
     check(
@@ -225,20 +225,20 @@ fn budgets() {
             Policy Other "<think> way too lo"
             Environment Warning "(invalid)"
             Policy Search "<search>x</search>"
-            Environment Information "\n\n<information>Doc 1(Title: x) ééééééééé</information>\n\n"
+            Environment Information "\n\n<information>Doc 1(Title: x) éé éé éé éé</information>\n\n"
             Policy Answer "<answer>y</answer>"
             x -> 1 hits
             Answered, answer Some("y")"#]],
     );
     // The trajectory is full after the observation, which is cut to what is left.
     check(
-        &RolloutConfig { max_tokens: 80, ..short() },
+        &RolloutConfig { max_tokens: 82, ..short() },
         long,
         &["<search>x</search>"],
         &expect![[r#"
             Prompt Prompt "q?\n"
             Policy Search "<search>x</search>"
-            Environment Information "\n\n<information>Doc 1(Title: x) éééééé</information>\n\n"
+            Environment Information "\n\n<information>Doc 1(Title: x) éé éé éé</information>\n\n"
             x -> 1 hits
             OverLength, answer None"#]],
     );

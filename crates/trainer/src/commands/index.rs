@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use forage_retriever::{
     Analyzer, Bm25, Corpus, CorpusError, IndexError, IndexOptions, Progress, SearchOptions, build,
-    build_vectors,
+    build_graph, build_vectors,
 };
 use forage_trajectory::Embedder;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,8 +53,13 @@ pub struct Args {
     pub memory: Option<usize>,
 
     /// Folder for vectors of the passages, for dense search
-    #[arg(long, value_name = "DIR", requires = "embeddings_url")]
+    #[arg(long, value_name = "DIR")]
     pub vectors: Option<PathBuf>,
+
+    /// Put the vectors into a graph, too, for sets too large to score all of them; without anything
+    /// to embed with, those that are there
+    #[arg(long, requires = "vectors")]
+    pub graph: bool,
 
     /// What makes the vectors
     #[command(flatten)]
@@ -62,25 +68,31 @@ pub struct Args {
 
 /// Builds what is asked for and says how it went on standard error.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if args.vectors.is_none() && args.embeddings.embeddings_url.is_some() {
-        return Err(Failure::new(Code::Usage, "`--embeddings-url` is used by `--vectors` only")
+    let embeds = args.embeddings.is_given();
+    if args.vectors.is_none() && embeds {
+        let message = "`--encoder` and `--embeddings-url` are used by `--vectors` only";
+        return Err(Failure::new(Code::Usage, message)
             .hint("name a folder for the vectors with `--vectors DIR`")
             .into());
     }
     if !args.corpus.is_empty() {
         index(args)?;
     }
-    args.vectors.as_ref().map_or(Ok(()), |folder| vectors(args, folder))
+    let Some(folder) = &args.vectors else { return Ok(()) };
+    if embeds || !args.graph {
+        vectors(args, folder)?;
+    }
+    if args.graph { graph(args, folder) } else { Ok(()) }
 }
 
 /// Embeds the passages of the index.
 fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     let passages = open_index(&args.out, &SearchOptions::default())?;
-    let embedder = args.embeddings.connect()?;
+    let embedder = args.embeddings.open()?;
     let n_passages = passages.manifest().passages;
     let mut meter = crate::progress::Progress::new("embedding", 0, n_passages);
-    embed(&passages, &embedder, folder, &mut |done| meter.set(done, "passages"))?;
+    embed(&passages, embedder.as_ref(), folder, &mut |done| meter.set(done, "passages"))?;
     meter.finish();
     eprintln!(
         "embedded {n_passages} passages in {:.1} s: vectors of {} numbers in `{}`",
@@ -103,6 +115,31 @@ fn embed(
         Failure::new(Code::Input, "the vectors cannot be made")
             .hint("nothing was changed; is the server of `--embeddings-url` well?")
     })
+}
+
+/// Puts the vectors into a graph.
+fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let n_passages = open_index(&args.out, &SearchOptions::default())?.manifest().passages;
+    let meter = crate::progress::Progress::new("building a graph", 0, n_passages);
+    let meter = Mutex::new(meter);
+    let tick = |done| {
+        // One thread at a time; another count comes soon.
+        if let Ok(mut meter) = meter.try_lock() {
+            meter.set(done, "vectors");
+        }
+    };
+    build_graph(folder, &tick).with_context(|| {
+        Failure::new(Code::Input, "the graph cannot be built")
+            .hint("`--vectors` names a folder that `forage index --vectors` made; it is as it was")
+    })?;
+    meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    eprintln!(
+        "put {n_passages} vectors into a graph in {:.1} s, in `{}`",
+        started.elapsed().as_secs_f64(),
+        folder.display(),
+    );
+    Ok(())
 }
 
 fn index(args: &Args) -> anyhow::Result<()> {

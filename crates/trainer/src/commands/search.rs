@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use forage_retriever::{
-    Bm25, Dense, Embeddings, EmbeddingsConfig, FUSED_DEPTH, Fused, HttpConfig, IndexError,
-    SearchOptions,
+    Bm25, CANDIDATES, Dense, Embeddings, EmbeddingsConfig, EncoderConfig, FUSED_DEPTH, Fused,
+    HttpConfig, IndexError, SearchOptions,
 };
-use forage_trajectory::{Hit, Retriever};
+use forage_trajectory::{Embedder, Hit, Retriever};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+use crate::playground::encoder;
 
 /// About this many bytes of a passage are shown.
 const SNIPPET_WIDTH: usize = 240;
@@ -56,8 +57,12 @@ pub struct EngineArgs {
     pub b: f32,
 
     /// Folder of the vectors that `forage index --vectors` made of the same index
-    #[arg(long, value_name = "DIR", requires = "embeddings_url")]
+    #[arg(long, value_name = "DIR")]
     pub vectors: Option<PathBuf>,
+
+    /// Passages of the vectors' graph that are scored; vectors without a graph are all scored
+    #[arg(long, value_name = "N", requires = "vectors", value_parser = clap::value_parser!(u32).range(1..))]
+    pub candidates: Option<u32>,
 
     /// How to rank; with vectors by both, otherwise by BM25
     #[arg(long, value_enum, value_name = "HOW")]
@@ -79,10 +84,18 @@ pub enum Ranking {
     Hybrid,
 }
 
-/// A server of `/v1/embeddings`.
+/// What embeds: a model in this process, or a server of `/v1/embeddings`.
 #[derive(Debug, clap::Args)]
 #[group(id = "embeddings")]
 pub struct EmbeddingArgs {
+    /// Folder of a model that embeds, such as e5 or `MiniLM`
+    #[arg(long, value_name = "DIR", conflicts_with = "embeddings_url")]
+    pub encoder: Option<PathBuf>,
+
+    /// Device that the model computes on
+    #[arg(long, value_name = "NAME", requires = "encoder", default_value = "cpu")]
+    pub device: String,
+
     /// Address of a server that embeds, for example `http://127.0.0.1:8080/v1/embeddings`
     #[arg(long, value_name = "URL", requires = "embeddings_model")]
     pub embeddings_url: Option<String>,
@@ -91,41 +104,61 @@ pub struct EmbeddingArgs {
     #[arg(long, value_name = "NAME", requires = "embeddings_url")]
     pub embeddings_model: Option<String>,
 
-    /// What is put before a query; `query: ` for e5
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub query_prefix: String,
+    /// What is put before a query, `query: ` for e5; as the model's folder says otherwise
+    #[arg(long, value_name = "TEXT")]
+    pub query_prefix: Option<String>,
 
-    /// What is put before a passage; `passage: ` for e5
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub passage_prefix: String,
+    /// What is put before a passage, `passage: ` for e5; as the model's folder says otherwise
+    #[arg(long, value_name = "TEXT")]
+    pub passage_prefix: Option<String>,
 
     /// Environment variable with the token of that server
-    #[arg(long, value_name = "VARIABLE")]
+    #[arg(long, value_name = "VARIABLE", requires = "embeddings_url")]
     pub embeddings_token_env: Option<String>,
 }
 
 impl EmbeddingArgs {
-    /// Asks the server for its first vector.
-    pub fn connect(&self) -> anyhow::Result<Embeddings> {
+    /// Whether something is named that embeds.
+    pub fn is_given(&self) -> bool {
+        self.encoder.is_some() || self.embeddings_url.is_some()
+    }
+
+    /// Loads the model, or asks the server for its first vector.
+    pub fn open(&self) -> anyhow::Result<Arc<dyn Embedder>> {
+        let (query_prefix, passage_prefix) =
+            (self.query_prefix.clone(), self.passage_prefix.clone());
+        if let Some(path) = self.encoder.clone() {
+            let shown = path.display().to_string();
+            let config = EncoderConfig { path, query_prefix, passage_prefix, max_tokens: None };
+            let encoder = encoder(&config, &self.device).map_err(anyhow::Error::from_boxed);
+            return Ok(Arc::new(encoder.with_context(|| {
+                Failure::new(Code::Input, format!("the encoder `{shown}` cannot be used"))
+                    .hint("it is the folder of a model such as e5 or MiniLM")
+            })?));
+        }
         let (Some(url), Some(model)) = (&self.embeddings_url, &self.embeddings_model) else {
             let failure = Failure::new(Code::Usage, "there is nothing to embed with");
             return Err(failure
-                .hint("name a server with `--embeddings-url URL --embeddings-model NAME`")
+                .hint(
+                    "name a model with `--encoder DIR`, or a server with `--embeddings-url URL \
+                     --embeddings-model NAME`",
+                )
                 .into());
         };
         let token_env = self.embeddings_token_env.clone();
         let config = EmbeddingsConfig {
             url: url.clone(),
             model: model.clone(),
-            query_prefix: self.query_prefix.clone(),
-            passage_prefix: self.passage_prefix.clone(),
+            query_prefix: query_prefix.unwrap_or_default(),
+            passage_prefix: passage_prefix.unwrap_or_default(),
             batch: 64,
             http: HttpConfig { token_env, ..HttpConfig::default() },
         };
-        Embeddings::connect(&config).with_context(|| {
+        let embeddings = Embeddings::connect(&config).with_context(|| {
             Failure::new(Code::Input, format!("`{url}` does not embed"))
                 .hint("the address is whole, with `/v1/embeddings` at its end")
-        })
+        })?;
+        Ok(Arc::new(embeddings))
     }
 }
 
@@ -162,12 +195,13 @@ impl EngineArgs {
             (ranking, Some(_)) => ranking,
         };
         let vectors = self.vectors.as_ref().expect("every case without them has returned");
-        let embedder = Arc::new(self.embeddings.connect()?);
+        let embedder = self.embeddings.open()?;
         let dense = Dense::open(vectors, Arc::clone(&bm25), embedder).with_context(|| {
             Failure::new(Code::Input, "the vectors cannot be searched")
                 .hint("`forage index --vectors` makes them, with the same index and model")
         })?;
-        let dense: Arc<dyn Retriever> = Arc::new(dense);
+        let candidates = self.candidates.map_or(CANDIDATES, |it| it as usize);
+        let dense: Arc<dyn Retriever> = Arc::new(dense.with_candidates(candidates));
         if ranking == Some(Ranking::Dense) {
             return Ok(Engine { bm25, retriever: dense, method: "dense" });
         }

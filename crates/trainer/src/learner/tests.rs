@@ -2,7 +2,8 @@
 
 use burn::tensor::Device;
 use forage_model::numbers;
-use forage_optimizer::{AlgorithmConfig, Surrogate};
+use forage_optimizer::{AlgorithmConfig, Episode, Surrogate};
+use forage_trajectory::{Grade, Score};
 use proptest::prelude::*;
 
 use super::*;
@@ -10,7 +11,8 @@ use crate::config::FreshModel;
 use crate::micro_batch::log_probabilities;
 use crate::objective::Normalizers;
 
-fn decoder() -> Decoder {
+/// A random decoder of two layers.
+pub(crate) fn decoder() -> Decoder {
     let shape = FreshModel {
         vocab_size: 40,
         hidden_size: 16,
@@ -125,37 +127,113 @@ fn layers_that_are_computed_again_do_not_change_a_gradient() {
     }
 }
 
+/// The derivative of a loss on a way through the weights, by the difference over a short piece of it.
+/// What the teacher says stands still, as in the gradient.
+fn slope(direction: &[Tensor<2>], samples: &[&Sample], objective: Objective<'_>) -> f64 {
+    let decoder = decoder();
+    let teacher = Teacher::read(&decoder, samples, 10_000);
+    let all: Vec<usize> = (0..samples.len()).collect();
+    let length = forage_optimizer::global_norm(direction);
+    let loss = |size: f64| {
+        let pairs = decoder.weights().iter().zip(direction);
+        let weights = pairs.map(|(it, by)| it.clone() + by.clone() * (size / length)).collect();
+        let moved = Decoder::with_weights(decoder.config(), weights, decoder.device());
+        let teacher_qv = teacher.as_ref().and_then(|it| it.logits(&all));
+        micro_batch(&moved, samples, objective, teacher_qv, false).1.total
+    };
+    let size = 2e-3;
+    (loss(size) - loss(-size)) / (2.0 * size)
+}
+
+/// Losses whose gradient is that of their value. CISPO holds its ratios still: see below.
 #[test]
-fn a_gradient_is_the_slope_of_its_loss() {
-    // Of a weight of each kind, a difference of the loss by a small change.
-    let algorithm = algorithm("{ name = 'sequence-mean' }");
-    let algorithm = AlgorithmConfig { self_distillation: None, ..algorithm };
+fn gradients_are_the_slopes_of_their_losses() {
     let all = samples();
     let samples: Vec<&Sample> = all.iter().collect();
     let normalizers = Normalizers::of(&samples);
+    for terms in [
+        "",
+        "loss.name = 'ppo'",
+        "loss = { name = 'ppo', dual_clip = 1.2 }",
+        "loss = { name = 'gspo', clip_low = 0.3, clip_high = 0.4 }",
+        "loss.name = 'sapo'",
+        "loss = { name = 'sapo', ratio = 'sequence' }",
+        "entropy = 0.5",
+        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k1' }",
+        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k2' }",
+        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k3' }",
+        "llds = { coefficient = 2.0, gate = 'token' }",
+        "llds = { coefficient = 2.0, gate = 'action' }",
+        "self_distillation.divergence = 'jensen-shannon'",
+        "self_distillation.divergence = 'forward-kl'",
+        "self_distillation.divergence = 'reverse-kl'",
+        "self_distillation.divergence = 'squared-error'",
+        "self_distillation.top_k = 10",
+    ] {
+        let loss = if terms.starts_with("loss") { "" } else { "loss.name = 'reinforce'" };
+        // Within a trajectory all weights are equal, as ratios of whole trajectories want it.
+        let text =
+            format!("aggregation.name = 'sequence-mean'\nadvantage.name = 'grpo'\n{loss}\n{terms}");
+        let algorithm: AlgorithmConfig = toml::from_str(&text).unwrap();
+        let distillation = if algorithm.self_distillation.is_some() { 5.0 } else { 0.0 };
+        let objective = Objective::Reinforce(Reinforce {
+            algorithm: &algorithm,
+            temperature: 0.8,
+            distillation,
+            normalizers,
+        });
+        let gradients = learn(&decoder(), &samples, objective, plainly(10_000)).gradients;
+        let norm = forage_optimizer::global_norm(&gradients);
+        let slope = slope(&gradients, &samples, objective);
+        assert!((slope - norm).abs() < 0.01 * norm, "{terms}: {slope} {norm}");
+    }
+}
+
+#[test]
+fn the_gradient_of_every_weight_is_a_slope() {
+    let all = samples();
+    let samples: Vec<&Sample> = all.iter().collect();
+    let algorithm = algorithm("{ name = 'sequence-mean' }");
     let objective = Objective::Reinforce(Reinforce {
         algorithm: &algorithm,
         temperature: 0.8,
-        distillation: 0.0,
-        normalizers,
+        distillation: 0.5,
+        normalizers: Normalizers::of(&samples),
     });
-    let decoder = decoder();
-    let learned = learn(&decoder, &samples, objective, plainly(10_000));
-    for idx in 0..decoder.weights().len() {
-        let direction = learned.gradients[idx].clone();
-        let norm = forage_optimizer::global_norm(std::slice::from_ref(&direction));
+    let learned = learn(&decoder(), &samples, objective, plainly(10_000));
+    for idx in 0..learned.gradients.len() {
+        let mut direction: Vec<Tensor<2>> =
+            learned.gradients.iter().map(Tensor::zeros_like).collect();
+        direction[idx] = learned.gradients[idx].clone();
+        let norm = forage_optimizer::global_norm(&direction);
         if norm < 1e-3 {
             continue;
         }
-        let loss = |size: f64| {
-            let mut weights = decoder.weights().to_vec();
-            weights[idx] = weights[idx].clone() + direction.clone() * (size / norm);
-            let moved = Decoder::with_weights(decoder.config(), weights, decoder.device());
-            learn(&moved, &samples, objective, plainly(10_000)).sums.total
-        };
-        let size = 2e-3;
-        let slope = (loss(size) - loss(-size)) / (2.0 * size);
+        let slope = slope(&direction, &samples, objective);
         assert!((slope - norm).abs() < 0.03 * norm + 2e-3, "weight {idx}: {slope} {norm}");
+    }
+}
+
+/// CISPO is REINFORCE with advantages that are multiplied by the ratio, held within its bounds.
+#[test]
+fn the_ratios_of_cispo_stand_still() {
+    let mut samples = samples();
+    let asked: Vec<Asked<'_>> = samples.iter().map(Sample::asked).collect();
+    let new = log_probabilities(&decoder(), &asked, 0.8, 10_000);
+    let named = |text: &str| -> AlgorithmConfig {
+        toml::from_str(&format!("advantage.name = 'grpo'\n{text}")).unwrap()
+    };
+    let cispo = named("loss = { name = 'cispo', clip_low = 0.3, clip_high = 0.28 }");
+    let found = gradient(&samples, &cispo, 40).0;
+    for (sample, new) in samples.iter_mut().zip(new) {
+        let ratios = new.iter().zip(&sample.old_logprobs).map(|(new, old)| (new - old).exp());
+        for (advantage, ratio) in sample.advantages.iter_mut().zip(ratios) {
+            *advantage *= ratio.clamp(0.7, 1.28);
+        }
+    }
+    let expected = gradient(&samples, &named("loss.name = 'reinforce'"), 40).0;
+    for (one, other) in found.iter().zip(expected) {
+        assert!((one - other).abs() < 1e-5, "{one} {other}");
     }
 }
 
@@ -249,6 +327,12 @@ proptest! {
             }
         }
         let sample = Sample::of_trajectory(&trajectory, 1.0);
+        let grade = Grade::Scored(Score { reward: 1.0, ..Score::default() });
+        let episode = Episode::of(&trajectory, &grade, 0, None).unwrap();
+        let positions = episode.policy.iter().enumerate().filter(|(_, policy)| **policy);
+        // Positions of an episode are counted from behind the prompt.
+        let of_episode: Vec<usize> = positions.map(|(at, _)| at + 1).collect();
+        prop_assert_eq!(&sample.targets, &of_episode);
         prop_assert!(sample.targets.iter().all(|&at| trajectory.tokens[at] == 2));
         prop_assert_eq!(sample.targets.len(), trajectory.n_policy_tokens());
         prop_assert_eq!(sample.actions.iter().sum::<usize>(), sample.targets.len());

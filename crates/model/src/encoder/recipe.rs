@@ -1,0 +1,137 @@
+//! The files by which sentence-transformers says how hidden states become a vector.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::checkpoint::{CheckpointError, read_json};
+use crate::config::ConfigError;
+
+/// How the hidden states of a text become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pooling {
+    /// Their mean.
+    Mean,
+    /// The first of them.
+    First,
+}
+
+/// What a folder says beside the model itself.
+#[derive(Debug, PartialEq)]
+pub(super) struct Recipe {
+    /// Where `config.json`, weights and tokenizer are.
+    pub(super) model: PathBuf,
+    pub(super) pooling: Pooling,
+    /// Whether vectors are scaled to length 1.
+    pub(super) unit: bool,
+    /// Whether texts are made lower case before the tokenizer sees them.
+    pub(super) lower_case: bool,
+    /// Most tokens of a text.
+    pub(super) max_tokens: Option<usize>,
+    /// What is put before a query and before a passage.
+    pub(super) prompts: [String; 2],
+}
+
+/// A line of `modules.json`.
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    path: String,
+    /// A Python class, with its module.
+    r#type: String,
+}
+
+/// `sentence_bert_config.json`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Limits {
+    max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
+}
+
+/// `config_sentence_transformers.json`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Usage {
+    prompts: Map<String, Value>,
+    similarity_fn_name: Option<String>,
+}
+
+impl Recipe {
+    /// Reads what there is. A folder without any of these files gives mean pooling and vectors of
+    /// length 1.
+    pub(super) fn read(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = folder.join("modules.json");
+        let modules: Option<Vec<Module>> = optional_json(&path)?;
+        let (mut model, mut pooling) = (folder.to_owned(), folder.join("1_Pooling"));
+        let mut normalizes = false;
+        for Module { path: place, r#type } in modules.iter().flatten() {
+            let wrong = |what: String| CheckpointError::new(&path, ConfigError(what).into());
+            let is_inside =
+                Path::new(place).components().all(|it| matches!(it, Component::Normal(_)));
+            if !is_inside {
+                return Err(wrong(format!("`{place}` is no folder within this one")));
+            }
+            match r#type.rsplit('.').next().unwrap_or_default() {
+                "Transformer" if place.is_empty() => {}
+                "Transformer" => model = folder.join(place),
+                "Pooling" => pooling = folder.join(place),
+                "Normalize" => normalizes = true,
+                other => return Err(wrong(format!("the module `{other}` is not supported"))),
+            }
+        }
+        let usage: Usage =
+            optional_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        let limits: Limits =
+            optional_json(&model.join("sentence_bert_config.json"))?.unwrap_or_default();
+        // Models that were trained for dot products say so; the length of a vector means something
+        // to them.
+        let wants_dot = usage.similarity_fn_name.is_some_and(|it| it.starts_with("dot"));
+        let prompt = |names: &[&str]| {
+            let found = names.iter().find_map(|it| usage.prompts.get(*it)?.as_str());
+            found.unwrap_or_default().to_owned()
+        };
+        Ok(Self {
+            pooling: pooling_of(&pooling.join("config.json"))?,
+            unit: normalizes || !wants_dot,
+            lower_case: limits.do_lower_case.unwrap_or(false),
+            max_tokens: limits.max_seq_length,
+            prompts: [prompt(&["query"]), prompt(&["document", "passage", "corpus"])],
+            model,
+        })
+    }
+}
+
+/// Reads the `config.json` of the pooling, in the old form of a key a mode or in the new one.
+fn pooling_of(path: &Path) -> Result<Pooling, CheckpointError> {
+    let Some(keys) = optional_json::<Map<String, Value>>(path)? else { return Ok(Pooling::Mean) };
+    let of_keys = keys
+        .iter()
+        .filter(|it| it.1 == true)
+        .filter_map(|it| it.0.strip_prefix("pooling_mode_"))
+        .map(|it| it.trim_end_matches("_token").trim_end_matches("_tokens"));
+    let modes: Vec<&str> = match keys.get("pooling_mode") {
+        Some(Value::String(mode)) => vec![mode],
+        Some(Value::Array(modes)) => modes.iter().filter_map(Value::as_str).collect(),
+        _ => of_keys.collect(),
+    };
+    let wrong = |what: String| Err(CheckpointError::new(path, ConfigError(what).into()));
+    if keys.get("include_prompt") == Some(&Value::Bool(false)) {
+        return wrong("`include_prompt` false is not supported".to_owned());
+    }
+    match modes[..] {
+        ["mean"] => Ok(Pooling::Mean),
+        ["cls"] => Ok(Pooling::First),
+        _ => wrong(format!(
+            "pooling by `{}` is not supported; `mean` and `cls` are",
+            modes.join("`, `")
+        )),
+    }
+}
+
+/// A file that may be missing.
+fn optional_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
+    if path.exists() { read_json(path).map(Some) } else { Ok(None) }
+}

@@ -1,0 +1,288 @@
+//! Search engines of the web: Serper, Brave and `SearXNG`, and the pages that they find.
+//!
+//! A hit is named by its address. Its text is the engine's snippet, or, where pages are read, the
+//! part of the page that has most of the query's words. A page that cannot be read leaves the
+//! snippet, and is counted; a search that fails is an error, never an empty result.
+//!
+//! What a page says is untrusted, and so is where it leads: [`guard`] decides what is connected
+//! to, [`html`] reads without trusting, and blocked domains are neither shown nor read, which
+//! keeps the answers of a benchmark out of its search results.
+
+mod guard;
+mod html;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use forage_trajectory::{Hit, Retriever, SearchError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ureq::http::HeaderName;
+use ureq::http::header::AUTHORIZATION;
+use url::Url;
+
+use crate::client::{Transport, default_connections, in_requests, list, member, seconds};
+use crate::{Analyzer, ClientError, HttpConfig, HttpCounts, Snippet};
+use guard::Blocklist;
+use page::PageReader;
+
+/// The longest query, in characters and in words, that every engine takes. What is longer is cut:
+/// a query that is refused would take its trajectory out of the statistics.
+const QUERY: (usize, usize) = (400, 50);
+/// Results that are asked for at least, so that there are some left after the blocked ones.
+const LEAST: usize = 10;
+/// Results that an engine gives at most.
+const MOST: usize = 20;
+
+/// Which engine searches, and what is done with what it finds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebConfig {
+    /// The engine. Its key is in the environment variable that `http.token_env` names, or else in
+    /// `SERPER_API_KEY` or `BRAVE_API_KEY`; `SearXNG` needs none.
+    pub engine: WebEngine,
+    /// Its address, where it is not the public one: always for `SearXNG`,
+    /// `http://127.0.0.1:8080/search`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Domains that are never shown and never read, with all below them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<String>,
+    /// Reads the pages that are found, and shows about so many bytes of each. Snippets are shown
+    /// where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_bytes: Option<usize>,
+    /// Most requests at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Timeout, of a request and of a page, and retries.
+    #[serde(default)]
+    pub http: HttpConfig,
+}
+
+/// A search engine of the web.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WebEngine {
+    /// Google's results, by serper.dev.
+    Serper,
+    /// An index of its own.
+    Brave,
+    /// One's own instance; `search.formats` of its settings must have `json`.
+    Searxng,
+}
+
+/// What became of pages so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PageCounts {
+    /// Pages that were read.
+    pub read: u64,
+    /// Pages that could not be read, or must not be: their snippet was shown.
+    pub left: u64,
+}
+
+/// A search engine of the web as a retriever. The score of a hit is 1 divided by its rank.
+pub struct Web {
+    config: WebConfig,
+    url: Url,
+    transport: Transport,
+    pages: PageReader,
+    read: AtomicU64,
+    left: AtomicU64,
+}
+
+impl Web {
+    /// Makes a client. Nothing is sent yet.
+    pub fn new(config: &WebConfig) -> Result<Self, ClientError> {
+        Self::permitting(config, guard::is_public)
+    }
+
+    /// Reads pages of the addresses that are permitted: tests have their servers on this machine.
+    fn permitting(config: &WebConfig, permits: fn(IpAddr) -> bool) -> Result<Self, ClientError> {
+        let wrong = |name, value: &str, range| {
+            Err(ClientError::Option { name, value: format!("`{value}`"), range })
+        };
+        let public = match config.engine {
+            WebEngine::Serper => "https://google.serper.dev/search",
+            WebEngine::Brave => "https://api.search.brave.com/res/v1/web/search",
+            WebEngine::Searxng => "",
+        };
+        let url = config.url.as_deref().unwrap_or(public);
+        let Some(address) = Url::parse(url).ok().filter(Url::has_host) else {
+            return wrong("url", url, "the address of the search engine");
+        };
+        let is_domain = |it: &String| !it.trim().is_empty() && !it.contains(['/', ':', '*', '@']);
+        if let Some(domain) = config.blocked.iter().find(|it| !is_domain(it)) {
+            return wrong("blocked", domain, "a list of domains such as `example.org`");
+        }
+        for (name, count) in
+            [("connections", config.connections), ("page_bytes", config.page_bytes.unwrap_or(1))]
+        {
+            if count == 0 {
+                return wrong(name, "0", "1 or more");
+            }
+        }
+        let key = match config.engine {
+            WebEngine::Serper => (HeaderName::from_static("x-api-key"), Some("SERPER_API_KEY")),
+            WebEngine::Brave => {
+                (HeaderName::from_static("x-subscription-token"), Some("BRAVE_API_KEY"))
+            }
+            WebEngine::Searxng => (AUTHORIZATION, None),
+        };
+        let transport = Transport::keyed(&config.http, key.0, key.1)?;
+        let timeout = seconds("timeout_seconds", config.http.timeout_seconds)?;
+        let pages = PageReader::new(Blocklist::new(&config.blocked), timeout, permits);
+        let (read, left) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { config: config.clone(), url: address, transport, pages, read, left })
+    }
+
+    /// What happened to searches so far.
+    pub fn counts(&self) -> HttpCounts {
+        self.transport.counts()
+    }
+
+    /// What became of pages so far.
+    pub fn page_counts(&self) -> PageCounts {
+        let [read, left] = [&self.read, &self.left].map(|it| it.load(Ordering::Relaxed));
+        PageCounts { read, left }
+    }
+
+    /// Whether the last request failed and the budget of failures was spent: the engine is down for
+    /// good.
+    pub fn has_given_up(&self) -> bool {
+        self.transport.has_given_up()
+    }
+
+    fn ask(&self, query: &str, k: usize) -> Result<Vec<Hit>, ClientError> {
+        let query = cut(query);
+        let n = k.clamp(LEAST, MOST);
+        let found = match self.config.engine {
+            WebEngine::Serper => {
+                let body = json!({ "q": query, "num": n }).to_string();
+                let url = self.url.as_str();
+                let read = |it: Value| serper(&it);
+                self.transport.post(url, "application/json", body.as_bytes(), &read)?
+            }
+            WebEngine::Brave => {
+                let count = n.to_string();
+                self.get(&[("q", &query), ("count", &count)], brave)?
+            }
+            WebEngine::Searxng => self.get(&[("q", &query), ("format", "json")], searxng)?,
+        };
+        let mut results: Vec<(Url, Hit)> = Vec::new();
+        for hit in found {
+            // What is no address of a page, or is blocked, is not shown.
+            let Ok(url) = Url::parse(&hit.id) else { continue };
+            if self.pages.check(&url).is_ok() && results.iter().all(|it| it.0 != url) {
+                results.push((url, hit));
+            }
+        }
+        results.truncate(k);
+        let show = |(idx, (url, hit)): (usize, (Url, Hit))| {
+            let score = 1.0 / (idx + 1) as f32;
+            Hit { score, ..self.with_page(&url, hit, &query) }
+        };
+        let results = results.into_iter().enumerate();
+        if self.config.page_bytes.is_none() {
+            return Ok(results.map(show).collect());
+        }
+        // They wait for servers and not for a processor: each has a thread of its own.
+        Ok(thread::scope(|scope| {
+            let reading: Vec<_> = results.map(|it| scope.spawn(|| show(it))).collect();
+            let join = |it: thread::ScopedJoinHandle<'_, _>| {
+                it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            reading.into_iter().map(join).collect()
+        }))
+    }
+
+    fn get(
+        &self,
+        pairs: &[(&str, &str)],
+        read: fn(&Value) -> Result<Vec<Hit>, String>,
+    ) -> Result<Vec<Hit>, ClientError> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut().extend_pairs(pairs);
+        self.transport.get(url.as_str(), &|it| read(&it))
+    }
+
+    /// A hit with what its page says, where pages are read and this one can be.
+    fn with_page(&self, url: &Url, hit: Hit, query: &str) -> Hit {
+        let Some(width) = self.config.page_bytes else { return hit };
+        let page = self.pages.read(url).ok().filter(|it| !it.text.is_empty());
+        let counter = if page.is_some() { &self.read } else { &self.left };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(page) = page else { return hit };
+        let analyzer = Analyzer::English;
+        let text = Snippet::new(&page.text, &analyzer.terms(query), analyzer, width);
+        let title = if hit.title.is_empty() { page.title } else { hit.title };
+        Hit { title, text: text.text().to_owned(), ..hit }
+    }
+}
+
+impl Retriever for Web {
+    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+        in_requests(queries, 1, self.config.connections, |queries| {
+            let ask = |query: &&str| if k == 0 { Ok(Vec::new()) } else { self.ask(query, k) };
+            queries.iter().map(|it| ask(it).map_err(Arc::new)).collect()
+        })
+    }
+}
+
+/// As much of a query as every engine takes.
+fn cut(query: &str) -> String {
+    let (characters, words) = QUERY;
+    let mut cut = String::new();
+    let mut n = 0;
+    for word in query.split_whitespace().take(words) {
+        let length = word.chars().count();
+        if n > 0 && n + 1 + length > characters {
+            break;
+        }
+        if n > 0 {
+            cut.push(' ');
+        }
+        cut.extend(word.chars().take(characters));
+        n += length + 1;
+    }
+    cut
+}
+
+fn serper(answer: &Value) -> Result<Vec<Hit>, String> {
+    rows(list(member(answer, "organic")?)?, "link", "snippet")
+}
+
+fn brave(answer: &Value) -> Result<Vec<Hit>, String> {
+    match answer.get("web") {
+        // A search without results has no such part.
+        None if answer["type"] == "search" => Ok(Vec::new()),
+        _ => rows(list(member(member(answer, "web")?, "results")?)?, "url", "description"),
+    }
+}
+
+fn searxng(answer: &Value) -> Result<Vec<Hit>, String> {
+    let found = rows(list(member(answer, "results")?)?, "url", "content")?;
+    let silent = answer.get("unresponsive_engines").and_then(Value::as_array);
+    match silent.filter(|it| found.is_empty() && !it.is_empty()) {
+        // Nobody looked, which is not the same as nothing being there.
+        Some(silent) => Err(format!("no engine behind it answered: {}", json!(silent))),
+        None => Ok(found),
+    }
+}
+
+/// Results with their addresses as names. Titles and snippets may hold markup.
+fn rows(rows: &[Value], url: &str, text: &str) -> Result<Vec<Hit>, String> {
+    let of = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
+    let hit = |row: &Value| {
+        let id = of(row, url).ok_or_else(|| format!("a result has no `{url}`"))?;
+        let [title, text] =
+            ["title", text].map(|key| html::plain(&of(row, key).unwrap_or_default()));
+        Ok(Hit { id, title, text, score: 0.0 })
+    };
+    rows.iter().map(hit).collect()
+}

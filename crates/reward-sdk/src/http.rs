@@ -1,0 +1,81 @@
+//! A server that a reward asks: the feature `http`.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::RewardError;
+
+/// A server, and how patient to be with it.
+#[derive(Debug)]
+pub struct Server {
+    url: String,
+    headers: Vec<(String, String)>,
+    n_retries: u32,
+    agent: ureq::Agent,
+}
+
+impl Server {
+    /// From the options `url`, `timeout_s` (seconds for one request) and `retries` of a reward,
+    /// which errors name.
+    pub fn new(url: &str, timeout_s: f64, retries: u32) -> Result<Self, RewardError> {
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            let message = format!("`url` is `{url}`: it begins with `http://` or `https://`");
+            return Err(RewardError::new(message));
+        }
+        let timeout = Duration::try_from_secs_f64(timeout_s)
+            .ok()
+            .filter(|it| !it.is_zero())
+            .ok_or_else(|| RewardError::new("`timeout_s` must be a time above 0"))?;
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        Ok(Self { url: url.to_owned(), headers: Vec::new(), n_retries: retries, agent })
+    }
+
+    /// The same server, which is sent this header with every request.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Sends JSON to a path below the URL, and returns the text of a reply with a status of
+    /// success. Statuses 429 and of 500 and above, and failures to connect, are tried again, after
+    /// half a second, one second, two, ….
+    ///
+    /// An error is [`RewardError::broken`], and names the server.
+    pub fn post(&self, path: &str, body: &str) -> Result<String, RewardError> {
+        let url = format!("{}{path}", self.url);
+        let mut wait = Duration::from_millis(500);
+        let mut n_left = self.n_retries;
+        loop {
+            let (problem, may_help) = match self.once(&url, body) {
+                Ok((status, text)) if (200..300).contains(&status) => return Ok(text),
+                Ok((status, text)) => {
+                    let start: String = text.chars().take(200).collect();
+                    let problem = format!("answered with status {status}: `{}`", start.trim());
+                    (problem, status == 429 || status >= 500)
+                }
+                Err(err) => (format!("could not be asked: {err}"), true),
+            };
+            let problem = format!("the server `{url}` {problem}");
+            if n_left == 0 || !may_help {
+                return Err(RewardError::broken(problem));
+            }
+            crate::warn(&format!("{problem}; it is asked again"));
+            n_left -= 1;
+            thread::sleep(wait);
+            wait *= 2;
+        }
+    }
+
+    fn once(&self, url: &str, body: &str) -> Result<(u16, String), ureq::Error> {
+        let request = self.agent.post(url).header("Content-Type", "application/json");
+        let request = self.headers.iter().fold(request, |it, (name, value)| it.header(name, value));
+        let mut response = request.send(body)?;
+        let text = response.body_mut().read_to_string()?;
+        Ok((response.status().as_u16(), text))
+    }
+}

@@ -1,0 +1,216 @@
+//! What can go wrong with a language model.
+
+use std::time::Duration;
+
+use forage_trajectory::BoxError;
+
+use crate::sage::Spent;
+
+/// A request without a reply that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ChatError {
+    /// No connection, a timeout, or a reply that broke off.
+    #[error("no reply from `{url}`")]
+    NoReply {
+        /// The address.
+        url: String,
+        /// Why.
+        source: Box<ureq::Error>,
+    },
+    /// A reply that says no.
+    #[error("`{url}` replied {status}: {said}")]
+    Status {
+        /// The address.
+        url: String,
+        /// The status.
+        status: u16,
+        /// The beginning of what came with it.
+        said: String,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The account has no means left, or the key is not accepted.
+    #[error("`{url}` does not serve this account, with status {status}: {said}")]
+    Account {
+        /// The address.
+        url: String,
+        /// The status.
+        status: u16,
+        /// The beginning of what came with it.
+        said: String,
+    },
+    /// A reply that is not JSON, or not all of it.
+    #[error("the reply of `{url}` is not whole JSON")]
+    NotJson {
+        /// The address.
+        url: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// JSON that is no chat completion.
+    #[error("the reply of `{url}` is no chat completion: {what}")]
+    Shape {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A completion without a choice.
+    #[error("the reply of `{url}` has no choice")]
+    NoChoice {
+        /// The address.
+        url: String,
+    },
+    /// The model declined.
+    #[error("`{model}` refused: {said}")]
+    Refused {
+        /// The model.
+        model: String,
+        /// The beginning of what it said.
+        said: String,
+    },
+    /// A filter of the server withheld prompt or reply.
+    #[error("a content filter withheld prompt or reply of `{model}`")]
+    Filtered {
+        /// The model.
+        model: String,
+    },
+    /// A reply without text.
+    #[error("`{model}` replied with no text{}", if *.cut_off { ", cut off at `max_tokens`" } else { "" })]
+    Empty {
+        /// The model.
+        model: String,
+        /// Whether the limit on tokens ended it, as happens where thoughts that are not shown
+        /// take all of them.
+        cut_off: bool,
+    },
+    /// The prompt has more tokens than the model reads.
+    #[error("the prompt is too long for `{model}`: {said}")]
+    TooLong {
+        /// The model.
+        model: String,
+        /// The beginning of what was said.
+        said: String,
+    },
+    /// The server refused the request, and every other one so far: it cannot be asked like this.
+    #[error("the server accepts no request like these")]
+    NoneAccepted(#[source] Box<ChatError>),
+    /// Every attempt failed, while other requests got replies.
+    #[error("{attempts} attempts failed")]
+    GaveUp {
+        /// How many.
+        attempts: u32,
+        /// Why the last one did.
+        source: Box<ChatError>,
+    },
+    /// Nobody got a reply for longer than the run waits.
+    #[error("no request succeeded in {seconds} s")]
+    Outage {
+        /// How long the run waits.
+        seconds: f64,
+        /// Why the last attempt failed.
+        source: Box<ChatError>,
+    },
+    /// Limits of the rate put the request off for longer than the run waits.
+    #[error("put off for more than {seconds} s")]
+    PutOff {
+        /// How long the run waits.
+        seconds: f64,
+        /// What was said last.
+        source: Box<ChatError>,
+    },
+    /// The budget of the run does not reach for the request.
+    #[error("the budget is spent")]
+    Budget(#[from] Spent),
+    /// The run is to stop; nothing was sent.
+    #[error("the run is stopping")]
+    Stopping,
+    /// An option is out of range, or names what is not there.
+    #[error("`{name}` is {value}; it must be {range}")]
+    Option {
+        /// Its name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The values it may have.
+        range: &'static str,
+    },
+    /// A model without a server failed.
+    #[error("`{model}` failed")]
+    Model {
+        /// The model.
+        model: String,
+        /// Why.
+        source: BoxError,
+    },
+}
+
+/// What a failure concerns, and so what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    /// This request alone: others may get a reply, and this one would not get one later.
+    Request,
+    /// The server, for now: the same request may get a reply later.
+    Server,
+    /// The run: no request gets a reply before a person has done something.
+    Run,
+}
+
+/// What a failed attempt says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The server is ill: try again, and count it.
+    Server,
+    /// The server asks for patience.
+    Patience,
+    /// The request would fail again.
+    Request,
+}
+
+impl ChatError {
+    /// What the failure concerns.
+    pub fn concern(&self) -> Concern {
+        match self {
+            Self::NoChoice { .. }
+            | Self::Refused { .. }
+            | Self::Filtered { .. }
+            | Self::Empty { .. }
+            | Self::TooLong { .. }
+            | Self::GaveUp { .. }
+            | Self::Status { status: 400 | 413 | 422, .. } => Concern::Request,
+            Self::NoReply { .. }
+            | Self::NotJson { .. }
+            | Self::Shape { .. }
+            | Self::Outage { .. }
+            | Self::PutOff { .. }
+            | Self::Status { status: 408 | 425 | 429 | 500.., .. } => Concern::Server,
+            Self::Status { .. }
+            | Self::Account { .. }
+            | Self::NoneAccepted(_)
+            | Self::Budget(_)
+            | Self::Stopping
+            | Self::Option { .. }
+            | Self::Model { .. } => Concern::Run,
+        }
+    }
+
+    pub(super) fn blame(&self) -> Blame {
+        match self {
+            Self::NoReply { .. }
+            | Self::NotJson { .. }
+            | Self::Shape { .. }
+            | Self::NoChoice { .. }
+            | Self::Status { status: 408 | 500.., retry_after: None, .. } => Blame::Server,
+            Self::Status { status: 408 | 425 | 429 | 500.., .. } => Blame::Patience,
+            _ => Blame::Request,
+        }
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Tags, documents and turns as text: what a model is shown of searches, its own and others'.
+
+use forage_trajectory::Hit;
+
+use crate::sage::{Trace, Turn};
+
+/// A reply ends with a search.
+pub const STOP: [&str; 1] = ["</search>"];
+
+/// What the environment says after a turn in which nothing was searched and nothing concluded.
+pub const NOTHING_SEARCHED: &str = "\n<information>Nothing was searched. A query stands between <search> and </search>.</information>\n";
+
+/// Stands for the documents where there are none.
+pub const NOTHING_FOUND: &str = "No document matches this query.";
+
+/// Every tag that means something to the models or to those who read what they write.
+const TAGS: [&str; 7] =
+    ["think", "search", "information", "question", "answer", "answering steps", "reason"];
+
+/// What a reply comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The reply up to the end of its first search, with the closing tag that a server leaves out.
+    pub text: String,
+    /// The query that it ends with; `None` where it ends otherwise, or with an empty query.
+    pub query: Option<String>,
+}
+
+/// Cuts a reply after its first search. A search that the limit on tokens cut off is none.
+///
+/// ```
+/// use forage_synthesis::language_model::transcript::said;
+///
+/// let reply = said("<think> hm </think> <search> Alien ", false);
+/// assert_eq!(reply.text, "<think> hm </think> <search> Alien </search>");
+/// assert_eq!(reply.query.as_deref(), Some("Alien"));
+/// assert_eq!(said("<search> Alien </search> <search> Aliens", false).text, "<search> Alien </search>");
+/// assert_eq!(said("<search> Al", true).query, None);
+/// ```
+pub fn said(reply: &str, is_cut_off: bool) -> Said {
+    let end = reply.find("</search>");
+    let before = &reply[..end.unwrap_or(reply.len())];
+    let Some(start) = before.rfind("<search>").filter(|_| end.is_some() || !is_cut_off) else {
+        return Said { text: reply.to_owned(), query: None };
+    };
+    let query = without_tags(&before[start + "<search>".len()..]);
+    let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
+    Said { text: format!("{before}</search>"), query: (!query.is_empty()).then_some(query) }
+}
+
+/// The text between the last pair of tags.
+pub fn last_between<'a>(text: &'a str, tag: &str) -> Option<&'a str> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let end = text.rfind(&close)?;
+    let start = text[..end].rfind(&open)? + open.len();
+    Some(text[start..end].trim())
+}
+
+/// Documents as a model is shown them, a line each.
+///
+/// ```
+/// use forage_synthesis::language_model::transcript::documents;
+/// use forage_trajectory::Hit;
+///
+/// let hit = Hit { title: "Alien".into(), text: "A film.\n<answer>".into(), ..Hit::default() };
+/// assert_eq!(documents(&[hit]), "Doc 1(Title: Alien) A film.");
+/// ```
+pub fn documents(hits: &[Hit]) -> String {
+    if hits.is_empty() {
+        return NOTHING_FOUND.to_owned();
+    }
+    let line = |(idx, hit): (usize, &Hit)| {
+        let (title, text) = (without_tags(&hit.title), without_tags(&hit.text));
+        format!("Doc {}(Title: {}) {}", idx + 1, title.trim(), text.trim())
+    };
+    hits.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What the environment says to a turn that another follows.
+pub fn said_to(turn: &Turn) -> String {
+    match &turn.searched {
+        Some(searched) => format!("\n<information>{}</information>\n", documents(&searched.hits)),
+        None => NOTHING_SEARCHED.to_owned(),
+    }
+}
+
+/// A prompt with all that came after it. Where the last turn searched, what it found is there too.
+pub fn transcript(trace: &Trace) -> String {
+    let mut text = trace.prompt.trim_end().to_owned();
+    text.push('\n');
+    for (idx, turn) in trace.turns.iter().enumerate() {
+        text += &turn.text;
+        if turn.searched.is_some() || idx + 1 < trace.turns.len() {
+            text += &said_to(turn);
+        }
+    }
+    text
+}
+
+/// Takes all tags out of a text, in any case, until none is left: a document must not speak for a
+/// model or for the environment.
+pub fn without_tags(text: &str) -> String {
+    // A tag is complete with its `>`. Taking it off the end of what is kept so far brings the two
+    // sides together, and the next `>` sees a tag that was spread around it: one pass is enough.
+    let mut kept = String::with_capacity(text.len());
+    for piece in text.split_inclusive('>') {
+        kept.push_str(piece);
+        if let Some(start) = tag_at_end(&kept) {
+            kept.truncate(start);
+        }
+    }
+    kept
+}
+
+/// Where the tag begins that a text ends with.
+fn tag_at_end(text: &str) -> Option<usize> {
+    let start = text.rfind('<')?;
+    let inner = text[start..].strip_prefix('<')?.strip_suffix('>')?;
+    let name = inner.strip_prefix('/').unwrap_or(inner);
+    TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name)).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sage::Searched;
+
+    #[test]
+    fn searches_end_replies() {
+        for (reply, cut_off, text, query) in [
+            ("<search>a", false, "<search>a</search>", Some("a")),
+            ("<search> a\n b </search>x", false, "<search> a\n b </search>", Some("a b")),
+            ("<search>a</search>", true, "<search>a</search>", Some("a")),
+            ("<search>  </search> <answer>b", false, "<search>  </search>", None),
+            ("<answer>b</answer>", false, "<answer>b</answer>", None),
+            ("a </search>", false, "a </search>", None),
+            ("<search> a", true, "<search> a", None),
+            ("<search> I <search>a", false, "<search> I <search>a</search>", Some("a")),
+        ] {
+            let said = said(reply, cut_off);
+            assert_eq!((said.text.as_str(), said.query.as_deref()), (text, query), "{reply}");
+        }
+    }
+
+    #[test]
+    fn tags_are_taken_out_of_documents() {
+        for (text, expected) in [
+            ("a <ANSWER>b</answer>", "a b"),
+            ("<answering steps>1", "1"),
+            ("<sea<search>rch>b</reason>", "b"),
+            ("1 < 2 <b> 3 > 2", "1 < 2 <b> 3 > 2"),
+        ] {
+            assert_eq!(without_tags(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_transcript_is_what_was_said_in_its_order() {
+        let hit = Hit { title: "T".into(), text: "x".into(), ..Hit::default() };
+        let searched = Searched { query: "q".into(), hits: vec![hit] };
+        let turn = |text: &str, searched| Turn { text: text.into(), searched };
+        let mut trace = Trace {
+            prompt: "Do it.".into(),
+            turns: vec![turn("hm", None), turn("<search>q</search>", Some(searched))],
+        };
+        let expected = format!(
+            "Do it.\nhm{NOTHING_SEARCHED}<search>q</search>\n<information>Doc 1(Title: T) x</information>\n"
+        );
+        assert_eq!(transcript(&trace), expected);
+        trace.turns.push(turn("<answer>a</answer>", None));
+        assert_eq!(transcript(&trace), expected + "<answer>a</answer>");
+    }
+
+    #[test]
+    fn the_last_pair_of_tags_counts() {
+        let text = "<answer>a</answer> I put <answer> before <answer> b </answer> <answer>";
+        assert_eq!(last_between(text, "answer"), Some("b"));
+        assert_eq!(last_between("</answer><answer>", "answer"), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! Passages that facts lead from and to.
+
+use forage_trajectory::{EvidenceStep, Passage};
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+
+use crate::relation::Relation;
+use crate::sage::AnswerType;
+use crate::wording;
+
+/// What a passage is about.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) name: String,
+    /// How a question begins with it: `the film Veltor`.
+    pub(crate) mention: String,
+    /// How a search for it begins: `film Veltor`.
+    pub(crate) sought: String,
+    /// The passage.
+    pub(crate) passage: Passage,
+    /// Which part of the corpus it belongs to; questions are about one part.
+    pub(crate) part: usize,
+}
+
+/// What a fact leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Target {
+    /// Another node.
+    Node(usize),
+    /// Something without a passage of its own: the texts that count as right, the plainest first.
+    Value { texts: Vec<String>, kind: AnswerType },
+}
+
+/// How a fact is put into words.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Words {
+    /// A relation of the generated world.
+    Relation(Relation),
+    /// What a text names after a few words of it.
+    Cue {
+        /// What it is: `German media group`.
+        kind: String,
+        /// The words before it.
+        cue: String,
+    },
+}
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Edge {
+    pub(crate) from: usize,
+    pub(crate) to: Target,
+    pub(crate) words: Words,
+}
+
+/// Nodes and facts, with the facts of and about every node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) edges: Vec<Edge>,
+    out_of: Vec<Vec<usize>>,
+    into: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    pub(crate) fn new(nodes: Vec<Node>, edges: Vec<Edge>) -> Self {
+        let mut out_of = vec![Vec::new(); nodes.len()];
+        let mut into = vec![Vec::new(); nodes.len()];
+        for (idx, edge) in edges.iter().enumerate() {
+            out_of[edge.from].push(idx);
+            if let Target::Node(to) = edge.to {
+                into[to].push(idx);
+            }
+        }
+        Self { nodes, edges, out_of, into }
+    }
+
+    /// Facts of a node.
+    pub(crate) fn out_of(&self, node: usize) -> &[usize] {
+        &self.out_of[node]
+    }
+
+    /// Facts that lead to a node.
+    pub(crate) fn into(&self, node: usize) -> &[usize] {
+        &self.into[node]
+    }
+
+    /// The node that a fact leads to.
+    pub(crate) fn next(&self, edge: usize) -> Option<usize> {
+        match self.edges[edge].to {
+            Target::Node(node) => Some(node),
+            Target::Value { .. } => None,
+        }
+    }
+
+    /// What kind of answer a fact gives.
+    pub(crate) fn answer_type(&self, edge: usize) -> AnswerType {
+        match &self.edges[edge].to {
+            Target::Node(_) => AnswerType::Entity,
+            Target::Value { kind, .. } => *kind,
+        }
+    }
+
+    /// The texts that count as right for a fact.
+    pub(crate) fn answers(&self, edge: usize) -> Vec<String> {
+        match &self.edges[edge].to {
+            Target::Node(node) => {
+                let name = &self.nodes[*node].name;
+                let mut texts = vec![name.clone()];
+                texts.extend(without_parenthesis(name).map(str::to_owned));
+                texts
+            }
+            Target::Value { texts, .. } => texts.clone(),
+        }
+    }
+
+    /// `the director of the film Veltor`.
+    pub(crate) fn phrase(&self, edge: usize, subject: &str, rng: &mut ChaCha8Rng) -> String {
+        match &self.edges[edge].words {
+            Words::Relation(relation) => wording::noun_phrase(*relation, subject, rng),
+            Words::Cue { kind, cue } => {
+                format!("the {kind} that the article on {subject} names after “{cue}”")
+            }
+        }
+    }
+
+    /// A whole question.
+    pub(crate) fn ask(&self, edge: usize, subject: &str, rng: &mut ChaCha8Rng) -> String {
+        match &self.edges[edge].words {
+            Words::Relation(relation) => wording::ask(*relation, subject, rng),
+            Words::Cue { kind, cue } => {
+                if rng.random_bool(0.5) {
+                    format!("Which {kind} does the article on {subject} name after “{cue}”?")
+                } else {
+                    format!("In the article on {subject}, which {kind} follows “{cue}”?")
+                }
+            }
+        }
+    }
+
+    /// A fact as a step of the evidence.
+    pub(crate) fn step(&self, edge: usize, is_first: bool) -> EvidenceStep {
+        let node = &self.nodes[self.edges[edge].from];
+        // An entity of the question is named with its kind, one that was found is not.
+        let (sought, mention) =
+            if is_first { (&node.sought, &node.mention) } else { (&node.name, &node.name) };
+        let (question, queries) = match &self.edges[edge].words {
+            Words::Relation(relation) => (
+                wording::sub_question(*relation, mention),
+                vec![
+                    crate::question::search(sought, *relation),
+                    format!("{} of {sought}", relation.name()),
+                ],
+            ),
+            Words::Cue { kind, cue } => (
+                format!("Which {kind} does the article on {mention} name after “{cue}”?"),
+                vec![sought.clone(), format!("{sought} {cue}")],
+            ),
+        };
+        EvidenceStep {
+            question,
+            answer: self.answers(edge).swap_remove(0),
+            queries,
+            passage_ids: vec![node.passage.id.clone()],
+        }
+    }
+}
+
+/// `Viva` of `Viva (UK and Ireland)`.
+pub(crate) fn without_parenthesis(title: &str) -> Option<&str> {
+    let (name, rest) = title.split_once(" (")?;
+    (rest.ends_with(')') && !name.is_empty()).then_some(name)
+}

@@ -1,0 +1,300 @@
+//! Which facts a question goes through, and how it is put.
+
+use forage_trajectory::Evidence;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Graph, Target, Words};
+use crate::comparison::Comparison;
+use crate::sage::{AnswerType, Pair};
+
+/// Facts that are tried before a walk is given up.
+const PATIENCE: usize = 2_000;
+
+/// The facts of a question, by their indices in the graph.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// A chain of facts, each about what the one before leads to; or two that are compared by what
+    /// they lead to.
+    pub(crate) chains: Vec<Vec<usize>>,
+    /// Of two chains, whether the greater one is asked for.
+    #[serde(default)]
+    pub(crate) greater: bool,
+    /// Facts that failed before.
+    #[serde(default)]
+    pub(crate) avoided: Vec<usize>,
+}
+
+/// What walks may not go through.
+pub(crate) struct Walk<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) avoided: &'a [usize],
+    /// Nodes that are taken.
+    pub(crate) taken: Vec<usize>,
+}
+
+impl Walk<'_> {
+    /// A chain of facts from a node, whose last leads to an answer of this type.
+    pub(crate) fn onward(
+        &mut self,
+        node: usize,
+        length: usize,
+        answer_type: AnswerType,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<usize>> {
+        let mut chain = Vec::with_capacity(length);
+        let mut patience = PATIENCE;
+        self.go_on(node, length, answer_type, &mut chain, &mut patience, rng).then_some(chain)
+    }
+
+    fn go_on(
+        &mut self,
+        node: usize,
+        length: usize,
+        answer_type: AnswerType,
+        chain: &mut Vec<usize>,
+        patience: &mut usize,
+        rng: &mut ChaCha8Rng,
+    ) -> bool {
+        if length == 0 {
+            return true;
+        }
+        self.taken.push(node);
+        let mut edges = self.graph.out_of(node).to_vec();
+        edges.shuffle(rng);
+        for edge in edges {
+            if *patience == 0 {
+                break;
+            }
+            *patience -= 1;
+            let next = self.graph.next(edge);
+            let fits = if length == 1 {
+                self.graph.answer_type(edge) == answer_type
+            } else {
+                next.is_some()
+            };
+            let free = next.is_none_or(|it| !self.taken.contains(&it));
+            if !fits || !free || self.avoided.contains(&edge) {
+                continue;
+            }
+            chain.push(edge);
+            if self.go_on(next.unwrap_or(node), length - 1, answer_type, chain, patience, rng) {
+                return true;
+            }
+            chain.pop();
+        }
+        self.taken.pop();
+        false
+    }
+
+    /// A chain of facts that leads to a node.
+    pub(crate) fn back(
+        &mut self,
+        node: usize,
+        length: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<usize>> {
+        let mut chain = Vec::with_capacity(length);
+        let mut patience = PATIENCE;
+        let found = self.go_back(node, length, &mut chain, &mut patience, rng);
+        chain.reverse();
+        found.then_some(chain)
+    }
+
+    fn go_back(
+        &mut self,
+        node: usize,
+        length: usize,
+        chain: &mut Vec<usize>,
+        patience: &mut usize,
+        rng: &mut ChaCha8Rng,
+    ) -> bool {
+        if length == 0 {
+            return true;
+        }
+        self.taken.push(node);
+        let mut edges = self.graph.into(node).to_vec();
+        edges.shuffle(rng);
+        for edge in edges {
+            if *patience == 0 {
+                break;
+            }
+            *patience -= 1;
+            let from = self.graph.edges[edge].from;
+            if self.taken.contains(&from) || self.avoided.contains(&edge) {
+                continue;
+            }
+            chain.push(edge);
+            if self.go_back(from, length - 1, chain, patience, rng) {
+                return true;
+            }
+            chain.pop();
+        }
+        self.taken.pop();
+        false
+    }
+}
+
+/// All nodes that a chain touches.
+pub(crate) fn nodes_of(graph: &Graph, chain: &[usize]) -> Vec<usize> {
+    let from = chain.iter().map(|it| graph.edges[*it].from);
+    let last = chain.last().and_then(|it| graph.next(*it));
+    from.chain(last).collect()
+}
+
+/// A chain of so many facts that goes through a node, to an answer of this type.
+pub(crate) fn through(
+    graph: &Graph,
+    node: usize,
+    length: usize,
+    answer_type: AnswerType,
+    avoided: &[usize],
+    rng: &mut ChaCha8Rng,
+) -> Option<Vec<usize>> {
+    // How many facts come before the node; with entities, it may be the answer itself.
+    let mut splits: Vec<usize> = (0..length).collect();
+    splits.shuffle(rng);
+    splits.into_iter().find_map(|before| {
+        let mut walk = Walk { graph, avoided, taken: Vec::new() };
+        let after = walk.onward(node, length - before, answer_type, rng)?;
+        walk.taken = nodes_of(graph, &after);
+        let mut chain = walk.back(node, before, rng)?;
+        chain.extend(after);
+        Some(chain)
+    })
+}
+
+/// Two chains of so many facts together, one of them from a node on, that end in numbers of the
+/// same relation. Each has two facts at least: the answer is not in the question.
+pub(crate) fn join(
+    graph: &Graph,
+    node: usize,
+    length: usize,
+    rng: &mut ChaCha8Rng,
+) -> Option<Plan> {
+    (0..20).find_map(|_| {
+        let one_length = rng.random_range(2..=length.checked_sub(2)?);
+        let one = compared(graph, node, one_length, rng)?;
+        let Words::Relation(relation) = graph.edges[*one.last()?].words else { return None };
+        let alike: Vec<usize> = (0..graph.edges.len())
+            .filter(|it| {
+                let edge = &graph.edges[*it];
+                edge.words == Words::Relation(relation)
+                    && graph.nodes[edge.from].part == graph.nodes[node].part
+            })
+            .collect();
+        let last = *alike.choose(rng)?;
+        let values = [*one.last()?, last].map(|it| number(graph, it));
+        let (Some(first), Some(second)) = (values[0], values[1]) else { return None };
+        if first.abs_diff(second) < 3 || 10 * first.abs_diff(second) < first.max(second) / 100 {
+            return None;
+        }
+        let from = graph.edges[last].from;
+        let taken = nodes_of(graph, &one);
+        if taken.contains(&from) {
+            return None;
+        }
+        let mut walk = Walk { graph, avoided: &[], taken };
+        let mut other = walk.back(from, length - one_length - 1, rng)?;
+        other.push(last);
+        let greater = rng.random_bool(0.5);
+        Some(Plan { chains: vec![one, other], greater, avoided: Vec::new() })
+    })
+}
+
+/// A chain from a node to a number that entities are compared by.
+fn compared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Option<Vec<usize>> {
+    let answer_type = *[AnswerType::Date, AnswerType::Number].choose(rng)?;
+    let mut walk = Walk { graph, avoided: &[], taken: Vec::new() };
+    let chain = walk.onward(node, length, answer_type, rng)?;
+    let Words::Relation(relation) = graph.edges[*chain.last()?].words else { return None };
+    let comparison = Comparison::of(relation.subject())?;
+    (comparison.relation == relation).then_some(chain)
+}
+
+fn number(graph: &Graph, edge: usize) -> Option<u64> {
+    match &graph.edges[edge].to {
+        Target::Value { texts, .. } => {
+            texts[0].chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+        }
+        Target::Node(_) => None,
+    }
+}
+
+impl Plan {
+    /// A single chain.
+    pub(crate) fn chain(chain: Vec<usize>) -> Self {
+        Self { chains: vec![chain], ..Self::default() }
+    }
+
+    /// How many facts it takes.
+    pub(crate) fn n_facts(&self) -> usize {
+        self.chains.iter().map(Vec::len).sum()
+    }
+
+    /// Puts the question; `None` where it would give its answer away.
+    pub(crate) fn pair(&self, graph: &Graph, rng: &mut ChaCha8Rng) -> Option<Pair> {
+        let (question, golden_answers) = match self.chains.as_slice() {
+            [chain] => {
+                let last = *chain.last()?;
+                let subject = subject(graph, chain, rng)?;
+                (graph.ask(last, &subject, rng), graph.answers(last))
+            }
+            [one, other] => self.compare(graph, one, other, rng)?,
+            _ => return None,
+        };
+        let asked = question.to_lowercase();
+        if golden_answers.iter().any(|it| asked.contains(&it.to_lowercase())) {
+            return None;
+        }
+        let mut entities: Vec<String> = Vec::new();
+        for node in self.chains.iter().flat_map(|chain| nodes_of(graph, chain)) {
+            let name = &graph.nodes[node].name;
+            if !entities.contains(name) {
+                entities.push(name.clone());
+            }
+        }
+        let steps = self.chains.iter().flat_map(|chain| {
+            chain.iter().enumerate().map(|(hop, edge)| graph.step(*edge, hop == 0))
+        });
+        let froms = self.chains.iter().flatten().map(|it| graph.edges[*it].from);
+        let shape = if self.chains.len() == 1 { "bridge" } else { "comparison" };
+        let evidence = Evidence {
+            shape: shape.to_owned(),
+            entities,
+            steps: steps.collect(),
+            passages: froms.map(|it| graph.nodes[it].passage.clone()).collect(),
+        };
+        Some(Pair { question, golden_answers, evidence })
+    }
+
+    fn compare(
+        &self,
+        graph: &Graph,
+        one: &[usize],
+        other: &[usize],
+        rng: &mut ChaCha8Rng,
+    ) -> Option<(String, Vec<String>)> {
+        let last = *one.last()?;
+        let Words::Relation(relation) = graph.edges[last].words else { return None };
+        let comparison = Comparison::of(relation.subject())?;
+        let ends = [last, *other.last()?];
+        let first_wins = (number(graph, ends[0])? > number(graph, ends[1])?) == self.greater;
+        let winner = graph.edges[ends[usize::from(!first_wins)]].from;
+        let template = comparison.asked.choose(rng)?;
+        let question = template
+            .replace("{word}", comparison.word(self.greater))
+            .replace("{one}", &subject(graph, one, rng)?)
+            .replace("{other}", &subject(graph, other, rng)?);
+        Some((question, vec![graph.nodes[winner].name.clone()]))
+    }
+}
+
+/// What all but the last fact of a chain lead to, in words.
+fn subject(graph: &Graph, chain: &[usize], rng: &mut ChaCha8Rng) -> Option<String> {
+    let (first, rest) = (*chain.first()?, &chain[..chain.len() - 1]);
+    let start = graph.nodes[graph.edges[first].from].mention.clone();
+    Some(rest.iter().fold(start, |subject, edge| graph.phrase(*edge, &subject, rng)))
+}

@@ -1,0 +1,457 @@
+//! The graph of a plain corpus: what its passages mention.
+//!
+//! A passage links to another where it mentions its title, and to dates, numbers and names that have
+//! no passage of their own. What is found is worded by what stands before it in the text: there is
+//! no knowledge of relations. The limits of that:
+//!
+//! - A title is linked as it is written. `Paris (1994 TV series)` is not linked by `Paris`: on
+//!   HotpotQA's passages, most of such links led to the wrong thing. Titles that two passages share, titles of fewer than four letters, and other names of a thing
+//!   (pronouns, surnames, abbreviations) are not linked.
+//! - Nothing is told apart but by its letters: a film named like a city is linked where the city is
+//!   meant.
+//! - Names without a passage are runs of two or more capitalized words in the middle of a sentence.
+//! - A fact is left out where its words do not single it out in its passage.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use forage_trajectory::Passage;
+
+use super::graph::{Edge, Graph, Node, Target, Words};
+use crate::sage::{AnswerType, SageError};
+
+/// Fewest letters of a title that is linked.
+const LEAST_LETTERS: usize = 4;
+/// How many words before a mention say what it is.
+const CUE_WORDS: std::ops::RangeInclusive<usize> = 3..=7;
+/// Most words that say what kind of thing something is.
+const KIND_WORDS: usize = 4;
+
+/// Words that do not make a count of the year before them.
+const FUNCTION_WORDS: [&str; 16] = [
+    "after", "and", "as", "at", "by", "for", "from", "in", "on", "that", "the", "to", "under",
+    "when", "which", "with",
+];
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// Finds what passages mention.
+pub(crate) fn graph(passages: &[Passage]) -> Result<Graph, SageError> {
+    let titles = titles(passages);
+    let mut names: Vec<&str> = titles.keys().copied().collect();
+    names.sort_unstable();
+    let matcher = AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .build(&names)
+        .map_err(|source| SageError::Linker(Box::new(source)))?;
+
+    let kinds: Vec<Option<String>> = passages.iter().map(kind).collect();
+    let mut edges = Vec::new();
+    for (from, passage) in passages.iter().enumerate() {
+        for (range, to) in mentions(passage, from, &matcher, &names, &titles) {
+            let Some(cue) = cue(&passage.text, &range) else { continue };
+            let kind = match &to {
+                Target::Node(node) => kinds[*node].clone(),
+                Target::Value { texts, kind } => Some(value_kind(*kind, &texts[0]).to_owned()),
+            };
+            let Some(kind) = kind else { continue };
+            edges.push(Edge { from, to, words: Words::Cue { kind, cue } });
+        }
+    }
+    let nodes = passages.iter().map(node).collect();
+    Ok(Graph::new(nodes, edges))
+}
+
+fn node(passage: &Passage) -> Node {
+    Node {
+        name: passage.title.clone(),
+        mention: format!("“{}”", passage.title),
+        sought: passage.title.clone(),
+        passage: passage.clone(),
+        part: 0,
+    }
+}
+
+/// Which passage a name means: titles that are unique.
+fn titles(passages: &[Passage]) -> HashMap<&str, usize> {
+    let mut found: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (idx, passage) in passages.iter().enumerate() {
+        found.entry(passage.title.as_str()).or_default().push(idx);
+    }
+    let is_name = |name: &str| {
+        name.chars().filter(|it| it.is_alphabetic()).count() >= LEAST_LETTERS
+            && name.chars().next().is_some_and(char::is_uppercase)
+    };
+    found
+        .into_iter()
+        .filter(|(name, passages)| passages.len() == 1 && is_name(name))
+        .map(|(name, passages)| (name, passages[0]))
+        .collect()
+}
+
+/// What a passage mentions, in the order of its text; each thing once, at its first mention.
+fn mentions(
+    passage: &Passage,
+    from: usize,
+    matcher: &AhoCorasick,
+    names: &[&str],
+    titles: &HashMap<&str, usize>,
+) -> Vec<(Range<usize>, Target)> {
+    let text = passage.text.as_str();
+    let mut found: Vec<(Range<usize>, Target)> = matcher
+        .find_iter(text)
+        .filter(|it| is_whole(text, &it.range()))
+        .map(|it| (it.range(), Target::Node(titles[names[it.pattern().as_usize()]])))
+        .collect();
+    for (range, kind) in values(text) {
+        let free = found.iter().all(|(taken, _)| !overlap(taken, &range));
+        if free && !passage.title.contains(&text[range.clone()]) {
+            let texts = vec![text[range.clone()].to_owned()];
+            found.push((range, Target::Value { texts, kind }));
+        }
+    }
+    found.sort_by_key(|(range, _)| range.start);
+    let mut seen = HashSet::new();
+    found.retain(|(range, to)| {
+        *to != Target::Node(from) && seen.insert(text[range.clone()].to_owned())
+    });
+    found
+}
+
+fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// Whether a range is not part of a longer word or name.
+fn is_whole(text: &str, range: &Range<usize>) -> bool {
+    let before = text[..range.start].chars().next_back();
+    let mut after = text[range.end..].chars();
+    let next = after.next();
+    let joins = |it: char| it.is_alphanumeric() || it == '-' || it == '\'' || it == '’';
+    // `Paris Hilton` is no mention of Paris, and `New York` none of York.
+    let goes_on = next == Some(' ') && after.next().is_some_and(char::is_uppercase);
+    let last_before = text[..range.start].trim_end().rsplit(' ').next().unwrap_or_default();
+    let was_begun = text[..range.start].ends_with(' ')
+        && last_before.chars().next().is_some_and(char::is_uppercase)
+        && !starts_sentence(text, range.start - 1 - last_before.len());
+    !before.is_some_and(joins) && !next.is_some_and(joins) && !goes_on && !was_begun
+}
+
+/// Whether a sentence begins at this byte.
+fn starts_sentence(text: &str, at: usize) -> bool {
+    let before = text[..at].trim_end();
+    before.is_empty() || before.ends_with(['.', '!', '?', ':', ';', '"', '”'])
+}
+
+/// Words with where they stand, their punctuation cut off.
+fn words(text: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    let base = text.as_ptr() as usize;
+    text.split_whitespace().filter_map(move |word| {
+        let cut = word.trim_matches(|it: char| !it.is_alphanumeric());
+        let start = cut.as_ptr() as usize - base;
+        (!cut.is_empty()).then(|| (start..start + cut.len(), cut))
+    })
+}
+
+/// Dates, numbers and names in a text.
+fn values(text: &str) -> Vec<(Range<usize>, AnswerType)> {
+    let words: Vec<_> = words(text).collect();
+    let mut found = Vec::new();
+    let mut idx = 0;
+    while idx < words.len() {
+        let length = if let Some(length) = date(text, &words[idx..]) {
+            found.push((span(&words[idx..idx + length]), AnswerType::Date));
+            length
+        } else if is_number(words[idx].1) && !is_quoted(text, words[idx].0.start) {
+            let scaled = words.get(idx + 1).is_some_and(|it| {
+                matches!(it.1, "thousand" | "million" | "billion")
+                    && text[words[idx].0.end..it.0.start].trim().is_empty()
+            });
+            let length = 1 + usize::from(scaled);
+            found.push((span(&words[idx..idx + length]), AnswerType::Number));
+            length
+        } else {
+            // The first word of a sentence is capitalized whatever it is.
+            let begins = starts_sentence(text, words[idx].0.start);
+            let length = if begins { 1 } else { name(text, &words[idx..]) };
+            if length >= 2 {
+                found.push((span(&words[idx..idx + length]), AnswerType::Entity));
+            }
+            length.max(1)
+        };
+        idx += length;
+    }
+    found
+}
+
+fn span(words: &[(Range<usize>, &str)]) -> Range<usize> {
+    words[0].0.start..words[words.len() - 1].0.end
+}
+
+/// How many words a date at the beginning has: `June 10, 2000`, `10 June 2000`, `June 2000`, `2000`.
+fn date(text: &str, words: &[(Range<usize>, &str)]) -> Option<usize> {
+    let word = |idx: usize| words.get(idx).map_or("", |it| it.1);
+    let is_month = |it: &str| MONTHS.contains(&it);
+    let is_day = |it: &str| it.parse::<u32>().is_ok_and(|it| (1..=31).contains(&it));
+    let is_year = |it: &str| it.len() == 4 && it.parse().is_ok_and(|it| (1000..2100).contains(&it));
+    let length = if is_month(word(0)) && is_day(word(1)) && is_year(word(2))
+        || is_day(word(0)) && is_month(word(1)) && is_year(word(2))
+    {
+        3
+    } else if is_month(word(0)) && is_year(word(1)) {
+        2
+    } else if is_year(word(0)) {
+        1
+    } else {
+        return None;
+    };
+    // `1990-95`, `the 1990s` and `2000 people` are no dates.
+    let after = &text[words[length - 1].0.end..];
+    let next = after.strip_prefix(' ').unwrap_or_default();
+    let next = next.split(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
+    let counts = length == 1
+        && next.starts_with(char::is_lowercase)
+        && !FUNCTION_WORDS.contains(&next)
+        && !follows_preposition(text, words[0].0.start);
+    (!after.starts_with(['-', '–', '/', '%']) && !counts).then_some(length)
+}
+
+fn follows_preposition(text: &str, at: usize) -> bool {
+    let last = text[..at].trim_end().rsplit(' ').next().unwrap_or_default();
+    matches!(last, "in" | "In" | "since" | "Since" | "until" | "from" | "by" | "of" | "to")
+}
+
+/// Whether a byte comes after a quote or a bracket, as in the remains of tables.
+fn is_quoted(text: &str, at: usize) -> bool {
+    text[..at].ends_with(['\'', '"', '{', '['])
+}
+
+/// `1,200` and `12.5`, but no year, which is a date, and nothing with letters.
+fn is_number(word: &str) -> bool {
+    word.starts_with(|it: char| it.is_ascii_digit())
+        && word.ends_with(|it: char| it.is_ascii_digit())
+        && word.chars().all(|it| it.is_ascii_digit() || it == ',' || it == '.')
+}
+
+/// How many words a name at the beginning has.
+fn name(text: &str, words: &[(Range<usize>, &str)]) -> usize {
+    let is_capital = |it: &str| it.chars().next().is_some_and(char::is_uppercase);
+    let mut length = 0;
+    for (idx, (range, word)) in words.iter().enumerate() {
+        // Punctuation ends a name.
+        if idx > 0 && !text[words[idx - 1].0.end..range.start].trim().is_empty() {
+            break;
+        }
+        if is_capital(word) {
+            length = idx + 1;
+        } else if !(idx > 0 && matches!(*word, "of" | "de" | "von" | "van")) {
+            break;
+        }
+    }
+    length
+}
+
+/// The words before a mention, in its sentence; `None` where they do not single it out.
+fn cue(text: &str, range: &Range<usize>) -> Option<String> {
+    let sentence = sentence_start(text, range.start);
+    let before = text[sentence..range.start].trim_end();
+    let words: Vec<&str> = before.split_whitespace().collect();
+    for length in CUE_WORDS {
+        if words.len() < length {
+            return None;
+        }
+        let cue = words[words.len() - length..].join(" ");
+        let is_plain = !cue.contains(['"', '“', '”', '(', ')', '[', ']', '<', '>']);
+        if !is_plain {
+            return None;
+        }
+        if text.matches(cue.as_str()).count() == 1 {
+            return Some(cue);
+        }
+    }
+    None
+}
+
+/// Where the sentence of a byte begins. An initial (`J. Smith`) ends no sentence.
+fn sentence_start(text: &str, at: usize) -> usize {
+    let mut start = 0;
+    for (idx, _) in text[..at].match_indices(". ") {
+        let last = text[..idx].rsplit([' ', '.']).next().unwrap_or_default();
+        if last.chars().count() > 2 {
+            start = idx + 2;
+        }
+    }
+    start
+}
+
+/// What the first sentence of a passage says that it is about: `German media group`.
+fn kind(passage: &Passage) -> Option<String> {
+    let text = passage.text.as_str();
+    let first = &text[..text.find(". ").unwrap_or(text.len())];
+    let verb = [" is a ", " is an ", " was a ", " was an ", " is the ", " was the "]
+        .iter()
+        .filter_map(|it| Some((first.find(it)?, it.len())))
+        .min()?;
+    let rest = &first[verb.0 + verb.1..];
+    let mut kind: Vec<&str> = Vec::new();
+    for word in rest.split(' ') {
+        let plain = word.trim_end_matches([',', '.', ';']);
+        let ends = matches!(
+            plain,
+            "of" | "in"
+                | "by"
+                | "from"
+                | "that"
+                | "who"
+                | "which"
+                | "for"
+                | "at"
+                | "on"
+                | "and"
+                | "based"
+                | "located"
+                | "directed"
+                | "written"
+                | "starring"
+                | "to"
+                | "with"
+                | "as"
+                | "released"
+                | "produced"
+                | "published"
+                | "or"
+                | "the"
+                | "a"
+                | "an"
+                | "known"
+        );
+        if ends || plain.contains(['(', '"', ')']) {
+            break;
+        }
+        kind.push(plain);
+        if plain != word {
+            break;
+        }
+    }
+    // `one of the …`, `1999 film`: too many words say too much, the last ones say what it is.
+    while kind.last().is_some_and(|it| it.ends_with("ed") || it.ends_with("ly")) {
+        kind.pop();
+    }
+    let first = kind.len().saturating_sub(KIND_WORDS);
+    let kind = kind.split_off(first).join(" ");
+    // `a Polish and French physicist` is no Polish.
+    let ends_in_noun = kind.rsplit(' ').next().is_some_and(|it| it.starts_with(char::is_lowercase));
+    let is_kind = ends_in_noun
+        && kind.chars().all(|it| !it.is_ascii_digit())
+        && !matches!(kind.as_str(), "one" | "name" | "first" | "most" | "list");
+    is_kind.then_some(kind)
+}
+
+fn value_kind(kind: AnswerType, text: &str) -> &'static str {
+    match kind {
+        AnswerType::Date if text.len() == 4 => "year",
+        AnswerType::Date => "date",
+        AnswerType::Number => "number",
+        AnswerType::Entity => "name",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passage(title: &str, text: &str) -> Passage {
+        Passage { id: title.to_owned(), title: title.to_owned(), text: text.to_owned() }
+    }
+
+    fn found(text: &str) -> Vec<(&str, AnswerType)> {
+        values(text).into_iter().map(|(range, kind)| (&text[range], kind)).collect()
+    }
+
+    #[test]
+    fn dates_numbers_and_names() {
+        use AnswerType::{Date, Entity, Number};
+        for (text, expected) in [
+            ("It was launched on June 10, 2000 by others.", vec![("June 10, 2000", Date)]),
+            ("He died on 7 May 1890, aged 40.", vec![("7 May 1890", Date), ("40", Number)]),
+            ("It opened in 1996 in town.", vec![("1996", Date)]),
+            (
+                "About 1,200 people and 3.5 million cats.",
+                vec![("1,200", Number), ("3.5 million", Number)],
+            ),
+            ("In the 1990s it had 2000 seats.", vec![("2000", Number)]),
+            ("Visit the Bank of England in town.", vec![("Bank of England", Entity)]),
+            (
+                "It began in early 2006 with {'1': 2} at the 2010 Games.",
+                vec![("2006", Date), ("2", Number), ("2010", Date)],
+            ),
+            ("Old Town is nice.", vec![]),
+        ] {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn titles_are_linked_as_whole_names() {
+        let passages = [
+            passage("Paris", "Paris is the capital city of France."),
+            passage("Mirko Tavel", "Mirko Tavel was a Czech painter from Brno."),
+            passage("Veltor", "Veltor is a film. It was directed in 1950 by Mirko Tavel."),
+            passage("Hilton", "The group was once run by Paris Hilton. It is run from Paris."),
+            passage("Remake", "Remake is a film that is partly based on Veltor, in spite of all."),
+            passage("Brno (ship)", "Brno is a ship that never came to the town of its name."),
+        ];
+        let graph = graph(&passages).unwrap();
+        let links: Vec<(usize, usize, String)> = graph
+            .edges
+            .iter()
+            .enumerate()
+            .filter_map(|(idx, edge)| {
+                let Words::Cue { kind, cue } = &edge.words else { return None };
+                Some((edge.from, graph.next(idx)?, format!("{kind}: {cue}")))
+            })
+            .collect();
+        assert_eq!(
+            links,
+            [
+                (2, 1, "Czech painter: in 1950 by".to_owned()),
+                (3, 0, "capital city: is run from".to_owned()),
+                (4, 2, "film: partly based on".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_passage_is_about() {
+        for (text, expected) in [
+            (
+                "Constantin AG is a German media group, based in Ismaning.",
+                Some("German media group"),
+            ),
+            ("Maine is the northernmost state in the east.", Some("northernmost state")),
+            ("Nobody knows. It is a city.", None),
+            ("She was a Polish and French physicist.", None),
+            (
+                "Apink is a South Korean girl group formed by others.",
+                Some("South Korean girl group"),
+            ),
+            ("He was an English film director and writer.", Some("English film director")),
+        ] {
+            assert_eq!(kind(&passage("x", text)).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A model of our own as the agent: runs of many items are played as one batch.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use forage_rollout::{RolloutConfig, Task, play};
+use forage_synthesis::sage::{Agent, Made, Run, Searched, StepError, Trace, Turn};
+use forage_trajectory::{
+    Kind, Origin, Outcome, Policy, Question, Retriever, Sampling, Stream, Trajectory,
+};
+
+/// Runs that somebody waits for.
+struct Ask {
+    question: String,
+    streams: Vec<Stream>,
+    reply: Sender<Vec<Result<Made<Run>, StepError>>>,
+}
+
+/// The agent, as the threads of items see it.
+#[derive(Debug, Clone)]
+pub struct ModelAgent {
+    asks: Sender<Ask>,
+}
+
+impl Agent for ModelAgent {
+    fn answer(&self, question: &str, stream: Stream) -> Result<Made<Run>, StepError> {
+        let mut runs = self.answer_all(question, &[stream]);
+        runs.pop().unwrap_or_else(|| Err(StepError::engine("the agent", "it gave no run")))
+    }
+
+    fn answer_all(&self, question: &str, streams: &[Stream]) -> Vec<Result<Made<Run>, StepError>> {
+        let (reply, runs) = channel();
+        let ask = Ask { question: question.to_owned(), streams: streams.to_vec(), reply };
+        let gone = || {
+            streams.iter().map(|_| Err(StepError::engine("the agent", "it has ended"))).collect()
+        };
+        match self.asks.send(ask) {
+            Ok(()) => runs.recv().unwrap_or_else(|_| gone()),
+            Err(_) => gone(),
+        }
+    }
+}
+
+/// Calls `work` on another thread with an agent that is played on this one: the model never moves.
+/// Whatever is asked while a batch is played is the next batch.
+///
+/// What a run comes to depends on question and stream alone, as far as the policy's completions do
+/// not depend on their batch.
+pub fn with_model<T: Send>(
+    policy: &mut dyn Policy,
+    retriever: &dyn Retriever,
+    rollout: &RolloutConfig,
+    sampling: Sampling,
+    work: impl FnOnce(&ModelAgent) -> T + Send,
+) -> T {
+    let (asks, waiting) = channel();
+    thread::scope(|scope| {
+        let worker = scope.spawn(move || work(&ModelAgent { asks }));
+        serve(policy, retriever, rollout, sampling, &waiting);
+        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Plays until nobody can ask any more.
+fn serve(
+    policy: &mut dyn Policy,
+    retriever: &dyn Retriever,
+    rollout: &RolloutConfig,
+    sampling: Sampling,
+    waiting: &Receiver<Ask>,
+) {
+    while let Ok(first) = waiting.recv() {
+        let asks: Vec<Ask> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let questions: Vec<Question> = asks
+            .iter()
+            .map(|it| Question { text: it.question.clone(), ..Question::default() })
+            .collect();
+        let tasks: Vec<Task<'_>> = asks
+            .iter()
+            .zip(&questions)
+            .flat_map(|(ask, question)| {
+                let streams = ask.streams.iter().enumerate();
+                streams.map(move |(member, stream)| Task { question, member, stream: *stream })
+            })
+            .collect();
+        let played = play(policy, retriever, rollout, &tasks, sampling);
+        let mut trajectories = match played {
+            Ok(trajectories) => trajectories.into_iter(),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                for ask in asks {
+                    let failed = |_| Err(StepError::engine("playing a batch", error.clone()));
+                    // Who has stopped waiting does not mind.
+                    let _ = ask.reply.send((0..ask.streams.len()).map(failed).collect());
+                }
+                continue;
+            }
+        };
+        for ask in asks {
+            let runs = trajectories.by_ref().take(ask.streams.len()).map(|it| run_of(&it));
+            // Who has stopped waiting does not mind.
+            let _ = ask.reply.send(runs.collect());
+        }
+    }
+}
+
+/// A trajectory as text. One that the infrastructure failed is no run.
+pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
+    if let Outcome::Failed(reason) = &trajectory.outcome {
+        return Err(StepError::engine("the search engine", reason.clone()));
+    }
+    let mut trace = Trace::default();
+    let mut turn = Turn::default();
+    for (idx, segment) in trajectory.segments.iter().enumerate() {
+        match segment.origin {
+            Origin::Prompt => trace.prompt.push_str(&segment.text),
+            Origin::Policy => {
+                turn.text.push_str(&segment.text);
+                let search = trajectory.searches.iter().find(|it| it.segment == idx);
+                if let Some(search) = search {
+                    let (query, hits) = (search.query.clone(), search.hits.clone());
+                    turn.searched = Some(Searched { query, hits });
+                }
+            }
+            Origin::Environment => {
+                if segment.kind == Kind::Warning {
+                    turn.text.push_str(&segment.text);
+                }
+                trace.turns.push(std::mem::take(&mut turn));
+            }
+        }
+    }
+    if turn != Turn::default() {
+        trace.turns.push(turn);
+    }
+    let answered = trajectory.outcome == Outcome::Answered;
+    let answer = trajectory.final_answer().filter(|_| answered).map(str::to_owned);
+    Ok(Made::free(Run { answer, trace }))
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_rollout::scripted::{Bytes, Scripted};
+    use forage_trajectory::{Hit, Purpose, SearchError};
+
+    use super::*;
+
+    struct Pages;
+
+    impl Retriever for Pages {
+        fn search(&self, queries: &[&str], _k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+            let found = |query: &&str| match *query {
+                "broken" => {
+                    Err(SearchError { query: (*query).to_owned(), source: "no engine".into() })
+                }
+                id => Ok(vec![Hit { id: id.to_owned(), text: "page".into(), ..Hit::default() }]),
+            };
+            queries.iter().map(found).collect()
+        }
+    }
+
+    #[test]
+    fn runs_of_many_threads_are_played_together() {
+        let script = |context: &str, _: usize, turn: usize| {
+            let name = context.split(['?', ' ']).next().unwrap_or_default().to_owned();
+            match (turn, name.as_str()) {
+                (0, "bad") => "<search> broken </search>".to_owned(),
+                (0, "vague") => "<think> hm </think>".to_owned(),
+                (0, _) => format!("<think> ? </think><search> {name} </search>"),
+                _ => format!("<answer> {name} </answer>"),
+            }
+        };
+        let mut policy = Scripted::new(Bytes, script).with_max_context(usize::MAX);
+        let rollout =
+            RolloutConfig { prompt: "{question} ".to_owned(), ..RolloutConfig::default() };
+        let stream = Stream::new(1, Purpose::Verification);
+        let ask = |agent: &ModelAgent, name: &str| agent.answer_all(name, &[stream, stream]);
+        let runs = with_model(&mut policy, &Pages, &rollout, Sampling::Greedy, |agent| {
+            thread::scope(|scope| {
+                let names = ["a", "bad", "vague", "b"];
+                let asked = names.map(|name| scope.spawn(move || ask(agent, name)));
+                asked.map(|it| it.join().unwrap())
+            })
+        });
+        let [a, bad, vague, b] = runs;
+        for (runs, name, n_searches) in [(a, "a", 1), (vague, "vague", 0), (b, "b", 1)] {
+            assert_eq!(runs.len(), 2);
+            for run in runs {
+                let run = run.unwrap().it;
+                assert_eq!(run.answer(), Some(name));
+                assert_eq!(run.trace.n_searches(), n_searches);
+                assert_eq!(run.trace.turns.len(), 2);
+                assert!(run.trace.prompt.starts_with(name));
+                let ids: Vec<_> =
+                    run.trace.searches().flat_map(|it| &it.hits).map(|it| &it.id).collect();
+                assert!(ids.iter().all(|it| *it == name));
+            }
+        }
+        for run in bad {
+            assert!(matches!(run, Err(StepError::Engine { .. })), "{run:?}");
+        }
+    }
+}
