@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::generator::{default_hits, default_temperature};
 use super::transcript::{STOP, last_between, said, said_to, transcript};
-use super::{Prompts, search, seed, step_error, unfilled};
+use super::{Prompts, seed, step_error, turn, unfilled};
 use crate::chat::{ChatConfig, ChatError, ChatModel, ChatRequest};
-use crate::sage::{Agent, Made, Run, Searched, StepError, Trace, Turn, Usage};
+use crate::sage::{Agent, Made, Run, StepError, Trace, Turn, Usage};
 
 /// How the agent plays. What is not said is as in SAGE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,14 +85,8 @@ impl<M: ChatModel> Agent for ChatAgent<M> {
                 break;
             }
             // What the last reply searches for, nobody would read.
-            let searched = match said.query.filter(|_| n + 1 < self.turns) {
-                Some(query) => {
-                    let hits = search(&*self.retriever, &query, self.hits)?;
-                    Some(Searched { query, hits })
-                }
-                None => None,
-            };
-            let turn = Turn { text: said.text, searched };
+            let query = said.query.filter(|_| n + 1 < self.turns);
+            let turn = turn(said.text, query, &*self.retriever, self.hits)?;
             context += &turn.text;
             context += &said_to(&turn);
             trace.turns.push(turn);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pair::{self, Seen};
 use super::transcript::{STOP, said, said_to, transcript};
-use super::{Prompts, search, seed, step_error, unfilled};
+use super::{Prompts, seed, step_error, turn, unfilled};
 use crate::chat::{ChatConfig, ChatModel, ChatReply, ChatRequest};
 use crate::sage::{
     Feedback, Generator, Item, Made, Pair, Proposal, Revision, Searched, StepError, Trace, Turn,
@@ -101,14 +101,7 @@ impl<M: ChatModel> Generator for ChatGenerator<M> {
                 trace.turns.push(Turn { text: said.text, searched: None });
                 return Ok(made(pair, trace, usage));
             }
-            let searched = match said.query {
-                Some(query) => {
-                    let hits = search(&*self.retriever, &query, self.hits)?;
-                    Some(Searched { query, hits })
-                }
-                None => None,
-            };
-            let turn = Turn { text: said.text, searched };
+            let turn = turn(said.text, said.query, &*self.retriever, self.hits)?;
             context += &turn.text;
             context += &said_to(&turn);
             let goes_on = turn.searched.is_some();

@@ -21,11 +21,11 @@ pub use generator::{ChatGenerator, ChatGeneratorConfig};
 pub use judge::{ChatJudge, ChatJudgeConfig, verdict};
 pub use prompts::{PromptError, Prompts};
 
-use forage_trajectory::{Hit, Retriever, Stream};
+use forage_trajectory::{Retriever, Stream};
 use rand::Rng;
 
 use crate::chat::{ChatError, Concern};
-use crate::sage::{StepError, Usage};
+use crate::sage::{Searched, StepError, Turn, Usage};
 
 /// What a failed call means for the step of an item that it was made for.
 fn step_error(part: &str, error: ChatError, usage: Usage) -> StepError {
@@ -56,11 +56,18 @@ fn seed(stream: Stream, n: usize) -> u64 {
     stream.at_turn(n as u64).rng().next_u64()
 }
 
-/// What one query finds.
-fn search(retriever: &dyn Retriever, query: &str, k: usize) -> Result<Vec<Hit>, StepError> {
-    let mut found = retriever.search(&[query], k);
-    let hits = found.pop().unwrap_or_else(|| Ok(Vec::new()));
-    let mut hits = hits.map_err(|error| StepError::engine("the retriever", error))?;
+/// What was said, with the `k` documents that its query finds, where it has one.
+fn turn(
+    text: String,
+    query: Option<String>,
+    retriever: &dyn Retriever,
+    k: usize,
+) -> Result<Turn, StepError> {
+    let Some(query) = query else {
+        return Ok(Turn { text, searched: None });
+    };
+    let found = retriever.search(&[&query], k).pop().unwrap_or_else(|| Ok(Vec::new()));
+    let mut hits = found.map_err(|error| StepError::engine("the retriever", error))?;
     hits.truncate(k);
-    Ok(hits)
+    Ok(Turn { text, searched: Some(Searched { query, hits }) })
 }
