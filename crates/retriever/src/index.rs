@@ -12,16 +12,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use tantivy::indexer::NoMergePolicy;
-use tantivy::schema::{
-    FAST, Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions,
-};
-use tantivy::{
-    Index, IndexBuilder, IndexSettings, IndexSortByField, IndexWriter, Order, TantivyDocument,
-};
+use tantivy::Index;
+use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
+use tantivy::indexer::merge_indices;
+use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::TokenizerManager;
 
 use crate::analyzer::TantivyAnalyzer;
 use crate::manifest::{Fingerprint, MANIFEST_FILE, Manifest};
+use crate::parts::Workshop;
 use crate::site::BuildSite;
 use crate::{Analyzer, Corpus, CorpusError, IndexError, Place};
 
@@ -30,11 +29,9 @@ pub(crate) const CONTENTS: &str = "contents";
 pub(crate) const ID: &str = "id";
 pub(crate) const TITLE: &str = "title";
 pub(crate) const TEXT: &str = "text";
-/// The number of the passage, by which the one segment is sorted.
-const ORDINAL: &str = "ordinal";
 
-/// tantivy starts at most this many threads.
-const MAX_THREADS: usize = 8;
+/// One thread reads for all; more than this would wait for it.
+const MAX_THREADS: usize = 16;
 const BYTES_A_THREAD: usize = 128 << 20;
 /// The least that tantivy works with.
 const MIN_BYTES_A_THREAD: usize = 15_000_000;
@@ -49,8 +46,8 @@ pub struct IndexOptions {
     pub analyzer: Analyzer,
     /// Counts bad lines and repeated ids instead of failing at the first.
     pub skip_bad: bool,
-    /// Most bytes that postings take up before they are written, over all threads; 128 MiB a
-    /// thread where it is not given. Fewer threads work where it is too little for all. Beside it
+    /// Most bytes that text and postings take up before they are written, over all threads;
+    /// 128 MiB a thread where it is not given. Fewer threads work where it is too little for all. Beside it
     /// a build holds some 30 bytes a passage, to find repeated ids.
     pub memory: Option<usize>,
 }
@@ -109,10 +106,23 @@ pub fn build(
 ) -> Result<BuildReport, IndexError> {
     let share = options.share()?;
     let site = BuildSite::claim(folder, MANIFEST_FILE)?;
-    let fresh = site.folder("new")?;
-    let index = builder().create_in_dir(&fresh)?;
-    let mut report = fill(&index, corpus, *options, share, progress)?;
-    drop(index);
+    let parts_folder = site.folder("parts")?;
+    let place = |number: usize| {
+        let folder = parts_folder.join(number.to_string());
+        fs::create_dir(&folder).map_err(IndexError::file("create", &folder))?;
+        let directory = MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
+        Ok(Box::new(directory) as Box<dyn Directory>)
+    };
+    let (parts, mut report) = make_parts(corpus, *options, share, &place, progress)?;
+    let fresh = if parts.len() == 1 {
+        parts_folder.join("0")
+    } else {
+        let fresh = site.folder("new")?;
+        let directory = MmapDirectory::open(&fresh).map_err(tantivy::TantivyError::from)?;
+        merge_indices(&parts, directory)?;
+        fresh
+    };
+    drop(parts);
     report.manifest.write(&fresh)?;
     open_to_others(&fresh)?;
     report.index_bytes = folder_bytes(&fresh)?;
@@ -125,12 +135,16 @@ pub(crate) fn build_in_memory(
     corpus: Corpus,
     options: IndexOptions,
 ) -> Result<(Index, Manifest), IndexError> {
-    let index = builder().create_in_ram()?;
-    let report = fill(&index, corpus, options, (1, MIN_BYTES_A_THREAD), &|_| {})?;
+    let place = |_| Ok(Box::new(RamDirectory::create()) as Box<dyn Directory>);
+    let (mut parts, report) = make_parts(corpus, options, (1, BYTES_A_THREAD), &place, &|_| {})?;
+    let index = match parts.len() {
+        1 => parts.remove(0),
+        _ => merge_indices(&parts, RamDirectory::create())?,
+    };
     Ok((index, report.manifest))
 }
 
-fn builder() -> IndexBuilder {
+fn schema() -> Schema {
     let mut schema = Schema::builder();
     let terms = TextFieldIndexing::default()
         .set_tokenizer(CONTENTS)
@@ -140,81 +154,60 @@ fn builder() -> IndexBuilder {
     schema.add_text_field(ID, STORED);
     schema.add_text_field(TITLE, STORED);
     schema.add_text_field(TEXT, STORED);
-    schema.add_u64_field(ORDINAL, FAST);
-    let settings = IndexSettings {
-        // A hit is read out of one block: smaller ones are read faster.
-        docstore_blocksize: 8192,
-        sort_by_field: Some(IndexSortByField { field: ORDINAL.to_owned(), order: Order::Asc }),
-        ..IndexSettings::default()
-    };
-    Index::builder().schema(schema.build()).settings(settings)
+    schema.build()
 }
 
-/// Adds all passages and merges what comes of them into one segment.
-fn fill(
-    index: &Index,
+/// Reads the corpus and makes the parts of its index.
+fn make_parts(
     mut corpus: Corpus,
     options: IndexOptions,
     (n_threads, bytes_a_thread): (usize, usize),
+    place: &(dyn Fn(usize) -> Result<Box<dyn Directory>, IndexError> + Sync),
     progress: &dyn Fn(Progress),
-) -> Result<BuildReport, IndexError> {
-    index.tokenizers().register(CONTENTS, TantivyAnalyzer::new(options.analyzer));
-    let mut writer: IndexWriter =
-        index.writer_with_num_threads(n_threads, n_threads * bytes_a_thread)?;
-    // Parts of the corpus come out of several threads: merge them all, once, at the end.
-    writer.set_merge_policy(Box::new(NoMergePolicy));
-    let fields = Fields::of(&index.schema())?;
+) -> Result<(Vec<Index>, BuildReport), IndexError> {
+    let tokenizers = TokenizerManager::default();
+    tokenizers.register(CONTENTS, TantivyAnalyzer::new(options.analyzer));
+    let workshop = Workshop { schema: schema(), tokenizers, n_threads, bytes_a_thread, place };
 
     let mut seen = SeenIds::default();
     let mut fingerprint = Fingerprint::default();
     let (mut passages, mut skipped, mut first_skipped) = (0_u64, 0_u64, None);
-    while let Some(next) = corpus.next() {
-        let next = next.and_then(|(place, passage)| {
-            seen.insert(&passage.id, place)?;
-            Ok(passage)
-        });
-        let passage = match next {
-            Ok(passage) => passage,
-            Err(error) if options.skip_bad && error.is_bad_line() => {
-                skipped += 1;
-                first_skipped.get_or_insert(error);
-                continue;
+    let parts = workshop.make(std::iter::from_fn(|| {
+        loop {
+            let next = corpus.next()?.and_then(|(place, passage)| {
+                seen.insert(&passage.id, place)?;
+                Ok(passage)
+            });
+            match next {
+                Ok(passage) => {
+                    fingerprint.add(&passage);
+                    passages += 1;
+                    if passages.is_multiple_of(PASSAGES_A_REPORT) {
+                        progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
+                    }
+                    return Some(Ok(passage));
+                }
+                Err(error) if options.skip_bad && error.is_bad_line() => {
+                    skipped += 1;
+                    first_skipped.get_or_insert(error);
+                }
+                Err(error) => return Some(Err(error.into())),
             }
-            Err(error) => return Err(error.into()),
-        };
-        fingerprint.add(&passage);
-        let mut document = TantivyDocument::new();
-        document.add_text(fields.contents, format!("{}\n{}", passage.title, passage.text));
-        document.add_text(fields.id, passage.id);
-        document.add_text(fields.title, passage.title);
-        document.add_text(fields.text, passage.text);
-        document.add_u64(fields.ordinal, passages);
-        writer.add_document(document)?;
-        passages += 1;
-        if passages.is_multiple_of(PASSAGES_A_REPORT) {
-            progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
         }
-    }
-    progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
+    }))?;
     if passages == 0 {
         return Err(IndexError::Empty { skipped });
     }
-
+    progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
     progress(Progress::Merging { passages });
-    writer.commit()?;
-    let segments = index.searchable_segment_ids()?;
-    if segments.len() > 1 {
-        writer.merge(&segments).wait()?;
-    }
-    writer.garbage_collect_files().wait()?;
-    writer.wait_merging_threads()?;
-    Ok(BuildReport {
+    let report = BuildReport {
         manifest: Manifest::new(options.analyzer, passages, &fingerprint),
         skipped,
         first_skipped,
         bytes_read: corpus.bytes_read(),
         index_bytes: 0,
-    })
+    };
+    Ok((parts, report))
 }
 
 /// The fields of the schema.
@@ -223,7 +216,6 @@ pub(crate) struct Fields {
     pub(crate) id: Field,
     pub(crate) title: Field,
     pub(crate) text: Field,
-    ordinal: Field,
 }
 
 impl Fields {
@@ -233,7 +225,6 @@ impl Fields {
             id: schema.get_field(ID)?,
             title: schema.get_field(TITLE)?,
             text: schema.get_field(TEXT)?,
-            ordinal: schema.get_field(ORDINAL)?,
         })
     }
 }

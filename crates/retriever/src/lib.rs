@@ -61,6 +61,7 @@ mod index;
 mod manifest;
 mod maxscore;
 mod measures;
+mod parts;
 mod recorded;
 mod server;
 mod site;

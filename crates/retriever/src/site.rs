@@ -9,6 +9,7 @@ use crate::IndexError;
 ///
 /// ```text
 /// .wiki.building/lock     held by the process that builds `wiki`
+/// .wiki.building/parts    parts of the index to be
 /// .wiki.building/new      the index to be
 /// .wiki.building/graph    the graph to be, of vectors that stay
 /// .wiki.building/old      the index that was, for the moment between two renames
@@ -46,7 +47,7 @@ impl BuildSite {
         if !target.exists() && old.join(site.manifest).exists() {
             fs::rename(&old, &target).map_err(IndexError::file("restore", &target))?;
         }
-        for leftover in ["old", "new", "graph"] {
+        for leftover in ["old", "new", "parts", "graph"] {
             remove_folder(&site.folder.join(leftover))?;
         }
         let is_index = target.join(site.manifest).exists();

@@ -209,6 +209,29 @@ fn built_and_opened() {
     assert_ne!(fingerprint(passages()), manifest.fingerprint);
 }
 
+/// What is found in equal measure comes in the order of the corpus: passages of all parts do.
+#[test]
+fn parts_keep_the_order_of_the_corpus() {
+    let folder = TempDir::new().unwrap();
+    let filler = "and nothing of note ".repeat(25);
+    let text = |at: usize| format!("Alien {filler}number{at}");
+    let passages: Vec<Passage> =
+        (0..9000).map(|at| passage(&at.to_string(), "", &text(at))).collect();
+    assert!(passages.iter().map(|it| it.text.len()).sum::<usize>() > 4_000_000, "one part");
+    for memory in [15_000_000, 60_000_000] {
+        let index = folder.path().join(memory.to_string());
+        let options = IndexOptions { memory: Some(memory), ..IndexOptions::default() };
+        build_quietly(Corpus::memory(passages.clone()), &index, options).unwrap();
+        let bm25 = Bm25::open(&index, &SearchOptions::default()).unwrap();
+        let hits = bm25.search_one("alien", passages.len()).unwrap();
+        assert!(hits.iter().map(|it| &it.id).eq(passages.iter().map(|it| &it.id)));
+        let hit = &bm25.search_one("number8999", 1).unwrap()[0];
+        assert_eq!((hit.id.as_str(), &hit.text), ("8999", &passages[8999].text));
+        // Only the index is left.
+        assert!(!folder.path().join(format!(".{memory}.building")).exists());
+    }
+}
+
 /// A folder that is mounted read-only, or that belongs to somebody else.
 #[test]
 fn opening_writes_nothing() {
