@@ -23,6 +23,10 @@ use crate::{Analyzer, Corpus, IndexError, IndexOptions, Manifest, Snippet};
 /// Lists of fewer passages are searched without knowing what is in their blocks.
 const LONG_LIST: u32 = 128;
 
+/// Blocks of stored text that are kept unpacked, of 8 KiB each: the members of a group, and steps
+/// that ask the same questions, find the same passages.
+const CACHED_BLOCKS: usize = 4096;
+
 /// How to search. Lucene's defaults are k1 = 1.2 and b = 0.75, Anserini's 0.9 and 0.4.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchOptions {
@@ -109,7 +113,11 @@ impl Bm25 {
         options: &SearchOptions,
         damaged: &dyn Fn(String) -> IndexError,
     ) -> Result<Self, IndexError> {
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .doc_store_cache_num_blocks(CACHED_BLOCKS)
+            .try_into()?;
         let searcher = reader.searcher();
         let [segment] = searcher.segment_readers() else {
             let n = searcher.segment_readers().len();
