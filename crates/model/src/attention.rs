@@ -14,6 +14,9 @@ use pulp::{Arch, Simd, WithSimd};
 /// Numbers that are added up side by side: a vector of the widest processors.
 const LANES: usize = 16;
 
+/// So many of them are kept in registers.
+const BLOCKS: usize = 8;
+
 /// How many heads there are, and how wide they are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
@@ -23,6 +26,14 @@ pub(crate) struct Heads {
     pub(crate) key: usize,
     /// Head width (E).
     pub(crate) width: usize,
+}
+
+impl Heads {
+    /// Where in a position of the cache the key and value of a query head are.
+    #[inline(always)]
+    fn offset(self, head: usize) -> usize {
+        head / (self.query / self.key) * self.width
+    }
 }
 
 /// Some positions of a sequence that attend to themselves and to all before them.
@@ -57,20 +68,21 @@ impl WithSimd for Attention<'_> {
         let n_positions = keys.len() / stride;
         let first = n_positions - queries.len() / row;
         let scale = 1.0 / (heads.width as f32).sqrt();
-        let mut shares = vec![0.0; n_positions];
+        let mut shares = vec![0.0; heads.query * n_positions];
         let rows = queries.chunks_exact(row).zip(mixed.chunks_exact_mut(row));
         for (at, (queries, mixed)) in rows.enumerate() {
-            let shares = &mut shares[..=first + at];
-            let of_heads = queries.chunks_exact(heads.width);
-            let of_heads = of_heads.zip(mixed.chunks_exact_mut(heads.width));
-            for (head, (query, mixed)) in of_heads.enumerate() {
-                let offset = head / (heads.query / heads.key) * heads.width;
-                for (share, key) in shares.iter_mut().zip(keys.chunks_exact(stride)) {
-                    *share = scale * dot(query, &key[offset..offset + heads.width]);
+            let n_seen = first + at + 1;
+            // All heads of a position, then the next position: the cache is read as it lies.
+            for (position, key) in keys.chunks_exact(stride).take(n_seen).enumerate() {
+                for (head, query) in queries.chunks_exact(heads.width).enumerate() {
+                    let key = &key[heads.offset(head)..][..heads.width];
+                    shares[head * n_positions + position] = scale * dot(query, key);
                 }
-                softmax(shares);
-                mix(shares, &values[offset..], stride, mixed);
             }
+            for shares in shares.chunks_exact_mut(n_positions) {
+                softmax(&mut shares[..n_seen]);
+            }
+            mix(heads, &shares, &values[..n_seen * stride], n_positions, mixed);
         }
     }
 }
@@ -121,25 +133,45 @@ fn softmax(scores: &mut [f32]) {
     }
 }
 
-/// The sum of values, weighted; `values` begins with those of a head and holds one every `stride`.
+/// The sums of values, weighted, of all heads; `shares` has `n_positions` numbers a head.
 #[inline(always)]
-fn mix(shares: &[f32], values: &[f32], stride: usize, mixed: &mut [f32]) {
+fn mix(heads: Heads, shares: &[f32], values: &[f32], n_positions: usize, mixed: &mut [f32]) {
+    let stride = heads.key * heads.width;
+    let n_blocks = heads.width / LANES;
     let mut at = 0;
-    let mut blocks = mixed.chunks_exact_mut(LANES);
-    for block in blocks.by_ref() {
-        let mut sums = [0.0; LANES];
-        for (position, share) in shares.iter().enumerate() {
-            let value = &values[position * stride + at..][..LANES];
-            for lane in 0..LANES {
-                sums[lane] += share * value[lane];
+    let n_all = heads.query * n_blocks;
+    while at < n_all {
+        // What is left over is computed again, into nothing: a loop of fixed length stays in
+        // registers.
+        let mut places = [(0, 0); BLOCKS];
+        for (idx, place) in places.iter_mut().enumerate() {
+            let block = (at + idx).min(n_all - 1);
+            let (head, within) = (block / n_blocks, block % n_blocks * LANES);
+            *place = (head * n_positions, heads.offset(head) + within);
+        }
+        let mut sums = [[0.0; LANES]; BLOCKS];
+        for (position, value) in values.chunks_exact(stride).enumerate() {
+            for (sums, (shares_at, offset)) in sums.iter_mut().zip(places) {
+                let share = shares[shares_at + position];
+                let value = &value[offset..][..LANES];
+                for lane in 0..LANES {
+                    sums[lane] += share * value[lane];
+                }
             }
         }
-        block.copy_from_slice(&sums);
-        at += LANES;
+        for (idx, sums) in sums.iter().enumerate().take(n_all - at) {
+            let (head, within) = ((at + idx) / n_blocks, (at + idx) % n_blocks * LANES);
+            mixed[head * heads.width + within..][..LANES].copy_from_slice(sums);
+        }
+        at += BLOCKS;
     }
-    for (offset, it) in blocks.into_remainder().iter_mut().enumerate() {
-        let all = shares.iter().enumerate();
-        *it = all.map(|(position, share)| share * values[position * stride + at + offset]).sum();
+    for (head, mixed) in mixed.chunks_exact_mut(heads.width).enumerate() {
+        let rest = n_blocks * LANES..heads.width;
+        for (it, offset) in mixed[rest.clone()].iter_mut().zip(rest) {
+            let values = values.chunks_exact(stride).map(|it| it[heads.offset(head) + offset]);
+            let shares = &shares[head * n_positions..];
+            *it = shares.iter().zip(values).map(|(share, value)| share * value).sum();
+        }
     }
 }
 
