@@ -4,7 +4,8 @@
 //! (Ding and Suel 2011), a window of passages at a time. In a window, the light terms that cannot
 //! together lift a passage over the worst of the k best do not propose passages. The others are
 //! added up in an array; then the light terms are looked up for those sums that they could still
-//! lift. A window that no term can lift anything in is not read at all.
+//! lift, or added up too where their lists are short for that many. A window that no term can lift
+//! anything in is not read at all.
 //!
 //! Floating-point sums depend on their order. Here a score is always summed in one order, from the
 //! heaviest term to the lightest, in double precision, and rounded at the end, whatever was pruned;
@@ -25,6 +26,9 @@ const FIRST_WINDOW: usize = 256;
 const LONGEST_WINDOW: usize = 2048;
 /// The most passages of a block.
 const BLOCK: usize = 128;
+/// A list is added up for all passages of a window, instead of looking candidates up in it, where
+/// it has fewer than so many postings there for each candidate: that is what a look-up costs.
+const DENSE: f32 = 5.0;
 /// Term frequencies whose divisors are in a table.
 const TABLED: usize = 16;
 
@@ -122,6 +126,11 @@ impl TermList {
         impacts: Option<Arc<Impacts>>,
     ) -> Self {
         Self { postings, at: 0, weight, impacts, block: 0 }
+    }
+
+    /// The share of all passages that the list has.
+    fn share(&self, n_passages: usize) -> f32 {
+        self.postings.doc_freq() as f32 / n_passages as f32
     }
 
     /// The passage that the list stands at.
@@ -248,6 +257,16 @@ impl Window {
         self.proposed[place / 64] |= 1 << (place % 64);
     }
 
+    /// Forgets all sums.
+    fn clear(&mut self) {
+        for (idx, word) in self.proposed.iter_mut().enumerate() {
+            if *word != 0 {
+                self.sums[idx * 64..][..64].fill(0.0);
+                *word = 0;
+            }
+        }
+    }
+
     /// Moves the sums that are worth it to `candidates`, in order, and clears the window.
     fn drain(&mut self, candidates: &mut Vec<(DocId, f64)>, is_worth: impl Fn(f64) -> bool) {
         for (idx, word) in self.proposed.iter_mut().enumerate() {
@@ -328,7 +347,7 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> 
     let anywhere = rests(lists.iter().map(TermList::most));
     let n_passages = divisors.lengths.len();
     let mut best = Best::new(k);
-    let mut window = Window::new();
+    let (mut window, mut other) = (Window::new(), Window::new());
     let mut candidates: Vec<(DocId, f64)> = Vec::new();
     let mut length = FIRST_WINDOW;
     loop {
@@ -355,6 +374,17 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> 
         let rest = here[heavy.len()];
         window.drain(&mut candidates, |sum| clears(sum, rest));
         for (list, &rest) in light.iter_mut().zip(&here[heavy.len() + 1..]) {
+            let n_postings = list.share(n_passages) * (window.end - window.start) as f32;
+            if n_postings < DENSE * candidates.len() as f32 {
+                (other.start, other.end) = (window.start, window.end);
+                list.add_up(&mut other, divisors);
+                candidates.retain_mut(|(doc, sum)| {
+                    *sum += other.sums[(*doc - other.start) as usize];
+                    clears(*sum, rest)
+                });
+                other.clear();
+                continue;
+            }
             candidates.retain_mut(|(doc, sum)| {
                 let is_worth = |most| clears(*sum, f64::from(most) + rest);
                 match list.look_up(*doc, divisors, is_worth) {
