@@ -1,16 +1,22 @@
 //! The plugin boundary, and what each plugin costs.
 //!
 //! - `reward/boundary`: groups of 8 and 16 trajectories with 130 KB in all, through a loaded
-//!   plugin that does next to nothing and back, beside what JSON alone would cost.
+//!   plugin and back. Of a question without golden answers the plugin says at once that it does
+//!   not apply: that is the boundary alone. Beside it, with answers to compare, and what JSON
+//!   alone would cost.
+//! - `reward/boundary, short texts`: the same number of bytes in four times as many texts.
 //! - `reward/plugins`: every plugin for a group of 16 trajectories of 4,000 tokens and 8 searches
 //!   each. `process` asks its example in Python, `http-post` a server that replies at once, and
 //!   `llm-judge` its cache.
+//! - `reward/a step of the quickstart`: all groups of one training step of
+//!   `configs/quickstart.toml`, as the trainer has them scored: by every plugin that computes, one
+//!   after the other, and by each of those that wait for others.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -19,7 +25,8 @@ use forage_benchmarks::{asked, play_scripted};
 use forage_reward::wire::{
     Evidence, EvidenceStep, Grade, Group, Hit, Passage, Question, Trajectory,
 };
-use forage_reward::{Plugin, find, to_wire};
+use forage_reward::{Combination, Plugin, PluginError, Rewards, find, to_wire};
+use forage_trainer::config::RunFile;
 use serde_json::{Value, json};
 
 /// Trajectories of a group.
@@ -27,6 +34,15 @@ const GROUP: usize = 16;
 
 /// Bytes of a group at the boundary.
 const BYTES: usize = 130_000;
+
+/// How a trajectory at the boundary is made: searches, and words of a thought.
+///
+/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words. Those
+/// of the Wikipedia of 2018 that most published work searches have 100, so real groups hold longer
+/// texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as many
+/// bytes, and each text costs besides its bytes.
+const REAL: (usize, usize) = (2, 20);
+const SHORT: (usize, usize) = (8, 10);
 
 /// What a trajectory has for the plugins.
 const TOKENS: usize = 4000;
@@ -46,8 +62,15 @@ const PLUGINS: [&str; 10] = [
     "token-f1",
 ];
 
-/// Loads a plugin. They are built once, since no bench can depend on them.
+/// Those of [`PLUGINS`] that ask somebody else, and mostly wait.
+const WAITING: [&str; 3] = ["http-post", "llm-judge", "process"];
+
 fn plugin(name: &str, config: &Value) -> Plugin {
+    Plugin::load(&library(name), config).expect("the plugin is ours")
+}
+
+/// Where the library of a plugin is. They are built once, since no bench can depend on them.
+fn library(name: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
         let status = Command::new(env!("CARGO"))
@@ -59,8 +82,18 @@ fn plugin(name: &str, config: &Value) -> Plugin {
         assert!(status.success(), "the plugins do not build");
         PathBuf::from(target).join("release")
     });
-    let library = find(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built");
-    Plugin::load(&library, config).expect("the plugin is ours")
+    find(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built")
+}
+
+/// How a plugin is configured here. `url` is that of [`serve`].
+fn config(name: &str, url: &str) -> Value {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/process/examples/reward.py");
+    match name {
+        "process" => json!({ "command": ["python3", python] }),
+        "http-post" => json!({ "url": format!("{url}/score") }),
+        "llm-judge" => json!({ "url": url, "model": "none" }),
+        _ => json!({}),
+    }
 }
 
 /// So many words of a few letters: one word is one token.
@@ -74,21 +107,21 @@ fn words(count: usize, salt: usize) -> String {
     text
 }
 
-fn question() -> Question {
+fn question() -> Question<'static> {
     let passages = (0..4).map(|idx| Passage {
-        id: format!("p{idx}"),
-        title: format!("Title {idx}"),
-        text: words(100, idx),
+        id: format!("p{idx}").into(),
+        title: format!("Title {idx}").into(),
+        text: words(100, idx).into(),
     });
     let steps = (0..4).map(|idx| EvidenceStep {
-        question: words(8, idx),
-        answer: words(2, idx),
-        queries: vec![words(4, idx), words(5, idx + 1)],
-        passage_ids: vec![format!("p{idx}")],
+        question: words(8, idx).into(),
+        answer: words(2, idx).into(),
+        queries: vec![words(4, idx).into(), words(5, idx + 1).into()],
+        passage_ids: vec![format!("p{idx}").into()],
     });
     let evidence = Evidence {
-        shape: "bridge".to_owned(),
-        entities: (0..4).map(|idx| words(2, idx)).collect(),
+        shape: "bridge".into(),
+        entities: (0..4).map(|idx| words(2, idx).into()).collect(),
         steps: steps.collect(),
         passages: passages.collect(),
     };
@@ -98,16 +131,16 @@ fn question() -> Question {
     }
 }
 
-/// A group whose trajectories think `thought` words and find three pages of `page` words in each
-/// of their searches.
-fn group(members: usize, thought: usize, page: usize) -> Group {
+/// A group whose trajectories make so many searches, think `thought` words before each, and find
+/// three pages of `page` words in it.
+fn group(members: usize, (searches, thought): (usize, usize), page: usize) -> Group<'static> {
     let played = |member: usize| {
         let mut it = Trajectory { member, ..Trajectory::default() };
-        for turn in 0..SEARCHES {
+        for turn in 0..searches {
             let hits = (0..3).map(|rank| Hit {
-                id: format!("p{}", member + turn * 3 + rank),
-                title: format!("Title {rank}"),
-                text: words(page, turn * 3 + rank),
+                id: format!("p{}", member + turn * 3 + rank).into(),
+                title: format!("Title {rank}").into(),
+                text: words(page, turn * 3 + rank).into(),
                 score: 1.0,
             });
             it = it.think(&words(thought, member + turn)).search(&words(5, member + turn), hits);
@@ -118,66 +151,70 @@ fn group(members: usize, thought: usize, page: usize) -> Group {
 }
 
 /// A group of so many trajectories with [`BYTES`] in all.
-fn of_equal_size(members: usize) -> Group {
-    let fits = |page: &usize| group(members, 10, *page).to_bytes().len() >= BYTES;
+fn of_equal_size(members: usize, shape: (usize, usize)) -> Group<'static> {
+    let fits = |page: &usize| group(members, shape, *page).to_bytes().len() >= BYTES;
     let page = (1..1000).find(fits).expect("longer pages are more bytes");
-    group(members, 10, page)
+    group(members, shape, page)
 }
 
 /// A group of trajectories with [`TOKENS`] tokens.
-fn of_many_tokens() -> Group {
+fn of_many_tokens() -> Group<'static> {
+    let shape = (SEARCHES, 100);
     let n_tokens = |it: &Group| it.trajectories[0].segments.last().map_or(0, |it| it.tokens.end);
-    let fits = |page: &usize| n_tokens(&group(1, 100, *page)) >= TOKENS;
+    let fits = |page: &usize| n_tokens(&group(1, shape, *page)) >= TOKENS;
     let page = (1..1000).find(fits).expect("longer pages are more tokens");
-    group(GROUP, 100, page)
+    group(GROUP, shape, page)
 }
 
 fn boundary(criterion: &mut Criterion) {
     let exact = plugin("exact-match", &json!({}));
-    let mut benches = criterion.benchmark_group("reward/boundary");
-    for members in [8, GROUP] {
-        let told = of_equal_size(members);
-        let grades = exact.score(&told).expect("the plugin scores whatever was played");
-        benches.throughput(Throughput::Bytes(told.to_bytes().len() as u64));
-        benches.bench_with_input(BenchmarkId::new("there and back", members), &told, |it, told| {
-            it.iter(|| exact.score(black_box(told)).expect("as before"));
-        });
-        let json = BenchmarkId::new("the same in JSON, without a plugin", members);
-        benches.bench_with_input(json, &told, |it, told| {
-            it.iter(|| {
-                let request = serde_json::to_vec(black_box(told)).expect("plain data");
-                let told: Group = serde_json::from_slice(&request).expect("what was written");
-                let reply = serde_json::to_vec(black_box(&grades)).expect("plain data");
-                let grades: Vec<Grade> = serde_json::from_slice(&reply).expect("the same");
-                (told, grades)
+    for (name, shape) in [("reward/boundary", REAL), ("reward/boundary, short texts", SHORT)] {
+        let mut benches = criterion.benchmark_group(name);
+        for members in [8, GROUP] {
+            let told = of_equal_size(members, shape);
+            benches.throughput(Throughput::Bytes(told.to_bytes().len() as u64));
+            let mut unjudged = told.clone();
+            unjudged.question.golden_answers.clear();
+            for (case, told) in [("there and back", &unjudged), ("with answers to compare", &told)]
+            {
+                benches.bench_with_input(BenchmarkId::new(case, members), told, |it, told| {
+                    it.iter(|| {
+                        exact.score(black_box(told)).expect("it scores whatever was played")
+                    });
+                });
+            }
+            let grades = exact.score(&unjudged).expect("as before");
+            let json = BenchmarkId::new("the same in JSON, without a plugin", members);
+            benches.bench_with_input(json, &unjudged, |it, told| {
+                it.iter(|| {
+                    let request = serde_json::to_vec(black_box(told)).expect("plain data");
+                    let told: Group = serde_json::from_slice(&request).expect("what was written");
+                    let n = told.trajectories.len();
+                    let reply = serde_json::to_vec(black_box(&grades)).expect("plain data");
+                    let grades: Vec<Grade> = serde_json::from_slice(&reply).expect("the same");
+                    (n, grades)
+                });
             });
-        });
+        }
+        benches.finish();
     }
-    benches.finish();
 
     // What a group of the trainer's costs before it is at the boundary.
     let question = asked(4).remove(3);
     let trajectories = play_scripted(&[&question; GROUP]);
     let played = forage_trajectory::Group { question, trajectories };
     criterion.bench_function("reward/to the wire's types", |it| {
-        it.iter(|| to_wire(black_box(&played)));
+        it.iter(|| to_wire(black_box(&played)).trajectories.len());
     });
 }
 
 fn plugins(criterion: &mut Criterion) {
     let told = of_many_tokens();
     let url = serve();
-    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/process/examples/reward.py");
     let mut benches = criterion.benchmark_group("reward/plugins");
     benches.throughput(Throughput::Elements(GROUP as u64));
     for name in PLUGINS {
-        let config = match name {
-            "process" => json!({ "command": ["python3", python] }),
-            "http-post" => json!({ "url": format!("{url}/score") }),
-            "llm-judge" => json!({ "url": url, "model": "none" }),
-            _ => json!({}),
-        };
-        let plugin = plugin(name, &config);
+        let plugin = plugin(name, &config(name, &url));
         if let Err(err) = plugin.score(&told) {
             eprintln!("SKIPPED: `{name}` is not measured: {}", err.kind());
             continue;
@@ -189,7 +226,49 @@ fn plugins(criterion: &mut Criterion) {
     benches.finish();
 }
 
-/// A server that grades every group of [`GROUP`] in the same way, and finds every answer right.
+/// What the rewards of one training step take, to be set beside what the step takes.
+fn a_step(criterion: &mut Criterion) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/quickstart.toml");
+    let file = RunFile::read(Path::new(path), &[]).expect("the run file is ours");
+    let training = file.config.training.as_ref().expect("the quickstart trains");
+    let questions = asked(training.questions_per_step);
+    let groups: Vec<_> = questions
+        .into_iter()
+        .map(|question| {
+            let trajectories = play_scripted(&vec![&question; training.group_size]);
+            forage_trajectory::Group { question, trajectories }
+        })
+        .collect();
+    let score = |rewards: &Rewards| -> Result<usize, PluginError> {
+        groups.iter().map(|it| rewards.score_at(black_box(it), 0).map(|it| it.len())).sum()
+    };
+
+    let url = serve();
+    let (waiting, computing): (Vec<&str>, Vec<&str>) =
+        PLUGINS.into_iter().partition(|it| WAITING.contains(it));
+    let mut benches = criterion.benchmark_group("reward/a step of the quickstart");
+    benches.throughput(Throughput::Elements(groups.len() as u64));
+    let alone = PLUGINS.map(|name| (name, vec![name]));
+    for (case, names) in [("all that compute", computing)].into_iter().chain(alone) {
+        let sections = names.iter().map(|name| {
+            let section = json!({ "plugin": name, "config": config(name, &url) });
+            let section = serde_json::from_value(section).expect("a section as in a run file");
+            ((*name).to_owned(), section, library(name))
+        });
+        let rewards = Rewards::load(&sections.collect::<Vec<_>>(), Combination::default())
+            .expect("the plugins are ours");
+        if let Err(err) = score(&rewards) {
+            eprintln!("SKIPPED: `{case}` is not measured: {}", err.kind());
+            continue;
+        }
+        let case =
+            if waiting.contains(&case) { format!("{case}, which waits") } else { case.into() };
+        benches.bench_function(case, |it| it.iter(|| score(&rewards).expect("as before")));
+    }
+    benches.finish();
+}
+
+/// A server that grades all trajectories in the same way, and finds every answer right.
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -216,7 +295,9 @@ fn reply_to(stream: TcpStream) -> std::io::Result<()> {
     let mut body = vec![0; length.and_then(|it| it.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let reply = if head.starts_with("post /score") {
-        json!(vec![0.5; GROUP])
+        // Within a text of JSON the quotes would be escaped.
+        let n_trajectories = String::from_utf8_lossy(&body).matches("\"member\":").count();
+        json!(vec![0.5; n_trajectories])
     } else {
         json!({ "choices": [{ "message": { "content": "verdict: right" } }] })
     };
@@ -228,5 +309,5 @@ fn reply_to(stream: TcpStream) -> std::io::Result<()> {
     )
 }
 
-criterion_group!(benches, boundary, plugins);
+criterion_group!(benches, boundary, plugins, a_step);
 criterion_main!(benches);

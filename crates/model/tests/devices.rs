@@ -59,7 +59,7 @@ fn learn(decoder: &Decoder, checkpoints: bool) -> [Vec<Vec<f32>>; 2] {
     let flat = |it: Tensor<1>| it.inner().into_data().try_into_vec_as::<f32>().unwrap();
     let scores = vec![flat(logprobs), flat(entropies)];
     let gradients = pass.backward(&loss);
-    [scores, gradients.into_iter().map(numbers).collect()]
+    [scores, gradients.iter().map(numbers).collect()]
 }
 
 #[test]

@@ -17,19 +17,19 @@ use std::fmt::Write;
 
 use crate::wire::{Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory};
 
-impl Question {
+impl Question<'_> {
     /// A question with its golden answers and no evidence.
-    pub fn new<'a>(text: &str, golden_answers: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn new<'g>(text: &str, golden_answers: impl IntoIterator<Item = &'g str>) -> Self {
         Self {
-            id: "q".to_owned(),
-            text: text.to_owned(),
-            golden_answers: golden_answers.into_iter().map(str::to_owned).collect(),
+            id: "q".into(),
+            text: text.to_owned().into(),
+            golden_answers: golden_answers.into_iter().map(|it| it.to_owned().into()).collect(),
             ..Self::default()
         }
     }
 }
 
-impl Trajectory {
+impl<'a> Trajectory<'a> {
     /// Appends reasoning.
     #[must_use]
     pub fn think(self, content: &str) -> Self {
@@ -38,15 +38,15 @@ impl Trajectory {
 
     /// Appends a search that is executed, and what it found.
     #[must_use]
-    pub fn search(mut self, query: &str, hits: impl IntoIterator<Item = Hit>) -> Self {
-        let hits: Vec<Hit> = hits.into_iter().collect();
+    pub fn search(mut self, query: &str, hits: impl IntoIterator<Item = Hit<'a>>) -> Self {
+        let hits: Vec<Hit<'a>> = hits.into_iter().collect();
         let mut page = String::new();
         for (idx, hit) in hits.iter().enumerate() {
             writeln!(page, "Doc {}(Title: {}) {}", idx + 1, hit.title, hit.text)
                 .expect("a string takes all text");
         }
         let segment = self.segments.len();
-        self.searches.push(Search { query: query.to_owned(), hits, segment, failure: None });
+        self.searches.push(Search { query: query.to_owned().into(), hits, segment, failure: None });
         self.block(Origin::Policy, Kind::Search, "search", query).block(
             Origin::Environment,
             Kind::Information,
@@ -58,7 +58,7 @@ impl Trajectory {
     /// Appends an answer and ends the trajectory with it.
     #[must_use]
     pub fn answer(mut self, content: &str) -> Self {
-        self.answer = Some(content.trim().to_owned());
+        self.answer = Some(content.trim().to_owned().into());
         self.outcome = Outcome::Answered;
         self.block(Origin::Policy, Kind::Answer, "answer", content)
     }
@@ -81,8 +81,8 @@ impl Trajectory {
         self.segments.push(Segment {
             origin,
             kind,
-            text: text.to_owned(),
-            content: content.trim().to_owned(),
+            text: text.to_owned().into(),
+            content: content.trim().to_owned().into(),
             tokens: start..start + text.split_whitespace().count(),
         });
     }

@@ -41,7 +41,7 @@ pub fn is_block(segment: &Segment) -> bool {
     segment.origin == Origin::Policy && inside.is_some_and(|inside| !has_tags(inside))
 }
 
-impl Trajectory {
+impl Trajectory<'_> {
     /// [`Trajectory::answer`] where it holds no tag of the grammar: `<answer> <answer> x </answer>`
     /// is no answer to pay for.
     pub fn clean_answer(&self) -> Option<&str> {
@@ -58,8 +58,8 @@ impl Trajectory {
 mod tests {
     use super::*;
 
-    fn segment(origin: Origin, kind: Kind, text: &str) -> Segment {
-        Segment { origin, kind, text: text.to_owned(), ..Segment::default() }
+    fn segment(origin: Origin, kind: Kind, text: &str) -> Segment<'_> {
+        Segment { origin, kind, text: text.into(), ..Segment::default() }
     }
 
     #[test]

@@ -70,6 +70,10 @@
 //!     [`grammar`], [`Trajectory::clean_answer`], [`text::word_f1`], [`text::is_list`],
 //!     [`RewardError::broken`], [`json`], [`info`], and `http` with the feature of that name. A
 //!     panic in [`Reward::score`] names the trajectory.
+//!   - **0.3.0** The texts of a [`Group`] are [`Text`]s where they were `String`s, and borrow from
+//!     the request: a group costs less to read than to copy. `&Question` and `&Trajectory` are
+//!     written as before, and `&[String]` is `&[Text]`. In literals, `.into()` makes one of a `&str`
+//!     or a `String`. New: `into_owned`, for a plugin that keeps what it was told.
 //!
 //! # Where the `unsafe` is
 //!
@@ -90,7 +94,7 @@ pub mod wire;
 pub use export::__private;
 pub use wire::{
     Evidence, EvidenceStep, Grade, Group, Hit, Kind, NoConfig, Origin, Outcome, Passage, Question,
-    Score, Search, Segment, Trajectory, WIRE_VERSION,
+    Score, Search, Segment, Text, Trajectory, WIRE_VERSION,
 };
 
 /// Everything a plugin needs.
@@ -99,7 +103,7 @@ pub mod prelude {
 
     pub use crate::wire::{
         Evidence, EvidenceStep, Grade, Group, Hit, Kind, NoConfig, Origin, Outcome, Passage,
-        Question, Score, Search, Segment, Trajectory,
+        Question, Score, Search, Segment, Text, Trajectory,
     };
     pub use crate::{Reward, RewardError, export_reward};
 }

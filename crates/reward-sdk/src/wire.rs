@@ -7,12 +7,19 @@
 //! These types mirror those of the trainer and are not the same types, so that the trainer may
 //! change without a plugin noticing. They are read with serde alone: JSON of them is for dumps
 //! and golden files.
+//!
+//! Every text of a group is a [`Text`], which borrows where it can: a request of the trainer borrows
+//! what was played, and what a plugin reads borrows the request. Grades own theirs.
+
+mod owned;
+mod text;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::text::Text;
 use crate::RewardError;
 
 /// Bumped when a field changes meaning or is taken away; see the crate's front page.
@@ -20,12 +27,12 @@ pub const WIRE_VERSION: u32 = 1;
 
 /// All trajectories of one question.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Group {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Group<'a> {
     /// The question.
-    pub question: Question,
+    pub question: Question<'a>,
     /// Its trajectories, in sampling order. Those that the infrastructure failed are left out.
-    pub trajectories: Vec<Trajectory>,
+    pub trajectories: Vec<Trajectory<'a>>,
     /// Training steps that were taken before it was played, for rewards that change in the course
     /// of a run. Absent outside of training.
     pub step: Option<u64>,
@@ -33,88 +40,88 @@ pub struct Group {
 
 /// One question with the answers that count as right.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Question {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Question<'a> {
     /// Unique within its data set.
-    pub id: String,
+    pub id: Text<'a>,
     /// The text the agent saw.
-    pub text: String,
+    pub text: Text<'a>,
     /// Answers that count as right; the agent never saw them.
-    pub golden_answers: Vec<String>,
+    pub golden_answers: Vec<Text<'a>>,
     /// What it takes to answer; the agent never saw it. Empty for most data sets.
-    pub evidence: Evidence,
+    pub evidence: Evidence<'a>,
 }
 
 /// What it takes to answer a question, as its maker knows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Evidence {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Evidence<'a> {
     /// What shape the reasoning has: `bridge`, `comparison`, …; empty where unknown.
-    pub shape: String,
+    pub shape: Text<'a>,
     /// Entities on the way to the answer.
-    pub entities: Vec<String>,
+    pub entities: Vec<Text<'a>>,
     /// Sub-questions in order.
-    pub steps: Vec<EvidenceStep>,
+    pub steps: Vec<EvidenceStep<'a>>,
     /// The passages that hold the facts.
-    pub passages: Vec<Passage>,
+    pub passages: Vec<Passage<'a>>,
 }
 
 /// One sub-question with the searches that answer it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct EvidenceStep {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct EvidenceStep<'a> {
     /// The sub-question.
-    pub question: String,
+    pub question: Text<'a>,
     /// Its answer.
-    pub answer: String,
+    pub answer: Text<'a>,
     /// Reference queries, each of which finds the passage.
-    pub queries: Vec<String>,
+    pub queries: Vec<Text<'a>>,
     /// Ids of the passages that hold the answer.
-    pub passage_ids: Vec<String>,
+    pub passage_ids: Vec<Text<'a>>,
 }
 
 /// A passage of the corpus.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Passage {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Passage<'a> {
     /// Unique within its corpus.
-    pub id: String,
+    pub id: Text<'a>,
     /// Title of the page it is from.
-    pub title: String,
+    pub title: Text<'a>,
     /// The text, without the title.
-    pub text: String,
+    pub text: Text<'a>,
 }
 
 /// One finished episode of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Trajectory {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Trajectory<'a> {
     /// Index among the trajectories that were sampled for the question.
     pub member: usize,
     /// Who wrote what, in order. Tiles the tokens from 0 on without gap or overlap.
-    pub segments: Vec<Segment>,
+    pub segments: Vec<Segment<'a>>,
     /// The searches that were executed, in order.
-    pub searches: Vec<Search>,
+    pub searches: Vec<Search<'a>>,
     /// The last answer that the agent itself wrote. Text of a retrieved page is never one.
-    pub answer: Option<String>,
+    pub answer: Option<Text<'a>>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, where the outcome is [`Outcome::Failed`].
-    pub failure: Option<String>,
+    pub failure: Option<Text<'a>>,
 }
 
 /// A run of tokens by one writer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Segment {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Segment<'a> {
     /// Who wrote it.
     pub origin: Origin,
     /// What it is.
     pub kind: Kind,
     /// Its text, tags included.
-    pub text: String,
+    pub text: Text<'a>,
     /// The text between its tags, trimmed; the whole text, trimmed, where it has no tags.
-    pub content: String,
+    pub content: Text<'a>,
     /// The tokens it covers.
     pub tokens: Range<usize>,
 }
@@ -163,28 +170,28 @@ pub enum Kind {
 
 /// A search that was executed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Search {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Search<'a> {
     /// The query.
-    pub query: String,
+    pub query: Text<'a>,
     /// What it found, best first.
-    pub hits: Vec<Hit>,
+    pub hits: Vec<Hit<'a>>,
     /// Index of the search segment in [`Trajectory::segments`].
     pub segment: usize,
     /// Why there are no hits, where the search failed for reasons of infrastructure.
-    pub failure: Option<String>,
+    pub failure: Option<Text<'a>>,
 }
 
 /// A passage that a search found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Hit {
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub struct Hit<'a> {
     /// Id of the passage in its corpus.
-    pub id: String,
+    pub id: Text<'a>,
     /// Title of the page it is from.
-    pub title: String,
+    pub title: Text<'a>,
     /// The text, without the title.
-    pub text: String,
+    pub text: Text<'a>,
     /// Higher is better; comparable within one search only.
     pub score: f32,
 }
@@ -280,15 +287,39 @@ impl Grade {
     }
 }
 
-impl Group {
+impl<'a> Group<'a> {
     /// The bytes that a plugin is sent.
     pub fn to_bytes(&self) -> Vec<u8> {
-        rmp_serde::to_vec_named(self).expect("plain data serializes into memory")
+        // A buffer that grows as it is filled takes as long again.
+        let mut bytes = Vec::with_capacity(self.size_hint());
+        rmp_serde::encode::write_named(&mut bytes, self)
+            .expect("plain data serializes into memory");
+        bytes
     }
 
-    /// Reads what [`Group::to_bytes`] wrote.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, rmp_serde::decode::Error> {
+    /// Reads what [`Group::to_bytes`] wrote, and borrows its texts.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, rmp_serde::decode::Error> {
         rmp_serde::from_slice(bytes)
+    }
+}
+
+impl Group<'_> {
+    /// About how many bytes it is on the wire, rather too many than too few. Only what groups have
+    /// much of counts: names of fields and what else a segment, say, takes is a round number.
+    fn size_hint(&self) -> usize {
+        let page = |texts: [&Text<'_>; 3]| 40 + texts.map(|it| it.len()).iter().sum::<usize>();
+        let segment = |it: &Segment<'_>| 100 + it.text.len() + it.content.len();
+        let search = |it: &Search<'_>| {
+            let hits = it.hits.iter().map(|it| page([&it.id, &it.title, &it.text]));
+            60 + it.query.len() + hits.sum::<usize>()
+        };
+        let trajectory = |it: &Trajectory<'_>| {
+            let segments: usize = it.segments.iter().map(segment).sum();
+            200 + segments + it.searches.iter().map(search).sum::<usize>()
+        };
+        let gold = self.question.evidence.passages.iter();
+        let gold: usize = gold.map(|it| page([&it.id, &it.title, &it.text])).sum();
+        2000 + gold + self.trajectories.iter().map(trajectory).sum::<usize>()
     }
 }
 

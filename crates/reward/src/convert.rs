@@ -3,13 +3,14 @@
 //! Two sets of types that look alike are the price for a trainer that can change its own without
 //! breaking plugins: a change that matters to them does not compile here.
 
-use forage_reward_sdk::wire;
+use forage_reward_sdk::wire::{self, Text};
 use forage_trajectory as host;
 
-/// What the plugins are told of a group. Trajectories that the infrastructure failed are left out.
+/// What the plugins are told of a group, whose texts it borrows. Trajectories that the infrastructure
+/// failed are left out.
 ///
 /// The group does not know its training step; [`Rewards::score_at`](crate::Rewards::score_at) does.
-pub fn to_wire(group: &host::Group) -> wire::Group {
+pub fn to_wire(group: &host::Group) -> wire::Group<'_> {
     let played = group.trajectories.iter().filter(|it| !it.failed());
     wire::Group {
         question: question(&group.question),
@@ -18,46 +19,50 @@ pub fn to_wire(group: &host::Group) -> wire::Group {
     }
 }
 
-fn question(it: &host::Question) -> wire::Question {
+fn question(it: &host::Question) -> wire::Question<'_> {
     wire::Question {
-        id: it.id.clone(),
-        text: it.text.clone(),
-        golden_answers: it.golden_answers.clone(),
+        id: Text::from(&it.id),
+        text: Text::from(&it.text),
+        golden_answers: texts(&it.golden_answers),
         evidence: wire::Evidence {
-            shape: it.evidence.shape.clone(),
-            entities: it.evidence.entities.clone(),
+            shape: Text::from(&it.evidence.shape),
+            entities: texts(&it.evidence.entities),
             steps: it.evidence.steps.iter().map(evidence_step).collect(),
             passages: it.evidence.passages.iter().map(passage).collect(),
         },
     }
 }
 
-fn evidence_step(it: &host::EvidenceStep) -> wire::EvidenceStep {
+fn evidence_step(it: &host::EvidenceStep) -> wire::EvidenceStep<'_> {
     wire::EvidenceStep {
-        question: it.question.clone(),
-        answer: it.answer.clone(),
-        queries: it.queries.clone(),
-        passage_ids: it.passage_ids.clone(),
+        question: Text::from(&it.question),
+        answer: Text::from(&it.answer),
+        queries: texts(&it.queries),
+        passage_ids: texts(&it.passage_ids),
     }
 }
 
-fn passage(it: &host::Passage) -> wire::Passage {
-    wire::Passage { id: it.id.clone(), title: it.title.clone(), text: it.text.clone() }
+fn passage(it: &host::Passage) -> wire::Passage<'_> {
+    wire::Passage {
+        id: Text::from(&it.id),
+        title: Text::from(&it.title),
+        text: Text::from(&it.text),
+    }
 }
 
-fn trajectory(it: &host::Trajectory) -> wire::Trajectory {
+fn trajectory(it: &host::Trajectory) -> wire::Trajectory<'_> {
     let (outcome, failure) = outcome(&it.outcome);
     wire::Trajectory {
         member: it.member,
         segments: it.segments.iter().map(segment).collect(),
         searches: it.searches.iter().map(search).collect(),
-        answer: it.final_answer().map(str::to_owned),
+        answer: it.final_answer().map(Text::from),
         outcome,
         failure,
     }
 }
 
-fn segment(it: &host::Segment) -> wire::Segment {
+fn segment(it: &host::Segment) -> wire::Segment<'_> {
     wire::Segment {
         origin: match it.origin {
             host::Origin::Prompt => wire::Origin::Prompt,
@@ -73,32 +78,41 @@ fn segment(it: &host::Segment) -> wire::Segment {
             host::Kind::Warning => wire::Kind::Warning,
             host::Kind::Other => wire::Kind::Other,
         },
-        text: it.text.clone(),
-        content: it.content.clone(),
+        text: Text::from(&it.text),
+        content: Text::from(&it.content),
         tokens: it.tokens.clone(),
     }
 }
 
-fn search(it: &host::Search) -> wire::Search {
+fn search(it: &host::Search) -> wire::Search<'_> {
     wire::Search {
-        query: it.query.clone(),
+        query: Text::from(&it.query),
         hits: it.hits.iter().map(hit).collect(),
         segment: it.segment,
-        failure: it.failure.clone(),
+        failure: it.failure.as_deref().map(Text::from),
     }
 }
 
-fn hit(it: &host::Hit) -> wire::Hit {
-    wire::Hit { id: it.id.clone(), title: it.title.clone(), text: it.text.clone(), score: it.score }
+fn hit(it: &host::Hit) -> wire::Hit<'_> {
+    wire::Hit {
+        id: Text::from(&it.id),
+        title: Text::from(&it.title),
+        text: Text::from(&it.text),
+        score: it.score,
+    }
 }
 
-fn outcome(it: &host::Outcome) -> (wire::Outcome, Option<String>) {
+fn outcome(it: &host::Outcome) -> (wire::Outcome, Option<Text<'_>>) {
     match it {
         host::Outcome::Answered => (wire::Outcome::Answered, None),
         host::Outcome::NoAnswer => (wire::Outcome::NoAnswer, None),
         host::Outcome::Malformed => (wire::Outcome::Malformed, None),
         host::Outcome::OverLength => (wire::Outcome::OverLength, None),
         host::Outcome::OutOfTurns => (wire::Outcome::OutOfTurns, None),
-        host::Outcome::Failed(reason) => (wire::Outcome::Failed, Some(reason.clone())),
+        host::Outcome::Failed(reason) => (wire::Outcome::Failed, Some(reason.into())),
     }
+}
+
+fn texts(texts: &[String]) -> Vec<Text<'_>> {
+    texts.iter().map(Text::from).collect()
 }

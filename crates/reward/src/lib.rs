@@ -27,6 +27,7 @@ mod newer;
 mod plugin;
 mod rewards;
 mod section;
+mod workers;
 
 pub use combination::{Combination, Rule};
 pub use convert::to_wire;

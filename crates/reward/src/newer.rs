@@ -1,5 +1,7 @@
 //! A group as a newer trainer would send it, to try whether a plugin lives with one.
 
+use std::sync::Arc;
+
 use forage_reward_sdk::wire::{Grade, Group};
 use serde_json::Value;
 
@@ -15,7 +17,7 @@ impl Plugin {
         let mut value = serde_json::to_value(group).expect("plain data is JSON");
         add_fields(&mut value);
         let request = rmp_serde::to_vec_named(&value).expect("plain data serializes into memory");
-        self.score_bytes(group, &request.into())
+        self.score_bytes(group, &Arc::new(request))
     }
 }
 

@@ -8,8 +8,7 @@ use std::mem;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forage_reward_abi::{
@@ -17,6 +16,7 @@ use forage_reward_abi::{
 };
 use forage_reward_sdk::wire::{self, Breach, Grade, Group, WIRE_VERSION};
 
+use crate::workers::{Missed, Workers};
 use crate::{PluginError, PluginErrorKind};
 
 /// How long a plugin may take for one group, where nothing else is said.
@@ -28,6 +28,7 @@ pub struct Plugin {
     path: PathBuf,
     deadline: Duration,
     instance: Arc<Instance>,
+    workers: Workers,
 }
 
 /// What `create` made. It outlives every call, also one that nobody waits for any more.
@@ -87,7 +88,8 @@ impl Plugin {
         let pointer = NonNull::new(pointer)
             .ok_or_else(|| fail(breach("it was created without an instance")))?;
         let instance = Arc::new(Instance { decl, pointer });
-        Ok(Self { path: path.to_owned(), deadline: DEADLINE, instance })
+        let workers = Workers::default();
+        Ok(Self { path: path.to_owned(), deadline: DEADLINE, instance, workers })
     }
 
     /// The same plugin, with so long for one group. Without this it has a minute.
@@ -99,17 +101,18 @@ impl Plugin {
     /// One grade for each trajectory of the group, in their order: finite numbers only, and a step
     /// value for each executed search or for none.
     ///
-    /// The plugin is called on a thread of its own. One that misses its deadline cannot be stopped:
-    /// it is left to itself, and [`PluginErrorKind::TooSlow`] is the answer.
+    /// The plugin is called on a thread of its own, which is kept for the next call. One that misses
+    /// its deadline cannot be stopped: it is left to itself, and [`PluginErrorKind::TooSlow`] is
+    /// the answer.
     pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
-        self.score_bytes(group, &group.to_bytes().into())
+        self.score_bytes(group, &Arc::new(group.to_bytes()))
     }
 
     /// Scores a group whose bytes are there already.
     pub(crate) fn score_bytes(
         &self,
         group: &Group,
-        request: &Arc<[u8]>,
+        request: &Arc<Vec<u8>>,
     ) -> Result<Vec<Grade>, PluginError> {
         self.ask(request)
             .and_then(|grades| {
@@ -120,20 +123,18 @@ impl Plugin {
             .map_err(|kind| PluginError::new(&self.path, kind).on_question(&group.question.id))
     }
 
-    fn ask(&self, request: &Arc<[u8]>) -> Result<Vec<Grade>, PluginErrorKind> {
-        let (answer, answered) = mpsc::sync_channel(1);
+    fn ask(&self, request: &Arc<Vec<u8>>) -> Result<Vec<Grade>, PluginErrorKind> {
         let (instance, request) = (Arc::clone(&self.instance), Arc::clone(request));
-        let call = move || {
-            // Nobody listens any more where the deadline has passed.
-            drop(answer.send(instance.ask(&request)));
-        };
-        thread::Builder::new()
-            .name("reward plugin".to_owned())
-            .spawn(call)
-            .map_err(PluginErrorKind::Thread)?;
-        answered
-            .recv_timeout(self.deadline)
-            .unwrap_or(Err(PluginErrorKind::TooSlow { deadline: self.deadline }))
+        let call = move || instance.ask(&request);
+        self.workers.run(self.deadline, call).unwrap_or_else(|missed| {
+            Err(match missed {
+                Missed::NoThread(err) => PluginErrorKind::Thread(err),
+                Missed::Deadline => PluginErrorKind::TooSlow { deadline: self.deadline },
+                Missed::Panicked => {
+                    PluginErrorKind::Panicked("in the thread it was called on".to_owned())
+                }
+            })
+        })
     }
 
     /// Name of the plugin's crate.

@@ -84,7 +84,7 @@ impl Rewards {
     fn grade_at(&self, group: &Group, step: Option<u64>) -> Result<Vec<Grade>, PluginError> {
         let told = wire::Group { step, ..to_wire(group) };
         let n_told = told.trajectories.len();
-        let request: Arc<[u8]> = told.to_bytes().into();
+        let request = Arc::new(told.to_bytes());
         let mut columns = Vec::with_capacity(self.rewards.len());
         // A group of which nothing is left is not worth a call.
         for reward in self.rewards.iter().filter(|_| n_told > 0) {
@@ -114,7 +114,7 @@ impl Loaded {
     fn ask(
         &self,
         told: &wire::Group,
-        request: &Arc<[u8]>,
+        request: &Arc<Vec<u8>>,
     ) -> Result<Vec<wire::Grade>, PluginError> {
         let err = match self.plugin.score_bytes(told, request) {
             Ok(grades) => return self.within_limit(told, grades),

@@ -33,9 +33,14 @@ fn plugin(folder: &Path) -> Option<Plugin> {
 }
 
 /// A group with all that a request can hold, also numbers and texts of more than a few bytes.
-fn group(golden_answers: &[&str], answers: &[Option<&str>]) -> Group {
-    let hit = Hit { id: "p1".into(), text: "Paris. ".repeat(20_000), score: 1.5, ..Hit::default() };
-    let passage = Passage { id: "p1".into(), text: "é".repeat(300), ..Passage::default() };
+fn group(golden_answers: &[&str], answers: &[Option<&str>]) -> Group<'static> {
+    let hit = Hit {
+        id: "p1".into(),
+        text: "Paris. ".repeat(20_000).into(),
+        score: 1.5,
+        ..Hit::default()
+    };
+    let passage = Passage { id: "p1".into(), text: "é".repeat(300).into(), ..Passage::default() };
     let evidence = Evidence { passages: vec![passage], ..Evidence::default() };
     let question = Question { evidence, ..Question::new("?", golden_answers.iter().copied()) };
     let played = |(member, answer): (usize, Option<&str>)| {

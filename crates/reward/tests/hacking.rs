@@ -53,7 +53,7 @@ fn question() -> Question {
 }
 
 /// Plays turns; after the last, the policy has nothing to say.
-fn played(turns: &[&str], is_evil: bool, max_searches: usize) -> wire::Group {
+fn played(turns: &[&str], is_evil: bool, max_searches: usize) -> wire::Group<'static> {
     let question = question();
     let mut policy = Scripted::new(Bytes, |_: &str, _, turn| {
         turns.get(turn).map_or_else(String::new, |turn: &&str| (*turn).to_owned())
@@ -68,7 +68,7 @@ fn played(turns: &[&str], is_evil: bool, max_searches: usize) -> wire::Group {
     let task = Task { question: &question, member: 0, stream };
     let trajectories =
         play(&mut policy, &OnePage { is_evil }, &cfg, &[task], Sampling::Greedy).unwrap();
-    to_wire(&Group { question, trajectories })
+    to_wire(&Group { question, trajectories }).into_owned()
 }
 
 /// Every plugin in the ways it can be configured.

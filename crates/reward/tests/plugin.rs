@@ -23,8 +23,8 @@ fn load(name: &str, config: &Value) -> Plugin {
 }
 
 /// One right answer after one search, and one wrong answer after none.
-fn group() -> Group {
-    let hit = Hit { text: "It is Paris.".to_owned(), ..Hit::default() };
+fn group() -> Group<'static> {
+    let hit = Hit { text: "It is Paris.".into(), ..Hit::default() };
     let right = Trajectory::default().think("hm").search("x", [hit]).think("ah").answer("paris");
     let wrong = Trajectory { member: 1, ..Trajectory::default().answer("Lyon") };
     let question = Question::new("capital of France?", ["Paris"]);
@@ -156,14 +156,14 @@ fn too_slow_is_an_answer_of_its_own() {
         .with_deadline(Duration::from_millis(200));
     let mut group = group();
     assert!(plugin.score(&group).is_ok());
-    group.question.id = "q7".to_owned();
+    group.question.id = "q7".into();
     let err = plugin.score(&group).unwrap_err();
     expect![[r#"
         reward plugin `$OUT/libmisbehaving.so`, question `q7`
         caused by: gave no answer within 0.2 s
         hint: `deadline_s` gives it more time, and `tolerate` lets a run go on without some grades"#]]
     .assert_eq(&chain(&err));
-    group.question.id = "q8".to_owned();
+    group.question.id = "q8".into();
     assert!(plugin.score(&group).is_ok(), "the call that hangs is left to itself");
 }
 
@@ -271,7 +271,7 @@ fn strangers_are_turned_away() {
     assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this trainer speaks 1.0");
     assert_eq!(
         kind(at + 24, 2),
-        "reads trajectories of wire version 2 (SDK 0.2.0), this trainer writes version 1"
+        "reads trajectories of wire version 2 (SDK 0.3.0), this trainer writes version 1"
     );
     assert!(kind(at + 28, 0).starts_with("built with `panic = \"abort\"`"));
 }

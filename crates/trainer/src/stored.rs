@@ -21,7 +21,7 @@ use dump::Row;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
     /// What a plugin is told of it.
-    pub group: Group,
+    pub group: Group<'static>,
     /// The rewards that it had then, by trajectory; `None` where none was written down.
     pub rewards: Vec<Option<f64>>,
 }
@@ -78,7 +78,7 @@ fn read(path: &Path, into: &mut Vec<Stored>) -> Result<()> {
 
 /// What the infrastructure failed is not told to plugins.
 fn ours(record: &GroupRecord) -> Stored {
-    let group = Group { step: Some(record.step), ..to_wire(&record.group) };
+    let group = Group { step: Some(record.step), ..to_wire(&record.group).into_owned() };
     let grades = record.grades.iter().map(|it| it.reward).chain(std::iter::repeat(None));
     let played = record.group.trajectories.iter().zip(grades);
     let rewards = played.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();

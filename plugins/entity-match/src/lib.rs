@@ -135,7 +135,7 @@ impl Reward for EntityMatch {
 
 impl EntityMatch {
     /// The share of the entities that a thought names; 0 where there are none.
-    fn gamma(&self, entities: &[String], it: &Trajectory) -> f64 {
+    fn gamma(&self, entities: &[Text], it: &Trajectory) -> f64 {
         let entities: BTreeSet<&str> =
             entities.iter().map(|it| it.trim()).filter(|it| !it.is_empty()).collect();
         let thoughts: Vec<String> = it
@@ -162,7 +162,7 @@ impl EntityMatch {
         }
     }
 
-    fn is_correct(&self, answer: &str, golds: &[String]) -> bool {
+    fn is_correct(&self, answer: &str, golds: &[Text]) -> bool {
         match self.correct {
             Correct::Em => text::exact_match(answer, golds) > 0.0,
             Correct::SubEm => {

@@ -44,7 +44,7 @@ mod tests {
     /// `P` prompt, `T` think, `S` search, `I` information, `A` answer, `W` warning, `_` blank,
     /// `x` text outside tags, `i` information that the policy made up, `a` an answer that the
     /// environment wrote, `t` a thought without its end, `n` a search within a thought.
-    fn segments(letters: &str) -> Vec<Segment> {
+    fn segments(letters: &str) -> Vec<Segment<'static>> {
         let segment = |letter| {
             let (origin, kind, text) = match letter {
                 'P' => (Origin::Prompt, Kind::Prompt, "Question: <answer> Beijing </answer>"),
@@ -61,7 +61,7 @@ mod tests {
                 'n' => (Origin::Policy, Kind::Think, "<think> <search> x </search> </think>"),
                 _ => unreachable!("a letter of the legend"),
             };
-            Segment { origin, kind, text: text.to_owned(), ..Segment::default() }
+            Segment { origin, kind, text: text.into(), ..Segment::default() }
         };
         letters.chars().map(segment).collect()
     }

@@ -151,7 +151,7 @@ impl Reward for Format {
 }
 
 /// Whether a golden answer is in a search result that the policy read.
-fn is_retrieved(golds: &[String], trajectory: &Trajectory) -> bool {
+fn is_retrieved(golds: &[Text], trajectory: &Trajectory) -> bool {
     let is_page = |it: &&Segment| it.origin == Origin::Environment && it.kind == Kind::Information;
     let mut pages = trajectory.segments.iter().filter(is_page);
     pages.any(|page| text::sub_exact_match(&page.content, golds) > 0.0)
@@ -179,9 +179,9 @@ mod tests {
     }
 
     /// One search, whose result holds the golden answer `Paris` or does not.
-    fn trajectory(valid: bool, found: bool, answer: Option<&str>) -> Trajectory {
+    fn trajectory(valid: bool, found: bool, answer: Option<&str>) -> Trajectory<'static> {
         let page = if found { "It is PARIS." } else { "It is Lyon." };
-        let hit = Hit { text: page.to_owned(), ..Hit::default() };
+        let hit = Hit { text: page.into(), ..Hit::default() };
         let mut it = Trajectory::default();
         if valid {
             it = it.think("hm");

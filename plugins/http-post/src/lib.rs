@@ -125,7 +125,7 @@ mod tests {
         HttpPost::new(Config { url: url.to_owned(), headers, timeout_s: 10.0, retries }).unwrap()
     }
 
-    fn group() -> Group {
+    fn group() -> Group<'static> {
         let question = Question::new("capital of France?", ["Paris"]);
         let trajectories = vec![Trajectory::default().answer("Paris"), Trajectory::default()];
         Group { question, trajectories, step: None }

@@ -49,7 +49,7 @@ fn plugin(url: &str, cache: Option<&Path>) -> LlmJudge {
     LlmJudge::new(serde_json::from_value(config).unwrap()).unwrap()
 }
 
-fn group(answers: &[&str]) -> Group {
+fn group(answers: &[&str]) -> Group<'static> {
     let played = |(member, answer): (usize, &&str)| Trajectory {
         member,
         ..Trajectory::default().answer(answer)

@@ -71,7 +71,7 @@ pub struct Misbehaving(Config);
 impl Misbehaving {
     fn mode(&self, question: &Question) -> Mode {
         match &self.0.only {
-            Some(id) if *id != question.id => Mode::Fine,
+            Some(id) if question.id != *id => Mode::Fine,
             _ => self.0.mode,
         }
     }
@@ -175,6 +175,6 @@ mod tests {
             double.score(question, &Trajectory::default()).unwrap().reward().unwrap()
         };
         assert!((reward(&question) - 0.5).abs() < f64::EPSILON);
-        assert!(reward(&Question { id: "other".to_owned(), ..question }).is_nan());
+        assert!(reward(&Question { id: "other".into(), ..question }).is_nan());
     }
 }

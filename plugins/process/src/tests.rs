@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn group(n: usize) -> Group {
+fn group(n: usize) -> Group<'static> {
     let played = |member| Trajectory { member, ..Trajectory::default().search("x", []) };
     let answers = ["It is Paris.", "Lyon"];
     Group {
@@ -66,7 +66,7 @@ fn programs_that_fail_say_why() {
 #[test]
 fn a_question_larger_than_a_pipe_arrives() {
     let mut large = group(1);
-    large.trajectories[0].segments[0].text = "x".repeat(1 << 22);
+    large.trajectories[0].segments[0].text = "x".repeat(1 << 22).into();
     let process = process(&["sh", "-c", "while read -r line; do echo '[1]'; done"], 1, 60.0);
     let grades = process.score_group(&large).unwrap();
     assert_eq!(grades[0].reward(), Some(1.0));

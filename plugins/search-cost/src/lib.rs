@@ -118,7 +118,7 @@ export_reward!(SearchCost);
 mod tests {
     use super::*;
 
-    fn played(n_searches: usize, answer: &str) -> Trajectory {
+    fn played(n_searches: usize, answer: &str) -> Trajectory<'static> {
         (0..n_searches).fold(Trajectory::default(), |it, _| it.search("x", [])).answer(answer)
     }
 

@@ -10,7 +10,7 @@ use crate::Key;
 /// [`Key::Best`] is equation 3 of arXiv 2505.15107. [`Key::Latest`] is the released code: a later,
 /// worse query for a sub-question takes the place of a better one.
 pub(crate) fn key(rule: Key, steps: &[EvidenceStep], queries: &[&str]) -> f64 {
-    let references: Vec<&[String]> =
+    let references: Vec<&[Text]> =
         steps.iter().map(|it| it.queries.as_slice()).filter(|it| !it.is_empty()).collect();
     let mut values = vec![0.0_f64; references.len()];
     for query in queries {

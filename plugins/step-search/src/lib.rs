@@ -38,6 +38,8 @@ pub mod tfidf;
 use forage_reward_sdk::grammar::{has_tags, is_block};
 use forage_reward_sdk::{prelude::*, text};
 
+use steps::Coverage;
+
 /// Configuration of [`StepSearch`]. Absent options are those of the preset.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -195,11 +197,29 @@ impl Reward for StepSearch {
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
+        let mut coverage = Coverage::new(&question.evidence.passages);
+        Ok(self.grade(question, it, &mut coverage))
+    }
+
+    /// The same for each of them: trajectories of one question find the same passages.
+    fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
+        let question = &group.question;
+        let mut coverage = Coverage::new(&question.evidence.passages);
+        Ok(group.trajectories.iter().map(|it| self.grade(question, it, &mut coverage)).collect())
+    }
+}
+
+impl StepSearch {
+    fn grade<'a>(
+        &self,
+        question: &Question,
+        it: &'a Trajectory<'a>,
+        coverage: &mut Coverage<'a>,
+    ) -> Grade {
         let golds = &question.golden_answers;
-        let gold_passages = &question.evidence.passages;
-        let lacks = gold_passages.is_empty();
+        let lacks = question.evidence.passages.is_empty();
         if golds.is_empty() || (lacks && self.without_passages == WithoutPassages::NotApplicable) {
-            return Ok(Grade::NotApplicable);
+            return Grade::NotApplicable;
         }
         let valid = self.is_valid(it);
         let paid: Vec<bool> = it.searches.iter().map(|search| self.is_paid(it, search)).collect();
@@ -217,7 +237,7 @@ impl Reward for StepSearch {
             return score.into();
         }
 
-        let found = steps::of_searches(gold_passages, &it.searches, self.redundancy);
+        let found = steps::of_searches(coverage, &it.searches, self.redundancy);
         let value = |(step, paid): (&steps::Step, &bool)| {
             let value = self.gain * step.gain - self.penalty * step.penalty;
             if *paid && valid { self.step_scale * value } else { 0.0 }
@@ -232,9 +252,7 @@ impl Reward for StepSearch {
         }
         score.into()
     }
-}
 
-impl StepSearch {
     /// Whether a search may earn something: one block, no tag inside, not a list.
     fn is_paid(&self, it: &Trajectory, search: &Search) -> bool {
         it.is_clean(search) && text::n_words(&search.query) <= self.max_words

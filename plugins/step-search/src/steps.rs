@@ -1,11 +1,34 @@
 //! What each search is worth: what it brought, less what it brought again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use forage_reward_sdk::{prelude::*, text};
 
 use crate::Redundancy;
-use crate::tfidf::{Counts, cosines};
+use crate::tfidf::Gold;
+
+/// How well passages cover the gold passages of one question. Each text is read once, however many
+/// searches of however many trajectories found it.
+#[derive(Debug)]
+pub struct Coverage<'a> {
+    gold: Gold,
+    n_gold: usize,
+    known: HashMap<&'a str, Vec<f64>>,
+}
+
+impl<'a> Coverage<'a> {
+    /// Reads the gold passages.
+    pub fn new(gold: &[Passage]) -> Self {
+        let texts: Vec<String> = gold.iter().map(|it| text::normalize_answer(&it.text)).collect();
+        Self { gold: Gold::new(&texts), n_gold: gold.len(), known: HashMap::new() }
+    }
+
+    /// The cosine of a text with each gold passage.
+    fn cosines(&mut self, found: &'a str) -> &[f64] {
+        let Self { gold, known, .. } = self;
+        known.entry(found).or_insert_with(|| gold.cosines(&text::normalize_answer(found)))
+    }
+}
 
 /// One search.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -21,22 +44,25 @@ pub struct Step {
 ///
 /// `c_i^t` is the largest cosine of gold passage `i` with a passage of search `t`, and
 /// `m_i^t = max(m_i^{t-1}, c_i^t)`. `G^t = mean_i max(c_i^t − m_i^{t-1}, 0)`.
-pub fn of_searches(gold: &[Passage], searches: &[Search], rule: Redundancy) -> Vec<Step> {
-    let count = |text: &str| Counts::new(&text::normalize_answer(text));
-    let gold: Vec<Counts> = gold.iter().map(|it| count(&it.text)).collect();
-    let mut covered = vec![0.0_f64; gold.len()];
+pub fn of_searches<'a>(
+    coverage: &mut Coverage<'a>,
+    searches: &'a [Search<'a>],
+    rule: Redundancy,
+) -> Vec<Step> {
+    let n_gold = coverage.n_gold;
+    let mut covered = vec![0.0_f64; n_gold];
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut steps = Vec::with_capacity(searches.len());
     for search in searches {
-        let mut best = vec![0.0_f64; gold.len()];
+        let mut best = vec![0.0_f64; n_gold];
         for hit in &search.hits {
-            for (best, cosine) in best.iter_mut().zip(cosines(&count(&hit.text), &gold)) {
-                *best = best.max(cosine);
+            for (best, cosine) in best.iter_mut().zip(coverage.cosines(&hit.text)) {
+                *best = best.max(*cosine);
             }
         }
         let mut gain = 0.0;
         for (covered, best) in covered.iter_mut().zip(best) {
-            gain += (best - *covered).max(0.0) / gold.len() as f64;
+            gain += (best - *covered).max(0.0) / n_gold as f64;
             *covered = covered.max(best);
         }
 

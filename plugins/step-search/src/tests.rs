@@ -6,42 +6,42 @@ const G1: &str = "paris is capital of france";
 const G2: &str = "berlin is capital of germany";
 const OTHER: &str = "bananas grow quickly";
 
-fn hit(text: &str) -> Hit {
-    Hit { id: text.to_owned(), text: text.to_owned(), ..Hit::default() }
+fn hit(text: &str) -> Hit<'_> {
+    Hit { id: text.into(), text: text.into(), ..Hit::default() }
 }
 
 /// Two gold passages, two sub-questions with reference queries.
-fn question() -> Question {
+fn question() -> Question<'static> {
     let mut it = Question::new("which capital has more people?", ["Berlin"]);
     let references = [vec!["capital of france"], vec!["population of paris", "paris population"]];
     it.evidence.steps = references
         .into_iter()
         .map(|queries| EvidenceStep {
-            queries: queries.into_iter().map(str::to_owned).collect(),
+            queries: queries.into_iter().map(Text::from).collect(),
             ..EvidenceStep::default()
         })
         .collect();
     it.evidence.passages =
-        [G1, G2].map(|text| Passage { text: text.to_owned(), ..Passage::default() }).to_vec();
+        [G1, G2].map(|text| Passage { text: text.into(), ..Passage::default() }).to_vec();
     it
 }
 
-fn gold(texts: &[&str]) -> Question {
+fn gold<'a>(texts: &[&'a str]) -> Question<'a> {
     let mut it = question();
     it.evidence.passages =
-        texts.iter().map(|&text| Passage { text: text.to_owned(), ..Passage::default() }).collect();
+        texts.iter().map(|&text| Passage { text: text.into(), ..Passage::default() }).collect();
     it
 }
 
 /// A thought, searches that find these texts, an answer.
-fn rounds(found: &[&[&str]]) -> Trajectory {
+fn rounds<'a>(found: &[&[&'a str]]) -> Trajectory<'a> {
     let it = found.iter().fold(Trajectory::default().think("hm"), |it, found| {
-        it.search("x", found.iter().map(|it| hit(it)))
+        it.search("x", found.iter().map(|&it| hit(it)))
     });
     it.think("so").answer("Berlin")
 }
 
-fn queries(queries: &[&str]) -> Trajectory {
+fn queries(queries: &[&str]) -> Trajectory<'static> {
     let start = Trajectory::default().think("hm");
     queries.iter().fold(start, |it, query| it.search(query, [])).answer("Berlin")
 }
@@ -98,11 +98,9 @@ fn steps_of_the_paper() {
 
 #[test]
 fn gains_add_up_to_what_is_covered() {
-    let found = steps::of_searches(
-        &question().evidence.passages,
-        &rounds(&[&[G1, OTHER], &[G1, G2], &[G1, G2]]).searches,
-        Redundancy::Earlier,
-    );
+    let played = rounds(&[&[G1, OTHER], &[G1, G2], &[G1, G2]]);
+    let mut coverage = steps::Coverage::new(&question().evidence.passages);
+    let found = steps::of_searches(&mut coverage, &played.searches, Redundancy::Earlier);
     close(&found.iter().map(|it| it.gain).collect::<Vec<_>>(), &[0.701_961, 0.298_039, 0.0]);
     close(&found.iter().map(|it| it.penalty).collect::<Vec<_>>(), &[0.0, 0.5, 1.0]);
 }
@@ -112,6 +110,23 @@ fn twice_in_one_search_is_again_in_the_released_code_only() {
     let it = rounds(&[&[OTHER, OTHER]]);
     close(&score(paper(), &question(), &it).steps, &[0.0]);
     close(&score(released(), &question(), &it).steps, &[-0.8]);
+}
+
+#[test]
+fn a_group_is_graded_as_its_members_are() {
+    let played = [
+        rounds(&[&[G1, OTHER], &[G1, G2]]),
+        rounds(&[&[OTHER, G2], &[G1]]),
+        queries(&["capital of france"]),
+        Trajectory::default().answer("Berlin"),
+    ];
+    for config in [paper(), released()] {
+        let plugin = plugin(config);
+        let group = Group { question: question(), trajectories: played.to_vec(), step: None };
+        let alone: Vec<Grade> =
+            played.iter().map(|it| plugin.score(&question(), it).unwrap()).collect();
+        assert_eq!(plugin.score_group(&group).unwrap(), alone);
+    }
 }
 
 #[test]

@@ -3,57 +3,97 @@
 //! Words are runs of two or more word characters in lower case; `idf = ln((1 + n) / (1 + df)) + 1`
 //! over `n` documents; a document's vector is `count · idf`, scaled to length 1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use forage_reward_sdk::text::is_word;
 
-/// How often each word is in a document.
+/// Gold documents that others are compared with.
+///
+/// The vectorizer is fitted on all of them and the one that is compared, so the weights of a gold
+/// document depend on which of its words the other has too.
 #[derive(Debug, Clone, Default)]
-pub struct Counts(BTreeMap<String, f64>);
+pub struct Gold {
+    /// Index of each word.
+    words: HashMap<String, usize>,
+    /// In how many gold documents each word is.
+    frequency: Vec<usize>,
+    /// Of each document, its words with their counts, in alphabetical order: sums do not depend on
+    /// the order in which words were met.
+    documents: Vec<Vec<(usize, f64)>>,
+    /// `idf` of a word that is in so many of the documents, the compared one included.
+    idf: Vec<f64>,
+}
 
-impl Counts {
-    /// Counts the words of a document.
-    pub fn new(document: &str) -> Self {
-        let mut counts = BTreeMap::new();
-        let lower = document.to_lowercase();
-        for word in lower.split(|c: char| !(is_word(c) || c == '_')) {
-            if word.chars().nth(1).is_some() {
-                *counts.entry(word.to_owned()).or_default() += 1.0;
+impl Gold {
+    /// Counts the words of the gold documents.
+    pub fn new<S: AsRef<str>>(documents: &[S]) -> Self {
+        let mut it = Self::default();
+        for document in documents {
+            let lower = document.as_ref().to_lowercase();
+            let mut counts = Vec::new();
+            for (word, count) in count(&lower) {
+                let next = it.frequency.len();
+                let idx = it.words.get(word).copied().unwrap_or(next);
+                if idx == next {
+                    it.words.insert(word.to_owned(), next);
+                    it.frequency.push(0);
+                }
+                it.frequency[idx] += 1;
+                counts.push((idx, count));
+            }
+            it.documents.push(counts);
+        }
+        let n_documents = (documents.len() + 1) as f64;
+        let idf = |frequency: usize| ((1.0 + n_documents) / (1.0 + frequency as f64)).ln() + 1.0;
+        it.idf = (0..=documents.len() + 1).map(idf).collect();
+        it
+    }
+
+    /// The cosine of a document with each gold document.
+    ///
+    /// Between 0 and 1; 0 where a document has no words.
+    pub fn cosines(&self, found: &str) -> Vec<f64> {
+        let lower = found.to_lowercase();
+        // Of each gold word, its weight in the document that was found; 0 where it is not there.
+        let mut weights = vec![0.0; self.frequency.len()];
+        let mut squares = 0.0;
+        for (word, count) in count(&lower) {
+            let idx = self.words.get(word).copied();
+            let frequency = idx.map_or(0, |idx| self.frequency[idx]) + 1;
+            let weight = count * self.idf[frequency];
+            squares += weight * weight;
+            if let Some(idx) = idx {
+                weights[idx] = weight;
             }
         }
-        Self(counts)
+        let found_length = f64::sqrt(squares);
+
+        let cosine = |gold: &Vec<(usize, f64)>| {
+            let (mut product, mut squares) = (0.0, 0.0);
+            for &(idx, count) in gold {
+                let shared = weights[idx] > 0.0;
+                let weight = count * self.idf[self.frequency[idx] + usize::from(shared)];
+                squares += weight * weight;
+                if shared {
+                    product += weight * weights[idx];
+                }
+            }
+            let length = f64::sqrt(squares);
+            if product == 0.0 { 0.0 } else { (product / (found_length * length)).min(1.0) }
+        };
+        self.documents.iter().map(cosine).collect()
     }
 }
 
-/// The cosine of `found` with each gold document, by a vectorizer that was fitted on all of them.
-///
-/// Between 0 and 1; 0 where a document has no words.
-pub fn cosines(found: &Counts, gold: &[Counts]) -> Vec<f64> {
-    let mut document_frequency: BTreeMap<&str, f64> = BTreeMap::new();
-    for Counts(counts) in gold.iter().chain([found]) {
-        for word in counts.keys() {
-            *document_frequency.entry(word).or_default() += 1.0;
+/// How often each word is in a document of lower case, in alphabetical order.
+fn count(lower: &str) -> BTreeMap<&str, f64> {
+    let mut counts = BTreeMap::new();
+    for word in lower.split(|c: char| !(is_word(c) || c == '_')) {
+        if word.chars().nth(1).is_some() {
+            *counts.entry(word).or_default() += 1.0;
         }
     }
-    let n_documents = (gold.len() + 1) as f64;
-    let weighted = |Counts(counts): &Counts| -> BTreeMap<String, f64> {
-        let weight = |(word, count): (&String, &f64)| {
-            let idf = ((1.0 + n_documents) / (1.0 + document_frequency[word.as_str()])).ln() + 1.0;
-            (word.clone(), count * idf)
-        };
-        counts.iter().map(weight).collect()
-    };
-    let length = |it: &BTreeMap<String, f64>| it.values().map(|it| it * it).sum::<f64>().sqrt();
-
-    let found = weighted(found);
-    let found_length = length(&found);
-    let cosine = |gold: &Counts| {
-        let gold = weighted(gold);
-        let product: f64 =
-            gold.iter().filter_map(|(word, weight)| Some(weight * found.get(word)?)).sum();
-        if product == 0.0 { 0.0 } else { (product / (found_length * length(&gold))).min(1.0) }
-    };
-    gold.iter().map(cosine).collect()
+    counts
 }
 
 #[cfg(test)]
@@ -67,22 +107,58 @@ mod tests {
         cosines: Vec<Vec<f64>>,
     }
 
-    fn counted(gold: &[&str]) -> Vec<Counts> {
-        gold.iter().map(|it| Counts::new(it)).collect()
+    fn cases() -> Vec<Case> {
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../../tests/oracles/tfidf.json")).unwrap();
+        assert_eq!(cases.len(), 200);
+        cases
+    }
+
+    /// The formulas, step by step.
+    fn by_the_formulas(found: &str, gold: &[String]) -> Vec<f64> {
+        let lower: Vec<String> =
+            gold.iter().map(String::as_str).chain([found]).map(str::to_lowercase).collect();
+        let counts: Vec<BTreeMap<&str, f64>> = lower.iter().map(|it| count(it)).collect();
+        let idf = |word: &str| {
+            let frequency = counts.iter().filter(|it| it.contains_key(word)).count();
+            ((1.0 + counts.len() as f64) / (1.0 + frequency as f64)).ln() + 1.0
+        };
+        let vectors: Vec<BTreeMap<&str, f64>> = counts
+            .iter()
+            .map(|it| it.iter().map(|(word, count)| (*word, count * idf(word))).collect())
+            .collect();
+        let length = |it: &BTreeMap<&str, f64>| it.values().map(|it| it * it).sum::<f64>().sqrt();
+        let (found, gold) = vectors.split_last().unwrap();
+        let cosine = |gold: &BTreeMap<&str, f64>| {
+            let shared = gold.iter().filter_map(|(word, it)| Some(it * found.get(word)?));
+            let product: f64 = shared.sum();
+            let cosine = product / (length(found) * length(gold));
+            if product == 0.0 { 0.0 } else { cosine.min(1.0) }
+        };
+        gold.iter().map(cosine).collect()
     }
 
     #[test]
     fn equal_to_scikit_learn() {
-        let cases = include_str!("../../../tests/oracles/tfidf.json");
-        let cases: Vec<Case> = serde_json::from_str(cases).unwrap();
-        assert_eq!(cases.len(), 200);
-        for Case { gold, found, cosines: expected } in cases {
-            let counted: Vec<Counts> = gold.iter().map(|it| Counts::new(it)).collect();
-            for (found, expected) in found.iter().zip(expected) {
-                let ours = cosines(&Counts::new(found), &counted);
+        for Case { gold, found, cosines } in cases() {
+            let counted = Gold::new(&gold);
+            for (found, expected) in found.iter().zip(cosines) {
+                let ours = counted.cosines(found);
                 assert_eq!(ours.len(), expected.len());
                 let close = ours.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-6);
                 assert!(close, "{found:?} in {gold:?}: {ours:?}, {expected:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_to_the_formulas_to_the_bit() {
+        let bits = |it: Vec<f64>| it.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+        for Case { gold, found, .. } in cases() {
+            let counted = Gold::new(&gold);
+            for found in found.iter().chain(&gold) {
+                let expected = by_the_formulas(found, &gold);
+                assert_eq!(bits(counted.cosines(found)), bits(expected), "{found:?} in {gold:?}");
             }
         }
     }
@@ -98,7 +174,7 @@ mod tests {
             (letters, "gamma", [0.0, 0.605_349]),
             (letters, "", [0.0, 0.0]),
         ] {
-            let found = cosines(&Counts::new(found), &counted(&gold));
+            let found = Gold::new(&gold).cosines(found);
             assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?}");
         }
     }

@@ -6,9 +6,10 @@
 
 use anyhow::{Context, Result, bail};
 use forage_reward_sdk::{
-    Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory,
+    Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Text, Trajectory,
 };
 use forage_rollout::grammar;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Stored;
@@ -29,9 +30,9 @@ const WARNING: (&str, &str) = ("My previous action is invalid.", "Let me try aga
 /// A row, read and taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
-    question: Question,
+    question: Question<'static>,
     step: Option<u64>,
-    trajectory: Trajectory,
+    trajectory: Trajectory<'static>,
     reward: Option<f64>,
 }
 
@@ -48,12 +49,12 @@ impl Row {
         let golden = golden.with_context(|| format!("it has no answers under any of {GOLD:?}"))?;
         let question = row.get("question").and_then(Value::as_str).unwrap_or_else(|| asked(prompt));
         let id = first(row, &ID).map_or_else(|| question.to_owned(), plain);
-        let evidence = row.get("evidence").cloned().map(serde_json::from_value::<Evidence>);
+        let evidence = row.get("evidence").map(Evidence::deserialize).transpose();
         let question = Question {
-            id,
-            text: question.to_owned(),
-            golden_answers: answers(golden)?,
-            evidence: evidence.transpose().context("its `evidence`")?.unwrap_or_default(),
+            id: id.into(),
+            text: question.to_owned().into(),
+            golden_answers: answers(golden)?.into_iter().map(Text::from).collect(),
+            evidence: evidence.context("its `evidence`")?.unwrap_or_default().into_owned(),
         };
         let reward = first(row, &SCORE).and_then(Value::as_f64);
         let step = row.get("step").and_then(Value::as_u64);
@@ -124,7 +125,7 @@ fn asked(prompt: &str) -> &str {
     rest[..end].trim()
 }
 
-fn trajectory(prompt: &str, text: &str) -> Trajectory {
+fn trajectory(prompt: &str, text: &str) -> Trajectory<'static> {
     let mut it = Trajectory { outcome: Outcome::NoAnswer, ..Trajectory::default() };
     if !prompt.is_empty() {
         push(&mut it, Origin::Prompt, Kind::Prompt, prompt, prompt);
@@ -190,10 +191,10 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
         };
         if parsed.action == Some(idx) {
             if kind == Kind::Answer {
-                it.answer = Some(content.to_owned());
+                it.answer = Some(content.to_owned().into());
                 it.outcome = Outcome::Answered;
             } else if is_searched {
-                let (query, segment) = (content.to_owned(), it.segments.len());
+                let (query, segment) = (content.to_owned().into(), it.segments.len());
                 it.searches.push(Search { query, segment, ..Search::default() });
             }
         }
@@ -205,33 +206,33 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
 fn push(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str, content: &str) {
     let start = it.segments.last().map_or(0, |it| it.tokens.end);
     let tokens = start..start + text.split_whitespace().count();
-    let (text, content) = (text.to_owned(), content.trim().to_owned());
+    let (text, content) = (text.to_owned().into(), content.trim().to_owned().into());
     it.segments.push(Segment { origin, kind, text, content, tokens });
 }
 
 /// `Doc 1(Title: "Alien") Directed by …`, one a line. The number of the document is no id, so
 /// the title is.
-fn hits(page: &str) -> Vec<Hit> {
-    let mut hits: Vec<Hit> = Vec::new();
+fn hits(page: &str) -> Vec<Hit<'static>> {
+    let mut found: Vec<(&str, String)> = Vec::new();
     for line in page.lines() {
         match headed(line) {
-            Some((title, text)) => {
-                let (id, title, text) = (title.to_owned(), title.to_owned(), text.to_owned());
-                hits.push(Hit { id, title, text, score: 0.0 });
-            }
+            Some((title, text)) => found.push((title, text.to_owned())),
             // The text of a passage may have several lines.
             None => {
-                if let Some(hit) = hits.last_mut() {
-                    hit.text.push('\n');
-                    hit.text.push_str(line);
+                if let Some((_, text)) = found.last_mut() {
+                    text.push('\n');
+                    text.push_str(line);
                 }
             }
         }
     }
-    for hit in &mut hits {
-        hit.text.truncate(hit.text.trim_end().len());
-    }
-    hits
+    let hit = |(title, text): (&str, String)| Hit {
+        id: title.to_owned().into(),
+        title: title.to_owned().into(),
+        text: text.trim_end().to_owned().into(),
+        score: 0.0,
+    };
+    found.into_iter().map(hit).collect()
 }
 
 fn headed(line: &str) -> Option<(&str, &str)> {
