@@ -153,12 +153,15 @@ impl TrainState {
         Ok(())
     }
 
-    /// The newest whole checkpoint of a run.
-    pub fn load_newest(run: &RunFolder, device: &Device) -> Result<Option<Self>> {
+    /// The newest whole checkpoint of a run that began with `start`.
+    ///
+    /// Where adapters are trained, all that is loaded shares the weights of `start`, so that a run
+    /// which is resumed holds them once.
+    pub fn load_newest(run: &RunFolder, start: &Decoder) -> Result<Option<Self>> {
         match checkpoints(&run.path("checkpoints")).pop() {
             None => Ok(None),
             Some((_, path)) => {
-                let state = Self::load(&path, device).with_context(|| {
+                let state = Self::load(&path, start).with_context(|| {
                     Failure::new(Code::Input, format!("checkpoint `{}` is damaged", path.display()))
                         .hint("remove its folder to go on from the one before")
                 })?;
@@ -167,9 +170,10 @@ impl TrainState {
         }
     }
 
-    fn load(path: &Path, device: &Device) -> Result<Self> {
+    fn load(path: &Path, start: &Decoder) -> Result<Self> {
         let saved: Saved = serde_json::from_slice(&std::fs::read(path.join("state.json"))?)?;
-        let decoder = forage_model::load(path, device)?;
+        let device = start.device();
+        let decoder = load_decoder(path, start)?;
         let config = decoder.config().clone();
         let specs = decoder.trainable_parameters();
         let moments = path.join("optimizer.safetensors");
@@ -194,8 +198,7 @@ impl TrainState {
             None
         };
         let average = path.join(AVERAGE);
-        let average =
-            if average.exists() { Some(forage_model::load(&average, device)?) } else { None };
+        let average = if average.exists() { Some(load_decoder(&average, start)?) } else { None };
         Ok(Self {
             step: saved.step,
             decoder,
@@ -207,6 +210,14 @@ impl TrainState {
             skipped_in_a_row: saved.skipped_in_a_row,
         })
     }
+}
+
+/// What [`save_model`] wrote in a run that began with `start`.
+fn load_decoder(folder: &Path, start: &Decoder) -> Result<Decoder> {
+    Ok(match start.lora() {
+        Some(_) => start.load_adapter(folder)?,
+        None => forage_model::load(folder, start.device())?,
+    })
 }
 
 fn write_weights(path: &Path, specs: &[ParameterSpec], weights: &[Tensor<2>]) -> Result<()> {
@@ -342,12 +353,12 @@ mod tests {
         state.step = 7;
         state.critic = Some(CriticState::new(&fresh));
         state.reference = Some(moved(&fresh, 0.2));
-        state.average = Some(fresh);
+        state.average = Some(fresh.clone());
         state.move_average(0.5);
         let run = RunFolder::open(&folder.path().join("run"), "", Opening::Fresh).unwrap();
         let path = state.save(&run, &tokenizer).unwrap();
 
-        let found = TrainState::load_newest(&run, &device).unwrap().unwrap();
+        let found = TrainState::load_newest(&run, &fresh).unwrap().unwrap();
         assert_eq!(found.step, 7);
         assert_eq!(found.decoder.lora(), Some(&lora));
         assert_eq!(found.adamw.states.len(), found.decoder.trainable().len());

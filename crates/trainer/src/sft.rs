@@ -29,7 +29,7 @@ pub fn sft(config: &RunConfig, run: &RunFolder, device: &Device) -> Result<()> {
     let section = config.sft.as_ref().expect("a checked command has its section");
     let playground = Playground::open(config, run)?;
     let (fresh, tokenizer) = start(config, &playground, device)?;
-    let mut state = match TrainState::load_newest(run, device)? {
+    let mut state = match TrainState::load_newest(run, &fresh)? {
         Some(state) => state,
         None => TrainState::new(fresh),
     };

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use burn::tensor::Device;
 use forage_model::Tokenizer;
 use forage_reward::Rewards;
 use forage_trajectory::{Grade, Group};
@@ -33,8 +32,6 @@ pub struct Parts<'a> {
     pub config: &'a RunConfig,
     /// The run's folder.
     pub run: &'a RunFolder,
-    /// Where tensors live.
-    pub device: &'a Device,
     /// Questions and search engine.
     pub playground: &'a Playground,
     /// The rewards.
@@ -61,7 +58,7 @@ pub struct Results {
 
 /// Trains until `training.steps`, from the newest checkpoint of the run's folder where it has one.
 pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
-    let Parts { config, run, device, playground, tokenizer, .. } = *parts;
+    let Parts { config, run, playground, tokenizer, .. } = *parts;
     let training = parts.training();
     let algorithm = config.algorithm();
     Asking { all: &playground.train, training, seed: config.seed }.check()?;
@@ -72,7 +69,7 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
     let [greedy, sampled] = before;
     let before = [greedy?, sampled?];
 
-    let mut state = if let Some(state) = TrainState::load_newest(run, device)? {
+    let mut state = if let Some(state) = TrainState::load_newest(run, &first_policy)? {
         run.forget_after("metrics.jsonl", state.step)?;
         run.forget_after("timings.jsonl", state.step)?;
         state

@@ -92,7 +92,6 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let parts = Parts {
         config,
         run: &run,
-        device: &device,
         playground: &playground,
         rewards: &loaded.rewards,
         tokenizer: &tokenizer,
