@@ -5,10 +5,14 @@
 //! memory it will need.
 
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long both sides look for the other before they sleep, and let others run meanwhile. To wake a
+/// thread takes as long as most calls do.
+const AWAKE: Duration = Duration::from_micros(200);
 
 /// What a worker is asked to do.
 type Job = Box<dyn FnOnce() + Send>;
@@ -52,7 +56,7 @@ impl Workers {
         let job = move || drop(answer.send(call()));
         // A worker whose sender is held waits for a job. If it did not, its call would be missed.
         drop(worker.send(Box::new(job)));
-        match answered.recv_timeout(deadline) {
+        match receive(&answered, deadline) {
             Ok(result) => {
                 // The last in is the first out: its caches are the warmest.
                 self.idle().push(worker);
@@ -68,10 +72,27 @@ impl Workers {
     }
 }
 
+/// What is sent within so much time.
+fn receive<T>(receiver: &Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
+    let began = Instant::now();
+    while began.elapsed() < AWAKE.min(timeout) {
+        match receiver.try_recv() {
+            Ok(item) => return Ok(item),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+        }
+    }
+    receiver.recv_timeout(timeout.saturating_sub(began.elapsed()))
+}
+
 /// Starts a thread that does its jobs until nobody can send it another.
 fn start() -> io::Result<Sender<Job>> {
     let (worker, jobs) = mpsc::channel::<Job>();
-    let work = move || jobs.into_iter().for_each(|job| job());
+    let work = move || {
+        while let Ok(job) = receive(&jobs, Duration::MAX) {
+            job();
+        }
+    };
     thread::Builder::new().name("reward plugin".to_owned()).spawn(work)?;
     Ok(worker)
 }
