@@ -5,6 +5,7 @@
 //! crate links no other crate of the workspace, so that it compiles in seconds.
 
 mod checks;
+mod device;
 mod oracles;
 mod plugin;
 mod product;
@@ -73,9 +74,15 @@ enum Command {
     /// Start, check or build a reward plugin
     #[command(subcommand)]
     Plugin(plugin::Command),
-    /// Run all tests; arguments go to the test runner
+    /// Run all tests, or those of one device; arguments go to the test runner
     #[command(disable_help_flag = true)]
-    Test(PassedOn),
+    Test {
+        /// Compare `wgpu`, `cuda:N` or `vulkan:N` with the CPU, and run nothing else
+        #[arg(long, value_name = "NAME")]
+        device: Option<String>,
+        #[command(flatten)]
+        passed_on: PassedOn,
+    },
     /// Run the benchmarks; arguments go to `cargo bench`
     #[command(disable_help_flag = true)]
     Bench(PassedOn),
@@ -145,7 +152,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(it) => product::start(&shell, "check", &it.arguments),
         Command::Reward(it) => product::start(&shell, "reward", &it.arguments),
         Command::Plugin(command) => plugin::run(&shell, command),
-        Command::Test(it) => checks::test(&shell, &it.arguments),
+        Command::Test { device: None, passed_on } => checks::test(&shell, &passed_on.arguments),
+        Command::Test { device: Some(device), passed_on } => {
+            device::test(&shell, &device, &passed_on.arguments)
+        }
         Command::Bench(it) => checks::bench(&shell, &it.arguments),
         Command::Fmt { check: false } => checks::format(&shell),
         Command::Fmt { check: true } => checks::check_format(&shell),
@@ -186,6 +196,10 @@ mod tests {
         PassedOn { arguments: words.iter().map(OsString::from).collect() }
     }
 
+    fn test(device: Option<&str>, words: &[&str]) -> Command {
+        Command::Test { device: device.map(str::to_owned), passed_on: passed_on(words) }
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
@@ -214,7 +228,10 @@ mod tests {
                 }),
             ),
             ("bench --bench x -- y", Command::Bench(passed_on(&["--bench", "x", "--", "y"]))),
-            ("test -E test(a)", Command::Test(passed_on(&["-E", "test(a)"]))),
+            ("test -E test(a)", test(None, &["-E", "test(a)"])),
+            ("test --help", test(None, &["--help"])),
+            ("test --device wgpu", test(Some("wgpu"), &[])),
+            ("test --device cuda:0 --nocapture", test(Some("cuda:0"), &["--nocapture"])),
         ];
         for (line, expected) in cases {
             assert_eq!(parse(line), expected, "`{line}`");
