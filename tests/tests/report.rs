@@ -110,3 +110,58 @@ fn a_run_that_has_written_nothing_has_a_page() -> Result<()> {
     assert!(browser.text("#curves")?.contains("no metrics yet"));
     check_quiet(&mut browser, &url)
 }
+
+#[test]
+fn a_person_reads_a_synthesis() -> Result<()> {
+    let Some(mut browser) = start()? else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let run = folder.path().join("made");
+    fs::create_dir(&run)?;
+    let row = |passed: f64| {
+        serde_json::json!(
+            {"items": 40, "correct": 0.75, "passed": passed, "average": 0.5, "searches": 2.5}
+        )
+    };
+    let after = |rounds: u64, passed: f64| {
+        serde_json::json!({
+            "rounds": rounds, "all": row(passed), "agent_runs": 160 * (rounds + 1),
+            "by_steps": {"2": row(passed), "3": row(passed / 2.0)},
+        })
+    };
+    let made = serde_json::json!({
+        "rounds": [after(0, 0.25), after(1, 0.5)],
+        "reasons": [{"too easy": 20, "wrong": 10}, {}],
+        "lost_runs": {}, "accepted": 2, "dropped": {}, "by_searches": {"2": 2},
+        "usage": {"calls": 0, "prompt_tokens": 0, "completion_tokens": 0, "money": 0.0},
+    });
+    fs::write(run.join("report.json"), made.to_string())?;
+    fs::write(run.join("journal.jsonl"), "")?;
+    let question = serde_json::json!({
+        "id": "sage-000000", "question": HOSTILE, "golden_answers": ["Rome"],
+        "evidence": {"steps": [{"question": "Where?", "answer": "Rome"}]},
+    });
+    fs::write(run.join("train.jsonl"), format!("{question}\n"))?;
+    let url = report(&run)?;
+    browser.open(&url)?;
+
+    assert_eq!(browser.text("h1")?, "made");
+    let headline = browser.text(".card")?;
+    assert!(headline.contains("25.0% →") && headline.contains("50.0%"), "{headline}");
+    // Four measures by S and four by round.
+    assert_eq!(browser.evaluate("document.querySelectorAll('figure.chart').length")?, 8);
+    assert!(browser.text("#reasons")?.contains("too easy"));
+    assert!(!browser.text("#reasons")?.contains("in round 1"));
+    browser.click("#questions summary")?;
+    browser.wait_for("document.querySelector('#questions details').open")?;
+    assert!(browser.text("#questions summary")?.contains("window.hacked = 1"));
+
+    // A chart over S moves its own kind only.
+    browser.evaluate("document.querySelector('svg.axes').focus()")?;
+    browser.press("ArrowRight")?;
+    assert!(browser.text(".readout:not([hidden])")?.starts_with("S 2\n"));
+    let cursors = "document.querySelectorAll('.cursor[visibility=visible]').length";
+    assert_eq!(browser.evaluate(cursors)?, 4);
+    browser.resize(360, 740)?;
+    browser.wait_for("document.documentElement.scrollWidth <= 360")?;
+    check_quiet(&mut browser, &url)
+}

@@ -65,12 +65,13 @@ fn a_run_its_replay_and_more_of_it() {
     let report: Value = serde_json::from_str(&scratch.read("made/report.json")).unwrap();
     assert_eq!(report["rounds"][0]["all"]["items"], 6);
 
-    let before = FILES.map(|it| fs::read(scratch.path(format!("made/{it}"))).unwrap());
+    let files = |run: &str| FILES.map(|it| fs::read(scratch.path(format!("{run}/{it}"))).unwrap());
+    let before = files("made");
     let again = scratch.forage(start).ended(2).stderr;
     assert!(again.contains("already holds a run") && again.contains("--resume"), "{again}");
     // A finished run is replayed from its journal alone.
     scratch.forage([&start[..], &["--resume"]].concat()).done();
-    assert_eq!(FILES.map(|it| fs::read(scratch.path(format!("made/{it}"))).unwrap()), before);
+    assert_eq!(files("made"), before);
     assert_eq!(scratch.rows("made/journal.jsonl"), journal);
 
     let more = [&start[..], &["--resume", "--set", "synthesis.items=8"]].concat();
@@ -86,8 +87,14 @@ fn a_run_its_replay_and_more_of_it() {
     // The same run with other threads, from the beginning.
     let fresh = ["synthesize", "run.toml", "--out", "again", "--set", "synthesis.in_flight=1"];
     scratch.forage(fresh).done();
-    let files = FILES.map(|it| fs::read(scratch.path(format!("again/{it}"))).unwrap());
-    assert_eq!(files, before);
+    assert_eq!(files("again"), before);
+
+    // The page can be had again.
+    let page = scratch.read("again/report.html");
+    fs::remove_file(scratch.path("again/report.html")).unwrap();
+    scratch.forage(["report", "again"]).done();
+    assert_eq!(scratch.read("again/report.html"), page);
+    assert!(page.contains("again · Forage synthesis"));
 }
 
 #[test]
@@ -121,11 +128,74 @@ fn a_plain_corpus_is_split_and_walked_over() {
 }
 
 #[test]
+fn a_file_is_checked_before_it_is_run() {
+    let scratch = scratch();
+    let checked = scratch.forage(["check", "run.toml"]).done().stdout;
+    let lines: Vec<&str> = checked.lines().collect();
+    for (line, expected) in lines.iter().zip([
+        "corpus: 240 passages",
+        "search: BM25, an index is made",
+        "generator: a walk over ",
+        "agent: ",
+        "judge: the plugin exact-match, right from 1",
+        "6 items with S from 1 to 3: 24 attempts of the agent at most",
+    ]) {
+        assert!(line.starts_with(expected), "{expected}: {line}");
+    }
+    assert_eq!(lines.len(), 6, "{checked}");
+    // Nothing stays behind.
+    assert!(!scratch.path("runs").exists());
+}
+
+/// The model is random: it writes no pair that can be used, and whatever it writes costs its item
+/// and nothing else.
+#[test]
+fn a_model_of_ours_is_asked_in_its_place() {
+    let scratch = scratch();
+    write_model(&scratch.path("writer"), Shape::default());
+    // What a generator is told is longer than what the other model reads.
+    let mut config: Value = serde_json::from_str(&scratch.read("writer/config.json")).unwrap();
+    config["max_position_embeddings"] = 8192.into();
+    scratch.write("writer/config.json", config.to_string());
+    let ours = "[generator.model]\npath = \"writer\"\nmax_tokens = 16\nsearches = 2\nhits = 1";
+    let text = RUN_FILE
+        .replace("[generator.walker]\njoins = 0.5", ours)
+        .replace("items = 6", "items = 3\nlimits = { tokens = 1000000 }");
+    scratch.write("run.toml", text);
+    let checked = scratch.forage(["check", "run.toml"]).done().stdout;
+    assert!(checked.contains("generator: the model `writer`"), "{checked}");
+
+    scratch.forage(["synthesize", "run.toml", "--out", "made"]).done();
+    let rows = scratch.rows("made/journal.jsonl");
+    let proposed: Vec<&Value> = rows.iter().filter_map(|it| it.get("proposed")).collect();
+    // Three items, two rounds.
+    assert_eq!(proposed.len(), 6);
+    for it in proposed {
+        let calls = it["usage"]["calls"].as_u64().unwrap();
+        assert!((1..=3).contains(&calls), "{it}");
+        assert!(it["usage"]["prompt_tokens"].as_u64() > Some(500), "{it}");
+        let reason = it["proposal"]["Err"].as_str().unwrap_or_else(|| panic!("{it}"));
+        assert!(reason.starts_with("generator: ") && !reason.contains("too long"), "{reason}");
+    }
+
+    // What it writes does not depend on who is answered with whom.
+    let alone = ["--set", "generator.model.batch=1", "--set", "synthesis.in_flight=1"];
+    let start = ["synthesize", "run.toml", "--out", "alone"];
+    scratch.forage([&start[..], &alone].concat()).done();
+    assert_eq!(scratch.read("alone/report.json"), scratch.read("made/report.json"));
+}
+
+#[test]
 fn what_people_get_wrong() {
     let cases = [
         ("items = 6", "items = 0", 2, "`synthesis.items` is 0"),
         ("items = 6", "itemz = 6", 2, "unknown field `itemz`"),
-        ("[generator.walker]\njoins = 0.5", "[generator]", 2, "one of `walker` and `chat`"),
+        (
+            "[generator.walker]\njoins = 0.5",
+            "[generator]",
+            2,
+            "one of `walker`, `chat` and `model`",
+        ),
         ("joins = 0.5", "joins = 2.0", 2, "`generator.walker.joins` is 2, not a probability"),
         ("path = \"model\"", "path = \"nowhere\"", 3, "cannot use the model `nowhere`"),
         ("plugin = \"exact-match\"", "plugin = \"nothing\"", 4, "nothing"),
@@ -133,6 +203,18 @@ fn what_people_get_wrong() {
         ("items = 6", "items = 6\nlimits = { tokens = 5 }", 2, "none is asked"),
         ("train = 120", "train = 3", 2, "the world cannot be made"),
         ("guesses = 1", "avoid = [\"nowhere.jsonl\"]", 3, "nowhere.jsonl"),
+        (
+            "[generator.walker]\njoins = 0.5",
+            "[generator.model]\npath = \"nowhere\"",
+            3,
+            "cannot use the model `nowhere`",
+        ),
+        (
+            "[generator.walker]\njoins = 0.5",
+            "[generator.model]\npath = \"model\"\nbatch = 0",
+            2,
+            "`generator.model.batch` is 0",
+        ),
     ];
     let scratch = scratch();
     for (nth, (from, to, code, expected)) in cases.into_iter().enumerate() {
@@ -140,6 +222,9 @@ fn what_people_get_wrong() {
         scratch.write("wrong.toml", RUN_FILE.replace(from, to));
         let out = format!("wrong-{nth}");
         let stderr = scratch.forage(["synthesize", "wrong.toml", "--out", &out]).ended(code).stderr;
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
+        // Nothing has to be begun to find that out.
+        let stderr = scratch.forage(["check", "wrong.toml"]).ended(code).stderr;
         assert!(stderr.contains(expected), "{expected}: {stderr}");
     }
 }

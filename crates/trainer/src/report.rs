@@ -2,13 +2,14 @@
 //!
 //! [`write()`] reads a run's folder, keeps what fits (`curves` thins the steps, `trajectories`
 //! picks the groups) and puts it as JSON into one page that needs neither a network nor a server.
-//! The page itself is in `report/`: a template, a style sheet and three scripts, put together here
-//! without a build step.
+//! The page itself is in `report/`: a template, a style sheet and scripts, put together here
+//! without a build step. The folder of a synthesis has a page of its own.
 //!
 //! Everything from the run is data to the page: the JSON cannot end its own script element, the
 //! scripts only ever set text, and the page's own policy forbids it to load anything.
 
 mod curves;
+mod synthesis;
 mod trajectories;
 
 use std::fs;
@@ -24,11 +25,28 @@ use crate::record::Evaluation;
 
 const TEMPLATE: &str = include_str!("report/template.html");
 const STYLE: &str = include_str!("report/style.css");
-const SCRIPTS: [&str; 3] = [
-    include_str!("report/chart.js"),
-    include_str!("report/viewer.js"),
-    include_str!("report/app.js"),
-];
+const CHART: &str = include_str!("report/chart.js");
+const PAGE: &str = include_str!("report/page.js");
+
+/// A kind of page: its body, and the scripts that fill it in.
+struct Kind {
+    /// After the name of the run, in the title.
+    mark: &'static str,
+    body: &'static str,
+    scripts: &'static [&'static str],
+}
+
+const RUN: Kind = Kind {
+    mark: "Forage run",
+    body: include_str!("report/run.html"),
+    scripts: &[CHART, PAGE, include_str!("report/viewer.js"), include_str!("report/app.js")],
+};
+
+const SYNTHESIS: Kind = Kind {
+    mark: "Forage synthesis",
+    body: include_str!("report/synthesis.html"),
+    scripts: &[CHART, PAGE, include_str!("report/synthesis.js")],
+};
 
 /// Everything the page shows.
 #[derive(Serialize)]
@@ -55,7 +73,13 @@ struct SplitEvaluation {
 /// What the run has not written is left out of the page. A file that is there and cannot be read
 /// is an error that names the file, and the line where it has lines.
 pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
-    let page = page(&data(run)?)?;
+    let page = if synthesis::is_one(run) {
+        let data = synthesis::data(run)?;
+        page(&SYNTHESIS, &data.run, &data)?
+    } else {
+        let data = data(run)?;
+        page(&RUN, &data.run, &data)?
+    };
     let path = run.join("report.html");
     let unfinished = run.join("report.html.tmp");
     fs::write(&unfinished, page)
@@ -64,13 +88,18 @@ pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn data(run: &Path) -> anyhow::Result<Data> {
+/// The name of a run's folder.
+fn name_of(run: &Path) -> anyhow::Result<String> {
     let canonical = run
         .canonicalize()
         .with_context(|| input(format!("`{}` is no folder of a run", run.display())))?;
+    Ok(canonical.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+fn data(run: &Path) -> anyhow::Result<Data> {
     let manifest = run.join("manifest.json");
     Ok(Data {
-        run: canonical.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        run: name_of(run)?,
         manifest: match read(&manifest)? {
             Some(text) => parse(&text, &manifest)?,
             None => Value::Null,
@@ -83,14 +112,15 @@ fn data(run: &Path) -> anyhow::Result<Data> {
 }
 
 /// The page as text. Placeholders are looked for in the template only, never in what replaced one.
-fn page(data: &Data) -> anyhow::Result<String> {
+fn page(kind: &Kind, name: &str, data: &impl Serialize) -> anyhow::Result<String> {
     let json =
         serde_json::to_string(data).context("the report's data cannot be written as JSON")?;
     let parts = [
-        ("{{title}}", escape_markup(&data.run)),
+        ("{{title}}", escape_markup(&format!("{name} · {}", kind.mark))),
         ("{{style}}", STYLE.to_owned()),
+        ("{{body}}", kind.body.to_owned()),
         ("{{data}}", escape_json(&json)),
-        ("{{script}}", SCRIPTS.concat()),
+        ("{{script}}", kind.scripts.concat()),
     ];
     let mut page = String::with_capacity(TEMPLATE.len() + json.len() + (64 << 10));
     let mut rest = TEMPLATE;

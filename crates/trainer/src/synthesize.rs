@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! config.toml  journal.jsonl  plugins/  index/
-//! train.jsonl  dev.jsonl  test.jsonl  traces.jsonl.zst  report.txt  report.json
+//! train.jsonl  dev.jsonl  test.jsonl  traces.jsonl.zst  report.txt  report.json  report.html
 //! ```
 //!
 //! The journal is all that a run knows; the other files are written from it when all items are
 //! done, and again whenever a finished run is resumed.
 
 pub mod agent;
+mod check;
+mod ground;
 pub mod judge;
+mod parts;
 mod section;
 mod write;
 
@@ -20,97 +23,52 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use forage_retriever::{Corpus, IndexOptions, SearchEngine, SearchOptions, build};
+use anyhow::Result;
+use forage_retriever::SearchEngine;
 use forage_rollout::RolloutConfig;
-use forage_synthesis::chat::{ChatClient, ChatConfig};
-use forage_synthesis::language_model::{ChatAgent, ChatGenerator, ChatGuesser, ChatJudge, Prompts};
+use forage_synthesis::language_model::{ChatAgent, ChatGuesser};
 use forage_synthesis::sage::{
     Agent, Assembly, Documents, Dropped, End, Generator, ItemRecord, Journal, Judge, Ledger,
-    Report, Sage, SageError, StepError, Walker, WalkerConfig, assemble, contaminated, split,
+    Report, Sage, SageError, StepError, assemble, contaminated, split,
 };
-use forage_synthesis::{Split, World, WorldConfig};
-use forage_trajectory::{Hit, Passage, Question, Retriever, Sampling, SearchError};
+use forage_synthesis::{Split, World};
+use forage_trajectory::{Passage, Question, Sampling};
 use serde_json::json;
 
+pub use check::survey;
 pub use section::{SynthesisConfig, SynthesisFile};
 
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::model::{self, device};
-use crate::playground::{open_engine, open_index};
 use crate::progress::Progress;
 use crate::questions::read_questions;
+use crate::report;
 use crate::run_folder::{RunFolder, unwritable};
 use agent::with_model;
-use judge::PluginJudge;
-
-/// What is searched and walked over.
-struct Ground {
-    world: Option<World>,
-    passages: Vec<Passage>,
-    retriever: Arc<SearchEngine>,
-}
-
-/// A search engine with several owners.
-struct Shared(Arc<SearchEngine>);
-
-impl Retriever for Shared {
-    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        self.0.search(queries, k)
-    }
-}
+use ground::Ground;
+use parts::Common;
 
 /// Makes the questions of a run file, from where the journal of its folder ends.
 pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
     let config = &file.config;
-    let mut avoid = Vec::new();
-    for path in &config.questions.avoid {
-        avoid.extend(read_questions(path)?.into_iter().map(|it| it.text));
-    }
-    let ground = Ground::open(config, run)?;
-    let ledger = Arc::new(Ledger::new(config.synthesis.limits));
-    let stop = Arc::new(AtomicBool::new(false));
-    stop_when_asked(&stop);
-    let prompts = Arc::new(Prompts::default());
-    let retriever: Arc<dyn Retriever> = Arc::new(Shared(Arc::clone(&ground.retriever)));
-    let connect = |server: &ChatConfig| {
-        ChatClient::new(server, Arc::clone(&ledger), Arc::clone(&stop))
-            .map(Arc::new)
-            .context(Failure::new(Code::Usage, "a server of the run file cannot be used"))
-    };
-
+    let avoid = avoided(config)?;
+    let common = Common::new(config);
+    stop_when_asked(&common.stop);
+    let ground = Ground::open(config)?;
+    let engine = ground.engine(config, &run.path("index"))?;
     let walker = config.generator.walker.as_ref().map(|it| ground.walker(it)).transpose()?;
-    let documents: Vec<Passage> =
-        walker.as_ref().map_or_else(|| ground.passages.clone(), Walker::passages);
-    check_facts(&documents)?;
-    let generator: Box<dyn Generator> = match (walker, &config.generator.chat) {
-        (Some(walker), _) => Box::new(walker),
-        (None, Some(chat)) => Box::new(ChatGenerator::new(
-            chat,
-            connect(&chat.server)?,
-            Arc::clone(&retriever),
-            Arc::clone(&prompts),
-        )),
-        (None, None) => unreachable!("a checked run file has a generator"),
-    };
+    let documents = ground.documents(walker.as_ref())?;
+    let retriever = Arc::<SearchEngine>::clone(&engine);
+    let generator = common.generator(config, walker, retriever)?;
+    let (judge, judged_by) = common.judge(file, &run.path("plugins"))?;
     let mut identity = config.identity()?;
-    let (judge, judged_by): (Box<dyn Judge>, String) =
-        match (&config.judge.plugin, &config.judge.chat) {
-            (Some(plugin), _) => {
-                let folder = run.path("plugins");
-                let (judge, hash) = PluginJudge::load(plugin, &config.judge, &file.path, &folder)?;
-                (Box::new(judge), hash)
-            }
-            (None, Some(chat)) => {
-                let judge = ChatJudge::new(connect(&chat.server)?, Arc::clone(&prompts));
-                (Box::new(judge), prompts.hash().to_owned())
-            }
-            (None, None) => unreachable!("a checked run file has a judge"),
-        };
     identity["judged_by"] = json!(judged_by);
-    identity["prompts"] = json!(prompts.hash());
+    identity["prompts"] = json!(common.prompts.hash());
     identity["passages"] = json!(fingerprint(&documents));
+    if let Some(ours) = &config.generator.model {
+        identity["generator_weights"] = json!(hash_weights(&ours.path));
+    }
 
     let work = Work {
         config,
@@ -118,8 +76,8 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
         documents: &documents,
         generator: &*generator,
         judge: &*judge,
-        ledger: &ledger,
-        stop: &stop,
+        ledger: &common.ledger,
+        stop: &common.stop,
         avoid: &avoid,
         world: ground.world.as_ref(),
     };
@@ -127,28 +85,25 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
         (Some(section), _) => {
             let rollout = config.rollout.clone().unwrap_or_default();
             let (decoder, tokenizer) = model::open(&section.path, &device(&config.device)?)?;
-            let weights = section.path.join("model.safetensors");
-            if let Ok(hash) = hash_file(&weights) {
+            if let Some(hash) = hash_weights(&section.path) {
                 identity["weights"] = json!(hash);
             }
             let journal = work.journal(&identity)?;
             let mut policy = forage_model::Generator::new(decoder, tokenizer);
             let sampling = Sampling::Temperature(section.temperature);
-            let records =
-                with_model(&mut policy, &*ground.retriever, &rollout, sampling, |agent| {
-                    work.items(&journal, agent)
-                })?;
+            let records = with_model(&mut policy, &*engine, &rollout, sampling, |agent| {
+                work.items(&journal, agent)
+            })?;
             let closed = RolloutConfig { max_searches: 0, ..rollout };
-            let assembly =
-                with_model(&mut policy, &*ground.retriever, &closed, sampling, |agent| {
-                    work.assembly(&journal, &records, agent)
-                })?;
+            let assembly = with_model(&mut policy, &*engine, &closed, sampling, |agent| {
+                work.assembly(&journal, &records, agent)
+            })?;
             work.finish(&journal, &records, assembly)
         }
         (None, Some(chat)) => {
-            let model = connect(&chat.server)?;
+            let (model, prompts) = (common.client(&chat.server)?, Arc::clone(&common.prompts));
             let guesser = ChatGuesser::new(chat, Arc::clone(&model), Arc::clone(&prompts));
-            let agent = ChatAgent::new(chat, model, Arc::clone(&retriever), Arc::clone(&prompts));
+            let agent = ChatAgent::new(chat, model, engine, prompts);
             let journal = work.journal(&identity)?;
             let records = work.items(&journal, &agent)?;
             let assembly = work.assembly(&journal, &records, &guesser)?;
@@ -156,6 +111,15 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
         }
         (None, None) => unreachable!("a checked run file has an agent"),
     }
+}
+
+/// The questions that must not be made.
+fn avoided(config: &SynthesisConfig) -> Result<Vec<String>> {
+    let mut avoid = Vec::new();
+    for path in &config.questions.avoid {
+        avoid.extend(read_questions(path)?.into_iter().map(|it| it.text));
+    }
+    Ok(avoid)
 }
 
 /// Ends the waiting of clients too when a person asks to stop: a server may want a pause of minutes.
@@ -170,60 +134,6 @@ fn stop_when_asked(stop: &Arc<AtomicBool>) {
             thread::sleep(Duration::from_millis(100));
         }
     });
-}
-
-impl Ground {
-    fn open(config: &SynthesisConfig, run: &RunFolder) -> Result<Self> {
-        let world = match &config.world {
-            Some(section) => {
-                let entities = section.entities.clone();
-                let world = World::generate(&WorldConfig { seed: config.seed, entities });
-                Some(
-                    world.context(
-                        Failure::new(Code::Usage, "the world cannot be made")
-                            .hint("ask for more `world.entities`"),
-                    )?,
-                )
-            }
-            None => None,
-        };
-        let passages = match (&world, &config.corpus) {
-            (Some(world), _) => world.passages().to_vec(),
-            (None, Some(corpus)) => {
-                let unreadable = || {
-                    Failure::new(Code::Input, "the corpus of the run file cannot be read")
-                        .hint("`corpus.files` names files of JSON lines, as `forage index` reads")
-                };
-                let corpus =
-                    Corpus::files(corpus.files.iter().cloned()).with_context(unreadable)?;
-                corpus
-                    .map(|it| it.map(|it| it.1))
-                    .collect::<Result<_, _>>()
-                    .with_context(unreadable)?
-            }
-            (None, None) => unreachable!("a checked run file has a corpus"),
-        };
-        let retriever = if let Some(retriever) = &config.retriever {
-            open_engine(retriever, &config.device)?
-        } else {
-            let folder = run.path("index");
-            if !folder.exists() {
-                let corpus = Corpus::memory(passages.clone());
-                build(corpus, &folder, &IndexOptions::default(), &|_| {})
-                    .with_context(|| unwritable(&folder))?;
-            }
-            open_index(&folder, &SearchOptions::default())?.into()
-        };
-        Ok(Self { world, passages, retriever: Arc::new(retriever) })
-    }
-
-    fn walker(&self, config: &WalkerConfig) -> Result<Walker> {
-        let config = config.clone();
-        Ok(match &self.world {
-            Some(world) => Walker::of_world(world, config),
-            None => Walker::of_passages(&self.passages, config)?,
-        })
-    }
 }
 
 /// What the loop needs but for its agent.
@@ -323,19 +233,10 @@ impl Work<'_> {
         let counts = Split::ALL.map(|split| format!("{split} {}", of(split)));
         let text = format!("{}splits: {}\n", report.text(), counts.join(", "));
         self.run.write_whole("report.txt", text.as_bytes())?;
+        report::write(self.run.root())?;
         print!("{text}");
         Ok(report)
     }
-}
-
-/// Refuses a corpus that nothing can be asked about.
-fn check_facts(documents: &[Passage]) -> Result<()> {
-    if documents.is_empty() {
-        return Err(Failure::new(Code::Input, "the walker finds no facts in the corpus")
-            .hint("it links passages whose texts mention each other's titles")
-            .into());
-    }
-    Ok(())
 }
 
 fn share(part: usize, whole: usize) -> f64 {
@@ -353,10 +254,11 @@ fn fingerprint(passages: &[Passage]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-fn hash_file(path: &Path) -> std::io::Result<String> {
+/// Of a model in one file; one in shards is known by its path.
+fn hash_weights(model: &Path) -> Option<String> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap(path)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    hasher.update_mmap(model.join("model.safetensors")).ok()?;
+    Some(hasher.finalize().to_hex().to_string())
 }
 
 /// What ended the loop, with what a person can do about it.

@@ -18,7 +18,7 @@ mod reply;
 pub use client::{ChatClient, ChatCounts};
 pub use config::{ChatConfig, Price};
 pub use error::{ChatError, Concern};
-pub use policy::{Encode, PolicyModel, PolicyOptions};
+pub use policy::{Encode, EndsTurn, PolicyModel, PolicyOptions};
 
 use crate::sage::Usage;
 

@@ -14,14 +14,17 @@ use crate::sage::{Ledger, Usage};
 /// Turns the message of a user into the tokens of a conversation that awaits its reply.
 pub type Encode = dyn Fn(&str) -> Result<Vec<TokenId>, BoxError> + Send + Sync;
 
+/// Whether a token ends a turn.
+pub type EndsTurn = dyn Fn(TokenId) -> bool + Send + Sync;
+
 /// How a policy is put to use.
 pub struct PolicyOptions {
     /// Which model it is, for records.
     pub name: String,
     /// How a prompt becomes tokens.
     pub encode: Box<Encode>,
-    /// The token that ends a turn; it is no part of the reply.
-    pub end_of_turn: Option<TokenId>,
+    /// Which tokens end a turn; such a token is no part of the reply.
+    pub ends_turn: Box<EndsTurn>,
     /// Tokens of a reply at most.
     pub max_tokens: usize,
     /// Only the most likely tokens that have this share together are drawn; in (0, 1].
@@ -139,7 +142,7 @@ impl<P: Policy + Send> PolicyModel<P> {
                 let n_tokens = completion.tokens.len();
                 let mut tokens = completion.tokens.as_slice();
                 if let [before @ .., last] = tokens
-                    && Some(*last) == self.options.end_of_turn
+                    && (self.options.ends_turn)(*last)
                 {
                     tokens = before;
                 }
@@ -242,7 +245,7 @@ mod tests {
         PolicyOptions {
             name: "bytes".to_owned(),
             encode: Box::new(|prompt| Bytes.encode(&format!("user: {prompt}\n"))),
-            end_of_turn: Some(END),
+            ends_turn: Box::new(|token| token == END),
             max_tokens,
             top_p: None,
             batch: 4,

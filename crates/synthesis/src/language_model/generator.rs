@@ -1,5 +1,6 @@
 //! A generator that is a language model.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use forage_trajectory::{Retriever, Stream};
@@ -10,11 +11,11 @@ use super::transcript::{STOP, said, said_to, transcript};
 use super::{Prompts, seed, step_error, turn, unfilled};
 use crate::chat::{ChatConfig, ChatModel, ChatReply, ChatRequest};
 use crate::sage::{
-    Feedback, Generator, Item, Made, Pair, Proposal, Revision, Searched, StepError, Trace, Turn,
-    Usage,
+    Feedback, Generator, Item, Made, Pair, Proposal, Revision, SageError, Searched, StepError,
+    Trace, Turn, Usage,
 };
 
-/// How the generator writes. What is not said is as in SAGE.
+/// A generator behind a server. What is not said is as in SAGE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatGeneratorConfig {
@@ -31,6 +32,81 @@ pub struct ChatGeneratorConfig {
     pub hits: usize,
 }
 
+/// A generator in this process. What is not said is as in SAGE.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelGeneratorConfig {
+    /// The folder of the model.
+    pub path: PathBuf,
+    /// Its temperature.
+    #[serde(default = "default_temperature")]
+    pub temperature: f64,
+    /// Searches before a pair has to be written.
+    #[serde(default = "default_searches")]
+    pub searches: usize,
+    /// Documents that a search shows.
+    #[serde(default = "default_hits")]
+    pub hits: usize,
+    /// Tokens of a reply at most.
+    #[serde(default = "default_max_tokens")]
+    pub max_tokens: usize,
+    /// Only the most likely tokens that have this share together are drawn; in (0, 1].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f32>,
+    /// Most prompts that are answered together.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
+}
+
+/// How a generator looks around before it writes, wherever its model runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Research {
+    /// Temperature of the model.
+    pub temperature: f64,
+    /// Searches before a pair has to be written.
+    pub searches: usize,
+    /// Documents that a search shows.
+    pub hits: usize,
+}
+
+impl ChatGeneratorConfig {
+    /// How it looks around.
+    pub fn research(&self) -> Research {
+        let Self { temperature, searches, hits, .. } = *self;
+        Research { temperature, searches, hits }
+    }
+}
+
+impl ModelGeneratorConfig {
+    /// How it looks around.
+    pub fn research(&self) -> Research {
+        let Self { temperature, searches, hits, .. } = *self;
+        Research { temperature, searches, hits }
+    }
+
+    /// Checks that every value can be used.
+    pub fn check(&self) -> Result<(), SageError> {
+        let wrong = |key, problem: String| Err(SageError::Config { key, problem });
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            let problem = format!("is {}, not a temperature", self.temperature);
+            return wrong("generator.model.temperature", problem);
+        }
+        if let Some(top_p) = self.top_p
+            && !(top_p > 0.0 && top_p <= 1.0)
+        {
+            return wrong("generator.model.top_p", format!("is {top_p}, not a share above 0"));
+        }
+        for (key, value) in
+            [("generator.model.max_tokens", self.max_tokens), ("generator.model.batch", self.batch)]
+        {
+            if value == 0 {
+                return wrong(key, "is 0".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
 pub(super) const fn default_temperature() -> f64 {
     1.0
 }
@@ -41,6 +117,14 @@ const fn default_searches() -> usize {
 
 pub(super) const fn default_hits() -> usize {
     3
+}
+
+const fn default_max_tokens() -> usize {
+    1024
+}
+
+const fn default_batch() -> usize {
+    16
 }
 
 /// A language model that searches the corpus and writes a pair (`ReAct`), and changes pairs by what
@@ -58,21 +142,18 @@ pub struct ChatGenerator<M> {
     model: M,
     retriever: Arc<dyn Retriever>,
     prompts: Arc<Prompts>,
-    temperature: f64,
-    searches: usize,
-    hits: usize,
+    research: Research,
 }
 
 impl<M: ChatModel> ChatGenerator<M> {
-    /// A generator that asks `model`, which is usually a client of `config.server`.
+    /// A generator that asks `model`: a client, or a policy in this process.
     pub fn new(
-        config: &ChatGeneratorConfig,
+        research: Research,
         model: M,
         retriever: Arc<dyn Retriever>,
         prompts: Arc<Prompts>,
     ) -> Self {
-        let ChatGeneratorConfig { temperature, searches, hits, .. } = *config;
-        Self { model, retriever, prompts, temperature, searches, hits }
+        Self { model, retriever, prompts, research }
     }
 
     fn call(
@@ -82,7 +163,7 @@ impl<M: ChatModel> ChatGenerator<M> {
         seed: u64,
         usage: &mut Usage,
     ) -> Result<ChatReply, StepError> {
-        let request = ChatRequest { prompt, temperature: self.temperature, stop, seed };
+        let request = ChatRequest { prompt, temperature: self.research.temperature, stop, seed };
         let reply = self.model.reply(&request, usage);
         reply.map_err(|error| step_error("generator", error, *usage))
     }
@@ -91,17 +172,17 @@ impl<M: ChatModel> ChatGenerator<M> {
 impl<M: ChatModel> Generator for ChatGenerator<M> {
     fn propose(&self, item: &Item, stream: Stream) -> Result<Made<Proposal>, StepError> {
         let mut usage = Usage::default();
-        let prompt = self.prompts.generate(item, self.searches).map_err(unfilled)?;
+        let prompt = self.prompts.generate(item, self.research.searches).map_err(unfilled)?;
         let mut trace = Trace { prompt, turns: Vec::new() };
         let mut context = transcript(&trace);
-        for n in 0..self.searches {
+        for n in 0..self.research.searches {
             let reply = self.call(&context, &STOP, seed(stream, n), &mut usage)?;
             let said = said(&reply.text, reply.cut_off);
             if let Ok(pair) = read(&said.text, item, &trace) {
                 trace.turns.push(Turn { text: said.text, searched: None });
                 return Ok(made(pair, trace, usage));
             }
-            let turn = turn(said.text, said.query, &*self.retriever, self.hits)?;
+            let turn = turn(said.text, said.query, &*self.retriever, self.research.hits)?;
             context += &turn.text;
             context += &said_to(&turn);
             let goes_on = turn.searched.is_some();
@@ -112,7 +193,7 @@ impl<M: ChatModel> Generator for ChatGenerator<M> {
         }
         let forced = self.prompts.forced().map_err(unfilled)?;
         context += &forced;
-        let reply = self.call(&context, &STOP, seed(stream, self.searches), &mut usage)?;
+        let reply = self.call(&context, &STOP, seed(stream, self.research.searches), &mut usage)?;
         let text = format!("{forced}{}", reply.text);
         let pair = read(&text, item, &trace).map_err(|what| unread(what, &reply, usage))?;
         trace.turns.push(Turn { text, searched: None });

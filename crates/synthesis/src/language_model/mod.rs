@@ -17,7 +17,7 @@ mod prompts;
 pub mod transcript;
 
 pub use agent::{ChatAgent, ChatAgentConfig, ChatGuesser};
-pub use generator::{ChatGenerator, ChatGeneratorConfig};
+pub use generator::{ChatGenerator, ChatGeneratorConfig, ModelGeneratorConfig, Research};
 pub use judge::{ChatJudge, ChatJudgeConfig, verdict};
 pub use prompts::{PromptError, Prompts};
 

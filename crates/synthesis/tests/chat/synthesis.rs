@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use forage_synthesis::chat::{ChatClient, ChatConfig};
 use forage_synthesis::language_model::{
-    ChatAgent, ChatAgentConfig, ChatGenerator, ChatGeneratorConfig, ChatGuesser, ChatJudge, Prompts,
+    ChatAgent, ChatAgentConfig, ChatGenerator, ChatGuesser, ChatJudge, Prompts, Research,
 };
 use forage_synthesis::sage::{
     Agent, AnswerType, End, Feedback, Generator, Item, ItemRecord, Journal, Judge, Ledger, Limits,
@@ -96,16 +96,11 @@ fn parts(server: &Scripted, limits: Limits) -> Parts {
     let prompts = Arc::<Prompts>::default();
     let library = Arc::<Library>::default();
     let retriever: Arc<dyn Retriever> = Arc::<Library>::clone(&library);
-    let generator = ChatGeneratorConfig {
-        server: config.clone(),
-        temperature: 1.0,
-        searches: SEARCHES,
-        hits: 2,
-    };
+    let research = Research { temperature: 1.0, searches: SEARCHES, hits: 2 };
     let agent = ChatAgentConfig { server: config, temperature: 1.0, turns: TURNS, hits: 1 };
     Parts {
         generator: ChatGenerator::new(
-            &generator,
+            research,
             Arc::clone(&client),
             Arc::clone(&retriever),
             Arc::clone(&prompts),

@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use crate::config::RunFile;
 use crate::playground::{Survey, survey};
+use crate::synthesize::{self, SynthesisFile};
 use crate::{model, plugins};
 
-/// Check a run file and what it names.
+/// Check a run file and what it names, of a training or of a synthesis.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The run file.
@@ -20,6 +21,14 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    if SynthesisFile::is_one(&args.run_file) {
+        let file = SynthesisFile::read(&args.run_file, &args.edits)?;
+        let folder = tempfile::tempdir()?;
+        for line in synthesize::survey(&file, folder.path())? {
+            println!("{line}");
+        }
+        return Ok(());
+    }
     let file = RunFile::read(&args.run_file, &args.edits)?;
     let config = &file.config;
     let device = model::device(&config.device)?;

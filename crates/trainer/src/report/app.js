@@ -1,29 +1,6 @@
 
 // The page: header, result, curves, provenance.
 
-const data = JSON.parse(document.getElementById("data").textContent);
-const byId = (id) => document.getElementById(id);
-
-function theme() {
-  const names = ["auto", "light", "dark"];
-  const button = byId("theme");
-  let stored = null;
-  // A page that is opened from a file may have no storage.
-  try { stored = localStorage.getItem("forage-theme"); } catch { /* the choice lasts for the visit */ }
-  let chosen = names.includes(stored) ? stored : "auto";
-  const apply = () => {
-    document.documentElement.dataset.theme = chosen;
-    button.textContent = `Theme: ${chosen}`;
-    button.setAttribute("aria-label", `Colour theme: ${chosen === "auto" ? "as the system" : chosen}`);
-  };
-  button.addEventListener("click", () => {
-    chosen = names[(names.indexOf(chosen) + 1) % names.length];
-    try { localStorage.setItem("forage-theme", chosen); } catch { /* as above */ }
-    apply();
-  });
-  apply();
-}
-
 /** A value of the manifest in a few words. */
 function brief(value) {
   if (value === null || value === undefined || value === "") return null;
@@ -65,11 +42,6 @@ function change(from, to, percent) {
   const kind = !percent || Math.abs(by) < 0.05 ? "" : by > 0 ? "up" : "down";
   return element("span", { class: `change ${kind}` },
     `${by > 0 ? "+" : ""}${text.replace("-", "−")}${percent ? " points" : ""}`);
-}
-
-function card(title, sub, from, to, ...rest) {
-  return element("div", { class: "card" }, element("h3", {}, title), element("div", { class: "sub" }, sub),
-    element("div", { class: "big" }, from === null ? null : element("span", { class: "from" }, `${from} → `), to), ...rest);
 }
 
 function result() {
@@ -237,13 +209,6 @@ function evaluationPlans(names, columns) {
   return plans.sort((a, b) => rank(a).localeCompare(rank(b)));
 }
 
-/** A chart has six series at most. */
-function split(plan) {
-  if (plan.series.length <= 6) return [plan];
-  return [{ ...plan, series: plan.series.slice(0, 6) },
-    ...split({ ...plan, title: `${plan.title.replace(/, continued$/, "")}, continued`, series: plan.series.slice(6) })];
-}
-
 function trajectories() {
   const shown = data.trajectories;
   if (!shown.groups.length) {
@@ -279,10 +244,7 @@ function provenance() {
       element("table", { class: "pairs" }, element("tbody", {}, rows.map(([name, value]) =>
         element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)))))));
   }
-  if (data.config !== null) {
-    body.append(element("details", { class: "fold" }, element("summary", {}, "Run file, as it was read"),
-      element("div", { class: "inside" }, element("pre", { tabindex: 0 }, data.config))));
-  }
+  runFile(body);
   if (!body.children.length) body.append(element("p", { class: "note" }, "This run has no manifest."));
 }
 

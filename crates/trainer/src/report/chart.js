@@ -105,8 +105,8 @@ function swatch(idx, sparse) {
     sparse ? marks[idx](13, 6) : null);
 }
 
-/** Charts that move their cursor together: functions of a step, or of null. */
-const cursors = [];
+/** Charts of one axis move their cursor together: functions of a step, or of null, by axis. */
+const cursors = new Map();
 let n_charts = 0;
 
 /**
@@ -114,9 +114,9 @@ let n_charts = 0;
  *
  * A series is `{ label, points, sparse, band }`: points are `[step, value]`, or
  * `[step, value, low, high]` with an interval; sparse ones are marked and never smoothed; a band
- * is a list of `[step, low, high]`. At most six series.
+ * is a list of `[step, low, high]`. At most six series. `axis` is what a step is called.
  */
-function chart({ title, name, series, format = formats.number, steps }) {
+function chart({ title, name, series, format = formats.number, steps, axis = "step" }) {
   const all = series.map((one, idx) => ({
     ...one, idx, shown: true, smooth: one.sparse || !isNoisy(one.points) ? null : smoothed(one.points),
   }));
@@ -195,7 +195,7 @@ function chart({ title, name, series, format = formats.number, steps }) {
     });
     line = shape("line", { class: "cursor", y1: edge.top, y2: floor, visibility: "hidden" });
     const summary = all.map(({ label, points }) =>
-      `${label}: ${format(points[0][1])} at step ${points[0][0]}, ${format(points.at(-1)[1])} at step ${points.at(-1)[0]}`);
+      `${label}: ${format(points[0][1])} at ${axis} ${points[0][0]}, ${format(points.at(-1)[1])} at ${axis} ${points.at(-1)[0]}`);
     const axes = shape("svg", {
       class: "axes", viewBox: `0 0 ${width} ${height}`, height, tabindex: 0, role: "img",
       "aria-label": `${title}. ${summary.join(". ")}. Arrow keys read single steps.`,
@@ -220,7 +220,7 @@ function chart({ title, name, series, format = formats.number, steps }) {
         shape("rect", { x: left - 6, y: 0, width: right - left + 12, height: floor + 1 })),
       ...grid,
       shape("line", { class: "axis", x1: left, x2: right, y1: floor, y2: floor }),
-      ...below.filter(Boolean), shape("text", { x: right + 8, y: floor + 17, "text-anchor": "end" }, "step"), line, shape("g", { "clip-path": `url(#${clip})` }, ...drawn));
+      ...below.filter(Boolean), shape("text", { x: right + 8, y: floor + 17, "text-anchor": "end" }, axis), line, shape("g", { "clip-path": `url(#${clip})` }, ...drawn));
     plot.replaceChildren(axes);
   }
 
@@ -228,7 +228,7 @@ function chart({ title, name, series, format = formats.number, steps }) {
   function point(step) {
     at = step === null ? null
       : own.reduce((best, it) => (Math.abs(it - step) < Math.abs(best - step) ? it : best));
-    for (const move of cursors) move(at);
+    for (const move of cursors.get(axis)) move(at);
     readout.hidden = at === null;
     if (at === null) return;
     const rows = all.filter((one) => one.shown).flatMap((one) => {
@@ -239,7 +239,7 @@ function chart({ title, name, series, format = formats.number, steps }) {
         element("span", {}, swatch(one.idx, one.sparse), all.length > 1 ? one.label : ""),
         ` ${format(found[1])}${interval}`)];
     });
-    readout.replaceChildren(element("b", {}, `Step ${at}`), ...rows);
+    readout.replaceChildren(element("b", {}, `${axis[0].toUpperCase()}${axis.slice(1)} ${at}`), ...rows);
     const x = plot.offsetLeft + toX(at) / width * plot.clientWidth;
     const beside = x > figure.clientWidth / 2 ? x - 10 - readout.offsetWidth : x + 10;
     const most = figure.clientWidth - readout.offsetWidth;
@@ -247,7 +247,8 @@ function chart({ title, name, series, format = formats.number, steps }) {
     readout.style.top = `${plot.offsetTop + 4}px`;
   }
 
-  cursors.push((step) => {
+  if (!cursors.has(axis)) cursors.set(axis, []);
+  cursors.get(axis).push((step) => {
     if (!line) return;
     line.setAttribute("visibility", step === null ? "hidden" : "visible");
     for (const end of ["x1", "x2"]) line.setAttribute(end, toX(step ?? first));
@@ -280,4 +281,11 @@ function forest(before, after, labelled) {
     class: "forest", viewBox: `0 0 ${width} ${height}`, role: "img",
     "aria-label": after ? `before: ${told(before)}; after: ${told(after)}` : told(before),
   }, scale, row(before, after ? 8 : 13, after ? "before" : "after"), row(after, 18, "after"));
+}
+
+/** A chart has six series at most. */
+function split(plan) {
+  if (plan.series.length <= 6) return [plan];
+  return [{ ...plan, series: plan.series.slice(0, 6) },
+    ...split({ ...plan, title: `${plan.title.replace(/, continued$/, "")}, continued`, series: plan.series.slice(6) })];
 }

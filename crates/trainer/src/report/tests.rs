@@ -60,7 +60,8 @@ fn an_empty_folder_gives_a_page() {
 
 #[test]
 fn the_page_names_no_address() {
-    for source in [TEMPLATE, STYLE].iter().chain(&SCRIPTS) {
+    let pages = [RUN, SYNTHESIS].map(|it| [&[it.body][..], it.scripts].concat()).concat();
+    for source in [TEMPLATE, STYLE].iter().chain(&pages) {
         // The namespace of SVG is a name, and `url(#` is a place in the page: nothing is fetched.
         let source = source.replace("http://www.w3.org/2000/svg", "").replace("url(#", "");
         for scheme in ["http:", "https:", "//cdn", "@import", "url("] {
@@ -77,7 +78,8 @@ fn hostile_text_cannot_leave_its_place() {
     write_groups(&run, "step-000000-greedy.jsonl.zst", &[line]);
     fs::write(run.join("config.toml"), "{{script}} </SCRIPT>").unwrap();
     let page = fs::read_to_string(write(&run).unwrap()).unwrap();
-    let plain = self::page(&data(tempfile::tempdir().unwrap().path()).unwrap()).unwrap();
+    let empty = data(tempfile::tempdir().unwrap().path()).unwrap();
+    let plain = self::page(&RUN, "x", &empty).unwrap();
     for tag in ["<script", "</script", "</SCRIPT", "<!--"] {
         assert_eq!(page.matches(tag).count(), plain.matches(tag).count(), "`{tag}`");
     }
@@ -149,4 +151,33 @@ fn before_and_after_show_the_same_questions_and_the_page_is_bounded() {
     };
     assert_eq!(questions(0).len(), 50);
     assert_eq!(questions(0), questions(90));
+}
+
+#[test]
+fn a_synthesis_has_a_page_of_its_own() {
+    let run = tempfile::tempdir().unwrap();
+    fs::write(run.path().join("journal.jsonl"), "").unwrap();
+    let error = write(run.path()).unwrap_err().to_string();
+    assert!(error.contains("has no `report.json` yet"), "{error}");
+
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/synthesize.toml");
+    fs::copy(recipe, run.path().join("config.toml")).unwrap();
+    let report = serde_json::to_vec(&forage_synthesis::sage::Report::default()).unwrap();
+    fs::write(run.path().join("report.json"), report).unwrap();
+    let question = Question {
+        id: "sage-000001".into(),
+        text: HOSTILE.into(),
+        golden_answers: vec!["rome".into()],
+        ..Question::default()
+    };
+    let line = serde_json::to_string(&question).unwrap() + "\n";
+    fs::write(run.path().join("train.jsonl"), line.repeat(70)).unwrap();
+    let page = fs::read_to_string(write(run.path()).unwrap()).unwrap();
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(!page.contains("{{"), "no placeholder is left");
+    let data = embedded(&page);
+    assert_eq!(data["questions"].as_array().unwrap().len(), 60);
+    assert_eq!(data["n_questions"], 70);
+    assert_eq!(data["questions"][0]["text"], HOSTILE);
+    assert_eq!(data["facts"][0], serde_json::json!(["Generator", "walker"]));
 }

@@ -7,8 +7,10 @@ use forage_retriever::RetrieverConfig;
 use forage_rollout::RolloutConfig;
 use forage_synthesis::Entities;
 use forage_synthesis::chat::ChatConfig;
-use forage_synthesis::language_model::{ChatAgentConfig, ChatGeneratorConfig, ChatJudgeConfig};
-use forage_synthesis::sage::{SageConfig, Shares, WalkerConfig};
+use forage_synthesis::language_model::{
+    ChatAgentConfig, ChatGeneratorConfig, ChatJudgeConfig, ModelGeneratorConfig,
+};
+use forage_synthesis::sage::{Limits, SageConfig, Shares, WalkerConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -38,7 +40,7 @@ pub struct SynthesisConfig {
     pub retriever: Option<RetrieverConfig>,
     /// The loop.
     pub synthesis: SageConfig,
-    /// Who makes pairs: one of the two.
+    /// Who makes pairs: one of the three.
     pub generator: GeneratorSection,
     /// Who tries them: one of the two.
     pub agent: AgentSection,
@@ -78,6 +80,9 @@ pub struct GeneratorSection {
     /// A language model behind a server, which searches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chat: Option<ChatGeneratorConfig>,
+    /// A model of our own, which searches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelGeneratorConfig>,
 }
 
 /// Who tries pairs.
@@ -159,6 +164,13 @@ pub struct SynthesisFile {
 }
 
 impl SynthesisFile {
+    /// Whether a run file is one of a synthesis. What cannot be read is none: whoever reads it as
+    /// something else says what is wrong.
+    pub fn is_one(path: &Path) -> bool {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.parse::<toml_edit::DocumentMut>().is_ok_and(|it| it.contains_key("synthesis"))
+    }
+
     /// Reads a run file and applies `KEY=VALUE` edits.
     pub fn read(path: &Path, edits: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| {
@@ -215,8 +227,8 @@ impl SynthesisConfig {
         if let Some(retriever) = &self.retriever {
             retriever.check()?;
         }
-        match (&self.generator.walker, &self.generator.chat) {
-            (Some(walker), None) => {
+        match (&self.generator.walker, &self.generator.chat, &self.generator.model) {
+            (Some(walker), None, None) => {
                 walker.check()?;
                 if self.world.is_none() && walker.joins > 0.0 {
                     bail!(
@@ -224,8 +236,9 @@ impl SynthesisConfig {
                     )
                 }
             }
-            (None, Some(chat)) => chat.server.check().context("`generator.chat`")?,
-            _ => bail!("`generator` wants one of `walker` and `chat`"),
+            (None, Some(chat), None) => chat.server.check().context("`generator.chat`")?,
+            (None, None, Some(model)) => model.check()?,
+            _ => bail!("`generator` wants one of `walker`, `chat` and `model`"),
         }
         match (&self.agent.model, &self.agent.chat, &self.rollout) {
             (Some(model), None, Some(rollout)) => {
@@ -247,13 +260,25 @@ impl SynthesisConfig {
             (None, Some(_)) if !self.judge.config.is_empty() => {
                 bail!("`judge.config` is used by `judge.plugin` only")
             }
+            (None, Some(_)) if self.judge.least.to_bits() != default_least().to_bits() => {
+                bail!("`judge.least` is used by `judge.plugin` only")
+            }
             (None, Some(chat)) => chat.server.check().context("`judge.chat`")?,
             _ => bail!("`judge` wants one of `plugin` and `chat`"),
         }
-        if self.synthesis.limits != forage_synthesis::sage::Limits::default()
-            && self.servers().next().is_none()
-        {
-            bail!("`synthesis.limits` hold servers to a budget, and none is asked")
+        let Limits { tokens, money } = self.synthesis.limits;
+        let asks_servers = self.servers().next().is_some();
+        if money.is_some() && !asks_servers {
+            bail!("`synthesis.limits.money` holds servers to a budget, and none is asked")
+        }
+        if tokens.is_some() && !asks_servers && self.generator.model.is_none() {
+            bail!("`synthesis.limits.tokens` holds language models to a budget, and none is asked")
+        }
+        let computes = self.agent.model.is_some()
+            || self.generator.model.is_some()
+            || self.retriever.as_ref().is_some_and(|it| it.encoder.is_some());
+        if !computes && self.device != default_device() {
+            bail!("`device` is used by models of our own, and there is none")
         }
         Ok(())
     }
@@ -267,7 +292,7 @@ impl SynthesisConfig {
     }
 
     /// What a journal must not be resumed without: everything but how many items there are, how
-    /// many at once, what they may cost, what becomes of them, and how servers are reached.
+    /// many at once or in a batch, what they may cost, what becomes of them, and how servers are reached.
     pub fn identity(&self) -> Result<Value> {
         let mut value = serde_json::to_value(self)?;
         let top = value.as_object_mut().ok_or_else(|| anyhow!("a run file is a table"))?;
@@ -278,6 +303,10 @@ impl SynthesisConfig {
             for key in ["items", "in_flight", "limits", "min_steps"] {
                 synthesis.remove(key);
             }
+        }
+        let ours = top.get_mut("generator").and_then(|it| it.pointer_mut("/model"));
+        if let Some(ours) = ours.and_then(Value::as_object_mut) {
+            ours.remove("batch");
         }
         for part in ["generator", "agent", "judge"] {
             let server = top.get_mut(part).and_then(|it| it.pointer_mut("/chat/server"));

@@ -234,7 +234,7 @@ impl Plan {
         self.chains.iter().map(Vec::len).sum()
     }
 
-    /// Puts the question; `None` where it would give its answer away.
+    /// Puts the question; `None` where it would give its answer away, or a name on the way to it.
     pub(crate) fn pair(&self, graph: &Graph, rng: &mut ChaCha8Rng) -> Option<Pair> {
         let (question, golden_answers) = match self.chains.as_slice() {
             [chain] => {
@@ -246,7 +246,14 @@ impl Plan {
             _ => return None,
         };
         let asked = question.to_lowercase();
-        if golden_answers.iter().any(|it| asked.contains(&it.to_lowercase())) {
+        let on_the_way = self.chains.iter().flat_map(|it| it.iter().skip(1));
+        let names = on_the_way.map(|it| graph.nodes[graph.edges[*it].from].name.as_str());
+        if golden_answers
+            .iter()
+            .map(String::as_str)
+            .chain(names)
+            .any(|it| asked.contains(&it.to_lowercase()))
+        {
             return None;
         }
         let mut entities: Vec<String> = Vec::new();

@@ -1,0 +1,248 @@
+"""Whether feedback makes better questions, and whether such questions make a better agent.
+
+    python benchmarks/synthesis/run.py [loop|train] --model PATH [--observation-tokens 48]
+                                       [--seeds 1 2 3] [--items 600] [--steps 2 4] [--rounds 3]
+                                       [--training-steps 75] [--out runs/synthesis] [--forage PATH]
+
+`loop` makes questions from the generated world, with feedback and by resampling, with the same
+seeds: round 0 is the same in both. `train` trains an agent on those of the feedback, and one on as
+many shallow ones. Without a part, both. `--model` is the agent that tries the questions; README.md
+beside this says how to make a good one.
+
+Runs that are finished are left alone, and those that were interrupted go on, so call it again until
+it has nothing to do. `table.py` beside this makes the page of their results.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN_FILE = "configs/synthesize.toml"
+UPDATES = ("feedback", "resample")
+
+# A third of the world is held out: its questions are for the tables after training.
+ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
+# Held-out questions for the curves while training.
+DEV = 80
+# What freed memory costs otherwise; `cargo xtask` sets the same.
+MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    "MALLOC_TOP_PAD_": "67108864",
+}
+
+
+class Runs:
+    """Calls the program, and says what came of it."""
+
+    def __init__(self, forage, total):
+        self.forage, self.total, self.done = forage, total, 0
+
+    def call(self, command, run_file, run, changed, finished, said):
+        """One run, from where it stands. `finished` is the file that it writes last."""
+        self.done += 1
+        label = f"[{self.done}/{self.total}] {run.name}"
+        check_same(run, changed)
+        if finished.exists():
+            print(f"{label}: finished before: {said(run)}", flush=True)
+            return
+        program = [self.forage] if self.forage else ["cargo", "xtask"]
+        line = [*program, command, str(run_file), "--out", str(run)]
+        if (run / "config.toml").exists():
+            line.append("--resume")
+        for key, value in changed.items():
+            line += ["--set", f"{key}={value}"]
+        log = run.with_suffix(".log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        with log.open("a") as file:
+            status = subprocess.run(
+                line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                env=os.environ | MEMORY,
+            )
+        if status.returncode != 0:
+            sys.exit(f"{label}: exit code {status.returncode}; see {log}")
+        print(f"{label}: {said(run)}, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def check_same(run, changed):
+    """Refuses to take a run of another size for one of these."""
+    if not (run / "config.toml").exists():
+        return
+    there = tomllib.loads((run / "config.toml").read_text())
+    for key, value in changed.items():
+        value_there = there
+        for name in key.split("."):
+            value_there = value_there[name]
+        if value_there != tomllib.loads(f"it = {value}")["it"]:
+            sys.exit(f"`{run}` has another `{key}`: choose another folder with `--out`")
+
+
+def quoted(text):
+    return json.dumps(str(text))
+
+
+# The loop
+
+
+def loop_edits(arguments, seed, **changed):
+    """What of the run file is changed."""
+    edits = {
+        "seed": seed,
+        "world.entities": ENTITIES,
+        "agent.model.path": quoted(arguments.model.resolve()),
+        "rollout.max_observation_tokens": arguments.observation_tokens,
+        "synthesis.items": arguments.items,
+        "synthesis.steps_from": arguments.steps[0],
+        "synthesis.steps_to": arguments.steps[1],
+        "synthesis.rounds": arguments.rounds,
+        "synthesis.in_flight": 32,
+    }
+    return edits | {f"synthesis.{key}": value for key, value in changed.items()}
+
+
+def passed(run):
+    """The last row of each S, in a line."""
+    last = json.loads((run / "report.json").read_text())["rounds"][-1]
+    by_steps = " ".join(f"S{steps} {row['passed']:.0%}" for steps, row in last["by_steps"].items())
+    return f"passed {last['all']['passed']:.1%} ({by_steps}), {last['agent_runs']} runs of the agent"
+
+
+def synthesize(runs, arguments, run, edits):
+    runs.call("synthesize", RUN_FILE, run, edits, run / "report.json", passed)
+
+
+def loop(runs, arguments):
+    for seed in arguments.seeds:
+        for update in UPDATES:
+            run = arguments.out / f"{update}-{seed}"
+            edits = loop_edits(arguments, seed, update=quoted(update))
+            synthesize(runs, arguments, run, edits)
+
+
+# The training
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def write_lines(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def named(kind, rows):
+    """Both kinds count from 0."""
+    return [row | {"id": f"{kind}-{row['id']}"} for row in rows]
+
+
+def write_data(out, seed, deep, shallow):
+    """Question files of both kinds: as many for training, and the same ones held out."""
+    data = out / f"data-{seed}"
+    data.mkdir(parents=True, exist_ok=True)
+    rows = {
+        (kind, split): named(kind, lines(run / f"{split}.jsonl"))
+        for kind, run in (("deep", deep), ("shallow", shallow))
+        for split in ("train", "dev", "test")
+    }
+    n_train = min(len(rows["deep", "train"]), len(rows["shallow", "train"]))
+    for kind in ("deep", "shallow"):
+        write_lines(data / f"{kind}.jsonl", rows[kind, "train"][:n_train])
+    for split, most in (("dev", DEV // 2), ("test", None)):
+        write_lines(
+            data / f"{split}.jsonl",
+            rows["deep", split][:most] + rows["shallow", split][:most],
+        )
+    return data, n_train
+
+
+def training_file(out):
+    """The quickstart's recipe on question files, with the rollout of the synthesis."""
+    recipe = (ROOT / "configs/quickstart.toml").read_text()
+    synthesis = (ROOT / RUN_FILE).read_text()
+    section = {
+        name: re.search(rf"^\[{name}\]\n(?:(?!\[).*\n)*", text, re.MULTILINE)
+        for name, text in (("world", recipe), ("rollout", synthesis))
+    }
+    rollout = re.search(r"^\[rollout\]\n(?:(?!\[).*\n)*", recipe, re.MULTILINE).group()
+    files = '[data]\ntrain = "train"\ndev = "dev"\ntest = "test"\n\n[retriever]\nindex = "index"\n\n'
+    text = recipe.replace(section["world"].group(), files)
+    text = text.replace(rollout, section["rollout"].group())
+    text = text.replace('name = "quickstart"', 'name = "synthesized"')
+    file = out / "training.toml"
+    file.write_text(text)
+    return file
+
+
+def learned(run):
+    step = tomllib.loads((run / "config.toml").read_text())["training"]["steps"]
+
+    def em(step):
+        table = json.loads((run / f"evaluations/step-{step:06}-greedy.json").read_text())
+        return table["rows"][0]["em"]["mean"]
+
+    return f"{em(0):.3f} -> {em(step):.3f}"
+
+
+def train(runs, arguments):
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = training_file(arguments.out)
+    for seed in arguments.seeds:
+        deep = arguments.out / f"feedback-{seed}"
+        if not (deep / "report.json").exists():
+            sys.exit(f"`{deep}` is not finished: begin with `loop`")
+        shallow = arguments.out / f"shallow-{seed}"
+        edits = loop_edits(arguments, seed, min_steps=1, update=quoted("feedback"))
+        edits |= {"synthesis.steps_from": 1, "synthesis.steps_to": 2}
+        synthesize(runs, arguments, shallow, edits)
+        data, n_train = write_data(arguments.out, seed, deep, shallow)
+        print(f"seed {seed}: {n_train} questions of each kind to train on", flush=True)
+        for kind in ("deep", "shallow"):
+            run = arguments.out / f"trained-{kind}-{seed}"
+            edits = {
+                "seed": seed,
+                "data.train": quoted(data / f"{kind}.jsonl"),
+                "data.dev": quoted(data / "dev.jsonl"),
+                "data.test": quoted(data / "test.jsonl"),
+                "retriever.index": quoted(deep / "index"),
+                "training.steps": arguments.training_steps,
+            }
+            runs.call("train", file, run, edits, run / "report.html", learned)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", nargs="?", choices=("loop", "train"))
+    parser.add_argument("--model", type=Path, default=ROOT / "assets/tiny-agent")
+    parser.add_argument(
+        "--observation-tokens", type=int, default=48, help="what the agent sees of a search"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--items", type=int, default=600)
+    parser.add_argument("--steps", type=int, nargs=2, default=[2, 4], metavar=("FROM", "TO"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--training-steps", type=int, default=75)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs/synthesis")
+    parser.add_argument("--forage", help="the binary; without it, `cargo xtask`")
+    arguments = parser.parse_args()
+    arguments.out = arguments.out.resolve()
+
+    sizes = {"loop": len(UPDATES), "train": 3}
+    parts = [arguments.part] if arguments.part else ["loop", "train"]
+    total = len(arguments.seeds) * sum(sizes[part] for part in parts)
+    runs = Runs(arguments.forage, total)
+    if "loop" in parts:
+        loop(runs, arguments)
+    if "train" in parts:
+        train(runs, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""Makes docs/results/synthesis.md of the runs that `run.py` beside this has finished.
+
+    python benchmarks/synthesis/table.py [--runs runs/synthesis] [--machine "two cores of an ..."]
+
+What stands in the page after the line with END is kept: it is written by hand.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs/results/synthesis.md"
+END = "<!-- What follows is written by hand. -->"
+UPDATES = ("feedback", "resample")
+KINDS = ("shallow", "deep")
+
+# 97.5 % points of Student's t, by degrees of freedom: seeds less 1.
+STUDENT = [math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
+
+
+def band(values):
+    """Mean and half the width of its 95 % interval over seeds; none for a single seed."""
+    n = len(values)
+    if n < 2:
+        return values[0], None
+    return statistics.mean(values), STUDENT[n - 1] * statistics.stdev(values) / math.sqrt(n)
+
+
+def cell(values, digits=3, sign=""):
+    mean, half = band(values)
+    return f"{mean:{sign}.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in lines)
+
+
+def settings(run):
+    return tomllib.loads((run / "config.toml").read_text())
+
+
+def loops(folder):
+    """The reports of the loop by update and seed, of seeds that have both."""
+    reports = {
+        update: {
+            int(it.parent.name.rsplit("-", 1)[1]): json.loads(it.read_text())
+            for it in sorted(folder.glob(f"{update}-*/report.json"))
+        }
+        for update in UPDATES
+    }
+    seeds = sorted(set(reports["feedback"]) & set(reports["resample"]))
+    return {update: [reports[update][seed] for seed in seeds] for update in UPDATES}, seeds
+
+
+def all_items(reports):
+    """The table of the paper: what stands after each round."""
+    rows = []
+    n_rounds = len(reports["feedback"][0]["rounds"])
+    for rounds in range(n_rounds):
+        for update in UPDATES if rounds else ("feedback",):
+            of = [report["rounds"][rounds] for report in reports[update]]
+            shares = [cell([it["all"][key] for it in of]) for key in ("correct", "passed", "average")]
+            rows.append([
+                rounds, update if rounds else "both", *shares,
+                cell([it["all"]["searches"] for it in of], 2),
+                cell([it["agent_runs"] / it["all"]["items"] for it in of], 2),
+            ])
+    head = ["rounds", "update", "correct", "passed", "Avg@K", "searches", "runs an item"]
+    return table(head, rows)
+
+
+def passed(reports):
+    """Share passed by S and round, and what feedback has over resampling in the end."""
+    last = len(reports["feedback"][0]["rounds"]) - 1
+    steps = list(reports["feedback"][0]["rounds"][0]["by_steps"])
+
+    def shares(update, rounds, of):
+        return [it["rounds"][rounds]["by_steps"][of]["passed"] for it in reports[update]]
+
+    head = ["S", "items", "round 0"]
+    head += [f"{update} {rounds}" for rounds in range(1, last + 1) for update in UPDATES]
+    head += [f"difference after {last}"]
+    rows = []
+    for of in steps:
+        items = sum(it["rounds"][0]["by_steps"][of]["items"] for it in reports["feedback"])
+        row = [of, items, cell(shares("feedback", 0, of))]
+        for rounds in range(1, last + 1):
+            row += [cell(shares(update, rounds, of)) for update in UPDATES]
+        pairs = zip(shares("feedback", last, of), shares("resample", last, of))
+        rows.append([*row, cell([one - other for one, other in pairs], sign="+")])
+    return table(head, rows)
+
+
+def hardness(reports):
+    """Avg@K and mean searches by S, after the last round."""
+    rows = []
+    for of in reports["feedback"][0]["rounds"][-1]["by_steps"]:
+        row = [of]
+        for update in UPDATES:
+            last = [it["rounds"][-1]["by_steps"][of] for it in reports[update]]
+            row += [
+                cell([it["correct"] for it in last]), cell([it["average"] for it in last]),
+                cell([it["searches"] for it in last], 2),
+            ]
+        rows.append(row)
+    head = ["S"]
+    for update in UPDATES:
+        head += [f"{update}: correct", "Avg@K", "searches"]
+    return table(head, rows)
+
+
+def reasons(reports):
+    """Why pairs did not pass, by round, over all seeds."""
+    rows = []
+    for update in UPDATES:
+        for rounds in range(len(reports[update][0]["reasons"])):
+            counts = {}
+            for report in reports[update]:
+                for reason, count in report["reasons"][rounds].items():
+                    counts[reason] = counts.get(reason, 0) + count
+            tried = sum(
+                report["rounds"][rounds]["agent_runs"]
+                - (report["rounds"][rounds - 1]["agent_runs"] if rounds else 0)
+                for report in reports[update]
+            )
+            said = ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items()))
+            rows.append([update, rounds, tried, said])
+    return table(["update", "round", "runs of the agent", "not passed"], rows)
+
+
+def evaluations(folder, seed, kind, decoding):
+    run = folder / f"trained-{kind}-{seed}"
+    steps = settings(run)["training"]["steps"]
+    return [
+        {
+            row["name"]: row
+            for row in json.loads(
+                (run / f"evaluations/step-{step:06}-{decoding}.json").read_text()
+            )["rows"]
+        }
+        for step in (0, steps)
+    ]
+
+
+def training(folder, seeds, decoding):
+    """Exact match on the held-out questions by their number of facts."""
+    of = {
+        (seed, kind): evaluations(folder, seed, kind, decoding)
+        for seed in seeds for kind in KINDS
+    }
+    names = set.intersection(*(set(before) for before, _ in of.values()))
+    names = sorted(names, key=lambda it: (it == "all", it))
+    rows = []
+    for name in names:
+        em = {
+            (kind, when): [of[seed, kind][when][name]["em"]["mean"] for seed in seeds]
+            for kind in KINDS for when in (0, 1)
+        }
+        searches = [
+            statistics.mean(of[seed, kind][1][name]["searches"] for seed in seeds)
+            for kind in KINDS
+        ]
+        change = [deep - shallow for shallow, deep in zip(em["shallow", 1], em["deep", 1])]
+        rows.append([
+            name, sum(of[seed, "deep"][1][name]["n"] for seed in seeds), cell(em["deep", 0]),
+            cell(em["shallow", 1]), cell(em["deep", 1]), cell(change, sign="+"),
+            *(f"{it:.2f}" for it in searches),
+        ])
+    head = [
+        "facts", "questions", "before", "shallow", "deep", "deep less shallow",
+        "searches, shallow", "searches, deep",
+    ]
+    return table(head, rows)
+
+
+def trained(folder):
+    """Seeds whose agents are both trained."""
+    done = [
+        {int(it.parent.name.rsplit("-", 1)[1]) for it in folder.glob(f"trained-{kind}-*/report.html")}
+        for kind in KINDS
+    ]
+    return sorted(done[0] & done[1])
+
+
+def page(folder, machine):
+    reports, seeds = loops(folder)
+    config = settings(folder / f"feedback-{seeds[0]}")
+    synthesis = config["synthesis"]
+    shown = config["rollout"]["max_observation_tokens"]
+    text = f"""\
+# Questions by feedback, measured
+
+The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, an agent of ours tries, which sees the first {shown} tokens of what a search finds ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
+
+```sh
+python3 benchmarks/synthesis/run.py --model PATH    # benchmarks/synthesis/README.md says which
+python3 benchmarks/synthesis/table.py
+```
+{f"{chr(10)}{machine}.{chr(10)}" if machine else ""}
+A mean over the seeds stands with its 95 % interval (Student's t over seeds). Both ways of updating share round 0. An item that passed is not tried again, so whoever passes more asks the agent less often: `runs an item` says how often.
+
+## Feedback and resampling
+
+{all_items(reports)}
+
+Share passed, by S and round:
+
+{passed(reports)}
+
+What stands after the last round, by S; Avg@K and searches are those of correct pairs:
+
+{hardness(reports)}
+
+Why pairs did not pass, over all seeds:
+
+{reasons(reports)}
+"""
+    if seeds := trained(folder):
+        run = settings(folder / f"trained-deep-{seeds[0]}")["training"]
+        n_train = [
+            len((folder / f"data-{seed}/deep.jsonl").read_text().splitlines()) for seed in seeds
+        ]
+        text += f"""
+## An agent trained on them
+
+The shipped checkpoint, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), and on as many that were made in the same way with S of 1 or 2 (shallow): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
+
+Greedy:
+
+{training(folder, seeds, "greedy")}
+
+At temperature 1:
+
+{training(folder, seeds, "sampled")}
+"""
+    return f"{text}\n{END}\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs/synthesis")
+    parser.add_argument("--machine", default="", help="what it ran on, for the page")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    arguments = parser.parse_args()
+    if not loops(arguments.runs)[1]:
+        parser.error(f"no seed in `{arguments.runs}` has both ways of updating")
+    by_hand = ""
+    if arguments.page.exists():
+        by_hand = arguments.page.read_text().partition(END)[2].lstrip("\n")
+    text = page(arguments.runs, arguments.machine)
+    arguments.page.write_text(text + (f"\n{by_hand}" if by_hand else ""))
+    print(arguments.page)
+
+
+if __name__ == "__main__":
+    main()

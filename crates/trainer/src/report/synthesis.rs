@@ -1,0 +1,113 @@
+//! The page of a synthesis: what passed, by round and by target steps.
+
+use std::path::Path;
+
+use forage_synthesis::Split;
+use forage_synthesis::sage::{Report, Update};
+use forage_trajectory::Question;
+use serde::Serialize;
+
+use super::{input, name_of, parse, parse_line, read as read_file};
+use crate::synthesize::SynthesisConfig;
+
+/// Questions that are shown.
+const MOST_QUESTIONS: usize = 60;
+
+/// Everything the page shows.
+#[derive(Serialize)]
+pub(super) struct Data {
+    /// Name of the run's folder.
+    pub(super) run: String,
+    /// What was made how, a name and a value each.
+    facts: Vec<(&'static str, String)>,
+    config: Option<String>,
+    report: Report,
+    questions: Vec<Shown>,
+    n_questions: usize,
+}
+
+/// A question of the folder.
+#[derive(Debug, Serialize)]
+struct Shown {
+    split: String,
+    id: String,
+    text: String,
+    answers: Vec<String>,
+    /// Each with its answer.
+    steps: Vec<(String, String)>,
+}
+
+/// Whether a folder is that of a synthesis.
+pub(super) fn is_one(run: &Path) -> bool {
+    run.join("journal.jsonl").exists()
+}
+
+pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
+    let path = run.join("report.json");
+    let Some(text) = read_file(&path)? else {
+        return Err(input(format!("`{}` has no `report.json` yet", run.display()))
+            .hint("it is written when all items are done: go on with `forage synthesize --resume`")
+            .into());
+    };
+    let config = read_file(&run.join("config.toml"))?;
+    let parsed = config.as_deref().and_then(|it| toml::from_str::<SynthesisConfig>(it).ok());
+    let mut questions = Vec::new();
+    let mut n_questions = 0;
+    for split in Split::ALL {
+        let path = run.join(format!("{split}.jsonl"));
+        let text = read_file(&path)?.unwrap_or_default();
+        for (idx, line) in text.lines().enumerate() {
+            n_questions += 1;
+            if questions.len() < MOST_QUESTIONS {
+                let Question { id, text, golden_answers, evidence } = parse_line(line, &path, idx)?;
+                let steps = evidence.steps.into_iter().map(|it| (it.question, it.answer));
+                questions.push(Shown {
+                    split: split.to_string(),
+                    id,
+                    text,
+                    answers: golden_answers,
+                    steps: steps.collect(),
+                });
+            }
+        }
+    }
+    Ok(Data {
+        run: name_of(run)?,
+        facts: parsed.as_ref().map(facts).unwrap_or_default(),
+        config,
+        report: parse(&text, &path)?,
+        questions,
+        n_questions,
+    })
+}
+
+/// What the head of the page says of a run file.
+fn facts(config: &SynthesisConfig) -> Vec<(&'static str, String)> {
+    let update = match config.synthesis.update {
+        Update::Feedback => "feedback",
+        Update::Resample => "resample",
+    };
+    let generator = match (&config.generator.chat, &config.generator.model) {
+        (Some(chat), _) => chat.server.model.clone(),
+        (None, Some(ours)) => ours.path.display().to_string(),
+        (None, None) => "walker".to_owned(),
+    };
+    let agent = match (&config.agent.model, &config.agent.chat) {
+        (Some(ours), _) => ours.path.display().to_string(),
+        (None, Some(chat)) => chat.server.model.clone(),
+        (None, None) => String::new(),
+    };
+    let judge = match (&config.judge.plugin, &config.judge.chat) {
+        (Some(plugin), _) => plugin.clone(),
+        (None, Some(chat)) => chat.server.model.clone(),
+        (None, None) => String::new(),
+    };
+    vec![
+        ("Generator", generator),
+        ("Agent", agent),
+        ("Judge", judge),
+        ("Update", update.to_owned()),
+        ("K", config.synthesis.tries.to_string()),
+        ("Seed", config.seed.to_string()),
+    ]
+}
