@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::Context;
 use xshell::{Shell, cmd};
 
-use crate::tidy;
+use crate::{product, tidy};
 
 /// A check of the whole repository.
 type Check = fn(&Shell) -> anyhow::Result<()>;
@@ -72,8 +72,10 @@ pub(crate) fn valgrind(shell: &Shell) -> anyhow::Result<()> {
     Ok(command.arg("--").args(skipped).env(runner, valgrind).run()?)
 }
 
+/// The benchmarks, with the allocator's settings of a run.
 pub(crate) fn bench(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> {
-    Ok(cmd!(shell, "cargo bench --package forage-benchmarks {arguments...}").run()?)
+    let command = cmd!(shell, "cargo bench --package forage-benchmarks {arguments...}");
+    Ok(command.envs(product::ALLOCATOR).run()?)
 }
 
 /// Every check, cheapest first, except that the tests come last, so that the output ends with

@@ -22,7 +22,7 @@ const COMMIT: &str = "FORAGE_COMMIT";
 /// Tensors live for a moment. Without these, glibc gives the memory of each large one back to the
 /// system and asks for it again (on a busy machine, training in batches of 4 was 30 to 45 % slower, in batches of 16 no slower);
 /// other allocators ignore them.
-const ALLOCATOR: [(&str, &str); 3] = [
+pub(crate) const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
     ("MALLOC_TOP_PAD_", "67108864"),
