@@ -28,23 +28,27 @@ const STYLE: &str = include_str!("report/style.css");
 const CHART: &str = include_str!("report/chart.js");
 const PAGE: &str = include_str!("report/page.js");
 
-/// A kind of page: its body, and the scripts that fill it in.
+/// A kind of page: what stands between result and provenance, and the scripts that fill it in.
 struct Kind {
-    /// After the name of the run, in the title.
+    /// Over the name of the run, and after it in the title.
     mark: &'static str,
-    body: &'static str,
+    /// Ids and names of the sections; the last is what most people come for.
+    contents: &'static [(&'static str, &'static str)],
+    sections: &'static str,
     scripts: &'static [&'static str],
 }
 
 const RUN: Kind = Kind {
     mark: "Forage run",
-    body: include_str!("report/run.html"),
+    contents: &[("curves", "Curves"), ("viewer", "Trajectories")],
+    sections: include_str!("report/run.html"),
     scripts: &[CHART, PAGE, include_str!("report/viewer.js"), include_str!("report/app.js")],
 };
 
 const SYNTHESIS: Kind = Kind {
     mark: "Forage synthesis",
-    body: include_str!("report/synthesis.html"),
+    contents: &[("curves", "Curves"), ("reasons", "Reasons"), ("questions", "Questions")],
+    sections: include_str!("report/synthesis.html"),
     scripts: &[CHART, PAGE, include_str!("report/synthesis.js")],
 };
 
@@ -115,10 +119,18 @@ fn data(run: &Path) -> anyhow::Result<Data> {
 fn page(kind: &Kind, name: &str, data: &impl Serialize) -> anyhow::Result<String> {
     let json =
         serde_json::to_string(data).context("the report's data cannot be written as JSON")?;
+    let link = |(id, name): (&str, &str)| format!("<a href=\"#{id}\">{name}</a>");
+    let all = [("result", "Result")].into_iter().chain(kind.contents.iter().copied());
+    let links: String = all.chain([("provenance", "Provenance")]).map(link).collect();
+    let (id, what) = kind.contents.last().expect("every kind has sections");
+    let skip = format!("<a class=\"skip\" href=\"#{id}\">Skip to the {}</a>", what.to_lowercase());
     let parts = [
         ("{{title}}", escape_markup(&format!("{name} · {}", kind.mark))),
         ("{{style}}", STYLE.to_owned()),
-        ("{{body}}", kind.body.to_owned()),
+        ("{{skip}}", skip),
+        ("{{mark}}", kind.mark.to_owned()),
+        ("{{links}}", links),
+        ("{{sections}}", kind.sections.to_owned()),
         ("{{data}}", escape_json(&json)),
         ("{{script}}", kind.scripts.concat()),
     ];

@@ -60,7 +60,7 @@ fn an_empty_folder_gives_a_page() {
 
 #[test]
 fn the_page_names_no_address() {
-    let pages = [RUN, SYNTHESIS].map(|it| [&[it.body][..], it.scripts].concat()).concat();
+    let pages = [RUN, SYNTHESIS].map(|it| [&[it.sections][..], it.scripts].concat()).concat();
     for source in [TEMPLATE, STYLE].iter().chain(&pages) {
         // The namespace of SVG is a name, and `url(#` is a place in the page: nothing is fetched.
         let source = source.replace("http://www.w3.org/2000/svg", "").replace("url(#", "");
