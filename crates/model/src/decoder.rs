@@ -3,7 +3,8 @@
 //! [`Decoder`] is its weights in the order of [`ModelConfig::parameters`]. It has two ways forward:
 //! [`Decoder::forward`] over whole sequences, for training, and [`Decoder::extend`] over cached
 //! keys and values, for generation. Both run the same layers (`layer.rs`), so what is generated
-//! and what is trained agree up to rounding.
+//! and what is trained agree up to rounding. Generation on the CPU has a third (`host`), of the
+//! same arithmetic without tensors.
 //!
 //! Shape suffixes, here and in the files that add to it: `B` sequences, `T` tokens of each,
 //! `N` = B·T, `D` width, `H` query heads, `K` key heads, `G` = H/K, `E` head width, `L` cached
@@ -26,8 +27,6 @@ pub struct Decoder {
     parts: Vec<Part>,
     /// What is added to the weights and trained in their place, where it is.
     adapters: Option<Adapters>,
-    /// The head, laid out for generation, where it is; see [`Decoder::turned`].
-    turned_head: Option<Tensor<2>>,
     device: Device,
 }
 
@@ -64,7 +63,6 @@ impl Decoder {
             weights,
             parts: parts.into_iter().map(|it| it.0).collect(),
             adapters: None,
-            turned_head: None,
             device: device.clone(),
         }
     }
@@ -150,34 +148,13 @@ impl Decoder {
             weights: self.weights.iter().map(constant).collect(),
             parts: self.parts.clone(),
             adapters,
-            turned_head: None,
             device: self.device.clone().inner().autodiff(),
         }
     }
 
     /// Logits of hidden states: `[M, D]` to `[M, V]`.
     pub fn logits(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        let head = self.turned_head.as_ref().unwrap_or(&self.weights[self.head()]);
-        hidden_md.matmul(head.clone().transpose())
-    }
-
-    /// The same decoder, whose matrices have their columns one after the other in memory.
-    ///
-    /// Multiplied with few rows, as in generation, a matrix whose rows stand in memory would be
-    /// copied each time, which takes longer than the product. The embeddings, which are read row by
-    /// row, stay as they are.
-    #[must_use]
-    pub(crate) fn turned(&self) -> Self {
-        let turned = |weight: &Tensor<2>| {
-            let numbers = weight.clone().transpose().into_data();
-            Tensor::<2>::from_data(numbers, &self.device).transpose()
-        };
-        let mut weights = self.weights.clone();
-        for weight in weights.iter_mut().skip(1).filter(|it| !it.dims().contains(&1)) {
-            *weight = turned(weight);
-        }
-        let turned_head = Some(turned(&self.weights[self.head()]));
-        Self { weights, turned_head, ..self.clone() }
+        hidden_md.matmul(self.weights[self.head()].clone().transpose())
     }
 
     /// Where among the weights the head is.

@@ -1,25 +1,13 @@
-//! Going on with sequences whose past is cached: what generation calls.
-//!
-//! On the CPU each sequence has a [`HostCache`], and [`Decoder::extend_each`] computes its
-//! attention by itself: what it gives does not depend on what else is in the batch, to the bit. On
-//! other devices sequences are rows of one [`Cache`], and [`Decoder::extend`] attends to all of
-//! them at once.
+//! Going on with sequences whose past is cached in a device's memory: generation anywhere but on
+//! the CPU, which has `host`.
 
-use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use forage_trajectory::TokenId;
 
-use crate::attention::{Attention, Heads};
-use crate::cache::{Cache, HostCache};
+use crate::cache::Cache;
 use crate::decoder::Decoder;
 use crate::forward::padded;
 use crate::layer::merge_heads;
-
-/// Rows of a product, at least.
-const ROWS: usize = 8;
-
-/// The library behind burn's CPU backend (gemm 0.19) sums products that come to so many numbers or
-/// fewer in another order than larger ones, so that a row would depend on how many others there are.
-const SMALL_PRODUCT: usize = 16 * 16;
 
 impl Decoder {
     /// An empty cache for `n_seqs` sequences.
@@ -94,96 +82,4 @@ impl Decoder {
         let ends = self.indices(ends);
         self.logits(self.final_norm(hidden_nd.select(0, ends)))
     }
-
-    /// Appends tokens, at least one each, to cached sequences. Returns the logits after the last
-    /// token of each, `[n, V]`, row by row.
-    pub(crate) fn extend_each(&self, feeds: &mut [(&mut HostCache, &[TokenId])]) -> Vec<f32> {
-        let config = self.config();
-        let heads = Heads {
-            query: config.num_attention_heads,
-            key: config.num_key_value_heads,
-            width: config.head_dim(),
-        };
-        let (row, stride) = (heads.query * heads.width, heads.key * heads.width);
-        let mut ids: Vec<i64> = Vec::new();
-        let mut positions = Vec::new();
-        let mut ends = Vec::with_capacity(feeds.len());
-        for (cache, tokens) in &*feeds {
-            let first = cache.n_positions(stride);
-            ids.extend(tokens.iter().map(|&it| i64::from(it)));
-            positions.extend(first..first + tokens.len());
-            ends.push(ids.len() - 1);
-        }
-        let least = self.least_rows();
-        let n_rows = ids.len().max(least);
-        ids.resize(n_rows, 0);
-        positions.resize(n_rows, 0);
-        ends.resize(ends.len().max(least), 0);
-        let ends = self.indices(ends.into_iter().map(|it| it as i64).collect());
-
-        let rotary = self.rotary(&positions, [1, n_rows]);
-        let mut hidden_nd = self.embed(&ids);
-        for idx in 0..config.num_hidden_layers {
-            let layer = self.layer(idx);
-            let [queries, keys, values] = self
-                .heads(&layer, &hidden_nd, &rotary)
-                // [1, heads, N, E] -> [N, heads·E]
-                .map(|it| host(merge_heads(it)));
-            let mut mixed = vec![0.0; n_rows * row];
-            let mut at = 0;
-            for (cache, tokens) in &mut *feeds {
-                let rows = at..at + tokens.len();
-                at = rows.end;
-                let fresh = rows.start * stride..rows.end * stride;
-                let [cached_keys, cached_values] = &mut cache.layers[idx];
-                cached_keys.extend_from_slice(&keys[fresh.clone()]);
-                cached_values.extend_from_slice(&values[fresh]);
-                let rows = rows.start * row..rows.end * row;
-                let attention = Attention {
-                    heads,
-                    queries: &queries[rows.clone()],
-                    keys: cached_keys,
-                    values: cached_values,
-                    mixed: &mut mixed[rows],
-                };
-                attention.run();
-            }
-            let mixed = TensorData::new(mixed, [n_rows, row]);
-            let mut mixed_nd = Tensor::<2>::from_data(mixed, self.device());
-            if idx + 1 == config.num_hidden_layers {
-                // Nothing looks at the other rows any more.
-                mixed_nd = mixed_nd.select(0, ends.clone());
-                hidden_nd = hidden_nd.select(0, ends.clone());
-            }
-            hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
-        }
-        let mut logits = host(self.logits(self.final_norm(hidden_nd)));
-        logits.truncate(feeds.len() * config.vocab_size);
-        logits
-    }
-
-    /// [`least_rows`] of these weights.
-    fn least_rows(&self) -> usize {
-        let config = self.config();
-        let widths = [
-            config.num_attention_heads * config.head_dim(),
-            config.num_key_value_heads * config.head_dim(),
-            config.hidden_size,
-            config.intermediate_size,
-            config.vocab_size,
-        ];
-        let rank = self.adapters().map(|it| it.config.rank);
-        least_rows(widths.into_iter().chain(rank).min().unwrap_or(1))
-    }
-}
-
-/// So many rows that no product of them with weights is a [`SMALL_PRODUCT`]; `narrowest` is the
-/// least width of a weight.
-pub(crate) fn least_rows(narrowest: usize) -> usize {
-    ROWS.max(SMALL_PRODUCT / narrowest + 1)
-}
-
-/// The numbers of a tensor, row by row.
-pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_into_vec_as().expect("f32 tensors read back as f32")
 }

@@ -21,7 +21,7 @@ pub(crate) struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
+    pub(crate) fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
         self.parts.iter().position(|it| *it == part).map(|at| &self.weights[at])
     }
 

@@ -41,7 +41,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod attention;
 mod cache;
 mod checkpoint;
 mod config;
@@ -52,6 +51,7 @@ mod extend;
 mod families;
 mod forward;
 mod generate;
+mod host;
 mod init;
 mod layer;
 mod lora;
@@ -66,6 +66,7 @@ mod tensors;
 mod tokenizer;
 mod training;
 mod value_head;
+mod vectors;
 
 pub use cache::Cache;
 pub use checkpoint::{

@@ -18,8 +18,14 @@ use forage_trajectory::TokenId;
 
 use super::config::{BertConfig, EMBEDDINGS, Part};
 use crate::checkpoint::{CheckpointError, read_weights};
-use crate::extend::least_rows;
 use crate::shards::Shards;
+
+/// Rows of a product, at least.
+const ROWS: usize = 8;
+
+/// The library behind burn's CPU backend (gemm 0.19) sums products that come to so many numbers or
+/// fewer in another order than larger ones, so that a row would depend on how many others there are.
+const SMALL_PRODUCT: usize = 16 * 16;
 
 /// A BERT's weights on one device.
 #[derive(Debug)]
@@ -156,6 +162,12 @@ impl Bert {
 /// `[N, in]` to `[N, out]`.
 fn project(input: Tensor<2>, weight_and_bias: &[Tensor<2>]) -> Tensor<2> {
     input.matmul(weight_and_bias[0].clone().transpose()) + weight_and_bias[1].clone()
+}
+
+/// So many rows that no product of them with weights is a [`SMALL_PRODUCT`]; `narrowest` is the
+/// least width of a weight.
+fn least_rows(narrowest: usize) -> usize {
+    ROWS.max(SMALL_PRODUCT / narrowest + 1)
 }
 
 /// Neighbours of the same length, together.

@@ -18,7 +18,7 @@ use forage_trajectory::{BoxError, Embedder, TextRole, TokenId};
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::device::is_host;
-use crate::extend::host;
+use crate::host::host;
 use crate::parallel;
 use crate::tokenizer::{TokenizerError, check_rows};
 use bert::Bert;

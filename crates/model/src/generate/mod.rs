@@ -6,7 +6,7 @@
 //! slot. On the CPU each core has a batch of its own, and all serve one queue.
 //!
 //! What a sequence samples depends on its own stream of random numbers, never on its slot or its
-//! neighbours; on the CPU to the last bit, see `extend.rs`.
+//! neighbours; on the CPU to the last bit, see `host`.
 
 mod sampling;
 mod schedule;
@@ -19,9 +19,8 @@ use rand::rngs::ChaCha8Rng;
 
 use self::sampling::Chooser;
 use self::schedule::{Admitted, Idle, Promise, Schedule, positions};
-use self::slots::{Past, Slots};
+use self::slots::{Network, Past, Slots};
 use crate::decoder::Decoder;
-use crate::device::is_host;
 use crate::parallel;
 use crate::tokenizer::{StopStrings, Tokenizer};
 
@@ -34,8 +33,7 @@ const DEVICE_SLOTS: usize = 256;
 /// A decoder with its tokenizer, continuing sequences.
 #[derive(Debug)]
 pub struct Generator {
-    /// Laid out for generation.
-    decoder: Decoder,
+    network: Network,
     tokenizer: Tokenizer,
     /// Positions whose keys and values may be kept at once.
     cache_tokens: usize,
@@ -80,8 +78,8 @@ pub enum GenerateError {
 impl Generator {
     /// A generator without sequences, and without a limit of its memory.
     pub fn new(decoder: Decoder, tokenizer: Tokenizer) -> Self {
-        let decoder = laid_out(decoder);
-        Self { decoder, tokenizer, cache_tokens: usize::MAX, idle: BTreeMap::new() }
+        let network = Network::new(decoder);
+        Self { network, tokenizer, cache_tokens: usize::MAX, idle: BTreeMap::new() }
     }
 
     /// Bounds the tokens whose keys and values are kept at once, over all sequences.
@@ -96,7 +94,7 @@ impl Generator {
 
     /// Replaces the weights and forgets all sequences: what is kept belongs to the old ones.
     pub fn set_decoder(&mut self, decoder: Decoder) {
-        self.decoder = laid_out(decoder);
+        self.network = Network::new(decoder);
         self.idle.clear();
     }
 
@@ -134,7 +132,7 @@ impl Policy for Generator {
     }
 
     fn max_context(&self) -> usize {
-        self.decoder.config().max_position_embeddings
+        self.network.config().max_position_embeddings
     }
 
     fn generate(
@@ -146,7 +144,7 @@ impl Policy for Generator {
             self.check(request)?;
         }
         let n_requests = requests.len();
-        let (n_workers, n_slots) = if is_host(self.decoder.device()) {
+        let (n_workers, n_slots) = if matches!(self.network, Network::Host(_)) {
             let n_workers = parallel::n_cores().min(n_requests);
             (n_workers, CORE_SLOTS.min(n_requests.div_ceil(n_workers.max(1))))
         } else {
@@ -155,14 +153,14 @@ impl Policy for Generator {
             (1, DEVICE_SLOTS.min(n_requests).min(self.cache_tokens / longest).max(1))
         };
         let schedule = Schedule::new(requests, std::mem::take(&mut self.idle), self.cache_tokens);
-        let (decoder, tokenizer) = (&self.decoder, &self.tokenizer);
+        let (network, tokenizer) = (&self.network, &self.tokenizer);
         parallel::map(vec![(); n_workers], |()| {
             Worker {
-                decoder,
+                network,
                 tokenizer,
                 sampling,
                 schedule: &schedule,
-                slots: Slots::new(decoder, n_slots),
+                slots: Slots::new(network, n_slots),
                 running: std::iter::repeat_with(|| None).take(n_slots).collect(),
                 chooser: Chooser::default(),
             }
@@ -182,7 +180,7 @@ impl Policy for Generator {
 
 /// A batch, and who computes it.
 struct Worker<'w, 'a> {
-    decoder: &'w Decoder,
+    network: &'w Network,
     tokenizer: &'w Tokenizer,
     sampling: Sampling,
     schedule: &'w Schedule<'a>,
@@ -225,7 +223,7 @@ impl Worker<'_, '_> {
             let Admitted { request, idle, prompt, .. } = admitted;
             let (mut past, seen) = match idle {
                 Some(idle) => (idle.past, idle.seen),
-                None => (Past::new(self.decoder), Vec::new()),
+                None => (Past::new(self.network), Vec::new()),
             };
             if request.max_new_tokens == 0 {
                 self.schedule.finish(
@@ -236,19 +234,19 @@ impl Worker<'_, '_> {
                 continue;
             }
             let compute =
-                |past: &mut Past| past.extend(self.decoder, &request.context[seen.len()..]);
+                |past: &mut Past| past.extend(self.network, &request.context[seen.len()..]);
             let logits = if let Some(prompt) = prompt {
                 let compute = || {
-                    let mut past = Past::new(self.decoder);
+                    let mut past = Past::new(self.network);
                     let logits = compute(&mut past);
                     (past, logits)
                 };
                 let logits;
                 (past, logits) = prompt.get_or_init(compute).clone();
-                past.reserve(self.decoder, positions(request));
+                past.reserve(self.network, positions(request));
                 logits
             } else {
-                past.reserve(self.decoder, positions(request));
+                past.reserve(self.network, positions(request));
                 compute(&mut past)
             };
             if let Some(finish) =
@@ -257,7 +255,7 @@ impl Worker<'_, '_> {
                 let idle = Idle { seen: running.seen(), past };
                 self.schedule.finish(&running.promise, running.end(finish), idle);
             } else {
-                self.slots.put(slot, past, self.decoder.device());
+                self.slots.put(self.network, slot, past);
                 self.running[slot] = Some(running);
             }
         }
@@ -267,8 +265,8 @@ impl Worker<'_, '_> {
     fn step(&mut self) {
         let last = |it: &Option<Running<'_>>| it.as_ref().and_then(|it| it.tokens.last().copied());
         let tokens: Vec<Option<TokenId>> = self.running.iter().map(last).collect();
-        let logits = self.slots.step(self.decoder, &tokens);
-        let mut rows = logits.chunks_exact(self.decoder.config().vocab_size);
+        let logits = self.slots.step(self.network, &tokens);
+        let mut rows = logits.chunks_exact(self.network.config().vocab_size);
         for slot in 0..self.running.len() {
             let Some(running) = &mut self.running[slot] else { continue };
             let row = rows.next().expect("a row for every token");
@@ -280,11 +278,6 @@ impl Worker<'_, '_> {
             }
         }
     }
-}
-
-/// A decoder as generation wants it on its device.
-fn laid_out(decoder: Decoder) -> Decoder {
-    if is_host(decoder.device()) { decoder.turned() } else { decoder }
 }
 
 /// Tells the others, where a worker panics: they may wait for what it holds.

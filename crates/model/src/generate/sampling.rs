@@ -1,8 +1,16 @@
 //! Choosing a token from logits.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into `with_simd` is compiled for the oldest processor"
+)]
+
 use forage_trajectory::{Sampling, TokenId, Truncation};
+use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
+
+use crate::vectors::exp;
 
 /// Chooses tokens; keeps its memory from one to the next.
 #[derive(Debug, Default)]
@@ -29,8 +37,8 @@ impl Chooser {
                 (best, max) = (id, logit);
             }
         }
-        self.weights.clear();
-        self.weights.extend(logits.iter().map(|&it| f64::from((it - max) / temperature).exp()));
+        self.weights.resize(logits.len(), 0.0);
+        Arch::new().dispatch(Weights { logits, max, temperature, filled: &mut self.weights });
         let total: f64 = self.weights.iter().sum();
         let token = match sampling {
             Sampling::Greedy => best,
@@ -90,6 +98,25 @@ impl Chooser {
             // The most likely token has weight 1.
             let n = order.partition_point(|&it| weights[it] >= f64::from(min_p));
             order.truncate(n.max(1));
+        }
+    }
+}
+
+/// Fills [`Chooser::weights`].
+struct Weights<'a> {
+    logits: &'a [f32],
+    max: f32,
+    temperature: f32,
+    filled: &'a mut [f64],
+}
+
+impl WithSimd for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (weight, logit) in self.filled.iter_mut().zip(self.logits) {
+            *weight = f64::from(exp((logit - self.max) / self.temperature));
         }
     }
 }
