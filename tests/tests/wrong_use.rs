@@ -141,6 +141,13 @@ const CASES: &[Case] = &[
         stderr: &["`world.questions.test` is 0"],
     },
     Case {
+        name: "bf16 where nothing computes in it",
+        setup: nothing,
+        arguments: "train run.toml --set model.compute=bf16",
+        code: 2,
+        stderr: &["`model.compute = \"bf16\"` cannot be had on the device `cpu`", "as `cuda:N`"],
+    },
+    Case {
         name: "an unknown device",
         setup: nothing,
         arguments: "train run.toml --set device=cuda:7",

@@ -1,7 +1,7 @@
 //! Keys and values of sequences that are being generated: in the memory of a device, many
 //! sequences together, or in that of the program, each by itself.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
 /// Keys and values of a batch of sequences, one row of positions a sequence.
 #[derive(Debug, Clone)]
@@ -12,13 +12,21 @@ pub struct Cache {
     pub(crate) capacity: usize,
     /// Numbers a position: key heads times head width.
     width: usize,
+    /// The type of the numbers.
+    pub(crate) number_type: FloatDType,
     /// Per layer, keys and values, each `[B·capacity, K·E]`; `None` only while they are updated.
     pub(crate) layers: Vec<Option<[Tensor<2>; 2]>>,
 }
 
 impl Cache {
-    pub(crate) fn new(n_seqs: usize, n_layers: usize, width: usize) -> Self {
-        Self { lengths: vec![0; n_seqs], capacity: 0, width, layers: vec![None; n_layers] }
+    pub(crate) fn new(
+        n_seqs: usize,
+        n_layers: usize,
+        width: usize,
+        number_type: FloatDType,
+    ) -> Self {
+        let layers = vec![None; n_layers];
+        Self { lengths: vec![0; n_seqs], capacity: 0, width, number_type, layers }
     }
 
     /// Keeps these sequences, in this order, and forgets the others.
@@ -49,6 +57,7 @@ impl Cache {
             lengths: vec![length],
             capacity: length,
             width: self.width,
+            number_type: self.number_type,
             layers: layers.collect(),
         }
     }
@@ -82,7 +91,8 @@ impl Cache {
         let capacity = longest.next_power_of_two().max(64);
         for layer in &mut self.layers {
             let grown = |stored: Option<Tensor<2>>| {
-                let fresh = Tensor::<3>::zeros([n_seqs, capacity, width], device);
+                let number_type = DType::from(self.number_type);
+                let fresh = Tensor::<3>::zeros([n_seqs, capacity, width], (device, number_type));
                 let all = match stored {
                     None => fresh,
                     Some(stored) => {

@@ -10,12 +10,12 @@
 //! `N` = B·T, `D` width, `H` query heads, `K` key heads, `G` = H/K, `E` head width, `L` cached
 //! positions, `V` vocabulary.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Int, Tensor, TensorData};
 
 use crate::config::{ModelConfig, ParameterSpec};
 use crate::families::Part;
 use crate::init;
-use crate::layer::Layer;
+use crate::layer::{Layer, linear};
 use crate::lora::Adapters;
 
 /// A decoder's weights on one device.
@@ -27,6 +27,10 @@ pub struct Decoder {
     parts: Vec<Part>,
     /// What is added to the weights and trained in their place, where it is.
     adapters: Option<Adapters>,
+    /// The head, rounded for generation, where it is; see [`Decoder::rounded`].
+    rounded_head: Option<Tensor<2>>,
+    /// What the factors of products are rounded to.
+    compute: FloatDType,
     device: Device,
 }
 
@@ -63,8 +67,27 @@ impl Decoder {
             weights,
             parts: parts.into_iter().map(|it| it.0).collect(),
             adapters: None,
+            rounded_head: None,
+            compute: FloatDType::F32,
             device: device.clone(),
         }
+    }
+
+    /// The same decoder, which multiplies matrices in this type; f32, where nothing is said.
+    ///
+    /// What goes into a product is rounded to it, and what comes out is f32 again. Weights stay f32,
+    /// and so do gradients, embeddings, norms, positions, softmax and all other sums: an update that
+    /// is smaller than the last digit of bf16 is not lost. Generation keeps keys and values in it,
+    /// but on the CPU, where it computes in f32. [`can_compute`](crate::can_compute) says where it
+    /// is of use.
+    #[must_use]
+    pub fn computing_in(self, compute: FloatDType) -> Self {
+        Self { compute, ..self }
+    }
+
+    /// The type of [`Decoder::computing_in`].
+    pub fn compute(&self) -> FloatDType {
+        self.compute
     }
 
     /// The configuration.
@@ -112,7 +135,8 @@ impl Decoder {
     #[must_use]
     pub fn with_trainable(&self, weights: Vec<Tensor<2>>) -> Self {
         let Some(adapters) = &self.adapters else {
-            return Self::with_weights(&self.config, weights, &self.device);
+            return Self::with_weights(&self.config, weights, &self.device)
+                .computing_in(self.compute);
         };
         let specs = adapters.parameters(&self.config);
         assert_eq!(specs.len(), weights.len());
@@ -148,13 +172,29 @@ impl Decoder {
             weights: self.weights.iter().map(constant).collect(),
             parts: self.parts.clone(),
             adapters,
+            rounded_head: None,
+            compute: self.compute,
             device: self.device.clone().inner().autodiff(),
         }
     }
 
     /// Logits of hidden states: `[M, D]` to `[M, V]`.
     pub fn logits(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        hidden_md.matmul(self.weights[self.head()].clone().transpose())
+        let head = self.rounded_head.as_ref().unwrap_or(&self.weights[self.head()]);
+        linear(hidden_md, head, self.compute)
+    }
+
+    /// The same decoder, whose matrices are rounded to what they are multiplied in.
+    ///
+    /// Generation multiplies with all of them for every token, which would round them as often. The
+    /// embeddings stay as they are.
+    #[must_use]
+    pub(crate) fn rounded(mut self) -> Self {
+        for weight in self.weights.iter_mut().skip(1).filter(|it| !it.dims().contains(&1)) {
+            *weight = weight.clone().cast(self.compute);
+        }
+        self.rounded_head = Some(self.weights[self.head()].clone().cast(self.compute));
+        self
     }
 
     /// Where among the weights the head is.
@@ -168,6 +208,7 @@ impl Decoder {
             weights: &self.weights[1 + idx * n_parts..][..n_parts],
             parts: &self.parts,
             adapters: self.adapters.as_ref().map(|it| (it, idx)),
+            compute: self.compute,
         }
     }
 

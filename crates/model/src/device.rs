@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use burn::tensor::Device;
 #[cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
 use burn::tensor::DeviceType;
+use burn::tensor::{Device, FloatDType};
 
 /// A device that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,6 +113,12 @@ pub fn is_host(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// Whether a device multiplies matrices in this type, and is there for it. All do in f32. The CPU
+/// could in others, by way of f32: slower, and less exact.
+pub fn can_compute(device: &Device, compute: FloatDType) -> bool {
+    compute == FloatDType::F32 || (!is_host(device) && device.supports_dtype(compute))
+}
+
 /// [`devices`] in a sentence.
 struct Found;
 
@@ -135,6 +141,8 @@ mod tests {
         for name in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "cpu:0:0"] {
             assert_eq!(device(name), Err(DeviceError::Unknown(name.to_owned())));
         }
+        assert!(can_compute(&Device::flex(), FloatDType::F32));
+        assert!(!can_compute(&Device::flex(), FloatDType::BF16));
         assert!(matches!(device("cpu:1"), Err(DeviceError::NotThere { .. })));
         for name in ["cuda:9", "wgpu:9", "vulkan:9"] {
             let error = device(name).unwrap_err();

@@ -13,7 +13,7 @@ impl Decoder {
     /// An empty cache for `n_seqs` sequences.
     pub fn cache(&self, n_seqs: usize) -> Cache {
         let width = self.config().num_key_value_heads * self.config().head_dim();
-        Cache::new(n_seqs, self.config().num_hidden_layers, width)
+        Cache::new(n_seqs, self.config().num_hidden_layers, width, self.compute())
     }
 
     /// Appends `tokens[b]` to the cached sequence `b`; a sequence may get none. Returns the logits
@@ -56,6 +56,7 @@ impl Decoder {
                 let fresh =
                     fresh_bkte.swap_dims(1, 2).reshape([n_seqs * n_tokens, kv_heads * width]);
                 let fresh = if full { fresh } else { fresh.select(0, sources.clone()) };
+                let fresh = fresh.cast(cache.number_type);
                 stored.select_assign(0, targets.clone(), fresh, IndexingUpdateOp::Assign)
             });
             let updated: Vec<Tensor<2>> = updated.collect();

@@ -3,8 +3,8 @@
 //!
 //! Shape suffixes as in `decoder.rs`.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::{FloatDType, Tensor};
 
 use crate::decoder::Decoder;
 use crate::families::Part;
@@ -18,6 +18,8 @@ pub(crate) struct Layer<'a> {
     pub(crate) parts: &'a [Part],
     /// The adapters, and the number of the layer.
     pub(crate) adapters: Option<(&'a Adapters, usize)>,
+    /// What the factors of products are rounded to.
+    pub(crate) compute: FloatDType,
 }
 
 impl<'a> Layer<'a> {
@@ -31,8 +33,9 @@ impl<'a> Layer<'a> {
 
     /// `[N, in]` to `[N, out]`, with the bias where the family has one.
     fn project(&self, input: Tensor<2>, weight: Part, bias: Part) -> Tensor<2> {
-        let added = self.adapters.and_then(|(it, layer)| it.project(&input, layer, weight));
-        let projected = input.matmul(self.get(weight).clone().transpose());
+        let added =
+            self.adapters.and_then(|(it, layer)| it.project(&input, layer, weight, self.compute));
+        let projected = linear(input, self.get(weight), self.compute);
         let projected = match self.find(bias) {
             Some(bias) => projected + bias.clone(),
             None => projected,
@@ -92,8 +95,9 @@ impl Decoder {
         let group = n_heads / kv_heads;
         let scale = 1.0 / (width as f32).sqrt();
         let rows = (query_bhte * scale).reshape([n_seqs, kv_heads, group * n_tokens, width]);
-        let scores = rows.matmul(key_bkle.swap_dims(2, 3)) + mask.clone();
-        softmax(scores, 3).matmul(value_bkle).reshape([n_seqs, n_heads, n_tokens, width])
+        let scores = product(rows, key_bkle.swap_dims(2, 3), self.compute()) + mask.clone();
+        let mixed = product(softmax(scores, 3), value_bkle, self.compute());
+        mixed.reshape([n_seqs, n_heads, n_tokens, width])
     }
 
     /// Output projection and SwiGLU, each added to the residual stream.
@@ -121,6 +125,20 @@ impl Decoder {
         let scale = (mean_square + self.config().rms_norm_eps as f32).sqrt().recip();
         x * scale * weight.clone()
     }
+}
+
+/// A product of matrices whose factors are rounded to `compute`, in f32.
+pub(crate) fn product<const D: usize>(
+    left: Tensor<D>,
+    right: Tensor<D>,
+    compute: FloatDType,
+) -> Tensor<D> {
+    left.cast(compute).matmul(right.cast(compute)).cast(FloatDType::F32)
+}
+
+/// `[N, in]` by a weight `[out, in]` gives `[N, out]`.
+pub(crate) fn linear(input: Tensor<2>, weight: &Tensor<2>, compute: FloatDType) -> Tensor<2> {
+    product(input, weight.clone().cast(compute).transpose(), compute)
 }
 
 /// `[B, H, T, E]` to `[B·T, H·E]`.

@@ -74,7 +74,7 @@ pub use checkpoint::{
 };
 pub use config::{ConfigError, ModelConfig, ParameterSpec, Role};
 pub use decoder::Decoder;
-pub use device::{DeviceError, device, devices, is_host};
+pub use device::{DeviceError, can_compute, device, devices, is_host};
 pub use encoder::{EncoderOptions, TextEncoder};
 pub use families::Family;
 pub use generate::{GenerateError, Generator};

@@ -4,7 +4,7 @@
 //! A is drawn as PEFT draws it, uniformly within ±1/√in; B is 0, so that a fresh adapter changes
 //! nothing.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{FloatDType, Tensor, TensorData};
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ConfigError, ModelConfig, ParameterSpec, Role};
 use crate::decoder::Decoder;
 use crate::families::Part;
+use crate::layer::linear;
 
 /// Matrices of a layer that may have an adapter, by the names that PEFT knows them by, with the
 /// module they are in.
@@ -140,10 +141,16 @@ impl Adapters {
     }
 
     /// What an adapter adds to the output of a matrix: `[N, in]` to `[N, out]`.
-    pub(crate) fn project(&self, input: &Tensor<2>, layer: usize, part: Part) -> Option<Tensor<2>> {
+    pub(crate) fn project(
+        &self,
+        input: &Tensor<2>,
+        layer: usize,
+        part: Part,
+        compute: FloatDType,
+    ) -> Option<Tensor<2>> {
         let [down, up] = self.pair(layer, part)?;
-        let narrow = input.clone().matmul(down.clone().transpose());
-        Some(narrow.matmul(up.clone().transpose()) * self.scale())
+        let narrow = linear(input.clone(), down, compute);
+        Some(linear(narrow, up, compute) * self.scale())
     }
 }
 
@@ -199,6 +206,6 @@ impl Decoder {
                 *weight = weight.clone() + added;
             }
         }
-        Self::with_weights(self.config(), weights, self.device())
+        Self::with_weights(self.config(), weights, self.device()).computing_in(self.compute())
     }
 }

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use safetensors::tensor::Dtype;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use crate::checkpoint::{CheckpointError, CheckpointErrorKind, numbers};
@@ -29,13 +30,24 @@ pub struct SaveOptions {
     pub max_shard_bytes: u64,
 }
 
-/// Types of numbers in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Types of numbers: in a file, and of what is multiplied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NumberType {
     /// 32 bits: nothing is lost.
+    #[default]
     F32,
     /// The upper 16 of them, rounded to nearest.
     Bf16,
+}
+
+impl From<NumberType> for FloatDType {
+    fn from(it: NumberType) -> Self {
+        match it {
+            NumberType::F32 => Self::F32,
+            NumberType::Bf16 => Self::BF16,
+        }
+    }
 }
 
 impl Default for SaveOptions {

@@ -8,10 +8,11 @@
 //! With l the logits over the temperature, p their softmax and H its entropy, the gradients are
 //! ∂ log p(t) / ∂ l(v) = [v = t] - p(v) and ∂ H / ∂ l(v) = -p(v) (log p(v) + H).
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{FloatDType, IndexingUpdateOp, Int, Tensor, TensorData};
 use forage_trajectory::TokenId;
 
 use crate::checkpoint::numbers;
+use crate::layer::product;
 
 /// Numbers of a piece of logits, at most.
 const PIECE: usize = 1 << 22;
@@ -20,8 +21,11 @@ const PIECE: usize = 1 << 22;
 /// No tensor has a graph.
 #[derive(Debug, Clone)]
 pub(crate) struct Scorer {
-    pub(crate) hidden: Tensor<2>,
-    pub(crate) head: Tensor<2>,
+    /// These two in the type of `compute`.
+    hidden: Tensor<2>,
+    head: Tensor<2>,
+    /// What the factors of products are rounded to.
+    compute: FloatDType,
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) temperature: f32,
     /// Numbers of a piece.
@@ -49,7 +53,13 @@ impl Scorer {
         tokens: Vec<TokenId>,
         temperature: f32,
     ) -> Self {
-        Self { hidden, head, tokens, temperature, piece: PIECE }
+        Self { hidden, head, compute: FloatDType::F32, tokens, temperature, piece: PIECE }
+    }
+
+    /// The same, multiplying in this type.
+    pub(crate) fn computing_in(self, compute: FloatDType) -> Self {
+        let (hidden, head) = (self.hidden.cast(compute), self.head.cast(compute));
+        Self { hidden, head, compute, ..self }
     }
 
     /// Where the vocabulary is cut.
@@ -62,7 +72,7 @@ impl Scorer {
     /// Logits over the temperature, `[M, C]`.
     fn logits(&self, piece: std::ops::Range<usize>) -> Tensor<2> {
         let head = self.head.clone().slice_dim(0, piece);
-        self.hidden.clone().matmul(head.transpose()) / self.temperature
+        product(self.hidden.clone(), head.transpose(), self.compute) / self.temperature
     }
 
     /// Where in a piece the tokens are, and 1 for those that are in it, else 0; `[M, 1]` each.
@@ -136,7 +146,7 @@ impl Scorer {
         let by_logprobs = by_logprobs.reshape([n, 1]);
         let by_entropies = by_entropies.map(|it| it.reshape([n, 1]));
         let entropies = scores.entropies.clone().reshape([n, 1]);
-        let mut by_hidden = self.hidden.zeros_like();
+        let mut by_hidden = self.hidden.zeros_like().cast(FloatDType::F32);
         let mut of_head = Vec::new();
         for piece in self.pieces() {
             let logits = self.logits(piece.clone());
@@ -150,10 +160,13 @@ impl Scorer {
             let own = by_logprobs.clone() * inside;
             let by_logits = (shares * pull).neg().scatter(1, places, own, IndexingUpdateOp::Add)
                 / self.temperature;
+            let by_logits = by_logits.cast(self.compute);
             if by_head {
-                of_head.push(by_logits.clone().transpose().matmul(self.hidden.clone()));
+                let turned = by_logits.clone().transpose();
+                of_head.push(product(turned, self.hidden.clone(), self.compute));
             }
-            by_hidden = by_hidden + by_logits.matmul(self.head.clone().slice_dim(0, piece));
+            let head = self.head.clone().slice_dim(0, piece);
+            by_hidden = by_hidden + product(by_logits, head, self.compute);
         }
         (by_hidden, by_head.then(|| Tensor::cat(of_head, 0)))
     }

@@ -135,7 +135,7 @@ impl Decoder {
 
     fn scorer(&self, hidden: Tensor<2>, packed: &Packed, temperature: f32) -> Scorer {
         let head = self.weights()[self.head()].clone().inner();
-        Scorer::new(hidden, head, packed.asked.clone(), temperature)
+        Scorer::new(hidden, head, packed.asked.clone(), temperature).computing_in(self.compute())
     }
 }
 

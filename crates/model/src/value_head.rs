@@ -1,6 +1,6 @@
 //! A decoder that says what a position is worth, instead of what comes next: a critic.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::config::{ModelConfig, ParameterSpec, Role};
 use crate::decoder::Decoder;
@@ -23,25 +23,16 @@ impl Critic {
         Self { decoder, head }
     }
 
-    /// A critic with these weights, in the order of [`Critic::parameters`].
+    /// The same critic with other weights, in the order of [`Critic::parameters`].
     ///
     /// # Panics
     ///
     /// Panics if their number or a shape is wrong.
-    pub fn of_weights(config: &ModelConfig, mut weights: Vec<Tensor<2>>, device: &Device) -> Self {
-        let head = weights.pop().expect("a critic has a head");
-        assert_eq!(head.dims(), [1, config.hidden_size], "{VALUE_HEAD}");
-        Self { decoder: Decoder::with_weights(config, weights, device), head }
-    }
-
-    /// The same critic with other weights.
-    ///
-    /// # Panics
-    ///
-    /// As [`Critic::of_weights`].
     #[must_use]
-    pub fn with_weights(&self, weights: Vec<Tensor<2>>) -> Self {
-        Self::of_weights(self.decoder.config(), weights, self.decoder.device())
+    pub fn with_weights(&self, mut weights: Vec<Tensor<2>>) -> Self {
+        let head = weights.pop().expect("a critic has a head");
+        assert_eq!(head.dims(), self.head.dims(), "{VALUE_HEAD}");
+        Self { decoder: self.decoder.with_trainable(weights), head }
     }
 
     /// Names, shapes and roles of the weights.

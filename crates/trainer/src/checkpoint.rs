@@ -185,7 +185,7 @@ impl TrainState {
                 let weights = read_weights(&path.join(CRITIC), &specs, device)?;
                 let moments = path.join("critic-optimizer.safetensors");
                 Some(CriticState {
-                    critic: Critic::of_weights(&config, weights, device),
+                    critic: Critic::new(decoder.base()).with_weights(weights),
                     adamw: read_moments(&moments, &specs, n_steps, device)?,
                 })
             }
@@ -216,7 +216,7 @@ impl TrainState {
 fn load_decoder(folder: &Path, start: &Decoder) -> Result<Decoder> {
     Ok(match start.lora() {
         Some(_) => start.load_adapter(folder)?,
-        None => forage_model::load(folder, start.device())?,
+        None => forage_model::load(folder, start.device())?.computing_in(start.compute()),
     })
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_model::{Family, LoraConfig, ModelConfig, Rope};
+use forage_model::{Family, LoraConfig, ModelConfig, NumberType, Rope};
 use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
@@ -83,6 +83,9 @@ pub struct ModelSection {
     /// where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_tokens: Option<usize>,
+    /// What matrices are multiplied in; weights, gradients and the optimizer are f32 in any case.
+    #[serde(default, skip_serializing_if = "is_f32")]
+    pub compute: NumberType,
 }
 
 /// The shape of a fresh model, a Qwen2 decoder with a tied head.
@@ -473,6 +476,11 @@ fn default_one() -> usize {
 
 fn default_skip_limit() -> u64 {
     3
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_f32(it: &NumberType) -> bool {
+    *it == NumberType::F32
 }
 
 fn default_device() -> String {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::tensor::Device;
-use forage_model::{Decoder, Generator, Tokenizer, base_of_adapter, is_adapter};
+use forage_model::{Decoder, Generator, Tokenizer, base_of_adapter, can_compute, is_adapter};
 
-use crate::config::ModelSection;
+use crate::config::{ModelSection, RunConfig};
 use crate::failure::{Code, Failure};
 
 /// The device of this name.
@@ -15,6 +15,19 @@ pub fn device(name: &str) -> Result<Device> {
         Failure::new(Code::Usage, format!("the device `{name}` cannot be used"))
             .hint("`cpu` always can")
     })
+}
+
+/// The device of a run file, where it computes as the file wants.
+pub fn device_of(config: &RunConfig) -> Result<Device> {
+    let device = device(&config.device)?;
+    if can_compute(&device, config.model.compute.into()) {
+        return Ok(device);
+    }
+    let what =
+        format!("`model.compute = \"bf16\"` cannot be had on the device `{}`", config.device);
+    Err(Failure::new(Code::Usage, what)
+        .hint("NVIDIA cards compute in bf16, as `cuda:N`; leave it out for f32, which all do")
+        .into())
 }
 
 /// Loads decoder and tokenizer of a model folder.
@@ -45,6 +58,7 @@ pub fn open_trainable(
     device: &Device,
 ) -> Result<(Decoder, Tokenizer)> {
     let (decoder, tokenizer) = open(path, device)?;
+    let decoder = decoder.computing_in(section.compute.into());
     let Some(lora) = &section.lora else { return Ok((decoder, tokenizer)) };
     let failure = |what: &str| {
         Failure::new(Code::Usage, format!("`model.lora` cannot be used with `{}`", path.display()))

@@ -147,7 +147,8 @@ fn start(
     shape.check().context(Failure::new(Code::Usage, "`model.fresh` is no model"))?;
     // A small world may have fewer pairs to merge than were asked for.
     shape.vocab_size = tokenizer.vocab_size();
-    Ok((Decoder::init(&shape, config.seed, device), tokenizer))
+    let decoder = Decoder::init(&shape, config.seed, device);
+    Ok((decoder.computing_in(config.model.compute.into()), tokenizer))
 }
 
 /// The phase of a step and how far into it the step is, from 0 to 1.

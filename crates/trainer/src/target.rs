@@ -71,7 +71,8 @@ impl Target {
 
     /// Loads the model.
     pub fn open_model(&self, device: &Device) -> Result<(Decoder, Tokenizer)> {
-        model::open(self.model_folder()?, device)
+        let (decoder, tokenizer) = model::open(self.model_folder()?, device)?;
+        Ok((decoder.computing_in(self.config.model.compute.into()), tokenizer))
     }
 
     /// Opens the search engine.

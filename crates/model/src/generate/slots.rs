@@ -43,7 +43,7 @@ impl Network {
         if is_host(decoder.device()) {
             Self::Host(HostDecoder::new(&decoder))
         } else {
-            Self::Device(decoder)
+            Self::Device(decoder.rounded())
         }
     }
 

@@ -7,7 +7,7 @@ use forage_rollout::{Task, play};
 use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::commands::eval::sampling;
-use crate::model::{device, generator};
+use crate::model::{device_of, generator};
 use crate::record::{GradeRecord, GroupRecord};
 use crate::target::{self, Target};
 use crate::transcript;
@@ -26,7 +26,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let target = Target::open(&args.target)?;
-    let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
+    let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
     let retriever = target.open_retriever()?;
     let mut generator = generator(&target.config.model, decoder, tokenizer);
     let sampling = sampling(args.temperature)?;

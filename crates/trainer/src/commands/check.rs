@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let file = RunFile::read(&args.run_file, &args.edits)?;
     let config = &file.config;
-    let device = model::device(&config.device)?;
+    let device = model::device_of(config)?;
     if let Some(path) = &config.model.path {
         let (decoder, tokenizer) = model::open(path, &device)?;
         println!(

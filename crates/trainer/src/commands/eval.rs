@@ -9,7 +9,7 @@ use forage_trajectory::{Policy, Question, Sampling};
 
 use crate::evaluate::{play_all, summarize};
 use crate::failure::{Code, Failure};
-use crate::model::{device, generator};
+use crate::model::{device_of, generator};
 use crate::progress::Progress;
 use crate::run_folder::unwritable;
 use crate::target::{self, Target};
@@ -119,7 +119,7 @@ fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
 
 fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dyn Policy>> {
     if args.policy == Who::Model {
-        let (decoder, tokenizer) = target.open_model(&device(&target.config.device)?)?;
+        let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
         return Ok(Box::new(generator(&target.config.model, decoder, tokenizer)));
     }
     let texts: Vec<String> = questions.iter().map(|it| it.text.clone()).collect();

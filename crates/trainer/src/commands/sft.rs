@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
-use crate::model::device;
+use crate::model::device_of;
 use crate::playground::survey;
 use crate::run_folder::{Opening, RunFolder};
 
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
         .hint("start it with `forage train`")
         .into());
     }
-    let device = device(&file.config.device)?;
+    let device = device_of(&file.config)?;
     survey(&file.config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&file.config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };

@@ -61,7 +61,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         .hint("a warm start is started with `forage sft`")
         .into());
     };
-    let device = model::device(&config.device)?;
+    let device = model::device_of(config)?;
     let model_path = config.model.path.as_deref().expect("checked: training starts from a model");
     // What can fail is tried before the folder is made and the first weight is moved.
     let (decoder, tokenizer) =
