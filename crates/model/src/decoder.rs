@@ -3,8 +3,8 @@
 //! [`Decoder`] is its weights in the order of [`ModelConfig::parameters`]. It has two ways forward:
 //! [`Decoder::forward`] over whole sequences, for training, and [`Decoder::extend`] over cached
 //! keys and values, for generation. Both run the same layers (`layer.rs`), so what is generated
-//! and what is trained agree up to rounding. Generation on the CPU has a third (`host`), of the
-//! same arithmetic without tensors.
+//! and what is trained agree up to rounding. On the CPU, generation has a way of its own: `host`,
+//! the same arithmetic without tensors.
 //!
 //! Shape suffixes, here and in the files that add to it: `B` sequences, `T` tokens of each,
 //! `N` = B·T, `D` width, `H` query heads, `K` key heads, `G` = H/K, `E` head width, `L` cached
@@ -103,6 +103,10 @@ impl Decoder {
     /// The weights, in the order of [`ModelConfig::parameters`].
     pub fn weights(&self) -> &[Tensor<2>] {
         &self.weights
+    }
+
+    pub(crate) fn into_weights(self) -> Vec<Tensor<2>> {
+        self.weights
     }
 
     /// The adapters, where the decoder has any.

@@ -23,7 +23,7 @@ pub(crate) struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    pub(crate) fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
+    fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
         self.parts.iter().position(|it| *it == part).map(|at| &self.weights[at])
     }
 

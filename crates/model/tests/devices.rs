@@ -35,7 +35,8 @@ const MODELS: [&str; 3] = ["qwen2-tied", "qwen3", "llama3-rope"];
 
 fn assert_near(found: &[f32], wanted: &[f32], what: &str) {
     assert_eq!(found.len(), wanted.len(), "{what}");
-    let scale = wanted.iter().fold(1.0_f32, |most, it| most.max(it.abs()));
+    // Some gradients are sums that cancel out: those of key biases are rounding alone.
+    let scale = wanted.iter().fold(1e-3_f32, |most, it| most.max(it.abs()));
     for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
         let difference = (found - wanted).abs();
         assert!(difference <= TOLERANCE * scale, "{what} [{at}]: {found} is not {wanted}");

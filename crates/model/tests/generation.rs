@@ -229,3 +229,54 @@ fn the_impossible_is_refused() {
     let again = generator.generate(&[request(&[1; 40], 4)], Sampling::Greedy).unwrap();
     assert_eq!(first, again);
 }
+
+/// A stop string ends a turn wherever tokens cut it, and so does the token that ends a turn.
+#[test]
+fn turns_end_by_a_string_a_token_or_their_budget() {
+    let tokenizer = tokenizer();
+    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let context: Vec<TokenId> = (0..9).collect();
+    let say = |member: u64, stop: &[&str]| {
+        let mut generator = Generator::new(decoder.clone(), tokenizer.clone());
+        let request = Request {
+            sequence: 0,
+            context: &context,
+            max_new_tokens: 30,
+            stop,
+            stream: Stream::new(1, Purpose::Rollout).of_member(member, 0),
+        };
+        generator.generate(&[request], Sampling::Temperature(1.0)).unwrap().remove(0)
+    };
+    let mut n_stopped = 0;
+    let mut n_turns = 0;
+    for member in 0..60 {
+        let free = say(member, &[]);
+        let last = *free.tokens.last().unwrap();
+        n_turns += usize::from(free.finish == Finish::EndOfTurn);
+        assert_eq!(free.finish == Finish::EndOfTurn, tokenizer.ends_turn(last));
+        assert_eq!(
+            free.finish == Finish::Length,
+            free.tokens.len() == 30 && !tokenizer.ends_turn(last)
+        );
+        assert!(free.tokens[..free.tokens.len() - 1].iter().all(|&it| !tokenizer.ends_turn(it)));
+
+        // The end of one token and the beginning of the next.
+        let texts: Vec<String> =
+            free.tokens.iter().map(|it| tokenizer.decode(&[*it]).unwrap()).collect();
+        let cut = (3..texts.len().saturating_sub(1))
+            .find(|&at| texts[at].is_ascii() && texts[at + 1].is_ascii() && texts[at].len() > 1);
+        let Some(at) = cut else { continue };
+        let Some(begin) = texts[at + 1].chars().next() else { continue };
+        let stop = format!("{}{begin}", &texts[at][1..]);
+        let before = tokenizer.decode(&free.tokens[..=at]).unwrap();
+        if before.contains(&stop) {
+            continue;
+        }
+        n_stopped += 1;
+        let stopped = say(member, &["not said", &stop]);
+        assert_eq!(stopped.finish, Finish::Stop, "{stop:?} in {texts:?}");
+        assert_eq!(stopped.tokens, free.tokens[..=at + 1]);
+        assert_eq!(stopped.logprobs, free.logprobs[..=at + 1]);
+    }
+    assert!(n_stopped >= 10 && n_turns > 0, "{n_stopped} stopped, {n_turns} turns ended");
+}

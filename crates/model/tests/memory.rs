@@ -1,10 +1,10 @@
-//! Loading takes the memory of the weights, and little more. Alone in its file, so that nothing
-//! else runs in the process.
+//! Loading takes the memory of the weights, and little more; so does laying them out for generation.
+//! Alone in its file, so that nothing else runs in the process.
 
 use std::fs;
 
 use burn::tensor::Device;
-use forage_model::{ModelConfig, load};
+use forage_model::{Generator, ModelConfig, Tokenizer, load};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
@@ -41,6 +41,7 @@ fn peak_memory_is_the_weights_once_and_a_tenth() {
         eprintln!("skipped: this system does not tell the peak of a process's memory");
         return;
     };
+    let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
     let decoder = load(folder.path(), &Device::flex()).unwrap();
     let peak = status("VmHWM").unwrap() - before;
     let weights = 4 * config.n_parameters();
@@ -48,5 +49,13 @@ fn peak_memory_is_the_weights_once_and_a_tenth() {
     let ratio = peak as f64 / weights as f64;
     println!("peak {ratio:.3} of the weights");
     assert!((0.9..=1.1).contains(&ratio), "{peak} bytes for {weights}: {ratio}");
-    drop(decoder);
+
+    // Weights go while their panels come: the largest matrix is there twice for a moment.
+    let largest = 4 * config.vocab_size * config.hidden_size;
+    let generator = Generator::new(decoder, tokenizer);
+    let (peak, kept) = (status("VmHWM").unwrap() - before, status("VmRSS").unwrap() - before);
+    println!("peak {peak}, kept {kept} of {weights}");
+    assert!(peak <= weights + largest + weights / 10, "{peak} bytes for {weights}");
+    assert!(kept <= weights + weights / 10, "{kept} bytes for {weights}");
+    drop(generator);
 }

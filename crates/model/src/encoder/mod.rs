@@ -15,10 +15,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use forage_trajectory::{BoxError, Embedder, TextRole, TokenId};
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, numbers};
 use crate::config::ConfigError;
 use crate::device::is_host;
-use crate::host::host;
 use crate::parallel;
 use crate::tokenizer::{TokenizerError, check_rows};
 use bert::Bert;
@@ -114,7 +113,7 @@ impl TextEncoder {
 
     /// The vectors of texts that are computed at once.
     fn vectors(&self, sequences: &[&[TokenId]]) -> Vec<Vec<f32>> {
-        let hidden = host(self.bert.forward(sequences));
+        let hidden = numbers(&self.bert.forward(sequences));
         let width = self.dimension();
         let mut rest = hidden.as_slice();
         sequences

@@ -12,9 +12,9 @@ mod sampling;
 mod schedule;
 mod slots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use forage_trajectory::{BoxError, Completion, Finish, Policy, Request, Sampling, TokenId};
+use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
 use rand::rngs::ChaCha8Rng;
 
 use self::sampling::Chooser;
@@ -70,6 +70,9 @@ pub enum GenerateError {
         /// The limit of the cache.
         limit: usize,
     },
+    /// Two requests are for the same sequence.
+    #[error("sequence {0} is asked for twice at once")]
+    Twice(usize),
     /// There is nothing to continue.
     #[error("the context of sequence {0} adds no token")]
     Empty(usize),
@@ -94,8 +97,10 @@ impl Generator {
 
     /// Replaces the weights and forgets all sequences: what is kept belongs to the old ones.
     pub fn set_decoder(&mut self, decoder: Decoder) {
-        self.network = Network::new(decoder);
         self.idle.clear();
+        // The old layout goes before the new one is made.
+        self.network = Network::Device(decoder.clone());
+        self.network = Network::new(decoder);
     }
 
     /// The tokenizer.
@@ -123,6 +128,10 @@ impl Generator {
 }
 
 impl Policy for Generator {
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        Ok(self.tokenizer.encode_prompt(prompt)?)
+    }
+
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         self.tokenizer.encode(text)
     }
@@ -140,8 +149,12 @@ impl Policy for Generator {
         requests: &[Request<'_>],
         sampling: Sampling,
     ) -> Result<Vec<Completion>, BoxError> {
+        let mut sequences = BTreeSet::new();
         for request in requests {
             self.check(request)?;
+            if !sequences.insert(request.sequence) {
+                return Err(GenerateError::Twice(request.sequence).into());
+            }
         }
         let n_requests = requests.len();
         let (n_workers, n_slots) = if matches!(self.network, Network::Host(_)) {
@@ -331,5 +344,68 @@ impl<'a> Running<'a> {
 
     fn end(&self, finish: Finish) -> Completion {
         Completion { tokens: self.tokens.clone(), logprobs: self.logprobs.clone(), finish }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use burn::tensor::Device;
+    use forage_trajectory::{Purpose, Stream};
+    use serde_json::json;
+
+    use super::*;
+    use crate::ModelConfig;
+
+    /// A prompt is computed once for all who begin with it, and an observation costs itself.
+    #[test]
+    fn nothing_is_computed_twice() {
+        let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
+        let keys = json!({
+            "model_type": "llama", "vocab_size": tokenizer.vocab_size(), "hidden_size": 16,
+            "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "max_position_embeddings": 256,
+        });
+        let config = ModelConfig::from_keys(keys.as_object().unwrap().clone()).unwrap();
+        let decoder = Decoder::init(&config, 3, &Device::flex());
+        let mut generator = Generator::new(decoder, tokenizer);
+        let prompt = |n: TokenId| (0..n).map(|it| it * 7 % 250).collect::<Vec<TokenId>>();
+        let mut contexts = [prompt(20), prompt(20), prompt(20), prompt(9)];
+        let mut fresh = 20 + 9;
+        for turn in 0..3 {
+            let requests: Vec<Request<'_>> = contexts
+                .iter()
+                .enumerate()
+                .map(|(sequence, context)| Request {
+                    sequence,
+                    context,
+                    max_new_tokens: 4,
+                    stop: &[],
+                    stream: Stream::new(1, Purpose::Rollout).of_member(sequence as u64, 0),
+                })
+                .collect();
+            let completions = generator.generate(&requests, Sampling::Temperature(1.0)).unwrap();
+            let Network::Host(decoder) = &generator.network else { unreachable!("it is the CPU") };
+            let computed = decoder.n_tokens.swap(0, Ordering::Relaxed);
+            // The last token of each went through no layer yet.
+            let fed: usize = completions.iter().map(|it| it.tokens.len() - 1).sum();
+            assert_eq!(computed, fresh + fed, "turn {turn}");
+            fresh = 0;
+            for (context, completion) in contexts.iter_mut().zip(completions) {
+                context.extend(completion.tokens);
+                context.extend([5, 6, 7, 8, 9, 10]);
+                fresh += 1 + 6;
+            }
+        }
+        let twice = [0, 0].map(|sequence| Request {
+            sequence,
+            context: &contexts[0],
+            max_new_tokens: 4,
+            stop: &[],
+            stream: Stream::new(1, Purpose::Rollout),
+        });
+        let error = generator.generate(&twice, Sampling::Greedy).unwrap_err();
+        assert_eq!(error.to_string(), "sequence 0 is asked for twice at once");
     }
 }

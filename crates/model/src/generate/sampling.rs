@@ -12,6 +12,9 @@ use rand::rngs::ChaCha8Rng;
 
 use crate::vectors::exp;
 
+/// Tokens that are put in order at first, where a share of them is asked for.
+const SOME: usize = 64;
+
 /// Chooses tokens; keeps its memory from one to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
@@ -75,31 +78,45 @@ impl Chooser {
         let Self { weights, order } = self;
         order.clear();
         order.extend(0..weights.len());
-        let likelier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
         let mut total = total;
         if let Some(top_k) = keep.top_k.filter(|&it| it < order.len()) {
-            let top_k = top_k.max(1);
-            order.select_nth_unstable_by(top_k - 1, likelier);
-            order.truncate(top_k);
-        }
-        order.sort_unstable_by(likelier);
-        if order.len() < weights.len() {
+            put_first(order, weights, top_k.max(1));
+            order.truncate(top_k.max(1));
             total = order.iter().map(|&it| weights[it]).sum();
         }
         if let Some(top_p) = keep.top_p {
-            let mut sum = 0.0;
-            let enough = order.iter().position(|&it| {
-                sum += weights[it];
-                sum >= f64::from(top_p) * total
-            });
+            // Mostly a few tokens are enough: to order the whole vocabulary takes long.
+            let mut n_ordered = SOME.min(order.len());
+            let enough = loop {
+                put_first(order, weights, n_ordered);
+                let mut sum = 0.0;
+                let enough = order[..n_ordered].iter().position(|&it| {
+                    sum += weights[it];
+                    sum >= f64::from(top_p) * total
+                });
+                if enough.is_some() || n_ordered == order.len() {
+                    break enough;
+                }
+                n_ordered = (n_ordered * 16).min(order.len());
+            };
             order.truncate(enough.map_or(order.len(), |it| it + 1));
         }
         if let Some(min_p) = keep.min_p {
             // The most likely token has weight 1.
-            let n = order.partition_point(|&it| weights[it] >= f64::from(min_p));
-            order.truncate(n.max(1));
+            order.retain(|&it| weights[it] >= f64::from(min_p.min(1.0)));
         }
+        let n = order.len();
+        put_first(order, weights, n);
     }
+}
+
+/// Brings the `n` most likely of these tokens to the front, in order, ties by id.
+fn put_first(order: &mut [usize], weights: &[f64], n: usize) {
+    let likelier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
+    if n < order.len() {
+        order.select_nth_unstable_by(n - 1, likelier);
+    }
+    order[..n].sort_unstable_by(likelier);
 }
 
 /// Fills [`Chooser::weights`].
@@ -174,6 +191,39 @@ mod tests {
                 let what = format!("{sampling:?}: {token}: {share} for {wanted}");
                 assert!((share - wanted).abs() < 0.015, "{what}");
                 assert!(wanted > 0.0 || *share == 0.0, "{what}");
+            }
+        }
+    }
+
+    /// A vocabulary that is put in order piece by piece is cut where one is that is sorted.
+    #[test]
+    fn cuts_of_a_large_vocabulary_are_those_of_a_sorted_one() {
+        let weights: Vec<f64> =
+            (0..3000_u32).map(|it| f64::from(1 + it * 7919 % 1000) / 1000.0).collect();
+        let total: f64 = weights.iter().sum();
+        let mut sorted: Vec<usize> = (0..weights.len()).collect();
+        sorted.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+        for top_p in [0.001, 0.03, 0.1, 0.7, 0.999, 1.0] {
+            for (top_k, min_p) in
+                [(None, None), (Some(900), None), (None, Some(0.5)), (Some(2000), Some(0.2))]
+            {
+                let keep = Truncation { top_k, top_p: Some(top_p), min_p };
+                let mut chooser = Chooser { weights: weights.clone(), order: Vec::new() };
+                chooser.cut(keep, total);
+                let among = &sorted[..top_k.unwrap_or(sorted.len())];
+                let total: f64 = among.iter().map(|&it| weights[it]).sum();
+                let mut sum = 0.0;
+                let wanted: Vec<usize> = among
+                    .iter()
+                    .copied()
+                    .take_while(|&it| {
+                        let is_in = sum < f64::from(top_p) * total;
+                        sum += weights[it];
+                        is_in
+                    })
+                    .filter(|&it| weights[it] >= f64::from(min_p.unwrap_or(0.0)))
+                    .collect();
+                assert_eq!(chooser.order, wanted, "{keep:?}");
             }
         }
     }

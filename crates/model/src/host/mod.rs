@@ -20,9 +20,11 @@ use pulp::{Arch, Simd, WithSimd};
 use self::attention::{Attention, Heads};
 use self::panels::Panels;
 use crate::cache::HostCache;
+use crate::checkpoint::numbers;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::families::Part;
+use crate::parallel;
 use crate::vectors::{dot, sigmoid};
 
 /// The weights of a [`Decoder`], laid out for generation; adapters are added to them.
@@ -35,6 +37,9 @@ pub(crate) struct HostDecoder {
     head: Panels,
     /// Angle a token of each pair of a head, and the factor of cosines and sines.
     rotary: (Vec<f64>, f64),
+    /// Tokens that went through it.
+    #[cfg(test)]
+    pub(crate) n_tokens: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -60,20 +65,31 @@ struct Linear {
 }
 
 impl HostDecoder {
-    /// Lays out a decoder on the CPU.
-    pub(crate) fn new(decoder: &Decoder) -> Self {
-        let decoder = decoder.merged();
-        let (config, weights) = (decoder.config(), decoder.weights());
-        let layers = (0..config.num_hidden_layers).map(|idx| Layer::new(&decoder, idx)).collect();
-        let from_end = if config.tie_word_embeddings { 1 } else { 2 };
-        let head = &weights[decoder.head()];
+    /// Lays out a decoder on the CPU. What it was made of is dropped piece by piece: where nobody
+    /// else has it, weights take their memory once.
+    pub(crate) fn new(decoder: Decoder) -> Self {
+        let decoder = if decoder.lora().is_some() { decoder.merged() } else { decoder };
+        let (config, head) = (decoder.config().clone(), decoder.head());
+        let parts: Vec<Part> =
+            (config.model_type.traits().layer)(&config).into_iter().map(|it| it.0).collect();
+        let mut weights = decoder.into_weights();
+        let embeddings = weights[0].clone();
+        let head = if head == 0 { embeddings.clone() } else { weights.remove(head) };
+        let norm = numbers(&weights.pop().expect("a decoder has a last norm"));
+        let head = panels(head);
+        let mut weights = weights.into_iter().skip(1);
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| parts.iter().copied().zip(weights.by_ref()).collect())
+            .collect();
         Self {
-            config: config.clone(),
-            embeddings: weights[0].clone(),
-            layers,
-            norm: host(weights[weights.len() - from_end].clone()),
-            head: Panels::new(&host(head.clone()), head.dims()),
+            embeddings,
+            layers: parallel::map(layers, Layer::new),
+            norm,
+            head,
             rotary: config.rope.frequencies(config.head_dim()),
+            config,
+            #[cfg(test)]
+            n_tokens: 0.into(),
         }
     }
 
@@ -96,47 +112,53 @@ impl HostDecoder {
         let mut turns = Vec::new();
         let mut ends = Vec::with_capacity(feeds.len());
         for (cache, tokens) in &*feeds {
+            assert!(!tokens.is_empty(), "a sequence goes on by a token at least");
             let first = cache.n_positions(stride);
             ids.extend_from_slice(tokens);
             turns.extend((first..first + tokens.len()).map(|it| self.turns(it)));
             ends.push(ids.len() - 1);
         }
+        #[cfg(test)]
+        self.n_tokens.fetch_add(ids.len(), std::sync::atomic::Ordering::Relaxed);
         let mut hidden = self.embed(&ids);
         for (idx, layer) in self.layers.iter().enumerate() {
+            let is_last = idx + 1 == self.layers.len();
             let normed = self.normed(&hidden, &layer.input_norm);
-            let [mut queries, mut keys] =
-                [(&layer.query, &layer.query_norm), (&layer.key, &layer.key_norm)].map(
-                    |(projection, norm)| {
-                        let rows = projection.apply(&normed);
-                        norm.as_ref().map_or_else(|| rows.clone(), |norm| self.normed(&rows, norm))
-                    },
-                );
-            let values = layer.value.apply(&normed);
-            rotate(&mut queries, &turns, head_dim);
+            let mut keys = layer.key.apply(&normed);
+            if let Some(norm) = &layer.key_norm {
+                keys = self.normed(&keys, norm);
+            }
             rotate(&mut keys, &turns, head_dim);
+            let values = layer.value.apply(&normed);
+            let mut queries = if is_last {
+                // Nothing looks at the other rows any more.
+                hidden = chosen(&hidden, width, &ends);
+                turns = ends.iter().map(|&it| std::mem::take(&mut turns[it])).collect();
+                layer.query.apply(&chosen(&normed, width, &ends))
+            } else {
+                layer.query.apply(&normed)
+            };
+            if let Some(norm) = &layer.query_norm {
+                queries = self.normed(&queries, norm);
+            }
+            rotate(&mut queries, &turns, head_dim);
             let mut mixed = vec![0.0; queries.len()];
-            let mut at = 0;
+            let (mut fresh, mut asked) = (0..0, 0..0);
             for (cache, tokens) in &mut *feeds {
-                let rows = at..at + tokens.len();
-                at = rows.end;
-                let fresh = rows.start * stride..rows.end * stride;
+                fresh = fresh.end..fresh.end + tokens.len() * stride;
+                let n_asked = if is_last { 1 } else { tokens.len() };
+                asked = asked.end..asked.end + n_asked * row;
                 let [cached_keys, cached_values] = &mut cache.layers[idx];
                 cached_keys.extend_from_slice(&keys[fresh.clone()]);
-                cached_values.extend_from_slice(&values[fresh]);
-                let rows = rows.start * row..rows.end * row;
+                cached_values.extend_from_slice(&values[fresh.clone()]);
                 let attention = Attention {
                     heads,
-                    queries: &queries[rows.clone()],
+                    queries: &queries[asked.clone()],
                     keys: cached_keys,
                     values: cached_values,
-                    mixed: &mut mixed[rows],
+                    mixed: &mut mixed[asked.clone()],
                 };
                 attention.run();
-            }
-            if idx + 1 == self.layers.len() {
-                // Nothing looks at the other rows any more.
-                mixed = chosen(&mixed, row, &ends);
-                hidden = chosen(&hidden, width, &ends);
             }
             add(&mut hidden, &layer.output.apply(&mixed));
             let normed = self.normed(&hidden, &layer.post_norm);
@@ -151,7 +173,7 @@ impl HostDecoder {
     fn embed(&self, ids: &[TokenId]) -> Vec<f32> {
         let ids: Vec<i64> = ids.iter().map(|&it| i64::from(it)).collect();
         let ids = Tensor::from_ints(ids.as_slice(), &self.embeddings.device());
-        host(self.embeddings.clone().select(0, ids))
+        numbers(&self.embeddings.clone().select(0, ids))
     }
 
     /// Cosines and sines of a position, pair by pair.
@@ -198,23 +220,28 @@ impl WithSimd for Normed<'_> {
 }
 
 impl Layer {
-    fn new(decoder: &Decoder, idx: usize) -> Self {
-        let layer = decoder.layer(idx);
-        let numbers = |part| layer.find(part).map(|it| host(it.clone()));
-        let linear = |weight, bias| {
-            let shape = decoder.config().part(weight).0;
-            let matrix = Panels::new(&numbers(weight).expect("every family has it"), shape);
-            Linear { matrix, bias: numbers(bias) }
+    fn new(mut weights: Vec<(Part, Tensor<2>)>) -> Self {
+        let mut take = |part| {
+            let at = weights.iter().position(|it| it.0 == part)?;
+            Some(weights.swap_remove(at).1)
+        };
+        let mut norm = |part| take(part).map(|it| numbers(&it));
+        let input_norm = norm(Part::InputNorm).expect("every family has it");
+        let post_norm = norm(Part::PostNorm).expect("every family has it");
+        let (query_norm, key_norm) = (norm(Part::QueryNorm), norm(Part::KeyNorm));
+        let mut linear = |weight, bias| {
+            let matrix = panels(take(weight).expect("every family has it"));
+            Linear { matrix, bias: take(bias).map(|it| numbers(&it)) }
         };
         Self {
-            input_norm: numbers(Part::InputNorm).expect("every family has it"),
+            input_norm,
             query: linear(Part::Query, Part::QueryBias),
             key: linear(Part::Key, Part::KeyBias),
             value: linear(Part::Value, Part::ValueBias),
-            query_norm: numbers(Part::QueryNorm),
-            key_norm: numbers(Part::KeyNorm),
+            query_norm,
+            key_norm,
             output: linear(Part::Output, Part::OutputBias),
-            post_norm: numbers(Part::PostNorm).expect("every family has it"),
+            post_norm,
             gate: linear(Part::Gate, Part::GateBias),
             up: linear(Part::Up, Part::UpBias),
             down: linear(Part::Down, Part::DownBias),
@@ -232,6 +259,14 @@ impl Linear {
         }
         products
     }
+}
+
+/// A weight `[out, in]`, which takes no memory besides where nobody else has it.
+fn panels(weight: Tensor<2>) -> Panels {
+    let shape = weight.dims();
+    let numbers: Vec<f32> =
+        weight.into_data().try_into_vec_as().expect("f32 tensors read back as f32");
+    Panels::new(&numbers, shape)
 }
 
 /// Adds numbers to others.
@@ -272,7 +307,5 @@ fn chosen(rows: &[f32], width: usize, which: &[usize]) -> Vec<f32> {
     which.iter().flat_map(|&it| &rows[it * width..][..width]).copied().collect()
 }
 
-/// The numbers of a tensor, row by row.
-pub(crate) fn host(tensor: Tensor<2>) -> Vec<f32> {
-    tensor.into_data().try_into_vec_as().expect("f32 tensors read back as f32")
-}
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Products of rows with a matrix that stays, on the CPU.
 //!
-//! Every number of a product is one sum, added up input by input, whatever the number of rows and
-//! however wide the vectors of the processor are: a row gives the same bits alone and among others.
+//! Every number of a product is one sum, added up input by input, whatever the number of rows: on
+//! one processor, a row gives the same bits alone and among others.
 
 #![expect(
     clippy::inline_always,
