@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -83,6 +84,28 @@ def main(out: Path) -> None:
         }
         (folder / "expected.json").write_text(json.dumps(expected))
         print(name, round(loss.item(), 6))
+    adapter(out)
+
+
+def adapter(out: Path) -> None:
+    """An adapter of one of them as peft writes it, with the logits of both together."""
+    base = Qwen2ForCausalLM.from_pretrained(out / "qwen2-tied")
+    torch.manual_seed(13)
+    config = LoraConfig(
+        r=4, lora_alpha=6, target_modules=["q_proj", "v_proj", "down_proj"],
+        init_lora_weights=False, task_type="CAUSAL_LM",
+    )
+    model = get_peft_model(base, config).eval()
+    # Not where it lay on this machine.
+    model.peft_config["default"].base_model_name_or_path = "qwen2-tied"
+    folder = out / "peft"
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    ids = torch.randint(3, 320, (1, 48), generator=torch.Generator().manual_seed(17))
+    with torch.no_grad():
+        logits = model(ids).logits[:, [0, -1]]
+    expected = {"input_ids": ids.tolist(), "logits_first_and_last_position": logits.tolist()}
+    (folder / "expected.json").write_text(json.dumps(expected))
 
 
 if __name__ == "__main__":

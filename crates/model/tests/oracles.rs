@@ -191,6 +191,33 @@ fn padding_and_packing_change_nothing() {
 }
 
 #[derive(Deserialize)]
+struct Adapted {
+    input_ids: Vec<Vec<TokenId>>,
+    logits_first_and_last_position: Vec<Vec<Vec<f32>>>,
+}
+
+#[test]
+fn an_adapter_of_peft_computes_what_it_does_there() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let base = load(&fixtures.join("qwen2-tied"), &Device::flex()).unwrap();
+    let expected = std::fs::read(fixtures.join("peft/expected.json")).unwrap();
+    let expected: Adapted = serde_json::from_slice(&expected).unwrap();
+    let adapted = base.load_adapter(&fixtures.join("peft")).unwrap();
+    let ids = &expected.input_ids;
+    let [first, last] = &expected.logits_first_and_last_position[0][..] else {
+        panic!("two positions")
+    };
+    for (what, decoder) in [("adapted", &adapted), ("merged", &adapted.merged())] {
+        let logits = rows(decoder.logits(decoder.forward(ids)));
+        assert_near(&logits[0], first, 2e-4, what);
+        assert_near(logits.last().unwrap(), last, 2e-4, what);
+    }
+    let plain = rows(base.logits(base.forward(ids)));
+    let apart = plain[0].iter().zip(first).map(|(it, first)| (it - first).abs());
+    assert!(apart.fold(0.0, f32::max) > 0.01, "the adapter changes nothing");
+}
+
+#[derive(Deserialize)]
 struct Story {
     tokens: Vec<TokenId>,
     logprobs: Vec<f32>,
