@@ -116,6 +116,20 @@ const CASES: &[Case] = &[
         stderr: &["`rollout.prompt` does not contain `{question}`"],
     },
     Case {
+        name: "a chat with a model without a template",
+        setup: nothing,
+        arguments: "train run.toml --set rollout.chat=true",
+        code: 2,
+        stderr: &["`rollout.chat` is true, but the model `model` has no chat template", "hint: "],
+    },
+    Case {
+        name: "a system that speaks in no chat",
+        setup: nothing,
+        arguments: "train run.toml --set rollout.system=obey",
+        code: 2,
+        stderr: &["`rollout.system` is used with `rollout.chat = true` only"],
+    },
+    Case {
         name: "a world too small",
         setup: nothing,
         arguments: "train run.toml --set world.entities.train=3",
@@ -146,6 +160,13 @@ const CASES: &[Case] = &[
         arguments: "train run.toml --set model.compute=bf16",
         code: 2,
         stderr: &["`model.compute = \"bf16\"` cannot be had on the device `cpu`", "as `cuda:N`"],
+    },
+    Case {
+        name: "a cache that no trajectory fits into",
+        setup: nothing,
+        arguments: "train run.toml --set model.cache_tokens=10",
+        code: 2,
+        stderr: &["`model.cache_tokens` is less than `rollout.max_tokens`"],
     },
     Case {
         name: "an unknown device",

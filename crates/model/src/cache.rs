@@ -134,4 +134,11 @@ impl HostCache {
             numbers.reserve_exact((n_positions * width).saturating_sub(numbers.len()));
         }
     }
+
+    /// Gives back the room that was made and not used.
+    pub(crate) fn shrink(&mut self) {
+        for numbers in self.layers.iter_mut().flatten() {
+            numbers.shrink_to_fit();
+        }
+    }
 }

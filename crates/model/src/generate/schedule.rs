@@ -133,7 +133,8 @@ impl<'a> Schedule<'a> {
     }
 
     /// Takes a sequence back, and what was made of its request.
-    pub(crate) fn finish(&self, admitted: &Promise, completion: Completion, idle: Idle) {
+    pub(crate) fn finish(&self, admitted: &Promise, completion: Completion, mut idle: Idle) {
+        idle.past.shrink();
         let mut state = self.lock();
         state.used = state.used - admitted.positions + idle.seen.len();
         state.n_running -= 1;

@@ -81,6 +81,13 @@ impl Past {
         }
     }
 
+    /// Gives back room that a turn did not use.
+    pub(crate) fn shrink(&mut self) {
+        if let Self::Host(cache) = self {
+            cache.shrink();
+        }
+    }
+
     /// Appends tokens, and returns the logits after the last one.
     pub(crate) fn extend(&mut self, network: &Network, tokens: &[TokenId]) -> Vec<f32> {
         match (self, network) {
