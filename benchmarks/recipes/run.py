@@ -8,14 +8,13 @@ it has nothing to do. `table.py` beside this makes the page of their results.
 """
 
 import argparse
-import json
-import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from runs import ROOT, Runs, add_forage, learned
 
 # Held-out questions: `dev` for the curves, `test` before and after.
 QUESTIONS = "{ train = 2000, dev = 80, test = 120 }"
@@ -50,20 +49,6 @@ def edits(recipe, seed, steps, trajectories):
     return changed
 
 
-def check_same(run, changed):
-    """Refuses to take a run of another size for one of these."""
-    there = tomllib.loads((run / "config.toml").read_text())
-    for key in ("training.steps", "training.questions_per_step"):
-        section, name = key.split(".")
-        if there[section][name] != changed[key]:
-            sys.exit(f"`{run}` has another `{key}`: choose another folder with `--out`")
-
-
-def em(run, step):
-    table = json.loads((run / f"evaluations/step-{step:06}-greedy.json").read_text())
-    return table["rows"][0]["em"]["mean"]
-
-
 def main():
     known = recipes()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -72,38 +57,16 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--recipes", nargs="+", choices=known, default=list(known))
     parser.add_argument("--out", type=Path, default=ROOT / "runs/recipes")
-    parser.add_argument("--forage", help="the binary; without it, `cargo xtask train`")
+    add_forage(parser)
     arguments = parser.parse_args()
 
-    train = [arguments.forage, "train"] if arguments.forage else ["cargo", "xtask", "train"]
     # The first seed of all recipes, then the next: whoever stops early has a part of each.
     jobs = [(name, seed) for seed in arguments.seeds for name in arguments.recipes]
-    for done, (name, seed) in enumerate(jobs, start=1):
+    runs = Runs(arguments.forage, len(jobs))
+    for name, seed in jobs:
         run = arguments.out.resolve() / f"{name}-{seed}"
-        label = f"[{done}/{len(jobs)}] {name}, seed {seed}"
         changed = edits(known[name], seed, arguments.steps, arguments.trajectories)
-        if (run / "config.toml").exists():
-            check_same(run, changed)
-        if (run / "report.html").exists():
-            print(f"{label}: finished before", flush=True)
-            continue
-        command = [*train, f"configs/{name}.toml", "--out", str(run)]
-        if (run / "config.toml").exists():
-            command.append("--resume")
-        for key, value in changed.items():
-            command += ["--set", f"{key}={value}"]
-        log = run.with_suffix(".log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
-        with log.open("a") as file:
-            status = subprocess.run(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-            )
-        if status.returncode != 0:
-            sys.exit(f"{label}: exit code {status.returncode}; see {log}")
-        seconds = time.monotonic() - began
-        before, after = em(run, 0), em(run, arguments.steps)
-        print(f"{label}: {before:.3f} -> {after:.3f} in {seconds:.0f} s", flush=True)
+        runs.call("train", f"configs/{name}.toml", run, changed, run / "report.html", learned)
 
 
 if __name__ == "__main__":

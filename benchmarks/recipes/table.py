@@ -7,32 +7,28 @@ What stands in the page after the line with END is kept: it is written by hand.
 
 import argparse
 import json
-import math
 import statistics
-import tomllib
+import sys
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs/results/recipes.md"
-END = "<!-- What follows is written by hand. -->"
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-# 97.5 % points of Student's t, by degrees of freedom: seeds less 1.
-STUDENT = [math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
+from runs import ROOT, band, cell, evaluation, lines, settings, table, write_page
+
+PAGE = ROOT / "docs/results/recipes.md"
 
 
 class Run:
     """A finished run: its held-out exact match before and after, its curve, and its size."""
 
     def __init__(self, folder):
-        self.config = tomllib.loads((folder / "config.toml").read_text())
+        self.config = settings(folder)
         self.manifest = json.loads((folder / "manifest.json").read_text())
         self.seed = self.config["seed"]
         self.steps = self.config["training"]["steps"]
         self.tables = {
-            (kind, step): json.loads(
-                (folder / f"evaluations/step-{step:06}-{kind}.json").read_text()
-            )["rows"][0]
+            (kind, step): evaluation(folder, kind, step)["all"]
             for kind in ("greedy", "sampled")
             for step in (0, self.steps)
         }
@@ -47,23 +43,6 @@ class Run:
         return self.tables[kind, step]["em"]["mean"]
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-
-
-def band(values):
-    """Mean and half the width of its 95 % interval over seeds; none for a single seed."""
-    n = len(values)
-    if n < 2:
-        return values[0], None
-    return statistics.mean(values), STUDENT[n - 1] * statistics.stdev(values) / math.sqrt(n)
-
-
-def cell(values, sign=""):
-    mean, half = band(values)
-    return f"{mean:{sign}.3f}" + ("" if half is None else f" ± {half:.3f}")
-
-
 def paper(name):
     """The number of the paper in the first lines of a run file."""
     text = (ROOT / f"configs/{name}.toml").read_text()
@@ -71,12 +50,13 @@ def paper(name):
     return f"[{number}](https://arxiv.org/abs/{number})"
 
 
-def table(runs):
-    rows = [
-        "| recipe | paper | greedy before | greedy after | gain | sampled before | sampled after "
-        "| searches before | searches after | training |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+def gains(runs):
+    """Exact match before and after, a row a recipe."""
+    head = [
+        "recipe", "paper", "greedy before", "greedy after", "gain", "sampled before",
+        "sampled after", "searches before", "searches after", "training",
     ]
+    rows = []
     for name, some in runs.items():
         last = some[0].steps
         ems = {
@@ -89,15 +69,14 @@ def table(runs):
             statistics.mean(run.tables["greedy", step]["searches"] for run in some)
             for step in (0, last)
         ]
-        cells = [
+        rows.append([
             f"`{name}`", paper(name), cell(before), cell(after),
-            cell([late - early for early, late in zip(before, after)], "+"),
+            cell([late - early for early, late in zip(before, after)], sign="+"),
             cell(ems["sampled", 0]), cell(ems["sampled", last]),
             *(f"{it:.2f}" for it in searches),
             f"{statistics.mean(run.seconds for run in some):.0f} s",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+        ])
+    return table(head, rows)
 
 
 def chart(runs):
@@ -211,15 +190,13 @@ python3 benchmarks/recipes/table.py
 
 Commit {", ".join(commits)}{f"; {machine}" if machine else ""}.
 
-{table(runs)}
+{gains(runs)}
 
 {intervals}; greedy is greedy decoding, sampled is temperature 1, searches are those of greedy decoding a question. Training is the time of all steps, without evaluations.
 
 ![held-out exact match by step](recipes.svg)
 
 Greedy exact match on the {questions["dev"]} questions by step: the mean over seeds with its 95 % interval, each seed as a thin line, and in grey the means of the other recipes.
-
-{END}
 """
 
 
@@ -237,11 +214,7 @@ def main():
         parser.error(f"no finished run in `{arguments.runs}`")
     if len({run.steps for some in runs.values() for run in some}) > 1:
         parser.error(f"the runs in `{arguments.runs}` have different numbers of steps")
-    by_hand = ""
-    if arguments.page.exists():
-        by_hand = arguments.page.read_text().partition(END)[2].lstrip("\n")
-    text = page(dict(runs), arguments.machine)
-    arguments.page.write_text(text + (f"\n{by_hand}" if by_hand else ""))
+    write_page(arguments.page, page(dict(runs), arguments.machine))
     arguments.page.with_suffix(".svg").write_text(chart(dict(runs)))
     print(f"{sum(map(len, runs.values()))} runs: {arguments.page}")
 

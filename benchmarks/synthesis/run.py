@@ -1,13 +1,13 @@
 """Whether feedback makes better questions, and whether such questions make a better agent.
 
-    python benchmarks/synthesis/run.py [loop|train] --model PATH [--observation-tokens 48]
-                                       [--seeds 1 2 3] [--items 600] [--steps 2 4] [--rounds 3]
+    python benchmarks/synthesis/run.py [loop|train] [--model PATH] [--long-names 0.3]
+                                       [--seeds 1 2 3] [--items 300] [--steps 2 4] [--rounds 3]
                                        [--training-steps 75] [--out runs/synthesis] [--forage PATH]
 
 `loop` makes questions from the generated world, with feedback and by resampling, with the same
 seeds: round 0 is the same in both. `train` trains an agent on those of the feedback, and one on as
-many shallow ones. Without a part, both. `--model` is the agent that tries the questions; README.md
-beside this says how to make a good one.
+many shallow ones. Without a part, both. `--model` is the agent that tries the questions, that of
+`cargo xtask quickstart` where it is not named.
 
 Runs that are finished are left alone, and those that were interrupted go on, so call it again until
 it has nothing to do. `table.py` beside this makes the page of their results.
@@ -15,80 +15,22 @@ it has nothing to do. `table.py` beside this makes the page of their results.
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
-import time
-import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from runs import ROOT, Runs, add_forage, learned, lines, quoted
+
 RUN_FILE = "configs/synthesize.toml"
+SOLVER = ROOT / "runs/quickstart/checkpoints/step-000075"
 UPDATES = ("feedback", "resample")
 
 # A third of the world is held out: its questions are for the tables after training.
 ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
 # Held-out questions for the curves while training.
 DEV = 80
-# What freed memory costs otherwise; `cargo xtask` sets the same.
-MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-    "MALLOC_TRIM_THRESHOLD_": "8589934592",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-
-
-class Runs:
-    """Calls the program, and says what came of it."""
-
-    def __init__(self, forage, total):
-        self.forage, self.total, self.done = forage, total, 0
-
-    def call(self, command, run_file, run, changed, finished, said):
-        """One run, from where it stands. `finished` is the file that it writes last."""
-        self.done += 1
-        label = f"[{self.done}/{self.total}] {run.name}"
-        check_same(run, changed)
-        if finished.exists():
-            print(f"{label}: finished before: {said(run)}", flush=True)
-            return
-        program = [self.forage] if self.forage else ["cargo", "xtask"]
-        line = [*program, command, str(run_file), "--out", str(run)]
-        if (run / "config.toml").exists():
-            line.append("--resume")
-        for key, value in changed.items():
-            line += ["--set", f"{key}={value}"]
-        log = run.with_suffix(".log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
-        with log.open("a") as file:
-            status = subprocess.run(
-                line, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                env=os.environ | MEMORY,
-            )
-        if status.returncode != 0:
-            sys.exit(f"{label}: exit code {status.returncode}; see {log}")
-        print(f"{label}: {said(run)}, {time.monotonic() - began:.0f} s", flush=True)
-
-
-def check_same(run, changed):
-    """Refuses to take a run of another size for one of these."""
-    if not (run / "config.toml").exists():
-        return
-    there = tomllib.loads((run / "config.toml").read_text())
-    for key, value in changed.items():
-        value_there = there
-        for name in key.split("."):
-            value_there = value_there[name]
-        if value_there != tomllib.loads(f"it = {value}")["it"]:
-            sys.exit(f"`{run}` has another `{key}`: choose another folder with `--out`")
-
-
-def quoted(text):
-    return json.dumps(str(text))
-
-
 # The loop
 
 
@@ -97,13 +39,13 @@ def loop_edits(arguments, seed, **changed):
     edits = {
         "seed": seed,
         "world.entities": ENTITIES,
+        "world.long_names": arguments.long_names,
         "agent.model.path": quoted(arguments.model.resolve()),
-        "rollout.max_observation_tokens": arguments.observation_tokens,
         "synthesis.items": arguments.items,
         "synthesis.steps_from": arguments.steps[0],
         "synthesis.steps_to": arguments.steps[1],
         "synthesis.rounds": arguments.rounds,
-        "synthesis.in_flight": 32,
+        "synthesis.in_flight": 96,
     }
     return edits | {f"synthesis.{key}": value for key, value in changed.items()}
 
@@ -128,10 +70,6 @@ def loop(runs, arguments):
 
 
 # The training
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def write_lines(path, rows):
@@ -181,16 +119,6 @@ def training_file(out):
     return file
 
 
-def learned(run):
-    step = tomllib.loads((run / "config.toml").read_text())["training"]["steps"]
-
-    def em(step):
-        table = json.loads((run / f"evaluations/step-{step:06}-greedy.json").read_text())
-        return table["rows"][0]["em"]["mean"]
-
-    return f"{em(0):.3f} -> {em(step):.3f}"
-
-
 def train(runs, arguments):
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = training_file(arguments.out)
@@ -220,17 +148,17 @@ def train(runs, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=("loop", "train"))
-    parser.add_argument("--model", type=Path, default=ROOT / "assets/tiny-agent")
+    parser.add_argument("--model", type=Path, default=SOLVER)
     parser.add_argument(
-        "--observation-tokens", type=int, default=48, help="what the agent sees of a search"
+        "--long-names", type=float, default=0.3, help="share of the names that are hard to spell"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--items", type=int, default=600)
+    parser.add_argument("--items", type=int, default=300)
     parser.add_argument("--steps", type=int, nargs=2, default=[2, 4], metavar=("FROM", "TO"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--training-steps", type=int, default=75)
     parser.add_argument("--out", type=Path, default=ROOT / "runs/synthesis")
-    parser.add_argument("--forage", help="the binary; without it, `cargo xtask`")
+    add_forage(parser)
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
 

@@ -7,41 +7,17 @@ What stands in the page after the line with END is kept: it is written by hand.
 
 import argparse
 import json
-import math
 import statistics
-import tomllib
+import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from runs import ROOT, cell, evaluation, settings, table, write_page
+
 PAGE = ROOT / "docs/results/synthesis.md"
-END = "<!-- What follows is written by hand. -->"
 UPDATES = ("feedback", "resample")
 KINDS = ("shallow", "deep")
-
-# 97.5 % points of Student's t, by degrees of freedom: seeds less 1.
-STUDENT = [math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262]
-
-
-def band(values):
-    """Mean and half the width of its 95 % interval over seeds; none for a single seed."""
-    n = len(values)
-    if n < 2:
-        return values[0], None
-    return statistics.mean(values), STUDENT[n - 1] * statistics.stdev(values) / math.sqrt(n)
-
-
-def cell(values, digits=3, sign=""):
-    mean, half = band(values)
-    return f"{mean:{sign}.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
-
-
-def table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in lines)
-
-
-def settings(run):
-    return tomllib.loads((run / "config.toml").read_text())
 
 
 def loops(folder):
@@ -133,26 +109,14 @@ def reasons(reports):
     return table(["update", "round", "runs of the agent", "not passed"], rows)
 
 
-def evaluations(folder, seed, kind, decoding):
-    run = folder / f"trained-{kind}-{seed}"
-    steps = settings(run)["training"]["steps"]
-    return [
-        {
-            row["name"]: row
-            for row in json.loads(
-                (run / f"evaluations/step-{step:06}-{decoding}.json").read_text()
-            )["rows"]
-        }
-        for step in (0, steps)
-    ]
-
-
 def training(folder, seeds, decoding):
     """Exact match on the held-out questions by their number of facts."""
-    of = {
-        (seed, kind): evaluations(folder, seed, kind, decoding)
-        for seed in seeds for kind in KINDS
-    }
+    of = {}
+    for seed in seeds:
+        for kind in KINDS:
+            run = folder / f"trained-{kind}-{seed}"
+            steps = settings(run)["training"]["steps"]
+            of[seed, kind] = [evaluation(run, decoding, step) for step in (0, steps)]
     names = set.intersection(*(set(before) for before, _ in of.values()))
     names = sorted(names, key=lambda it: (it == "all", it))
     rows = []
@@ -191,14 +155,18 @@ def page(folder, machine):
     reports, seeds = loops(folder)
     config = settings(folder / f"feedback-{seeds[0]}")
     synthesis = config["synthesis"]
-    shown = config["rollout"]["max_observation_tokens"]
+    long = config["world"]["long_names"]
+    done = trained(folder)
+    steps = settings(folder / f"trained-deep-{done[0]}")["training"]["steps"] if done else 75
     text = f"""\
 # Questions by feedback, measured
 
-The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, an agent of ours tries, which sees the first {shown} tokens of what a search finds ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
+The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, and the agent that the quickstart trains tries. {100 * long:.0f} % of the names are of a kind that it cannot spell ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
 
 ```sh
-python3 benchmarks/synthesis/run.py --model PATH    # benchmarks/synthesis/README.md says which
+cargo xtask quickstart
+python3 benchmarks/synthesis/run.py loop
+python3 benchmarks/synthesis/run.py train --training-steps {steps}
 python3 benchmarks/synthesis/table.py
 ```
 {f"{chr(10)}{machine}.{chr(10)}" if machine else ""}
@@ -220,7 +188,7 @@ Why pairs did not pass, over all seeds:
 
 {reasons(reports)}
 """
-    if seeds := trained(folder):
+    if seeds := done:
         run = settings(folder / f"trained-deep-{seeds[0]}")["training"]
         n_train = [
             len((folder / f"data-{seed}/deep.jsonl").read_text().splitlines()) for seed in seeds
@@ -238,7 +206,7 @@ At temperature 1:
 
 {training(folder, seeds, "sampled")}
 """
-    return f"{text}\n{END}\n"
+    return text
 
 
 def main():
@@ -249,11 +217,7 @@ def main():
     arguments = parser.parse_args()
     if not loops(arguments.runs)[1]:
         parser.error(f"no seed in `{arguments.runs}` has both ways of updating")
-    by_hand = ""
-    if arguments.page.exists():
-        by_hand = arguments.page.read_text().partition(END)[2].lstrip("\n")
-    text = page(arguments.runs, arguments.machine)
-    arguments.page.write_text(text + (f"\n{by_hand}" if by_hand else ""))
+    write_page(arguments.page, page(arguments.runs, arguments.machine))
     print(arguments.page)
 
 
