@@ -33,9 +33,9 @@ pub(crate) const TEXT: &str = "text";
 /// One thread reads for all; more than this would wait for it.
 const MAX_THREADS: usize = 16;
 const BYTES_A_THREAD: usize = 128 << 20;
-/// The least that tantivy works with.
+/// The least that a part of the corpus is worth being made alone.
 const MIN_BYTES_A_THREAD: usize = 15_000_000;
-/// tantivy wants less than 4 GB.
+/// Addresses in the arena that holds the postings of a part have 32 bits.
 const MAX_BYTES_A_THREAD: usize = 4_000_000_000;
 const PASSAGES_A_REPORT: u64 = 1000;
 
@@ -47,8 +47,8 @@ pub struct IndexOptions {
     /// Counts bad lines and repeated ids instead of failing at the first.
     pub skip_bad: bool,
     /// Most bytes that text and postings take up before they are written, over all threads;
-    /// 128 MiB a thread where it is not given. Fewer threads work where it is too little for all. Beside it
-    /// a build holds some 30 bytes a passage, to find repeated ids.
+    /// 128 MiB a thread where it is not given. Fewer threads work where it is too little for all.
+    /// Beside it a build holds some 30 bytes a passage, to find repeated ids.
     pub memory: Option<usize>,
 }
 
