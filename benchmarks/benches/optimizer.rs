@@ -1,7 +1,9 @@
 //! From rewards to a step: advantages, losses with their gradients, and AdamW.
 //!
-//! The groups `advantages` and `losses` are of a step of 512 trajectories of 4,096 tokens, all of
-//! the algorithm's choices one after the other.
+//! The groups `advantages` and `losses` are of a step of 512 trajectories of 4,096 tokens: every
+//! estimator, every loss with its gradient by the log-probabilities, and the importance correction.
+//! What takes whole distributions, the entropy and self-distillation, is of a micro-batch: 512
+//! tokens over a vocabulary of 8,192.
 
 use std::hint::black_box;
 
@@ -9,9 +11,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::SEED;
 use forage_optimizer::{
-    AdamW, Advantage, Aggregation, Convention, DistillationConfig, Episode, KlEstimator,
-    Observations, OptimizerConfig, Ratio, Scale, Surrogate, Tokens, Totals, Turn,
-    distillation_loss, estimate, grpo, kl_loss, surrogate_loss,
+    AdamW, Advantage, Aggregation, Convention, Correction, DistillationConfig, Episode, Gate,
+    KlEstimator, LldsConfig, Observations, OptimizerConfig, Ratio, Scale, Surrogate, Tokens,
+    Totals, Turn, ValueConfig, correct, distillation_loss, entropy, entropy_loss, estimate, grpo,
+    kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, value_loss,
 };
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
@@ -31,8 +34,8 @@ const LENGTH: usize = 4096;
 /// Tokens of a turn, and of the observation after it.
 const TURN: usize = 512;
 
-/// Query tokens and vocabulary of a micro-batch of self-distillation.
-const QUERIES: [usize; 2] = [512, 8192];
+/// Tokens and vocabulary of a micro-batch of what takes whole distributions.
+const ROWS: [usize; 2] = [512, 8192];
 
 /// A matrix of this width, squared, is a million weights.
 const WIDTH: usize = 1024;
@@ -115,12 +118,16 @@ fn advantages(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements((TRAJECTORIES * LENGTH) as u64)).sample_size(10);
     let convention = Convention::Forage;
     let gigpo =
-        Advantage::Gigpo { gamma: 0.95, step_weight: 1.0, step_scale: 1.0, scale: Scale::None };
-    let gae = Advantage::Gae { gamma: 1.0, lambda: 1.0, observations: Observations::Skip };
+        Advantage::Gigpo { gamma: 0.95, step_weight: 1.0, step_scale: None, scale: Scale::None };
+    let (gamma, lambda, observations) = (1.0, 1.0, Observations::Skip);
     for (name, advantage) in [
         ("grpo", Advantage::Grpo { convention }),
-        ("reinforce-plus-plus", Advantage::ReinforcePlusPlus { gamma: 1.0 }),
-        ("gae", gae),
+        ("dr-grpo", Advantage::DrGrpo { convention }),
+        ("rloo", Advantage::Rloo { convention }),
+        ("reinforce-plus-plus", Advantage::ReinforcePlusPlus { gamma }),
+        ("reinforce-plus-plus-baseline", Advantage::ReinforcePlusPlusBaseline { convention }),
+        ("gae", Advantage::Gae { gamma, lambda, observations }),
+        ("step-gae", Advantage::StepGae { gamma, lambda, observations, step_scale: 1.0 }),
         ("gigpo", gigpo),
     ] {
         let episodes = episodes(advantage.needs_critic());
@@ -152,23 +159,52 @@ fn losses(criterion: &mut Criterion) {
         ("gspo", Surrogate::Gspo { clip_low: 3e-4, clip_high: 4e-4 }),
         ("cispo", Surrogate::Cispo { clip_low: None, clip_high: 4.0, ratio }),
         ("sapo", Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio }),
+        ("reinforce", Surrogate::Reinforce),
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| gradient(&|new| surrogate_loss(&surrogate, new, &tokens).sum));
         });
     }
-    group.bench_function("k3", |bencher| {
-        bencher.iter(|| gradient(&|new| kl_loss(KlEstimator::K3, new, &old, &weights)));
+    for (name, estimator) in
+        [("k1", KlEstimator::K1), ("k2", KlEstimator::K2), ("k3", KlEstimator::K3)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| gradient(&|new| kl_loss(estimator, new, &old, &weights)));
+        });
+    }
+    group.bench_function("value", |bencher| {
+        let config = ValueConfig::default();
+        bencher.iter(|| gradient(&|new| value_loss(&config, new, &old, &advantages, &weights).sum));
+    });
+    group.bench_function("llds", |bencher| {
+        let config = LldsConfig { coefficient: 0.2, gate: Gate::Action, answer_weight: 0.5 };
+        let actions = vec![TURN; n_tokens / TURN];
+        let answers: Vec<bool> = (0..n_tokens).map(|at| at % LENGTH >= LENGTH - TURN).collect();
+        bencher.iter(|| {
+            let n_preserved = n_preserved_tokens(&lengths, &advantages);
+            gradient(&|new| llds_loss(&config, new, &tokens, &actions, &answers, n_preserved))
+        });
+    });
+    group.bench_function("correction", |bencher| {
+        let correction = Correction::Token { cap: 2.0, reject: None };
+        bencher.iter(|| correct(&correction, &lengths, black_box(&new), &old));
     });
 
-    let [rows, width] = QUERIES;
+    let [rows, width] = ROWS;
     let [student, teacher] =
         [10, 11].map(|it| vector(numbers(rows * width, it), &device).reshape([rows, width]));
     let student = student.inner().autodiff().require_grad();
+    let weights = vec![1.0 / rows as f32; rows];
     let config = DistillationConfig::default();
     group.throughput(Throughput::Elements(rows as u64));
+    group.bench_function("entropy", |bencher| {
+        bencher.iter(|| {
+            let loss = entropy_loss(entropy(student.clone()), black_box(&weights));
+            let mut gradients = loss.backward();
+            student.grad_remove(&mut gradients)
+        });
+    });
     group.bench_function("self-distillation", |bencher| {
-        let weights = vec![1.0 / rows as f32; rows];
         bencher.iter(|| {
             let loss =
                 distillation_loss(&config, student.clone(), teacher.clone(), black_box(&weights));

@@ -32,7 +32,8 @@ pub static BM25: LazyLock<Bm25> = LazyLock::new(|| {
 
 /// How [`WORLD`] is made.
 pub fn world_config() -> WorldConfig {
-    WorldConfig { seed: SEED, entities: Entities { train: 12_000, dev: 600, test: 600 } }
+    let entities = Entities { train: 12_000, dev: 600, test: 600 };
+    WorldConfig { seed: SEED, entities, ..WorldConfig::default() }
 }
 
 /// Questions about the training split of [`WORLD`], of all shapes.

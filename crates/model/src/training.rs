@@ -6,21 +6,19 @@
 //! by the graph that the way forward left, or, with checkpoints, by one that is made anew for each
 //! layer of what went into it.
 
-use std::ops::Range;
-
 use burn::tensor::{Gradients, Int, Tensor};
 use forage_trajectory::TokenId;
 
 use crate::config::ParameterSpec;
 use crate::decoder::Decoder;
-use crate::forward::Layout;
+use crate::forward::{Layout, Span};
 use crate::scores::{Scorer, Scores};
 
 /// Sequences end to end, with the tokens that are asked about.
 #[derive(Debug, Clone, Default)]
 pub struct Packed {
     tokens: Vec<TokenId>,
-    spans: Vec<Range<usize>>,
+    spans: Vec<Span>,
     /// The rows that predict the tokens that are asked about.
     rows: Vec<usize>,
     asked: Vec<TokenId>,
@@ -72,7 +70,7 @@ impl Packed {
             let first = packed.tokens.len();
             // Without its last token, a sequence predicts just the tokens that may be asked about.
             packed.tokens.extend_from_slice(tokens.split_last().map_or(&[], |it| it.1));
-            packed.spans.push(first..packed.tokens.len());
+            packed.spans.push(Span::from(first..packed.tokens.len()));
             for &at in positions {
                 assert!(at > 0, "nothing predicts the first token");
                 packed.rows.push(first + at - 1);
@@ -81,17 +79,71 @@ impl Packed {
         }
         packed
     }
+
+    /// The same sequences, which share what they begin with: where some begin alike, that is
+    /// computed once for all of them, and up to rounding nothing else changes.
+    ///
+    /// # Panics
+    ///
+    /// Panics if a position is 0 or behind the end.
+    pub fn sharing(asked: &[(&[TokenId], &[usize])]) -> Self {
+        let mut packed = Self::default();
+        let predicting = |idx: usize| asked[idx].0.split_last().map_or(&[][..], |it| it.1);
+        let mut order: Vec<usize> = (0..asked.len()).collect();
+        // Descending, so that of two that begin alike the longer comes first.
+        order.sort_by(|&a, &b| predicting(b).cmp(predicting(a)));
+        let mut rows = vec![Vec::new(); asked.len()];
+        let mut last: &[TokenId] = &[];
+        // Where the tokens of the last one are.
+        let mut path: Vec<usize> = Vec::new();
+        for idx in order {
+            let tokens = predicting(idx);
+            let n_shared = tokens.iter().zip(last).take_while(|(one, other)| one == other).count();
+            path.truncate(n_shared);
+            let first = packed.tokens.len();
+            let fresh = first..first + tokens.len() - n_shared;
+            if !fresh.is_empty() {
+                let runs = path.chunk_by(|one, next| one + 1 == *next);
+                let before = runs.map(|it| it[0]..it[0] + it.len()).collect();
+                packed.spans.push(Span { tokens: fresh.clone(), before });
+                packed.tokens.extend_from_slice(&tokens[n_shared..]);
+                path.extend(fresh);
+            }
+            let row = |&at: &usize| {
+                assert!(at > 0, "nothing predicts the first token");
+                path[at - 1]
+            };
+            rows[idx] = asked[idx].1.iter().map(row).collect();
+            last = tokens;
+        }
+        packed.rows = rows.concat();
+        packed.asked =
+            asked.iter().flat_map(|(tokens, at)| at.iter().map(|&it| tokens[it])).collect();
+        packed
+    }
+
+    /// Tokens that go through a model.
+    pub fn n_tokens(&self) -> usize {
+        self.tokens.len()
+    }
 }
 
 impl Decoder {
     /// The hidden states that predict the tokens that are asked about, `[M, D]`.
     pub fn hidden(&self, packed: &Packed) -> Tensor<2> {
-        self.forward_packed(&packed.tokens, &packed.spans).select(0, self.rows(packed))
+        let layout = self.layout(&packed.tokens, &packed.spans);
+        self.forward_layout(&layout, None).select(0, self.rows(packed))
+    }
+
+    /// The same without a graph, and without the rows of the last layer that nobody asks about.
+    pub fn hidden_only(&self, packed: &Packed) -> Tensor<2> {
+        let layout = self.layout(&packed.tokens, &packed.spans);
+        self.forward_layout(&layout, Some(&self.rows(packed))).inner()
     }
 
     /// Log-probabilities and entropies of the tokens that are asked about, without a graph.
     pub fn scores(&self, packed: &Packed, temperature: f32) -> Scores {
-        self.scorer(self.hidden(packed).inner(), packed, temperature).scores()
+        self.scorer(self.hidden_only(packed), packed, temperature).scores()
     }
 
     /// Sends packed sequences through, so that a gradient can be sent back.

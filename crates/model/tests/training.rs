@@ -67,6 +67,50 @@ fn assert_near(found: &[f32], wanted: &[f32], what: &str) {
     }
 }
 
+/// Sequences that begin alike, in many ways, some of them longer than a block of attention.
+fn alike() -> Vec<(Vec<TokenId>, Vec<usize>)> {
+    let whole = &asked()[0].0;
+    let with =
+        |n: usize, more: &[TokenId], at: &[usize]| ([&whole[..n], more].concat(), at.to_vec());
+    vec![
+        with(150, &[], &[3, 140, 149]),
+        with(140, &[7, 8, 9], &[2, 141, 142]),
+        with(20, &[49, 1], &[19, 20, 21]),
+        with(20, &[49, 1, 5, 6], &[21, 23]),
+        with(141, &[7], &[141]),
+        (vec![48, 2, 3], vec![1, 2]),
+        with(150, &[], &[149]),
+        with(20, &[], &[]),
+        (vec![5], vec![]),
+        with(1, &[33, 34], &[1]),
+    ]
+}
+
+#[test]
+fn sequences_that_share_what_they_begin_with_say_what_each_says_by_itself() {
+    let alike = alike();
+    let borrowed: Vec<(&[TokenId], &[usize])> =
+        alike.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())).collect();
+    let shared = Packed::sharing(&borrowed);
+    assert_eq!(packed(&alike).n_tokens(), 149 + 142 + 21 + 23 + 141 + 2 + 149 + 19 + 2);
+    // The first, and what each of the others adds to it.
+    assert_eq!(shared.n_tokens(), 149 + 2 + 3 + 2 + 1);
+    for family in [Family::Llama, Family::Qwen3] {
+        let decoder = decoder(family, true);
+        let alone: Vec<f32> = borrowed
+            .iter()
+            .filter(|it| !it.1.is_empty())
+            .flat_map(|it| numbers(&decoder.hidden(&Packed::new([*it]))))
+            .collect();
+        assert_near(&numbers(&decoder.hidden(&shared)), &alone, "shared");
+        assert_near(&numbers(&decoder.hidden_only(&shared)), &alone, "shared, without a graph");
+        let apart = packed(&alike);
+        assert_near(&numbers(&decoder.hidden_only(&apart)), &alone, "apart, without a graph");
+        let [shared, apart] = [shared.clone(), apart].map(|it| decoder.scores(&it, 0.7).read());
+        assert_near(&shared[0], &apart[0], "log-probabilities");
+    }
+}
+
 /// A number of every tensor of a tensor of numbers, by its place.
 fn weights(n: usize) -> Vec<f32> {
     (0..n).map(|it| (it as f32 * 0.9).cos() / n as f32).collect()

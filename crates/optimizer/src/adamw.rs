@@ -13,6 +13,17 @@ pub struct State {
     pub second: Tensor<2>,
 }
 
+impl State {
+    /// After another gradient.
+    fn after(&self, [beta1, beta2]: [f64; 2], gradient: Tensor<2>) -> Self {
+        let square = gradient.clone() * gradient.clone();
+        Self {
+            first: self.first.clone() * beta1 + gradient * (1.0 - beta1),
+            second: self.second.clone() * beta2 + square * (1.0 - beta2),
+        }
+    }
+}
+
 /// The optimizer's state: one [`State`] a weight, and how many steps were taken.
 #[derive(Debug, Clone)]
 pub struct AdamW {
@@ -43,25 +54,43 @@ impl AdamW {
         gradients: Vec<Tensor<2>>,
         decayed: &[bool],
     ) -> Vec<Tensor<2>> {
-        self.n_steps += 1;
-        let [beta1, beta2] = config.betas;
-        let correction = |beta: f64| 1.0 - beta.powf(self.n_steps as f64);
-        let (correction1, correction2) = (correction(beta1), correction(beta2));
+        let weights = self.weights_after(config, lr, weights, &gradients, decayed);
+        self.remember(config, gradients);
         weights
-            .iter()
-            .zip(gradients)
-            .zip(&mut self.states)
-            .zip(decayed)
+    }
+
+    /// The weights that a step would lead to. The step is taken with [`AdamW::remember`].
+    ///
+    /// That the moments are computed twice is cheaper than holding those of before and after at
+    /// once: they are twice as large as the weights.
+    pub fn weights_after(
+        &self,
+        config: &OptimizerConfig,
+        lr: f64,
+        weights: &[Tensor<2>],
+        gradients: &[Tensor<2>],
+        decayed: &[bool],
+    ) -> Vec<Tensor<2>> {
+        let [correction1, correction2] =
+            config.betas.map(|it| 1.0 - it.powf((self.n_steps + 1) as f64));
+        let parts = weights.iter().zip(gradients).zip(&self.states).zip(decayed);
+        parts
             .map(|(((weight, gradient), state), &decayed)| {
-                let square = gradient.clone() * gradient.clone();
-                state.first = state.first.clone() * beta1 + gradient * (1.0 - beta1);
-                state.second = state.second.clone() * beta2 + square * (1.0 - beta2);
-                let scale = (state.second.clone() / correction2).sqrt() + config.eps;
-                let update = state.first.clone() / correction1 / scale;
+                let State { first, second } = state.after(config.betas, gradient.clone());
+                let scale = (second / correction2).sqrt() + config.eps;
+                let update = first / correction1 / scale;
                 let decay = if decayed { 1.0 - lr * config.weight_decay } else { 1.0 };
                 weight.clone() * decay - update * lr
             })
             .collect()
+    }
+
+    /// Takes the gradients of a step into the moments.
+    pub fn remember(&mut self, config: &OptimizerConfig, gradients: Vec<Tensor<2>>) {
+        self.n_steps += 1;
+        for (state, gradient) in self.states.iter_mut().zip(gradients) {
+            *state = state.after(config.betas, gradient);
+        }
     }
 }
 

@@ -36,12 +36,13 @@ pub struct OptimizerConfig {
     /// Gradients are scaled down to this global norm.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
-    /// The importance ratio is clipped to [1 - `clip_low`, 1 + `clip_high`].
-    #[serde(default = "default_clip")]
-    pub clip_low: f64,
+    /// The importance ratio is clipped to [1 - `clip_low`, 1 + `clip_high`], where no algorithm
+    /// says how; [`DEFAULT_CLIP`] where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_low: Option<f64>,
     /// See `clip_low`; larger than it in DAPO's clip-higher.
-    #[serde(default = "default_clip")]
-    pub clip_high: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip_high: Option<f64>,
 }
 
 impl OptimizerConfig {
@@ -56,8 +57,8 @@ impl OptimizerConfig {
             weight_decay: 0.0,
             decay: DecayRule::default(),
             clip_norm: default_clip_norm(),
-            clip_low: DEFAULT_CLIP,
-            clip_high: DEFAULT_CLIP,
+            clip_low: None,
+            clip_high: None,
         }
     }
 
@@ -70,8 +71,9 @@ impl OptimizerConfig {
         positive("optimizer.eps", self.eps)?;
         positive("optimizer.clip_norm", self.clip_norm)?;
         not_negative("optimizer.weight_decay", self.weight_decay)?;
-        below_one("optimizer.clip_low", self.clip_low)?;
-        not_negative("optimizer.clip_high", self.clip_high)?;
+        let [low, high] = self.clip();
+        below_one("optimizer.clip_low", low)?;
+        not_negative("optimizer.clip_high", high)?;
         if self.schedule.is_some() && self.warmup_steps > 0 {
             return Err(OptimizerError::conflict(
                 "`optimizer.warmup_steps` is not used with `optimizer.schedule`, which has a \
@@ -84,6 +86,16 @@ impl OptimizerConfig {
             ));
         }
         Ok(())
+    }
+
+    /// How far below and above 1 the importance ratio may be, where no algorithm says it.
+    pub fn clip(&self) -> [f64; 2] {
+        [self.clip_low, self.clip_high].map(|it| it.unwrap_or(DEFAULT_CLIP))
+    }
+
+    /// Whether it says anything of that.
+    pub fn clips(&self) -> bool {
+        self.clip_low.is_some() || self.clip_high.is_some()
     }
 
     /// The learning rate of a step, counted from 0, in a run of `n_steps`.
@@ -103,8 +115,4 @@ fn default_eps() -> f64 {
 
 fn default_clip_norm() -> f64 {
     1.0
-}
-
-fn default_clip() -> f64 {
-    DEFAULT_CLIP
 }

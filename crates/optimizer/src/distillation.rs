@@ -20,14 +20,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
 use crate::loss::weighted_sum;
-use crate::options::positive;
+use crate::options::{not_negative, positive};
 
 /// Self-distillation: `algorithm.self_distillation` of a run file. Every ablation of the paper is a
 /// value of a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// α.
+    /// α. With 0 nothing is taught, and no teacher reads.
     #[serde(default = "default_coefficient")]
     pub coefficient: f64,
     /// Steps at the beginning without it.
@@ -73,7 +73,7 @@ impl Default for DistillationConfig {
 
 impl DistillationConfig {
     pub(crate) fn check(&self) -> Result<(), OptimizerError> {
-        positive("algorithm.self_distillation.coefficient", self.coefficient)?;
+        not_negative("algorithm.self_distillation.coefficient", self.coefficient)?;
         positive("algorithm.self_distillation.top_k", self.top_k as f64)?;
         self.hindsight.check()
     }

@@ -42,17 +42,17 @@ mod tests {
     use super::*;
 
     /// The loss of one token with this ratio, its gradient by the log-probability, and whether the
-    /// clip holds it.
-    fn one([low, high]: [f64; 2], ratio: f32, advantage: f32) -> (f32, f32, usize) {
+    /// clip and the dual clip hold it.
+    fn one(surrogate: &Surrogate, ratio: f32, advantage: f32) -> (f32, f32, [usize; 2]) {
         let device = Device::flex().autodiff();
         let new = constant(&[ratio.ln()], &device).require_grad();
         let tokens =
             Tokens { lengths: &[1], old: &[0.0], advantages: &[advantage], weights: &[1.0] };
-        let loss = surrogate_loss(&Surrogate::ppo(low, high), new.clone(), &tokens);
+        let loss = surrogate_loss(surrogate, new.clone(), &tokens);
         let value = loss.sum.clone().into_scalar::<f32>();
         let mut gradients = loss.sum.backward();
         let gradient = new.grad_remove(&mut gradients).expect("a leaf").into_scalar::<f32>();
-        (value, gradient, loss.ratios.n_clipped)
+        (value, gradient, [loss.ratios.n_clipped, loss.ratios.n_dual_clipped])
     }
 
     #[test]
@@ -67,12 +67,32 @@ mod tests {
             ([0.2, 0.28], 1.5, 1.0, 1.28, true),
             ([0.2, 0.28], 1.5, -1.0, -1.5, false),
         ];
-        for (clip, ratio, advantage, surrogate, stopped) in table {
-            let (value, gradient, n_clipped) = one(clip, ratio, advantage);
+        for ([low, high], ratio, advantage, surrogate, stopped) in table {
+            let (value, gradient, held) = one(&Surrogate::ppo(low, high), ratio, advantage);
             assert!((value + surrogate).abs() < 1e-5, "{ratio} {advantage}: {value}");
-            assert_eq!(n_clipped, usize::from(stopped));
+            assert_eq!(held, [usize::from(stopped), 0]);
             let expected = if stopped { 0.0 } else { -ratio * advantage };
             assert!((gradient - expected).abs() < 1e-5, "{ratio} {advantage}: {gradient}");
+        }
+    }
+
+    /// Dual clip holds what became far likelier although it was bad, and nothing else.
+    #[test]
+    fn dual_clip_bounds_the_loss_of_what_was_bad() {
+        let surrogate = Surrogate::Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(3.0) };
+        // ratio, advantage, loss, gradient, by clip and dual clip
+        let table = [
+            (4.0, -1.0, 3.0, 0.0, [0, 1]),
+            (4.0, -0.5, 1.5, 0.0, [0, 1]),
+            (2.5, -1.0, 2.5, 2.5, [0, 0]),
+            (4.0, 1.0, -1.2, 0.0, [1, 0]),
+            (0.5, -1.0, 0.8, 0.0, [1, 0]),
+        ];
+        for (ratio, advantage, loss, gradient, held) in table {
+            let found = one(&surrogate, ratio, advantage);
+            assert!((found.0 - loss).abs() < 1e-5, "{ratio} {advantage}: {found:?}");
+            assert!((found.1 - gradient).abs() < 1e-5, "{ratio} {advantage}: {found:?}");
+            assert_eq!(found.2, held, "{ratio} {advantage}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The `[rollout]` section of a run file.
 
-use forage_trajectory::Question;
+use forage_trajectory::{Prompt, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::{RolloutError, Template};
@@ -20,9 +20,17 @@ const PROMPT: &str = "Answer the question below. Whenever you learn something ne
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// The text before the first turn; `{question}` stands for the question. The markup of a chat
-    /// template, where the model wants one, is part of it.
+    /// The text before the first turn; `{question}` stands for the question. Control tokens are
+    /// ordinary text in it: the model's own come from its chat template, see `chat`.
     pub prompt: String,
+    /// Whether the prompt is the message of a user in the model's own chat template, and the
+    /// trajectory what the assistant writes.
+    #[serde(skip_serializing_if = "is_default")]
+    pub chat: bool,
+    /// With `chat`, the message of the system; what the template has in its place where there is
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// Searches that are executed at most. One more generation follows, in which the agent can
     /// only answer. 0 is a run without a search engine.
     pub max_searches: usize,
@@ -44,6 +52,8 @@ impl Default for RolloutConfig {
     fn default() -> Self {
         Self {
             prompt: PROMPT.to_owned(),
+            chat: false,
+            system: None,
             max_searches: 4,
             top_k: 3,
             template: Template::default(),
@@ -61,6 +71,10 @@ impl RolloutConfig {
             let problem = format!("does not contain `{PLACEHOLDER}`");
             return Err(RolloutError::Config { key: "prompt", problem });
         }
+        if self.system.is_some() && !self.chat {
+            let problem = "is used with `rollout.chat = true` only".to_owned();
+            return Err(RolloutError::Config { key: "system", problem });
+        }
         for (key, value) in [
             ("top_k", self.top_k),
             ("max_turn_tokens", self.max_turn_tokens),
@@ -72,6 +86,15 @@ impl RolloutConfig {
             }
         }
         Ok(())
+    }
+
+    /// What a trajectory begins with, around the text of [`RolloutConfig::prompt_for`].
+    pub fn begin<'a>(&'a self, text: &'a str) -> Prompt<'a> {
+        if self.chat {
+            Prompt::Chat { system: self.system.as_deref(), user: text }
+        } else {
+            Prompt::Plain(text)
+        }
     }
 
     /// The prompt for a question, which gets a question mark where it has none (as in Search-R1).
@@ -114,6 +137,17 @@ mod tests {
         let cfg = RolloutConfig { prompt: "Question: ".into(), ..RolloutConfig::default() };
         let error = cfg.validate().unwrap_err();
         assert_eq!(error.to_string(), "`rollout.prompt` does not contain `{question}`");
+    }
+
+    #[test]
+    fn the_system_speaks_in_a_chat_only() {
+        let said = RolloutConfig { system: Some("Be brief.".into()), ..RolloutConfig::default() };
+        let error = said.validate().unwrap_err();
+        assert_eq!(error.to_string(), "`rollout.system` is used with `rollout.chat = true` only");
+        assert_eq!(RolloutConfig::default().begin("who?"), Prompt::Plain("who?"));
+        let chat = RolloutConfig { chat: true, ..said };
+        chat.validate().unwrap();
+        assert_eq!(chat.begin("who?"), Prompt::Chat { system: Some("Be brief."), user: "who?" });
     }
 
     #[test]

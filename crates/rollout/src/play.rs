@@ -300,11 +300,10 @@ fn begin(
 ) -> Result<Trajectory, RolloutError> {
     let mut trajectory = Trajectory::new(&task.question.id, task.member);
     let prompt = cfg.prompt_for(task.question);
-    let tokens = policy.encode(&prompt).map_err(RolloutError::policy(format!(
-        "encode the prompt of question `{}`",
-        task.question.id
-    )))?;
-    trajectory.push_given(Origin::Prompt, Kind::Prompt, &prompt, &tokens);
+    let (text, tokens) = policy.encode_prompt(&cfg.begin(&prompt)).map_err(
+        RolloutError::policy(format!("encode the prompt of question `{}`", task.question.id)),
+    )?;
+    trajectory.push_given(Origin::Prompt, Kind::Prompt, &text, &tokens);
     Ok(trajectory)
 }
 

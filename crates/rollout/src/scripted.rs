@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use forage_trajectory::{BoxError, Completion, Finish, Policy, Request, Sampling, TokenId};
+use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
 
 use crate::observation::top_title;
 
@@ -14,6 +14,15 @@ pub trait Codec {
     /// The tokens of a text.
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
 
+    /// The text and the tokens that a sequence begins with; an error where a chat template is
+    /// asked for and there is none, as here.
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        match prompt {
+            Prompt::Plain(text) => Ok(((*text).to_owned(), self.encode(text)?)),
+            Prompt::Chat { .. } => Err("there is no chat template".into()),
+        }
+    }
+
     /// The text of tokens.
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError>;
 }
@@ -21,6 +30,10 @@ pub trait Codec {
 impl<C: Codec + ?Sized> Codec for &C {
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         (**self).encode(text)
+    }
+
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        (**self).encode_prompt(prompt)
     }
 
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
@@ -78,6 +91,10 @@ where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
 {
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        self.codec.encode_prompt(prompt)
+    }
+
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         self.codec.encode(text)
     }

@@ -1,7 +1,7 @@
 //! Questions of the graph walker over a corpus, with their evidence, to be judged by reading:
 //!
 //! ```text
-//! cargo run -p forage-synthesis --example walk -- corpus.jsonl 50
+//! cargo run -p forage-synthesis --example walk -- corpus.jsonl 50 [seed]
 //! ```
 
 use std::error::Error;
@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("name a corpus of JSON lines")?;
     let count: u64 = arguments.next().map_or(Ok(50), |it| it.parse())?;
+    let seed: u64 = arguments.next().map_or(Ok(1), |it| it.parse())?;
     let passages = fs::read_to_string(path)?.lines().map(passage).collect::<Result<Vec<_>, _>>()?;
     let walker = Walker::of_passages(&passages, WalkerConfig::default())?;
     let documents = walker.passages();
@@ -30,8 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         if n_made == count {
             break;
         }
-        let item = Item::draw(&config, &documents, 1, index).map_err(|it| it.to_string())?;
-        let stream = Stream::new(1, Purpose::Proposals).of_member(index, 0);
+        let item = Item::draw(&config, &documents, seed, index).map_err(|it| it.to_string())?;
+        let stream = Stream::new(seed, Purpose::Proposals).of_member(index, 0);
         let pair = match walker.propose(&item, stream) {
             Ok(made) => made.it.pair,
             Err(StepError::Item { .. }) => {

@@ -61,6 +61,12 @@ pub enum SynthesisError {
         /// How many it takes.
         least: usize,
     },
+    /// The share of long names is none.
+    #[error("`long_names` is {share}, not a share")]
+    LongNames {
+        /// The value.
+        share: f64,
+    },
     /// The mix contradicts itself.
     #[error("question mix: {0}")]
     Mix(&'static str),

@@ -82,16 +82,18 @@ pub fn syllables(word: &str) -> Option<Vec<&str>> {
 /// share and titles that a book shares with a film.
 pub(crate) struct Names {
     rng: ChaCha8Rng,
+    /// Share of invented words with a syllable more than the others.
+    long: f64,
     used: HashSet<String>,
     surnames: Vec<String>,
     film_titles: Vec<String>,
 }
 
 impl Names {
-    pub(crate) fn new(rng: ChaCha8Rng) -> Self {
+    pub(crate) fn new(long: f64, rng: ChaCha8Rng) -> Self {
         let fixed = [MASCULINE.as_slice(), &FEMININE, &ADJECTIVES, &NOUNS];
         let used = fixed.concat().into_iter().map(str::to_owned).collect();
-        Self { rng, used, surnames: Vec::new(), film_titles: Vec::new() }
+        Self { rng, long, used, surnames: Vec::new(), film_titles: Vec::new() }
     }
 
     /// Forgets which names may be shared, so that no name is shared across splits.
@@ -155,11 +157,14 @@ impl Names {
         }
     }
 
-    /// A word that was not used before. Two syllables, and more only where those are taken.
+    /// A word that was not used before. Two syllables, or three where it is a long one, and more
+    /// only where those are taken.
     fn word(&mut self, ending: &str) -> String {
+        // Nothing is drawn where no word is long.
+        let is_long = self.long > 0.0 && self.rng.random_bool(self.long);
         let mut attempts = 0;
         loop {
-            let n_syllables = 2 + attempts / 32;
+            let n_syllables = 2 + usize::from(is_long) + attempts / 32;
             let mut word: String = (0..n_syllables).map(|_| self.pick(&SYLLABLES)).collect();
             word[..1].make_ascii_uppercase();
             word.push_str(ending);
@@ -203,8 +208,20 @@ mod tests {
 
     #[test]
     fn names_stay_unique_when_short_words_run_out() {
-        let mut names = Names::new(Stream::new(3, Purpose::World).rng());
+        let mut names = Names::new(0.0, Stream::new(3, Purpose::World).rng());
         let cities: HashSet<_> = (0..30_000).map(|i| names.name(EntityKind::City, i)).collect();
         assert_eq!(cities.len(), 30_000);
+    }
+
+    #[test]
+    fn long_names_have_their_share() {
+        for share in [0.0, 0.25, 1.0] {
+            let mut names = Names::new(share, Stream::new(3, Purpose::World).rng());
+            let n_long = (0..2000)
+                .map(|index| names.name(EntityKind::City, index))
+                .filter(|it| syllables(it).is_some_and(|parts| parts.len() > 2))
+                .count();
+            assert!((n_long as f64 / 2000.0 - share).abs() < 0.04, "{share}: {n_long}");
+        }
     }
 }

@@ -22,6 +22,9 @@ pub struct WorldConfig {
     pub seed: u64,
     /// How many entities each split has.
     pub entities: Entities,
+    /// Share of invented names with three syllables instead of two. An agent that was trained in
+    /// worlds without them spells few of them right.
+    pub long_names: f64,
 }
 
 /// How many entities each split has.
@@ -38,7 +41,7 @@ pub struct Entities {
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        Self { seed: 1, entities: Entities::default() }
+        Self { seed: 1, entities: Entities::default(), long_names: 0.0 }
     }
 }
 
@@ -173,8 +176,11 @@ const LEAST_ENTITIES: usize = 24;
 impl World {
     /// Invents a world. The same configuration gives the same world.
     pub fn generate(config: &WorldConfig) -> Result<Self, SynthesisError> {
+        if !(0.0..=1.0).contains(&config.long_names) {
+            return Err(SynthesisError::LongNames { share: config.long_names });
+        }
         let stream = Stream::new(config.seed, Purpose::World);
-        let mut names = Names::new(stream.rng());
+        let mut names = Names::new(config.long_names, stream.rng());
         let mut entities = Vec::new();
         let mut spans: [[Range<usize>; 6]; 3] = Default::default();
         for split in Split::ALL {

@@ -25,7 +25,8 @@ fn stream(n: u64) -> Stream {
 fn the_same_seed_gives_the_same_bytes() {
     let everything = |seed| {
         let entities = Entities { train: 120, dev: 60, test: 60 };
-        let world = World::generate(&WorldConfig { seed, entities }).unwrap();
+        let world =
+            World::generate(&WorldConfig { seed, entities, ..WorldConfig::default() }).unwrap();
         let asked = questions(&world, Split::Train, 40, seed, &QuestionMix::default()).unwrap();
         let habits = Habits { stop_early: 0.3, misread: 0.3 };
         let written: Vec<_> =
@@ -344,7 +345,8 @@ fn a_comparison_exercise_copies_the_winner() {
 #[test]
 fn a_small_world_asks_in_other_words_and_then_gives_up() {
     let entities = Entities { train: 24, dev: 24, test: 24 };
-    let world = World::generate(&WorldConfig { seed: 4, entities }).unwrap();
+    let world =
+        World::generate(&WorldConfig { seed: 4, entities, ..WorldConfig::default() }).unwrap();
     let mix = QuestionMix { hops: vec![1], comparison: 0.0 };
     let n_facts: usize =
         world.entities(Split::Dev, None).map(|id| world.entity(id).facts.len()).sum();
@@ -354,7 +356,8 @@ fn a_small_world_asks_in_other_words_and_then_gives_up() {
     assert!(matches!(error, SynthesisError::Exhausted { .. }), "{error}");
     for seed in 0..50 {
         let entities = Entities { train: 24, dev: 25, test: 37 };
-        let world = World::generate(&WorldConfig { seed, entities }).unwrap();
+        let world =
+            World::generate(&WorldConfig { seed, entities, ..WorldConfig::default() }).unwrap();
         for split in Split::ALL {
             questions(&world, split, 8, seed, &QuestionMix::default()).unwrap();
         }
@@ -364,11 +367,13 @@ fn a_small_world_asks_in_other_words_and_then_gives_up() {
 #[test]
 fn impossible_settings_are_refused() {
     let entities = Entities { dev: 23, ..Entities::default() };
-    let error = World::generate(&WorldConfig { seed: 1, entities }).unwrap_err();
+    let error = World::generate(&WorldConfig { entities, ..WorldConfig::default() }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "split `dev` has 23 entities, fewer than the 24 it takes to link them"
     );
+    let error = World::generate(&WorldConfig { long_names: 1.5, ..WorldConfig::default() });
+    assert_eq!(error.unwrap_err().to_string(), "`long_names` is 1.5, not a share");
     assert!(Habits { stop_early: 0.5, misread: 1.1 }.check().is_err());
     assert!(Habits { stop_early: f64::NAN, misread: 0.0 }.check().is_err());
     assert!(Habits { stop_early: 1.0, misread: 0.0 }.check().is_ok());

@@ -12,7 +12,7 @@ use forage_trajectory::{Grade, Group, Purpose, Stream, Trajectory};
 use crate::config::TrainingSection;
 use crate::critic::{CriticState, ValueSample};
 use crate::failure::{Code, Failure};
-use crate::hindsight::{Lesson, lessons};
+use crate::hindsight::{Lessons, lessons};
 use crate::learner::Sample;
 use crate::micro_batch::{Asked, log_probabilities};
 use crate::train::Parts;
@@ -72,8 +72,20 @@ pub fn prepare(
     played: &[(&Group, &[Grade])],
     step: u64,
 ) -> Result<Batch> {
-    let training = parts.training();
-    check_steps(algorithm, played)?;
+    check_steps(&algorithm.advantage, played)?;
+    let max_tokens = policies.decoder.config().max_position_embeddings;
+    let taught = teach(parts, algorithm, played, max_tokens, step)?;
+    assemble(parts.training(), algorithm, policies, played, taught)
+}
+
+/// The same, with what hindsight teaches, where it is used in this step.
+pub(crate) fn assemble(
+    training: &TrainingSection,
+    algorithm: &AlgorithmConfig,
+    policies: Policies<'_>,
+    played: &[(&Group, &[Grade])],
+    taught: Option<Lessons>,
+) -> Result<Batch> {
     let mut entries = Vec::new();
     for (group_idx, (group, grades)) in played.iter().enumerate() {
         for (trajectory, grade) in group.trajectories.iter().zip(*grades) {
@@ -95,10 +107,11 @@ pub fn prepare(
     let mut batch = Batch {
         groups: vec![Vec::new(); played.len()],
         advantages: vec![Vec::new(); played.len()],
-        ..Batch::default()
+        n_rejected: 0,
+        n_too_long: taught.as_ref().map_or(0, |it| it.n_too_long),
+        is_taught: taught.is_some(),
     };
-    let max_tokens = policies.decoder.config().max_position_embeddings;
-    let mut taught = teach(parts, algorithm, played, max_tokens, step, &mut batch)?.into_iter();
+    let mut taught = taught.into_iter().flat_map(|it| it.lessons);
     for (mut entry, estimate) in entries.into_iter().zip(&estimates) {
         let lesson = taught.next().flatten();
         let advantages = estimate.of_policy(&entry.episode);
@@ -121,11 +134,18 @@ fn misfitting() -> Failure {
         .hint("a reward with values of steps has one for each executed search")
 }
 
-/// Refuses values of searches that nobody gives: the estimator would be another one, silently.
-fn check_steps(algorithm: &AlgorithmConfig, played: &[(&Group, &[Grade])]) -> Result<()> {
-    if !matches!(algorithm.advantage, Advantage::StepGae { .. }) {
-        return Ok(());
-    }
+/// Refuses values of searches that nobody gives: the estimator would be another one, silently, or
+/// a key would do nothing.
+fn check_steps(advantage: &Advantage, played: &[(&Group, &[Grade])]) -> Result<()> {
+    let (user, otherwise) = match advantage {
+        Advantage::StepGae { .. } => {
+            ("`algorithm.advantage.name = \"step-gae\"` places on their tokens", "`gae`")
+        }
+        Advantage::Gigpo { step_scale: Some(_), .. } => {
+            ("`algorithm.advantage.step_scale` multiplies", "leave the key out")
+        }
+        _ => return Ok(()),
+    };
     let mut is_missing = false;
     for (group, grades) in played {
         for (trajectory, grade) in group.trajectories.iter().zip(*grades) {
@@ -137,11 +157,10 @@ fn check_steps(algorithm: &AlgorithmConfig, played: &[(&Group, &[Grade])]) -> Re
         }
     }
     if is_missing {
-        let what = "no reward gives the searches of a trajectory a value, which \
-                    `algorithm.advantage.name = \"step-gae\"` places on their tokens";
-        return Err(Failure::new(Code::Usage, what)
-            .hint("use a reward with values of steps, such as `step-search`, or `gae`")
-            .into());
+        let what = format!("no reward gives the searches of a trajectory a value, which {user}");
+        let hint =
+            format!("use a reward with values of steps, such as `step-search`, or {otherwise}");
+        return Err(Failure::new(Code::Usage, what).hint(hint).into());
     }
     Ok(())
 }
@@ -242,29 +261,30 @@ fn value_sample(
     }
 }
 
-/// The lessons of all trajectories, end to end; nothing where hindsight is not used in this step.
+/// The lessons of all trajectories, end to end; `None` where hindsight is not used in this step.
 fn teach(
     parts: &Parts<'_>,
     algorithm: &AlgorithmConfig,
     played: &[(&Group, &[Grade])],
     max_tokens: usize,
     step: u64,
-    batch: &mut Batch,
-) -> Result<Vec<Option<Lesson>>> {
+) -> Result<Option<Lessons>> {
     let Some(config) =
         algorithm.self_distillation.as_ref().filter(|it| it.coefficient_at(step) > 0.0)
     else {
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    batch.is_taught = true;
     let stream = Stream::new(parts.config.seed, Purpose::Shuffle).at_step(step).at_turn(LABELS);
-    let mut all = Vec::new();
+    let mut all = Lessons::default();
     for (idx, (group, _)) in played.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);
         let of_group = lessons(config, parts.tokenizer, max_tokens, group, stream)
             .map_err(anyhow::Error::from_boxed)?;
-        batch.n_too_long += of_group.n_too_long;
-        all.extend(of_group.lessons);
+        all.n_too_long += of_group.n_too_long;
+        all.lessons.extend(of_group.lessons);
     }
-    Ok(all)
+    Ok(Some(all))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -386,6 +386,9 @@ impl RunConfig {
             }
         }
         self.rollout.validate()?;
+        if self.rollout.chat && self.model.fresh.is_some() {
+            return wrong("`rollout.chat` wants a chat template, and `model.fresh` has none");
+        }
         if self.model.cache_tokens.is_some_and(|it| it < self.rollout.max_tokens) {
             return wrong(
                 "`model.cache_tokens` is less than `rollout.max_tokens`: a trajectory would not fit",
@@ -437,8 +440,8 @@ impl RunConfig {
 
     /// How rewards become a loss.
     pub fn algorithm(&self) -> AlgorithmConfig {
-        let OptimizerConfig { clip_low, clip_high, .. } = self.optimizer;
-        let default = || AlgorithmConfig::grpo(Surrogate::ppo(clip_low, clip_high));
+        let [low, high] = self.optimizer.clip();
+        let default = || AlgorithmConfig::grpo(Surrogate::ppo(low, high));
         self.algorithm.clone().unwrap_or_else(default)
     }
 }

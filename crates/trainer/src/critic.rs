@@ -91,10 +91,12 @@ pub fn learn_values(
 
 #[cfg(test)]
 mod tests {
-    use forage_optimizer::OptimizerConfig;
+    use forage_model::numbers;
+    use forage_optimizer::{OptimizerConfig, global_norm};
 
     use super::*;
     use crate::learner::tests::decoder;
+    use crate::learner::tests::slopes::{direction, said};
 
     fn samples() -> Vec<ValueSample> {
         let one = |salt: u32| {
@@ -144,17 +146,68 @@ mod tests {
         for clip in [0.1, 100.0] {
             let config = ValueConfig { clip };
             let (gradients, sums) = learn_values(&critic, &samples, &config, 64);
-            let norm = forage_optimizer::global_norm(&gradients);
-            let loss = |size: f64| {
-                let weights = critic.weights();
-                let pairs = weights.iter().zip(&gradients);
-                let moved = pairs.map(|(it, by)| it.clone() + by.clone() * (size / norm)).collect();
-                let sums = learn_values(&critic.with_weights(moved), &samples, &config, 64).1;
-                sums.loss / sums.n as f64
+            let slope = |direction: &[Tensor<2>], size: f64| {
+                let length = global_norm(direction);
+                let loss = |size: f64| {
+                    let weights = critic.weights();
+                    let pairs = weights.iter().zip(direction);
+                    let moved = pairs.map(|(it, by)| it.clone() + by.clone() * (size / length));
+                    let moved = critic.with_weights(moved.collect());
+                    let sums = learn_values(&moved, &samples, &config, 64).1;
+                    sums.loss / sums.n as f64
+                };
+                (loss(size) - loss(-size)) / (2.0 * size)
             };
-            let slope = (loss(2e-3) - loss(-2e-3)) / 4e-3;
-            assert!((slope - norm).abs() < 0.01 * norm, "{clip}: {slope} {norm}");
+            let norm = global_norm(&gradients);
+            let along = slope(&gradients, 2e-3);
+            assert!((along - norm).abs() < 0.01 * norm, "{clip}: {along} {norm}");
+            // Along what knows nothing of the gradient, and shares this much with it.
+            let n_weights: usize = gradients.iter().map(|it| it.shape().num_elements()).sum();
+            let typical = norm / (n_weights as f64).sqrt();
+            for salt in 0..3 {
+                let direction = direction(&gradients, salt);
+                let (found, expected) = (slope(&direction, 0.02), said(&gradients, &direction));
+                assert!((found - expected).abs() < 0.02 * typical, "{clip}: {found} {expected}");
+            }
             assert_eq!(sums.n_clipped > 0, clip < 1.0, "{sums:?}");
+        }
+    }
+
+    /// Eight samples by one, two and seven, and of different lengths.
+    #[test]
+    fn micro_batches_do_not_change_a_gradient() {
+        let of = |lengths: &[u32]| -> Vec<ValueSample> {
+            let one = |(salt, &n): (u32, &u32)| {
+                let at: Vec<usize> = (1..n as usize).step_by(1 + salt as usize % 2).collect();
+                let tokens = (0..n).map(|it| (it * (2 * salt + 3)) % 40).collect();
+                let returns = at.iter().map(|it| (*it as f32 - 3.0) / (salt as f32 + 4.0));
+                ValueSample { tokens, old: vec![0.1; at.len()], returns: returns.collect(), at }
+            };
+            (0..).zip(lengths).map(one).collect()
+        };
+        let warm = samples();
+        let critic = trained(&warm.iter().collect::<Vec<_>>(), 5).critic;
+        let config = ValueConfig { clip: 0.1 };
+        for (samples, limits, n_batches) in [
+            (of(&[12; 8]), [12, 24, 84], [8, 4, 2]),
+            (of(&[9, 30, 14, 22, 5]), [1, 40, 70], [5, 3, 2]),
+        ] {
+            let samples: Vec<&ValueSample> = samples.iter().collect();
+            let asked: Vec<Asked<'_>> =
+                samples.iter().map(|it| Asked { tokens: &it.tokens, at: &it.at }).collect();
+            assert_eq!(limits.map(|it| cut(&asked, it).len()), n_batches);
+            let (whole, sums) = learn_values(&critic, &samples, &config, 10_000);
+            assert!(sums.n_clipped > 0 && sums.n_clipped < sums.n, "{sums:?}");
+            for limit in limits {
+                let (parts, of_parts) = learn_values(&critic, &samples, &config, limit);
+                assert_eq!((of_parts.n, of_parts.n_clipped), (sums.n, sums.n_clipped));
+                assert!((of_parts.loss - sums.loss).abs() < 1e-4, "{limit}");
+                for (part, whole) in parts.iter().zip(&whole) {
+                    for (one, other) in numbers(part).into_iter().zip(numbers(whole)) {
+                        assert!((one - other).abs() < 1e-5, "{limit}: {one} {other}");
+                    }
+                }
+            }
         }
     }
 }

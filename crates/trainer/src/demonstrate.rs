@@ -9,7 +9,7 @@ use forage_synthesis::{
     Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
     reading_exercise, recall_exercise, syllables,
 };
-use forage_trajectory::{BoxError, Purpose, Sampling, Stream, TokenId};
+use forage_trajectory::{BoxError, Prompt, Purpose, Sampling, Stream, TokenId};
 use regex::Regex;
 
 use crate::config::SftPhase;
@@ -21,6 +21,10 @@ pub struct TokenizerCodec<'a>(pub &'a Tokenizer);
 impl Codec for TokenizerCodec<'_> {
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         self.0.encode(text)
+    }
+
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        Ok(self.0.encode_prompt(prompt)?)
     }
 
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
@@ -89,7 +93,8 @@ impl School<'_> {
     }
 
     fn exercise(&self, spans: &Exercise) -> Result<Sample> {
-        let mut sample = Sample::default();
+        let (_, tokens) = self.tokenizer.encode_prompt(&Prompt::Plain(""))?;
+        let mut sample = Sample { tokens, ..Sample::default() };
         for (text, in_loss) in spans {
             let tokens = self.tokenizer.encode(text).map_err(anyhow::Error::from_boxed)?;
             let start = sample.tokens.len();

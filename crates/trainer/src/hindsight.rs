@@ -9,6 +9,13 @@
 //! 1. CORRECT. film Veltor director; Mirko Tavel birthplace
 //! 2. INCORRECT. Veltor
 //! ```
+//!
+//! Where hindsight is what a search went on to find, each query has a text of its own, with
+//!
+//! ```text
+//! The next search finds:
+//! Doc 1(Title: Veltor) Veltor is a film. …
+//! ```
 
 mod teacher;
 
@@ -19,7 +26,9 @@ use forage_model::Tokenizer;
 use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
 use forage_reward_sdk::text::token_f1;
 use forage_rollout::grammar::without_tags;
-use forage_trajectory::{BoxError, Group, Kind, Origin, Segment, Stream, TokenId, Trajectory};
+use forage_trajectory::{
+    BoxError, Group, Kind, Origin, Search, Segment, Stream, TokenId, Trajectory,
+};
 
 pub use teacher::Teacher;
 
@@ -29,12 +38,19 @@ const TAGS: [&[u8]; 2] = [b"<search>", b"</search>"];
 /// What hindsight teaches of one trajectory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lesson {
-    /// What the teacher reads, up to the last taught token.
-    pub tokens: Vec<TokenId>,
-    /// The taught tokens: positions in what the teacher reads.
-    pub at: Vec<usize>,
-    /// The same tokens: indices into the trained tokens of the trajectory.
+    /// What the teacher reads: one text, or one a query.
+    pub texts: Vec<Text>,
+    /// The taught tokens, text by text: indices into the trained tokens of the trajectory.
     pub taught: Vec<usize>,
+}
+
+/// A text that the teacher reads: prompt, block and trajectory, up to the last taught token.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text {
+    /// All tokens.
+    pub tokens: Vec<TokenId>,
+    /// Positions of the taught tokens, in ascending order.
+    pub at: Vec<usize>,
 }
 
 /// The lessons of a group, one a trajectory, and how many of them were too long.
@@ -62,47 +78,86 @@ pub fn lessons(
     let f1: Vec<Option<f64>> = group.trajectories.iter().map(f1).collect();
     let mut found = Lessons::default();
     for (focal, trajectory) in group.trajectories.iter().enumerate() {
-        let entries = hindsight(&config.hindsight, &f1, focal, stream);
         let taught = taught(config.positions, tokenizer, trajectory);
-        if entries.is_empty() || taught.is_empty() || trajectory.failed() {
+        let by_group = |said: fn(&Trajectory) -> Vec<&str>, taught| {
+            let entries = hindsight(&config.hindsight, &f1, focal, stream);
+            told_by_group(said, group, &entries, taught)
+        };
+        let told = match config.hindsight.content {
+            _ if trajectory.failed() => Vec::new(),
+            Content::Queries => by_group(queries, taught),
+            Content::Everything => by_group(everything, taught),
+            Content::Documents => told_by_documents(trajectory, &taught),
+        };
+        if told.is_empty() {
             found.lessons.push(None);
             continue;
         }
-        let block = tokenizer.encode(&block(config.hindsight.content, group, &entries))?;
-        let lesson = lesson(trajectory, &block, &taught);
-        let fits = lesson.tokens.len() <= max_tokens;
+        let lesson = lesson(tokenizer, trajectory, &told)?;
+        let fits = lesson.texts.iter().all(|it| it.tokens.len() <= max_tokens);
         found.n_too_long += usize::from(!fits);
         found.lessons.push(fits.then_some(lesson));
     }
     Ok(found)
 }
 
-/// The text of a block: its trajectories, each with whether it is called correct.
-fn block(content: Content, group: &Group, entries: &[(usize, Option<bool>)]) -> String {
-    let mut text = "Attempts at this question:\n".to_owned();
+/// A block, and the positions of the tokens of a trajectory that it teaches; never none.
+type Told = (String, Vec<usize>);
+
+/// One block for all taught tokens, one line a trajectory: whether it is called correct, and what
+/// was said in it. None where no trajectory stands there.
+fn told_by_group(
+    said: fn(&Trajectory) -> Vec<&str>,
+    group: &Group,
+    entries: &[(usize, Option<bool>)],
+    taught: Vec<usize>,
+) -> Vec<Told> {
+    if entries.is_empty() || taught.is_empty() {
+        return Vec::new();
+    }
+    let mut block = "Attempts at this question:\n".to_owned();
     for (place, (member, label)) in entries.iter().enumerate() {
         let label = match label {
             Some(true) => " CORRECT.",
             Some(false) => " INCORRECT.",
             None => "",
         };
-        let trajectory = &group.trajectories[*member];
-        let parts: Vec<&str> = match content {
-            Content::Queries => queries(trajectory).map(|it| it.content.as_str()).collect(),
-            Content::Everything => {
-                let written = trajectory.segments.iter().filter(|it| it.origin != Origin::Prompt);
-                written.map(|it| it.content.as_str()).collect()
-            }
-        };
-        let parts = without_tags(&parts.join("; "));
-        writeln!(text, "{}.{label} {parts}", place + 1).expect("writing to a string");
+        let said = without_tags(&said(&group.trajectories[*member]).join("; "));
+        writeln!(block, "{}.{label} {said}", place + 1).expect("writing to a string");
     }
-    text
+    vec![(block, taught)]
 }
 
-fn queries(trajectory: &Trajectory) -> impl Iterator<Item = &Segment> {
-    let is_query = |it: &&Segment| it.origin == Origin::Policy && it.kind == Kind::Search;
-    trajectory.segments.iter().filter(is_query)
+/// A block for each search: what it found, as the trajectory was shown it. It teaches the action
+/// that ends with the search; nothing teaches the last one, which answers.
+fn told_by_documents(trajectory: &Trajectory, taught: &[usize]) -> Vec<Told> {
+    let of_search = |it: &Search| {
+        let (before, from) = trajectory.segments.split_at(it.segment);
+        let given = |it: &&Segment| it.origin != Origin::Policy;
+        let action = before.iter().rfind(given).map_or(0, |it| it.tokens.end)..from[0].tokens.end;
+        let taught: Vec<usize> = taught.iter().copied().filter(|it| action.contains(it)).collect();
+        let shown = from.iter().find(given).filter(|it| it.kind == Kind::Information)?;
+        let block = format!("The next search finds:\n{}\n", without_tags(&shown.content));
+        (!taught.is_empty()).then_some((block, taught))
+    };
+    trajectory.searches.iter().filter_map(of_search).collect()
+}
+
+/// The searches of a trajectory that the policy wrote.
+fn searches(trajectory: &Trajectory) -> impl Iterator<Item = &Segment> {
+    let is_search = |it: &&Segment| it.origin == Origin::Policy && it.kind == Kind::Search;
+    trajectory.segments.iter().filter(is_search)
+}
+
+/// Its queries.
+fn queries(trajectory: &Trajectory) -> Vec<&str> {
+    searches(trajectory).map(|it| it.content.as_str()).collect()
+}
+
+/// All that came after its prompt.
+fn everything(trajectory: &Trajectory) -> Vec<&str> {
+    let after = trajectory.segments.iter().filter(|it| it.origin != Origin::Prompt);
+    after.map(|it| it.content.as_str()).collect()
 }
 
 /// Positions of the taught tokens, in order.
@@ -112,7 +167,7 @@ fn taught(positions: Positions, tokenizer: &Tokenizer, trajectory: &Trajectory) 
             let mask = trajectory.policy_mask();
             (1..mask.len()).filter(|&at| mask[at]).collect()
         }
-        Positions::Queries => queries(trajectory)
+        Positions::Queries => searches(trajectory)
             .flat_map(|it| {
                 let tokens = &trajectory.tokens[it.tokens.clone()];
                 let bytes: Vec<&[u8]> = tokens.iter().map(|&id| tokenizer.bytes(id)).collect();
@@ -143,23 +198,35 @@ fn inside(tokens: &[&[u8]]) -> Range<usize> {
     }
 }
 
-/// What the teacher reads of a trajectory, whose `taught` positions are not empty.
-fn lesson(trajectory: &Trajectory, block: &[TokenId], taught: &[usize]) -> Lesson {
+/// What the teacher reads of a trajectory.
+fn lesson(
+    tokenizer: &Tokenizer,
+    trajectory: &Trajectory,
+    told: &[Told],
+) -> Result<Lesson, BoxError> {
     let prompt = trajectory.segments.iter().take_while(|it| it.origin == Origin::Prompt);
     let prompt = prompt.last().map_or(0, |it| it.tokens.end);
-    let last = taught.last().map_or(prompt, |it| it + 1);
     let mask = trajectory.policy_mask();
     let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
     let index = |at: &usize| targets.binary_search(at).expect("the policy wrote what is taught");
-    Lesson {
-        tokens: [&trajectory.tokens[..prompt], block, &trajectory.tokens[prompt..last]].concat(),
-        at: taught.iter().map(|at| at + block.len()).collect(),
-        taught: taught.iter().map(index).collect(),
+    let mut lesson = Lesson::default();
+    for (block, taught) in told {
+        let block = tokenizer.encode(block)?;
+        let end = taught.last().map_or(prompt, |it| it + 1);
+        let (before, after) = trajectory.tokens[..end].split_at(prompt);
+        lesson.texts.push(Text {
+            tokens: [before, &block, after].concat(),
+            at: taught.iter().map(|at| at + block.len()).collect(),
+        });
+        lesson.taught.extend(taught.iter().map(index));
     }
+    Ok(lesson)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use forage_optimizer::HindsightConfig;
     use forage_trajectory::{Purpose, Question};
 
@@ -169,44 +236,50 @@ mod tests {
         Tokenizer::train(&["director of Veltor, birthplace of Mirko".repeat(4)], 300).unwrap()
     }
 
-    fn played(tokenizer: &Tokenizer, query: &str, answer: &str) -> Trajectory {
+    /// A trajectory of thoughts, each followed by a search, and of an answer.
+    fn played(tokenizer: &Tokenizer, queries: &[&str], answer: &str) -> Trajectory {
         let mut it = Trajectory::new("q", 0);
         let prompt = "Question: who?\n";
         it.push_given(Origin::Prompt, Kind::Prompt, prompt, &tokenizer.encode(prompt).unwrap());
-        let mut write = |kind, text: String, content: &str| {
-            let tokens = tokenizer.encode(&text).unwrap();
+        let write = |it: &mut Trajectory, kind, text: &str, content: &str| {
+            let tokens = tokenizer.encode(text).unwrap();
             let start = it.tokens.len();
             it.push_sampled(&tokens, &vec![-1.0; tokens.len()]);
-            it.tag(kind, &text, start..start + tokens.len(), Some(content));
+            it.tag(kind, text, start..start + tokens.len(), Some(content));
         };
-        write(Kind::Think, "<think> THOUGHT</think>".to_owned(), "THOUGHT");
-        write(Kind::Search, format!("<search> {query}</search>"), query);
-        let page = "<information>PAGE</information>";
-        it.push_given(
-            Origin::Environment,
-            Kind::Information,
-            page,
-            &tokenizer.encode(page).unwrap(),
-        );
-        let start = it.tokens.len();
-        let text = format!("<answer> {answer}</answer>");
-        let tokens = tokenizer.encode(&text).unwrap();
-        it.push_sampled(&tokens, &vec![-1.0; tokens.len()]);
-        it.tag(Kind::Answer, &text, start..start + tokens.len(), Some(answer));
+        for query in queries {
+            write(&mut it, Kind::Think, "<think> THOUGHT</think>", "THOUGHT");
+            write(&mut it, Kind::Search, &format!("<search> {query}</search>"), query);
+            it.searches.push(Search {
+                query: (*query).to_owned(),
+                hits: Vec::new(),
+                segment: it.segments.len() - 1,
+                failure: None,
+            });
+            let page = format!("<information>PAGE of {query}</information>");
+            let tokens = tokenizer.encode(&page).unwrap();
+            it.push_given(Origin::Environment, Kind::Information, &page, &tokens);
+        }
+        write(&mut it, Kind::Answer, &format!("<answer> {answer}</answer>"), answer);
         it
     }
 
     fn group(tokenizer: &Tokenizer) -> Group {
         let question = Question { golden_answers: vec!["Tavel".into()], ..Question::default() };
         let trajectories = vec![
-            played(tokenizer, "director of Veltor", "Mirko Tavel"),
-            played(tokenizer, "birthplace", "Lynch"),
+            played(tokenizer, &["director of Veltor"], "Mirko Tavel"),
+            played(tokenizer, &["birthplace"], "Lynch"),
         ];
         Group { question, trajectories }
     }
 
-    fn read(tokenizer: &Tokenizer, lesson: &Lesson) -> String {
-        tokenizer.decode(&lesson.tokens).unwrap()
+    fn config(hindsight: &str) -> DistillationConfig {
+        let hindsight: HindsightConfig = toml::from_str(hindsight).unwrap();
+        DistillationConfig { hindsight, ..DistillationConfig::default() }
+    }
+
+    fn read(tokenizer: &Tokenizer, lesson: &Lesson) -> Vec<String> {
+        lesson.texts.iter().map(|it| tokenizer.decode(&it.tokens).unwrap()).collect()
     }
 
     #[test]
@@ -219,11 +292,97 @@ mod tests {
         let [first, second] = [0, 1].map(|it| found.lessons[it].clone().unwrap());
         assert_eq!(
             read(&tokenizer, &first),
-            "Question: who?\nAttempts at this question:\n1. CORRECT. director of Veltor\n\
-             2. INCORRECT. birthplace\n<think> THOUGHT</think><search> director of Veltor"
+            ["Question: who?\nAttempts at this question:\n1. CORRECT. director of Veltor\n\
+              2. INCORRECT. birthplace\n<think> THOUGHT</think><search> director of Veltor"]
         );
-        assert!(read(&tokenizer, &second).ends_with("<search> birthplace"));
+        assert!(read(&tokenizer, &second)[0].ends_with("<search> birthplace"));
         assert_eq!(found.n_too_long, 0);
+    }
+
+    #[test]
+    fn every_block_has_its_text() {
+        let tokenizer = tokenizer();
+        let group = group(&tokenizer);
+        let block = |hindsight: &str, step| {
+            let stream = Stream::new(1, Purpose::Shuffle).at_step(step);
+            let found = lessons(&config(hindsight), &tokenizer, 10_000, &group, stream).unwrap();
+            let text = read(&tokenizer, found.lessons[0].as_ref().unwrap()).remove(0);
+            let block = text.strip_prefix("Question: who?\nAttempts at this question:\n").unwrap();
+            block.split_once("<think>").unwrap().0.to_owned()
+        };
+        let labelled = "1. CORRECT. director of Veltor\n2. INCORRECT. birthplace\n";
+        for (hindsight, expected) in [
+            ("", labelled),
+            ("labels = 'none'", "1. director of Veltor\n2. birthplace\n"),
+            ("threshold = 0.9", "1. INCORRECT. director of Veltor\n2. INCORRECT. birthplace\n"),
+            ("members = 'others'", "1. INCORRECT. birthplace\n"),
+            ("members = 'correct'\nlabels = 'none'", "1. director of Veltor\n"),
+            (
+                "content = 'everything'\nmembers = 'focal'",
+                "1. CORRECT. THOUGHT; director of Veltor; PAGE of director of Veltor; Mirko Tavel\n",
+            ),
+            (
+                "content = 'everything'\nmembers = 'others'\nlabels = 'none'",
+                "1. THOUGHT; birthplace; PAGE of birthplace; Lynch\n",
+            ),
+        ] {
+            assert_eq!(block(hindsight, 0), expected, "{hindsight}");
+        }
+        let shuffled: BTreeSet<String> =
+            (0..20).map(|step| block("labels = 'shuffled'", step)).collect();
+        let exchanged = "1. INCORRECT. director of Veltor\n2. CORRECT. birthplace\n";
+        assert_eq!(shuffled, [labelled, exchanged].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn documents_teach_the_search_that_finds_them() {
+        let tokenizer = tokenizer();
+        let queries = ["director of Veltor", "birthplace"];
+        let mut group = group(&tokenizer);
+        group.trajectories = vec![played(&tokenizer, &queries, "Lynch"); 2];
+        // The second search of this one was not shown anything.
+        let cut = &mut group.trajectories[1];
+        let shown = cut.segments.iter().rposition(|it| it.kind == Kind::Information).unwrap();
+        let end = cut.segments[shown].tokens.start;
+        cut.segments.truncate(shown);
+        cut.tokens.truncate(end);
+        cut.logprobs.truncate(end);
+        let stream = Stream::new(1, Purpose::Shuffle);
+        let of = |positions| {
+            let config = DistillationConfig { positions, ..config("content = 'documents'") };
+            let found = lessons(&config, &tokenizer, 10_000, &group, stream).unwrap();
+            assert_eq!(found.n_too_long, 0);
+            found.lessons.into_iter().map(Option::unwrap).collect::<Vec<_>>()
+        };
+        let found = of(Positions::Queries);
+        let first = "Question: who?\nThe next search finds:\nPAGE of director of Veltor\n\
+                     <think> THOUGHT</think><search> director of Veltor";
+        let second = "Question: who?\nThe next search finds:\nPAGE of birthplace\n\
+                      <think> THOUGHT</think><search> director of Veltor</search>\
+                      <information>PAGE of director of Veltor</information>\
+                      <think> THOUGHT</think><search> birthplace";
+        assert_eq!(read(&tokenizer, &found[0]), [first, second]);
+        assert_eq!(read(&tokenizer, &found[1]), [first]);
+        let written = [queries.as_slice(), &queries[..1]];
+        for (lesson, queries) in found.iter().zip(written) {
+            let said =
+                |it: &Text| -> Vec<TokenId> { it.at.iter().map(|at| it.tokens[*at]).collect() };
+            let said: Vec<Vec<TokenId>> = lesson.texts.iter().map(said).collect();
+            for (said, query) in said.iter().zip(queries) {
+                assert_eq!(tokenizer.decode(said).unwrap().trim(), *query);
+            }
+            let trajectory = &group.trajectories[0];
+            let mask = trajectory.policy_mask();
+            let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
+            let taught = lesson.taught.iter().map(|&it| trajectory.tokens[targets[it]]);
+            assert_eq!(taught.collect::<Vec<_>>(), said.concat());
+        }
+        // All that the policy wrote but the answer, each token once.
+        let everywhere = of(Positions::Policy);
+        let answer = group.trajectories[0].segments.last().unwrap().tokens.len();
+        let n_taught = group.trajectories[0].n_policy_tokens() - answer;
+        assert_eq!(everywhere[0].taught, (0..n_taught).collect::<Vec<_>>());
+        assert_eq!(read(&tokenizer, &everywhere[0])[0], format!("{first}</search>"));
     }
 
     #[test]
@@ -236,12 +395,13 @@ mod tests {
         for (lesson, trajectory) in found.lessons.iter().flatten().zip(&group.trajectories) {
             let mask = trajectory.policy_mask();
             let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
-            let shift = lesson.at[0] - targets[lesson.taught[0]];
+            let Text { tokens, at } = &lesson.texts[0];
+            let shift = at[0] - targets[lesson.taught[0]];
             let mut query = Vec::new();
-            for (at, taught) in lesson.at.iter().zip(&lesson.taught) {
+            for (at, taught) in at.iter().zip(&lesson.taught) {
                 assert_eq!(at - targets[*taught], shift);
-                assert_eq!(lesson.tokens[*at], trajectory.tokens[targets[*taught]]);
-                query.push(lesson.tokens[*at]);
+                assert_eq!(tokens[*at], trajectory.tokens[targets[*taught]]);
+                query.push(tokens[*at]);
             }
             let query = tokenizer.decode(&query).unwrap();
             assert_eq!(query.trim(), trajectory.segments[2].content);
@@ -267,17 +427,10 @@ mod tests {
     fn a_lesson_that_does_not_fit_is_counted() {
         let tokenizer = tokenizer();
         let group = group(&tokenizer);
-        let config = DistillationConfig::default();
         let stream = Stream::new(1, Purpose::Shuffle);
-        let found = lessons(&config, &tokenizer, 10, &group, stream).unwrap();
+        let found = lessons(&config(""), &tokenizer, 10, &group, stream).unwrap();
         assert_eq!((found.lessons, found.n_too_long), (vec![None, None], 2));
-        let alone = DistillationConfig {
-            hindsight: HindsightConfig {
-                members: forage_optimizer::Members::Others,
-                ..HindsightConfig::default()
-            },
-            ..DistillationConfig::default()
-        };
+        let alone = config("members = 'others'");
         let mut one = group;
         one.trajectories.truncate(1);
         assert_eq!(lessons(&alone, &tokenizer, 10_000, &one, stream).unwrap().lessons, [None]);

@@ -1,6 +1,7 @@
 //! The updates of a step: epochs over mini-batches, critic first, each of them guarded.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use burn::tensor::Tensor;
 use forage_model::{Critic, ModelConfig, ParameterSpec};
@@ -29,6 +30,8 @@ pub struct Improvement {
     pub norms_by_part: BTreeMap<&'static str, f64>,
     /// The policy's learning rate.
     pub lr: f64,
+    /// How long the teacher's passes took, of all updates.
+    pub teaching: Duration,
     /// What the critic did, where there is one.
     pub critic: Option<CriticImprovement>,
     /// The updates that were not taken.
@@ -75,6 +78,7 @@ pub fn improve(
         let section = config.critic.as_ref().expect("checked: a critic has its section");
         CriticTrainer::new(it, section, config, algorithm, state.step, batch)
     });
+    let mut teaching = Duration::ZERO;
     let size = batch.groups.len().div_ceil(training.mini_batches).max(1);
     for epoch in 0..training.epochs {
         for first in (0..batch.groups.len().max(1)).step_by(size) {
@@ -87,12 +91,13 @@ pub fn improve(
             if let Some(Err(why)) = critic.as_mut().map(|it| it.update(&trained, training)) {
                 skip(why, true);
             }
-            match update(config, algorithm, state, &trained, lr) {
+            match update(config, algorithm, state, &trained, lr, &mut teaching) {
                 Ok(taken) => improvement.add(taken),
                 Err(why) => skip(why, false),
             }
         }
     }
+    improvement.teaching = teaching;
     if let Some(critic) = critic {
         state.critic = Some(critic.state);
         improvement.critic = Some(critic.seen);
@@ -122,13 +127,14 @@ impl Improvement {
     }
 }
 
-/// One update of the policy.
+/// One update of the policy. The time of its teacher is added to `teaching`, taken or not.
 fn update(
     config: &RunConfig,
     algorithm: &AlgorithmConfig,
     state: &mut TrainState,
     trained: &[&Trained],
     lr: f64,
+    teaching: &mut Duration,
 ) -> Result<Taken, Unstable> {
     let training = config.training.as_ref().expect("a checked command has its section");
     let samples: Vec<&Sample> = trained.iter().map(|it| &it.sample).collect();
@@ -140,8 +146,10 @@ fn update(
         normalizers: Normalizers::of(&samples),
     };
     let moving: Vec<&Sample> = samples.into_iter().filter(|it| objective.moves(it)).collect();
-    let Learned { gradients, sums } =
+    let learned =
         learn(&state.decoder, &moving, Objective::Reinforce(objective), training.micro_batches());
+    *teaching += learned.teaching;
+    let Learned { gradients, sums, .. } = learned;
     let shape = state.decoder.config().clone();
     let specs = state.decoder.trainable_parameters();
     let norms_by_part = norms_by_part(&shape, &specs, &gradients);

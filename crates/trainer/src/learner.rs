@@ -1,5 +1,7 @@
 //! One gradient: micro-batches through the model, a loss over their trained tokens.
 
+use std::time::{Duration, Instant};
+
 use burn::tensor::Tensor;
 use forage_model::{Decoder, PassOptions};
 use forage_trajectory::{Kind, Origin, TokenId, Trajectory};
@@ -54,6 +56,8 @@ pub struct Learned {
     pub gradients: Vec<Tensor<2>>,
     /// Sums over the trained tokens.
     pub sums: Sums,
+    /// How long the teacher's pass took.
+    pub teaching: Duration,
 }
 
 /// Sums over the trained tokens of a batch.
@@ -142,12 +146,14 @@ pub fn learn(
 ) -> Learned {
     let asked: Vec<Asked<'_>> = samples.iter().map(|it| it.asked()).collect();
     let batches = cut(&asked, micro_batches.tokens);
+    let began = Instant::now();
     let teacher = match objective {
         Objective::Reinforce(it) if it.distillation > 0.0 => {
             Teacher::read(decoder, samples, micro_batches.tokens)
         }
         Objective::Reinforce(_) | Objective::Imitate { .. } => None,
     };
+    let teaching = teacher.as_ref().map_or(Duration::ZERO, |_| began.elapsed());
     let (gradients, parts) = accumulate(decoder.trainable(), &batches, |batch| {
         let teacher_qv = teacher.as_ref().and_then(|it| it.logits(batch));
         let samples: Vec<&Sample> = batch.iter().map(|&idx| samples[idx]).collect();
@@ -157,7 +163,7 @@ pub fn learn(
     for part in &parts {
         sums.add(part);
     }
-    Learned { gradients, sums }
+    Learned { gradients, sums, teaching }
 }
 
 fn micro_batch(

@@ -21,6 +21,7 @@ pub mod playground;
 pub mod plugin_check;
 pub mod plugins;
 pub mod progress;
+pub mod prompt;
 pub mod questions;
 pub mod record;
 pub mod report;

@@ -207,3 +207,6 @@ fn deviation(values: &[f64]) -> f64 {
     let squares: f64 = values.iter().map(|it| (it - center).powi(2)).sum();
     (squares / (values.len().max(2) - 1) as f64).sqrt()
 }
+
+#[cfg(test)]
+mod tests;

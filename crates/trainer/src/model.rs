@@ -32,21 +32,29 @@ pub fn device_of(config: &RunConfig) -> Result<Device> {
 
 /// Loads decoder and tokenizer of a model folder.
 pub fn open(path: &Path, device: &Device) -> Result<(Decoder, Tokenizer)> {
-    let failure = || {
-        Failure::new(Code::Input, format!("cannot use the model `{}`", path.display())).hint(
-            "a model folder holds `config.json`, safetensors files and a tokenizer, all of one model",
-        )
-    };
+    let failure = || unusable(path);
+    let tokenizer = tokenizer(path)?;
+    let decoder = forage_model::load(path, device).with_context(failure)?;
+    tokenizer.check_fits(decoder.config()).with_context(failure)?;
+    Ok((decoder, tokenizer))
+}
+
+/// Reads the tokenizer of a model folder.
+pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
+    let failure = || unusable(path);
     // Adapters are often published without the tokenizer of their model.
     let base = if is_adapter(path) && !path.join("tokenizer.json").exists() {
         base_of_adapter(path).with_context(failure)?.map(PathBuf::from)
     } else {
         None
     };
-    let tokenizer = Tokenizer::load(base.as_deref().unwrap_or(path)).with_context(failure)?;
-    let decoder = forage_model::load(path, device).with_context(failure)?;
-    tokenizer.check_fits(decoder.config()).with_context(failure)?;
-    Ok((decoder, tokenizer))
+    Tokenizer::load(base.as_deref().unwrap_or(path)).with_context(failure)
+}
+
+fn unusable(path: &Path) -> Failure {
+    Failure::new(Code::Input, format!("cannot use the model `{}`", path.display())).hint(
+        "a model folder holds `config.json`, safetensors files and a tokenizer, all of one model",
+    )
 }
 
 /// Loads what training starts from: the model of a folder, with fresh adapters where the run file

@@ -114,12 +114,14 @@ pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngin
 }
 
 /// What a run file's questions and search engine amount to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Survey {
     /// What is searched, in words.
     pub corpus: String,
     /// Questions of the training, dev and test splits.
     pub questions: [usize; 3],
+    /// The first for training.
+    pub first: Question,
 }
 
 /// Finds out whether a run file's questions and search engine can be had. Writes nothing, so that
@@ -130,17 +132,18 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
         let asked = questions_of(&world, section, config.seed)?;
         return Ok(Survey {
             corpus: corpus(world.passages().len() as u64, IndexOptions::default().analyzer.name()),
-            questions: asked.map(|(_, it)| it.len()),
+            questions: asked.each_ref().map(|(_, it)| it.len()),
+            first: asked[0].1.first().cloned().unwrap_or_default(),
         });
     }
     let (Some(data), Some(retriever)) = (&config.data, &config.retriever) else {
         unreachable!("a checked run file has a world, or data and a retriever");
     };
     let engine = open_engine(retriever, &config.device)?;
-    let mut n_questions = [0; 3];
-    for (n, path) in n_questions.iter_mut().zip([&data.train, &data.dev, &data.test]) {
-        *n = read_questions(path)?.len();
-    }
+    let train = read_questions(&data.train)?;
+    let [n_dev, n_test] = [read_questions(&data.dev)?.len(), read_questions(&data.test)?.len()];
+    let questions = [train.len(), n_dev, n_test];
+    let first = train.into_iter().next().unwrap_or_default();
     let of_index = |it: &Manifest| corpus(it.passages, &it.analyzer);
     let of_server = || {
         let urls = [
@@ -155,7 +158,7 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
         }
     };
     let corpus = engine.manifest().map_or_else(of_server, of_index);
-    Ok(Survey { corpus, questions: n_questions })
+    Ok(Survey { corpus, questions, first })
 }
 
 fn corpus(passages: u64, analyzer: &str) -> String {
@@ -164,7 +167,8 @@ fn corpus(passages: u64, analyzer: &str) -> String {
 
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    World::generate(&WorldConfig { seed, entities: section.entities.clone() }).map_err(impossible)
+    let entities = section.entities.clone();
+    World::generate(&WorldConfig { seed, entities, ..WorldConfig::default() }).map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, as a whole.

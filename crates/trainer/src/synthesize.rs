@@ -42,6 +42,7 @@ use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::model::{self, device};
 use crate::progress::Progress;
+use crate::prompt;
 use crate::questions::read_questions;
 use crate::report;
 use crate::run_folder::{RunFolder, unwritable};
@@ -85,6 +86,7 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
         (Some(section), _) => {
             let rollout = config.rollout.clone().unwrap_or_default();
             let (decoder, tokenizer) = model::open(&section.path, &device(&config.device)?)?;
+            prompt::check(&rollout, &tokenizer, &section.path)?;
             if let Some(hash) = hash_weights(&section.path) {
                 identity["weights"] = json!(hash);
             }

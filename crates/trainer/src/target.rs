@@ -13,6 +13,7 @@ use crate::config::{RunConfig, RunFile};
 use crate::failure::{Code, Failure};
 use crate::model;
 use crate::playground::open_engine;
+use crate::prompt;
 use crate::questions::read_questions;
 
 /// Common arguments of commands that play with a trained model.
@@ -71,7 +72,9 @@ impl Target {
 
     /// Loads the model.
     pub fn open_model(&self, device: &Device) -> Result<(Decoder, Tokenizer)> {
-        let (decoder, tokenizer) = model::open(self.model_folder()?, device)?;
+        let folder = self.model_folder()?;
+        let (decoder, tokenizer) = model::open(folder, device)?;
+        prompt::check(&self.config.rollout, &tokenizer, folder)?;
         Ok((decoder.computing_in(self.config.model.compute.into()), tokenizer))
     }
 

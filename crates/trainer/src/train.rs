@@ -137,12 +137,16 @@ pub fn train(parts: &Parts<'_>, start: TrainState) -> Result<Results> {
             run.write_trajectories(&format!("step-{:06}-train", state.step), &records)?;
         }
         run.append("metrics.jsonl", &row)?;
-        let timing = Map::from_iter([
+        let mut timing = Map::from_iter([
             ("step".to_owned(), json!(state.step)),
             ("seconds/rollout".to_owned(), json!(rolled.as_secs_f64())),
             ("seconds/update".to_owned(), json!(updated.as_secs_f64())),
             ("seconds/step".to_owned(), json!(began.elapsed().as_secs_f64())),
         ]);
+        if algorithm.self_distillation.is_some() {
+            let teaching = improvement.teaching.as_secs_f64();
+            timing.insert("seconds/teacher".to_owned(), json!(teaching));
+        }
         run.append("timings.jsonl", &timing)?;
         progress
             .set(state.step, &format!("reward {:.3}", row["reward/mean"].as_f64().unwrap_or(0.0)));

@@ -28,7 +28,7 @@ mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
 pub use grade::{Grade, Grader, Score};
-pub use policy::{Completion, Finish, Policy, Request, Sampling, Truncation};
+pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
 pub use retriever::{Hit, Retriever, SearchError};
 pub use stream::{Purpose, Stream};

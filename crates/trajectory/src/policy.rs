@@ -82,9 +82,31 @@ pub struct Completion {
     pub finish: Finish,
 }
 
+/// What a sequence begins with, before a model has a say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prompt<'a> {
+    /// A text as it stands.
+    Plain(&'a str),
+    /// A message in the chat template of the model, up to where the model is to write.
+    Chat {
+        /// The message of the system before it; what the template has in its place where there is
+        /// none.
+        system: Option<&'a str>,
+        /// The message of the user.
+        user: &'a str,
+    },
+}
+
 /// A language model that continues token sequences.
 pub trait Policy {
-    /// The tokens of a text. Tags of the grammar may become special tokens.
+    /// The text and the tokens that a sequence begins with, as the model was trained to see them:
+    /// with the token of a beginning, and in its chat template where that is asked for.
+    ///
+    /// No word of the prompt becomes a control token: those are written by the template alone.
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError>;
+
+    /// The tokens of a text that continues a sequence. Tags of the grammar may become special
+    /// tokens.
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
 
     /// The text of tokens, special tokens included.

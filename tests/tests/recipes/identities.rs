@@ -25,7 +25,7 @@ fn e_grpo_without_a_bonus_is_grpo() {
 }
 
 #[test]
-fn sd_search_before_the_end_of_its_warmup_is_grpo() {
+fn sd_search_in_its_warmup_or_without_a_coefficient_is_grpo() {
     let text = fs::read_to_string(root().join("configs/sd-search.toml")).unwrap();
     let first = text.find("[algorithm.self_distillation]").unwrap();
     let last = first + text[first..].find("\n[optimizer]").unwrap();
@@ -33,12 +33,23 @@ fn sd_search_before_the_end_of_its_warmup_is_grpo() {
         scratch.write("grpo.toml", text[..first].to_owned() + &text[last..]);
         start_file(scratch, &scratch.path("grpo.toml"), &[], &[])
     });
-    let after = |warmup: &str| {
-        let edit = format!("algorithm.self_distillation.warmup_steps={warmup}");
-        trained(|scratch| train(scratch, "sd-search", &[&edit]))
+    let after = |warmup: &str, coefficient: &str| {
+        let edits = [("warmup_steps", warmup), ("coefficient", coefficient)]
+            .map(|(key, value)| format!("algorithm.self_distillation.{key}={value}"));
+        // Whether a teacher read in each of the steps.
+        let mut read = Vec::new();
+        let trained = trained(|scratch| {
+            let output = train(scratch, "sd-search", &edits.each_ref().map(String::as_str));
+            let rows = scratch.rows("run/timings.jsonl");
+            read.extend(rows.iter().map(|it| it["seconds/teacher"].as_f64().unwrap() > 0.0));
+            output
+        });
+        (trained, read)
     };
-    assert!(after("2") == grpo, "two steps of waiting changed something");
-    let taught = after("1");
+    assert!(after("2", "1e-3") == (grpo.clone(), vec![false; 2]), "two steps of waiting");
+    assert!(after("0", "0.0") == (grpo.clone(), vec![false; 2]), "a coefficient of nothing");
+    let (taught, read) = after("1", "1e-3");
+    assert_eq!(read, [false, true]);
     assert!(taught.0 != grpo.0, "nothing was taught");
     assert_eq!(taught.1, grpo.1, "the second step is played before it is taught");
 }

@@ -1,7 +1,8 @@
 //! The recipes of `configs/`, small: each of them learns (`learning`), what they add can be switched
-//! off (`identities`), and what their runs have in common holds: resuming, updates that cannot be
-//! taken, keys that an algorithm does not use.
+//! off (`identities`), what none of them names trains too (`choices`), and what their runs have in
+//! common holds: resuming, updates that cannot be taken, keys that an algorithm does not use.
 
+mod choices;
 mod identities;
 mod learning;
 
@@ -9,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use forage_tests::{Output, Scratch};
+use forage_trainer::record::GroupRecord;
 use serde_json::Value;
 
 /// What makes any of them small.
@@ -45,6 +47,13 @@ fn start_file(scratch: &Scratch, file: &Path, edits: &[&str], more: &[&str]) -> 
     arguments.extend(SMALL.iter().chain(edits).flat_map(|it| ["--set", it]));
     arguments.extend(more);
     scratch.forage(arguments)
+}
+
+/// The groups of a file in the run's folder.
+fn groups_of(scratch: &Scratch, name: &str) -> Vec<GroupRecord> {
+    let bytes = fs::read(scratch.path(format!("run/{name}.jsonl.zst"))).unwrap();
+    let lines = String::from_utf8(zstd::decode_all(bytes.as_slice()).unwrap()).unwrap();
+    lines.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
 /// The files of the last checkpoint and the metrics, byte for byte.
@@ -110,8 +119,34 @@ fn steps_that_are_not_finite_are_kept_and_end_the_run() {
     // Two updates a step.
     assert_eq!(skipped, [&Value::from(2), &Value::from(4)]);
     scratch.forage(["eval", "run", "--limit", "1"]).done();
-    for name in ["step-000001.json", "step-000001.jsonl.zst", "step-000003.json"] {
-        assert!(scratch.path("run/skipped").join(name).exists(), "{name}");
+
+    // What was kept says which mini-batch it was, and can be graded again.
+    for step in 1..=3 {
+        let updates = scratch.read(&format!("run/skipped/step-{step:06}.json"));
+        let updates: Vec<Value> = serde_json::from_str(&updates).unwrap();
+        let why = format!("the weights of step {step} are not finite");
+        for (update, groups) in updates.iter().zip([[0, 2], [2, 4]]) {
+            assert_eq!((&update["why"], &update["of"]), (&why.as_str().into(), &"policy".into()));
+            assert_eq!((&update["step"], &update["epoch"]), (&step.into(), &0.into()));
+            assert_eq!(update["groups"], Value::from(groups.to_vec()));
+        }
+        assert_eq!(updates.len(), 2);
+        let kept = groups_of(&scratch, &format!("skipped/step-{step:06}"));
+        assert_eq!((kept.len(), kept[0].step), (4, step));
+        for it in kept {
+            assert_eq!((it.group.trajectories.len(), it.grades.len()), (4, 4));
+            for (trajectory, grade) in it.group.trajectories.iter().zip(&it.grades) {
+                trajectory.check().unwrap();
+                assert_eq!(grade.advantage.is_some(), grade.reward.is_some());
+            }
+        }
+    }
+    let dump = "run/skipped/step-000001.jsonl.zst";
+    let lines = scratch.forage(["reward", "replay", "exact-match", dump, "--json"]).done().stdout;
+    assert_eq!(lines.lines().count(), 16);
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["stored"], line["grade"]["scored"]["reward"], "{line}");
     }
 }
 
@@ -135,6 +170,8 @@ fn keys_that_an_algorithm_does_not_use_are_errors() {
             "`critic` is used by `algorithm.advantage` `gae` and `step-gae`",
         ),
         ("dapo", "optimizer.clip_high=0.3", "`optimizer.clip_high` are not used with `algorithm`"),
+        // Also where it says what is so anyway.
+        ("dapo", "optimizer.clip_low=0.2", "`optimizer.clip_high` are not used with `algorithm`"),
         (
             "dapo",
             "training.reference_every=5",
@@ -156,7 +193,19 @@ fn keys_that_an_algorithm_does_not_use_are_errors() {
         assert!(stderr.contains(expected), "{edit}: {stderr}");
     }
     // What only shows when a run is played.
-    let edits = ["reward.step-search.plugin=exact-match", "reward.step-search.config={}"];
-    let stderr = train(&scratch, "stepsearch", &edits).ended(2).stderr;
-    assert!(stderr.contains("no reward gives the searches of a trajectory a value"), "{stderr}");
+    let gigpo = "algorithm.advantage={ name = \"gigpo\", step_scale = 1.0 }";
+    for (recipe, edits, user) in [
+        (
+            "stepsearch",
+            ["reward.step-search.plugin=exact-match", "reward.step-search.config={}"].as_slice(),
+            "`algorithm.advantage.name = \"step-gae\"` places on their tokens",
+        ),
+        ("rloo", [gigpo].as_slice(), "`algorithm.advantage.step_scale` multiplies"),
+    ] {
+        let scratch = Scratch::new();
+        let stderr = train(&scratch, recipe, edits).ended(2).stderr;
+        let expected =
+            format!("no reward gives the searches of a trajectory a value, which {user}");
+        assert!(stderr.contains(&expected), "{stderr}");
+    }
 }

@@ -47,7 +47,7 @@ pub enum ChatError {
     #[error("the conversation holds all characters that Unicode reserves for no use")]
     NoMark,
     /// The text could not be turned into tokens.
-    #[error("the rendered conversation could not be encoded")]
+    #[error("the text could not be encoded")]
     Encode(#[source] BoxError),
 }
 

@@ -126,14 +126,26 @@ pub(super) fn assemble(folder: &Path, companions: &Companions) -> Result<String,
         .map(|line| line.split_once(' ').map(|(left, right)| json!([left, right])))
         .collect::<Option<Vec<Value>>>()
         .ok_or_else(|| TokenizerError::new(&path, "a line holds no pair"))?;
+    let added = added_tokens(folder, companions)?;
+    let post_processor = match companions.special_token("bos_token") {
+        Some(token) if companions.config.get("add_bos_token") == Some(&Value::Bool(true)) => {
+            let listed = added.iter().find(|it| it["content"] == token).map(|it| &it["id"]);
+            let id = listed.or_else(|| vocabulary.get(&token)).ok_or_else(|| {
+                let problem = format!("`bos_token` is `{token}`, which is no token");
+                TokenizerError::new(&config_path, problem)
+            })?;
+            begun_with(&token, id)
+        }
+        _ => byte_level(false, false),
+    };
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": added_tokens(folder, companions)?,
+        "added_tokens": added,
         "normalizer": normalizer,
         "pre_tokenizer": pre_tokenizer,
-        "post_processor": byte_level(false, false),
+        "post_processor": post_processor,
         "decoder": byte_level(false, false),
         "model": {
             "type": "BPE",
@@ -188,6 +200,20 @@ fn byte_level(add_prefix_space: bool, use_regex: bool) -> Value {
         "trim_offsets": false,
         "use_regex": use_regex,
     })
+}
+
+/// Puts a token before each sequence.
+fn begun_with(token: &str, id: &Value) -> Value {
+    let special = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let first = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let second = json!({"Sequence": {"id": "B", "type_id": 1}});
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": [special, first],
+        "pair": [special, first, second],
+        "special_tokens": {token: {"id": token, "ids": [id], "tokens": [token]}},
+    });
+    json!({"type": "Sequence", "processors": [byte_level(false, false), template]})
 }
 
 /// Words with the character before them, single digits, runs of punctuation, and spaces.

@@ -3,9 +3,11 @@
 //! [`Tokenizer`] reads the tokenizer files of a model folder. Text has no power over it: what a
 //! page or a question says is spelled with ordinary tokens, also where it looks like
 //! `<|endoftext|>`; only the tags of the search grammar become the tokens that the vocabulary may
-//! have for them. Control tokens come from a chat template alone ([`Tokenizer::encode_chat`]).
+//! have for them. Control tokens come from a chat template alone ([`Tokenizer::encode_chat`]), and
+//! from the beginning of a sequence ([`Tokenizer::encode_prompt`]).
 
 mod chat;
+mod edges;
 mod files;
 mod pieces;
 mod stream;
@@ -13,9 +15,10 @@ mod stream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forage_trajectory::{BoxError, TokenId};
+use forage_trajectory::{BoxError, Prompt, TokenId};
 use regex::Regex;
 use serde::Deserialize;
+use serde_json::json;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, AddedVocabulary, TokenizerBuilder};
@@ -25,6 +28,7 @@ pub use stream::{Detokenizer, StopStrings};
 
 use crate::config::ModelConfig;
 use crate::tensors::write_file;
+use edges::Continuing;
 use files::Companions;
 use pieces::Pieces;
 
@@ -49,6 +53,8 @@ const ENDS: [&str; 5] = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same for what begins no text, where that makes a difference.
+    continuing: Option<Continuing>,
     /// `tokenizer.json`, as it was read or made.
     json: Arc<str>,
     /// Where it was read from.
@@ -57,6 +63,8 @@ pub struct Tokenizer {
     pieces: Arc<Pieces>,
     /// Finds the texts of tokens that only a template may write.
     control: Option<Regex>,
+    /// Tokens that a sequence begins with, whatever it says.
+    beginning: Vec<TokenId>,
     ends: Vec<TokenId>,
 }
 
@@ -146,6 +154,8 @@ impl Tokenizer {
                 return Err(fail(problem.into()));
             }
         }
+        let continuing = Continuing::of(&inner).map_err(fail)?;
+        let beginning = edges::beginning(&inner).map_err(fail)?;
         let control: Vec<&AddedToken> = added.iter().filter(|it| it.special).collect();
         let mut ends: Vec<TokenId> = ENDS
             .iter()
@@ -157,7 +167,8 @@ impl Tokenizer {
         ends.extend(companions.generation_ends());
         let control = any_of(&control.iter().map(|it| it.content.as_str()).collect::<Vec<_>>());
         let pieces = Arc::new(Pieces::new(&inner));
-        Ok(Self { inner, json: json.into(), path, companions, pieces, control, ends })
+        let json = json.into();
+        Ok(Self { inner, continuing, json, path, companions, pieces, control, beginning, ends })
     }
 
     /// Writes `tokenizer.json` into a folder, and the files that were read beside it.
@@ -177,10 +188,38 @@ impl Tokenizer {
         check_rows(&self.path, self.vocab_size(), config.vocab_size)
     }
 
-    /// The tokens of a text. Tags of the grammar become single tokens where the vocabulary has
+    /// The text and the tokens that a sequence begins with.
+    ///
+    /// A plain text comes after the token of a beginning, such as `<|begin_of_text|>`, where
+    /// `tokenizer.json` puts one; `add_bos_token` of `tokenizer_config.json` counts beside the older
+    /// files only, as in transformers 5. A chat has what its template writes and nothing before it.
+    /// Templates that name the day see the first of 1970: a run must not depend on its date.
+    pub fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), ChatError> {
+        match *prompt {
+            Prompt::Plain(text) => {
+                let encode = || -> Result<(String, Vec<TokenId>), BoxError> {
+                    let tokens = [self.beginning.clone(), ids(&self.inner, text)?].concat();
+                    Ok((self.decode(&self.beginning)? + text, tokens))
+                };
+                encode().map_err(ChatError::Encode)
+            }
+            Prompt::Chat { system, user } => {
+                let system = system.map(|it| json!({"role": "system", "content": it}));
+                let user = json!({"role": "user", "content": user});
+                self.encode_chat(&Conversation {
+                    messages: system.into_iter().chain([user]).collect(),
+                    add_generation_prompt: true,
+                    ..Conversation::default()
+                })
+            }
+        }
+    }
+
+    /// The tokens of a text that continues another: no space is put before it, as some tokenizers
+    /// do where a text begins. Tags of the grammar become single tokens where the vocabulary has
     /// them; other special tokens in it are spelled out.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
-        Ok(self.inner.encode_fast(text, false)?.get_ids().to_vec())
+        ids(self.continuing.as_ref().map_or(&self.inner, |it| &it.tokenizer), text)
     }
 
     /// The tokens of a text that a program wrote, not the world: every special token in it becomes
@@ -201,7 +240,7 @@ impl Tokenizer {
         let special = self.companions.special_tokens();
         let Some(control) = &self.control else {
             let text = template.render(conversation, special)?;
-            let tokens = self.encode(&text).map_err(ChatError::Encode)?;
+            let tokens = ids(&self.inner, &text).map_err(ChatError::Encode)?;
             return Ok((text, tokens));
         };
         // A mark within them keeps the special tokens of messages apart from the template's.
@@ -232,7 +271,9 @@ impl Tokenizer {
         let mut tokens = Vec::new();
         let plain = |text: &str, tokens: &mut Vec<TokenId>| -> Result<(), BoxError> {
             let text = mark.map_or_else(|| text.to_owned(), |mark| text.replace(mark, ""));
-            tokens.extend(self.encode(&text)?);
+            let continuing = self.continuing.as_ref().filter(|it| it.after_control);
+            let continuing = continuing.filter(|_| !tokens.is_empty());
+            tokens.extend(ids(continuing.map_or(&self.inner, |it| &it.tokenizer), &text)?);
             Ok(())
         };
         let mut from = 0;
@@ -247,7 +288,11 @@ impl Tokenizer {
 
     /// The text of tokens, special ones included.
     pub fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
-        self.inner.decode(tokens, false)
+        if self.pieces.are_whole() {
+            return self.inner.decode(tokens, false);
+        }
+        let bytes: Vec<u8> = tokens.iter().flat_map(|&it| self.bytes(it)).copied().collect();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The bytes of one token by itself; none for an unknown id. They need not be whole
@@ -271,6 +316,11 @@ impl Tokenizer {
     pub fn ends_turn(&self, token: TokenId) -> bool {
         self.ends.contains(&token)
     }
+}
+
+/// The tokens of a text and nothing around it.
+fn ids(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<TokenId>, BoxError> {
+    Ok(tokenizer.encode_fast(text, false)?.get_ids().to_vec())
 }
 
 /// Checks that every token has a row in an embedding.

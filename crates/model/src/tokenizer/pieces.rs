@@ -14,6 +14,8 @@ pub(super) struct Pieces {
     bytes: Vec<u8>,
     /// Where each token ends.
     ends: Vec<usize>,
+    /// Whether the library's decoder gives the text of these bytes.
+    are_whole: bool,
 }
 
 /// How a vocabulary spells bytes.
@@ -31,7 +33,8 @@ impl Pieces {
         let spelling = Spelling::of(tokenizer);
         let last = tokenizer.get_vocab(true).into_values().max();
         let n_tokens = last.map_or(0, |it| it as usize + 1);
-        let mut pieces = Self { bytes: Vec::new(), ends: Vec::with_capacity(n_tokens) };
+        let are_whole = !matches!(spelling, Spelling::SentencePiece);
+        let mut pieces = Self { bytes: Vec::new(), ends: Vec::with_capacity(n_tokens), are_whole };
         for id in 0..n_tokens as TokenId {
             spelling.append(tokenizer, id, &mut pieces.bytes);
             pieces.ends.push(pieces.bytes.len());
@@ -44,6 +47,12 @@ impl Pieces {
         let Some(&end) = self.ends.get(token) else { return &[] };
         let start = if token == 0 { 0 } else { self.ends[token - 1] };
         &self.bytes[start..end]
+    }
+
+    /// Whether the library's decoder gives the text of these bytes. That of `SentencePiece` takes
+    /// the space off the beginning of a text, which a turn of a model is not.
+    pub(super) fn are_whole(&self) -> bool {
+        self.are_whole
     }
 
     pub(super) fn len(&self) -> usize {

@@ -66,8 +66,9 @@ pub enum Advantage {
         gamma: f64,
         /// Weight ω of the turn's part.
         step_weight: f64,
-        /// Multiplies the values of the searches.
-        step_scale: f64,
+        /// Multiplies the values of the searches, where a reward has any; 1 where nothing is said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        step_scale: Option<f64>,
         /// What differences are divided by.
         scale: Scale,
     },
@@ -164,8 +165,10 @@ impl TryFrom<RawAdvantage> for Advantage {
         let observations = raw.observations.unwrap_or_default();
         let gamma = |default| share("algorithm.advantage.gamma", raw.gamma.unwrap_or(default));
         let lambda = || share("algorithm.advantage.lambda", raw.lambda.unwrap_or(1.0));
-        let step_scale =
-            || not_negative("algorithm.advantage.step_scale", raw.step_scale.unwrap_or(1.0));
+        let step_scale = raw
+            .step_scale
+            .map(|it| not_negative("algorithm.advantage.step_scale", it))
+            .transpose()?;
         Ok(match raw.name.as_str() {
             "grpo" => Self::Grpo { convention },
             "dr-grpo" => Self::DrGrpo { convention },
@@ -177,7 +180,7 @@ impl TryFrom<RawAdvantage> for Advantage {
                 gamma: gamma(1.0)?,
                 lambda: lambda()?,
                 observations,
-                step_scale: step_scale()?,
+                step_scale: step_scale.unwrap_or(1.0),
             },
             // The released code's defaults: γ = 0.95, ω = 1, no division.
             _ => Self::Gigpo {
@@ -186,7 +189,7 @@ impl TryFrom<RawAdvantage> for Advantage {
                     "algorithm.advantage.step_weight",
                     raw.step_weight.unwrap_or(1.0),
                 )?,
-                step_scale: step_scale()?,
+                step_scale,
                 scale: raw.scale.unwrap_or_default(),
             },
         })
@@ -202,7 +205,8 @@ impl Advantage {
     /// What multiplies the values of the searches; `None` where they are not used.
     pub fn step_scale(&self) -> Option<f64> {
         match self {
-            Self::StepGae { step_scale, .. } | Self::Gigpo { step_scale, .. } => Some(*step_scale),
+            Self::StepGae { step_scale, .. } => Some(*step_scale),
+            Self::Gigpo { step_scale, .. } => Some(step_scale.unwrap_or(1.0)),
             _ => None,
         }
     }

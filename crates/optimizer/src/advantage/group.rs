@@ -85,6 +85,19 @@ mod tests {
         check(&[0.3, 0.15, 0.0, 0.0], &[1.30557, 0.26111, -0.78334, -0.78334]);
     }
 
+    /// Rewards that differ by as little as an ε.
+    #[test]
+    fn every_convention_has_its_epsilon() {
+        for (convention, epsilon) in
+            [(Convention::Forage, 1e-6), (Convention::Verl, 1e-6), (Convention::Trl, 1e-4)]
+        {
+            assert!((convention.epsilon() - epsilon).abs() < 1e-15, "{convention:?}");
+            let found = grpo(&[Some(1e-4), Some(0.0)], convention)[0].unwrap();
+            let expected = 5e-5 / (1e-4 / 2.0_f64.sqrt() + epsilon);
+            assert!((found - expected).abs() < 1e-9, "{convention:?}: {found} is not {expected}");
+        }
+    }
+
     #[test]
     fn degenerate_groups_are_finite() {
         check(&[1.0, 1.0, 1.0], &[0.0, 0.0, 0.0]);

@@ -34,6 +34,9 @@ pub enum Content {
     Queries,
     /// Thoughts, documents and answer too.
     Everything,
+    /// No block of the group: for each query, what that search went on to find, of the taught
+    /// trajectory alone. Nothing says how any trajectory ended.
+    Documents,
 }
 
 /// Whether the block says how a trajectory ended.
@@ -66,12 +69,42 @@ pub enum Members {
 
 impl HindsightConfig {
     pub(crate) fn check(&self) -> Result<(), OptimizerError> {
-        below_one("algorithm.self_distillation.hindsight.threshold", self.threshold).map(|_| ())
+        below_one("algorithm.self_distillation.hindsight.threshold", self.threshold)?;
+        let conflict = |key: &str, why: &str| {
+            let problem = format!("`algorithm.self_distillation.hindsight.{key}` {why}");
+            Err(OptimizerError::conflict(problem))
+        };
+        let says_who = self.labels != Labels::None || self.members == Members::Correct;
+        if self.content == Content::Documents {
+            let default = Self::default();
+            let given = [
+                ("labels", self.labels != default.labels),
+                ("members", self.members != default.members),
+                ("threshold", self.threshold > default.threshold),
+            ];
+            if let Some((key, _)) = given.iter().find(|it| it.1) {
+                let why = "is not used with `content = \"documents\"`, only with `queries` and \
+                           `everything`: what a search found is there, and no trajectory";
+                return conflict(key, why);
+            }
+        } else if self.threshold > 0.0 && !says_who {
+            let why = "is not used with `labels = \"none\"`, unless `members` is `correct`: nothing \
+                       says who is";
+            return conflict("threshold", why);
+        } else if self.labels == Labels::Shuffled
+            && matches!(self.members, Members::Correct | Members::Focal)
+        {
+            let why = "cannot be `shuffled` where `members` is `correct` or `focal`: all labels of \
+                       the block are alike, and no order changes them";
+            return conflict("labels", why);
+        }
+        Ok(())
     }
 }
 
 /// The entries of the block that teaches trajectory `focal`: its members in order, each with
-/// whether it is called correct, or `None` where nothing is said.
+/// whether it is called correct, or `None` where nothing is said. [`Content::Documents`] has no such
+/// block.
 ///
 /// `f1`: of the answer of each trajectory of the group; `None` for one that failed, which is never
 /// in a block. `stream`: names the random numbers of shuffled labels.
@@ -101,4 +134,50 @@ pub fn hindsight(
     }
     let label = |it: bool| (config.labels != Labels::None).then_some(it);
     members.into_iter().zip(labels).map(|(member, it)| (member, label(it))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_change_nothing_are_errors() {
+        let read = |text: &str| toml::from_str::<HindsightConfig>(text).unwrap().check();
+        let fine = [
+            "",
+            "threshold = 0.5",
+            "content = 'documents'",
+            "labels = 'none'\nmembers = 'correct'\nthreshold = 0.5",
+            "labels = 'shuffled'\nthreshold = 0.5",
+            "labels = 'shuffled'\nmembers = 'others'",
+            "content = 'everything'\nlabels = 'none'\nmembers = 'focal'",
+        ];
+        for text in fine {
+            assert_eq!(read(text), Ok(()), "{text}");
+        }
+        let alike = "hindsight.labels` cannot be `shuffled` where";
+        let documents = "is not used with `content = \"documents\"`";
+        for (text, expected) in [
+            ("labels = 'shuffled'\nmembers = 'focal'", alike),
+            ("labels = 'shuffled'\nmembers = 'correct'", alike),
+            ("labels = 'none'\nthreshold = 0.5", "threshold` is not used with `labels = \"none\"`"),
+            ("labels = 'none'\nmembers = 'others'\nthreshold = 0.5", "unless `members`"),
+            ("content = 'documents'\nlabels = 'none'", documents),
+            ("content = 'documents'\nmembers = 'others'", documents),
+            ("content = 'documents'\nthreshold = 0.1", documents),
+            ("threshold = 1.0", "must be at least 0 and below 1"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_coefficient_may_be_nothing_and_not_less() {
+        let read = |coefficient| crate::DistillationConfig { coefficient, ..Default::default() };
+        assert_eq!(read(0.0).check(), Ok(()));
+        assert!(read(0.0).coefficient_at(1_000) == 0.0);
+        let error = read(-1.0).check().unwrap_err().to_string();
+        assert!(error.contains("self_distillation.coefficient` is -1, but must be 0 or more"));
+    }
 }

@@ -38,7 +38,7 @@ fn estimators() -> Vec<Advantage> {
         all.push(Advantage::StepGae { gamma, lambda, observations, step_scale: 1.0 });
     }
     for scale in [Scale::None, Scale::Deviation] {
-        all.push(Advantage::Gigpo { gamma, step_weight: 1.0, step_scale: 1.0, scale });
+        all.push(Advantage::Gigpo { gamma, step_weight: 1.0, step_scale: None, scale });
     }
     all
 }

@@ -1,6 +1,6 @@
 //! Numbers computed by hand from the papers.
 
-use std::f64::consts::LN_2;
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
 use burn::tensor::Tensor;
 use forage_optimizer::{
@@ -52,6 +52,29 @@ fn observations_are_stepped_over_or_included() {
     assert_close("skip", &advantages(Observations::Skip), &[0.0, 0.0, 0.75], TOLERANCE);
     // 1 - 0.25; 0.5 * 0.25 - 9 + 0.5 * 0.75; 0.5 * 9 - 0.5 - 0.5 * 8.5
     assert_close("include", &advantages(Observations::Include), &[-0.25, -8.5, 0.75], TOLERANCE);
+}
+
+/// Search-R1's code takes observations into mean and deviation too, and keeps advantages of the
+/// policy's tokens only.
+#[test]
+fn whitening_counts_observations_where_they_are_steps() {
+    let episode = Episode {
+        policy: vec![true, false, true],
+        rewards: vec![0.0, 0.0, 1.0],
+        values: vec![0.5, 9.0, 0.25],
+        ..Episode::default()
+    };
+    // Of the raw advantages of the last test: 0 and 0.75, or -0.25, -8.5 and 0.75. The means are
+    // 0.375 and -2.66667, the unbiased deviations 0.53033 and 5.07650.
+    for (observations, expected, returns) in [
+        (Observations::Skip, [-FRAC_1_SQRT_2, 0.0, FRAC_1_SQRT_2], [0.5, 9.0, 1.0]),
+        (Observations::Include, [0.47605, 0.0, 0.67304], [0.25, 0.5, 1.0]),
+    ] {
+        let gae = Advantage::Gae { gamma: 0.5, lambda: 1.0, observations };
+        let found = &estimate(&gae, std::slice::from_ref(&episode)).unwrap()[0];
+        assert_close("whitened", &found.advantages, &expected, TOLERANCE);
+        assert_close("returns", &found.returns, &returns, TOLERANCE);
+    }
 }
 
 #[test]
@@ -206,7 +229,7 @@ fn turns_from_one_state_are_compared() {
     };
     let episodes = [episode(1.0, &[9]), episode(0.0, &[9]), episode(0.5, &[8])];
     let of = |scale, step_weight| {
-        let gigpo = Advantage::Gigpo { gamma: 0.5, step_weight, step_scale: 1.0, scale };
+        let gigpo = Advantage::Gigpo { gamma: 0.5, step_weight, step_scale: None, scale };
         let estimates = estimate(&gigpo, &episodes).unwrap();
         estimates.into_iter().flat_map(|it| it.advantages).collect::<Vec<f64>>()
     };

@@ -49,6 +49,8 @@ fn page(query: &str) -> String {
 fn cfg(max_turn_tokens: usize, max_observation_tokens: usize, max_tokens: usize) -> RolloutConfig {
     RolloutConfig {
         prompt: "é {question}\n".into(),
+        chat: false,
+        system: None,
         max_searches: 3,
         top_k: 2,
         template: Template::default(),

@@ -2,11 +2,11 @@
 
 use expect_test::{Expect, expect};
 use forage_rollout::observation::INVALID_ACTION;
-use forage_rollout::scripted::{Bytes, Scripted, baseline};
+use forage_rollout::scripted::{Bytes, Codec, Scripted, baseline};
 use forage_rollout::{RolloutConfig, RolloutError, Task, play};
 use forage_trajectory::{
-    BoxError, Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Purpose, Question, Request,
-    Retriever, Sampling, SearchError, Stream, TokenId, Trajectory,
+    BoxError, Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Prompt, Purpose, Question,
+    Request, Retriever, Sampling, SearchError, Stream, TokenId, Trajectory,
 };
 
 use crate::support::{Shelf, Watched};
@@ -324,6 +324,10 @@ fn the_baseline_answers_with_the_top_title() {
 struct Broken(&'static str, Vec<usize>);
 
 impl Policy for Broken {
+    fn encode_prompt(&self, _prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        Ok(("who?".to_owned(), vec![0; 4]))
+    }
+
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         if self.0 == "encode" { Err("no vocabulary".into()) } else { Ok(vec![0; text.len()]) }
     }
@@ -411,4 +415,54 @@ fn what_the_environment_says_has_no_log_probability_and_no_policy_origin() {
         let is_policy = segment.origin == Origin::Policy;
         assert!(mask[segment.tokens.clone()].iter().all(|it| *it == is_policy), "{segment:?}");
     }
+}
+
+/// Bytes, with a chat template that writes a token of its own.
+struct Templated;
+
+impl Codec for Templated {
+    fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
+        Bytes.encode(text)
+    }
+
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        let (text, control) = match prompt {
+            Prompt::Plain(text) => ((*text).to_owned(), None),
+            Prompt::Chat { system, user } => {
+                (format!("{} {user}", system.unwrap_or("-")), Some(TokenId::MAX))
+            }
+        };
+        let tokens = [self.encode(&text)?, Vec::from_iter(control)].concat();
+        Ok((text, tokens))
+    }
+
+    fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
+        let bytes: Vec<TokenId> = tokens.iter().copied().filter(|it| *it != TokenId::MAX).collect();
+        Bytes.decode(&bytes)
+    }
+}
+
+#[test]
+fn a_trajectory_begins_as_the_policy_says() {
+    let question = question("q");
+    let tasks = [Task { question: &question, member: 0, stream: Stream::new(1, Purpose::Rollout) }];
+    let plain = short();
+    let chat = RolloutConfig { chat: true, ..short() };
+    let system = RolloutConfig { system: Some("Be brief.".into()), ..chat.clone() };
+    for (cfg, text, control) in
+        [(&plain, "q?\n", false), (&chat, "- q?\n", true), (&system, "Be brief. q?\n", true)]
+    {
+        let mut policy = Scripted::new(Templated, |_: &str, _, _| "<answer>x</answer>".into());
+        let played = play(&mut policy, &Deaf, cfg, &tasks, Sampling::Greedy).unwrap();
+        let prompt = &played[0].segments[0];
+        assert_eq!((prompt.text.as_str(), prompt.origin), (text, Origin::Prompt));
+        assert_eq!(played[0].tokens[..prompt.tokens.end].contains(&TokenId::MAX), control);
+    }
+    let mut policy = Scripted::new(Bytes, |_: &str, _, _| String::new());
+    let error = play(&mut policy, &Deaf, &chat, &tasks, Sampling::Greedy).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert_eq!(
+        format!("{error}: {source}"),
+        "the policy could not encode the prompt of question `q`: there is no chat template"
+    );
 }

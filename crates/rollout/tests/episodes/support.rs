@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use forage_rollout::grammar::STOP;
 use forage_rollout::scripted::Codec;
 use forage_trajectory::{
-    BoxError, Completion, Hit, Policy, Request, Retriever, Sampling, SearchError, TokenId,
+    BoxError, Completion, Hit, Policy, Prompt, Request, Retriever, Sampling, SearchError, TokenId,
     Trajectory,
 };
 
@@ -122,6 +122,10 @@ impl<P> Watched<P> {
 }
 
 impl<P: Policy> Policy for Watched<P> {
+    fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+        self.inner.encode_prompt(prompt)
+    }
+
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         self.inner.encode(text)
     }

@@ -29,7 +29,7 @@ pub struct ChatRequest<'a> {
     pub prompt: &'a str,
     /// 0 is greedy.
     pub temperature: f64,
-    /// The reply ends before one of these, or with it: servers differ.
+    /// The reply ends before one of these, with it, or with the token that it is in: servers differ.
     pub stop: &'a [&'a str],
     /// Where the model's random numbers come from, as far as it lets itself be told.
     pub seed: u64,

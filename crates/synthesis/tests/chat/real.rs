@@ -10,6 +10,9 @@ use forage_synthesis::language_model::{ChatAgent, ChatAgentConfig, Prompts};
 use forage_synthesis::sage::{Agent, Ledger, StepError, Usage};
 use forage_trajectory::{Hit, Purpose, Retriever, SearchError, Stream};
 
+/// No token of a tiny vocabulary is longer, and neither stop is.
+const TOKEN_BYTES: usize = 16;
+
 struct Nothing;
 
 impl Retriever for Nothing {
@@ -41,7 +44,10 @@ fn a_real_server_speaks_the_protocol() {
                 let mut usage = Usage::default();
                 match client.reply(&request, &mut usage) {
                     Ok(reply) => {
-                        assert!(stop.iter().all(|stop| !reply.text.contains(stop)), "{reply:?}");
+                        // Some servers write the stop too, and the rest of its token.
+                        let found = stop.iter().filter_map(|it| reply.text.find(it)).min();
+                        let rest = found.map_or(0, |found| reply.text.len() - found);
+                        assert!(rest <= TOKEN_BYTES, "{reply:?}");
                         assert_eq!(reply.cut_off, usage.completion_tokens == most, "{usage:?}");
                     }
                     Err(ChatError::Empty { .. }) => {}

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::config::RunFile;
 use crate::playground::{Survey, survey};
 use crate::synthesize::{self, SynthesisFile};
-use crate::{model, plugins};
+use crate::{model, plugins, prompt};
 
 /// Check a run file and what it names, of a training or of a synthesis.
 #[derive(Debug, clap::Args)]
@@ -32,22 +32,32 @@ pub fn run(args: &Args) -> Result<()> {
     let file = RunFile::read(&args.run_file, &args.edits)?;
     let config = &file.config;
     let device = model::device_of(config)?;
+    let mut opened = None;
     if let Some(path) = &config.model.path {
         let (decoder, tokenizer) = model::open(path, &device)?;
+        prompt::check(&config.rollout, &tokenizer, path)?;
         println!(
             "model: {} weights, {} tokens, in {}",
             decoder.config().n_parameters(),
             tokenizer.vocab_size(),
             path.display()
         );
+        opened = Some((path, tokenizer));
     }
     let folder = tempfile::tempdir()?;
     for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
         println!("reward {name}: {} {}", plugin.name(), plugin.version());
     }
-    let Survey { corpus, questions: [n_train, n_dev, n_test] } = survey(config)?;
+    let Survey { corpus, questions: [n_train, n_dev, n_test], first } = survey(config)?;
     println!("corpus: {corpus}");
     println!("questions: {n_train} train, {n_dev} dev, {n_test} test");
+    if let Some((path, tokenizer)) = opened {
+        let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, path, &first)?;
+        println!("prompt: {} tokens for the first training question:", tokens.len());
+        for line in text.lines() {
+            println!("  | {line}");
+        }
+    }
     if let Some(training) = &config.training {
         let trajectories = training.questions_per_step * training.group_size;
         let updates = match training.mini_batches * training.epochs {

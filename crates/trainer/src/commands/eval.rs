@@ -104,11 +104,13 @@ pub(crate) fn sampling(temperature: Option<f32>) -> Result<Sampling> {
 }
 
 /// How an episode is played. The limits of a run file count a model's tokens, and the scripted
-/// policy writes bytes: it plays without.
+/// policy writes bytes: it plays without, and without the chat template of a model.
 fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
     match who {
         Who::Model => config.clone(),
         Who::Scripted => RolloutConfig {
+            chat: false,
+            system: None,
             max_turn_tokens: usize::MAX,
             max_observation_tokens: usize::MAX,
             max_tokens: usize::MAX,

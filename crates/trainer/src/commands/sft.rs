@@ -6,8 +6,9 @@ use anyhow::Result;
 
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
-use crate::model::device_of;
+use crate::model::{device_of, tokenizer};
 use crate::playground::survey;
+use crate::prompt;
 use crate::run_folder::{Opening, RunFolder};
 
 /// Warm-start a model on scripted demonstrations.
@@ -38,6 +39,9 @@ pub fn run(args: &Args) -> Result<()> {
         .into());
     }
     let device = device_of(&file.config)?;
+    if let Some(path) = &file.config.model.path {
+        prompt::check(&file.config.rollout, &tokenizer(path)?, path)?;
+    }
     survey(&file.config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&file.config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };

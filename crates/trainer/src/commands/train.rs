@@ -15,7 +15,7 @@ use crate::playground::{Playground, survey};
 use crate::record::GroupRecord;
 use crate::run_folder::{Opening, RunFolder, unwritable};
 use crate::train::{Parts, Results, train};
-use crate::{model, plugins, report, table, transcript};
+use crate::{model, plugins, prompt, report, table, transcript};
 
 /// Arguments of commands that start or resume a run.
 #[derive(Debug, clap::Args)]
@@ -66,6 +66,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     // What can fail is tried before the folder is made and the first weight is moved.
     let (decoder, tokenizer) =
         model::open_trainable(&config.model, model_path, config.seed, &device)?;
+    prompt::check(&config.rollout, &tokenizer, model_path)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
     let scratch = tempfile::tempdir().with_context(|| unwritable(&std::env::temp_dir()))?;

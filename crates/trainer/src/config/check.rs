@@ -1,7 +1,7 @@
 //! What sections of a run file ask of each other.
 
 use anyhow::Result;
-use forage_optimizer::{Advantage, DEFAULT_CLIP, OptimizerConfig};
+use forage_optimizer::Advantage;
 
 use super::{RunConfig, SftSection, TrainingSection};
 
@@ -11,8 +11,7 @@ impl RunConfig {
         let wrong = |what: &str| Err(anyhow::anyhow!("{what}"));
         let algorithm = self.algorithm();
         algorithm.check()?;
-        let OptimizerConfig { clip_low, clip_high, .. } = self.optimizer;
-        if self.algorithm.is_some() && [clip_low, clip_high] != [DEFAULT_CLIP; 2] {
+        if self.algorithm.is_some() && self.optimizer.clips() {
             return wrong(
                 "`optimizer.clip_low` and `optimizer.clip_high` are not used with `algorithm`, \
                  whose `loss` has its own",
@@ -106,7 +105,7 @@ impl RunConfig {
         for phase in &sft.phases {
             phase.habits.check()?;
         }
-        if [self.optimizer.clip_low, self.optimizer.clip_high] != [DEFAULT_CLIP; 2] {
+        if self.optimizer.clips() {
             return wrong("`optimizer.clip_low` and `optimizer.clip_high` are not used by `sft`");
         }
         Ok(())

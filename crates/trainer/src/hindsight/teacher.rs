@@ -1,18 +1,21 @@
 //! The teacher's pass: what it sees at the taught tokens of an update, each text read once.
 //!
-//! Trajectories of one question have the same block before them, so where they were sampled alike
-//! their lessons are alike, and where one searched on, its lesson begins with that of the other.
-//! A lesson that begins another one is heard while that is read. What is kept is the teacher's
-//! final hidden states, a row a taught token: a vocabulary is wide, so its logits are made where
-//! they are compared.
+//! Trajectories of one question have the same prompt and often the same block before them, and
+//! where they were sampled alike their lessons are alike further on. Within a micro-batch, what
+//! texts begin with alike is read once, and texts of one question stay together, unless they alone
+//! exceed a micro-batch. Nothing is read that comes after the last taught token, and the last layer
+//! is computed at the taught tokens only.
+//!
+//! What is kept is the teacher's final hidden states, a row a taught token: a vocabulary is wide, so
+//! its logits are made where they are compared.
 
 use burn::tensor::Tensor;
-use forage_model::{Decoder, parallel};
+use forage_model::{Decoder, Packed, parallel};
 use forage_trajectory::TokenId;
 
 use super::Lesson;
 use crate::learner::Sample;
-use crate::micro_batch::{Asked, cut, indices, packed};
+use crate::micro_batch::indices;
 
 /// What the teacher sees in an update.
 #[derive(Debug, Clone)]
@@ -25,39 +28,44 @@ pub struct Teacher<'a> {
 }
 
 /// A text that the teacher reads.
+#[derive(Debug, Clone, Copy)]
 struct Reading<'a> {
     tokens: &'a [TokenId],
-    /// Positions that any of its lessons is about, ascending.
-    at: Vec<usize>,
-    /// The samples whose lessons it holds.
-    samples: Vec<usize>,
+    /// Positions of the taught tokens.
+    at: &'a [usize],
+    /// What it begins with: the prompt.
+    prompt: &'a [TokenId],
 }
 
 impl<'a> Teacher<'a> {
     /// Reads the lessons of some samples in micro-batches of at most `limit` tokens, with the
-    /// weights of `decoder`. `None` where there is no lesson.
+    /// weights of `decoder`. `None` where there is no lesson. On return the pass is over, also
+    /// where a device works by itself.
     pub fn read(decoder: &'a Decoder, samples: &[&Sample], limit: usize) -> Option<Self> {
-        let lessons: Vec<Option<&Lesson>> = samples.iter().map(|it| it.lesson.as_ref()).collect();
-        let readings = readings(&lessons);
-        let asked: Vec<Asked<'_>> =
-            readings.iter().map(|it| Asked { tokens: it.tokens, at: &it.at }).collect();
-        let batches = cut(&asked, limit);
-        let hidden = parallel::map_on(decoder.device(), batches.clone(), |batch| {
-            let some: Vec<Asked<'_>> = batch.iter().map(|&idx| asked[idx]).collect();
-            decoder.hidden(&packed(&some)).inner()
-        });
-        if hidden.is_empty() {
+        let readings: Vec<Reading<'_>> = lessons(samples)
+            .flat_map(|(sample, lesson)| readings(samples[sample], lesson))
+            .collect();
+        if readings.is_empty() {
             return None;
         }
+        let batches = batches(&readings, limit);
+        let hidden = parallel::map_on(decoder.device(), batches.clone(), |batch| {
+            let some: Vec<(&[TokenId], &[usize])> =
+                batch.iter().map(|&it| (readings[it].tokens, readings[it].at)).collect();
+            decoder.hidden_only(&Packed::sharing(&some))
+        });
+        decoder.device().sync().expect("a device that computes");
+        // The rows of each text.
+        let mut of_texts = vec![0..0; readings.len()];
+        let mut end = 0;
+        for idx in batches.into_iter().flatten() {
+            of_texts[idx] = end..end + readings[idx].at.len() as i64;
+            end = of_texts[idx].end;
+        }
         let mut rows = vec![Vec::new(); samples.len()];
-        let mut first = 0;
-        for reading in batches.into_iter().flatten().map(|it| &readings[it]) {
-            for &sample in &reading.samples {
-                let at = lessons[sample].iter().flat_map(|it| &it.at);
-                let row = |at| reading.at.binary_search(at).expect("it is asked about");
-                rows[sample] = at.map(|it| (first + row(it)) as i64).collect();
-            }
-            first += reading.at.len();
+        let mut of_texts = of_texts.into_iter();
+        for (sample, lesson) in lessons(samples) {
+            rows[sample] = of_texts.by_ref().take(lesson.texts.len()).flatten().collect();
         }
         Some(Self { decoder, hidden_rd: Tensor::cat(hidden, 0), rows })
     }
@@ -73,31 +81,53 @@ impl<'a> Teacher<'a> {
     }
 }
 
-/// The texts that hold all lessons, none of them the beginning of another.
-fn readings<'a>(lessons: &[Option<&'a Lesson>]) -> Vec<Reading<'a>> {
-    let mut order: Vec<(&'a Lesson, usize)> =
-        lessons.iter().enumerate().filter_map(|(idx, it)| it.map(|it| (it, idx))).collect();
-    // Descending: between a text and its beginning stand only texts that begin alike.
-    order.sort_by(|(a, _), (b, _)| b.tokens.cmp(&a.tokens));
-    let mut readings: Vec<Reading<'a>> = Vec::new();
-    for (lesson, sample) in order {
-        match readings.last_mut() {
-            Some(reading) if reading.tokens.starts_with(&lesson.tokens) => {
-                reading.at.extend(&lesson.at);
-                reading.samples.push(sample);
+/// The lessons there are, with the samples they are of.
+fn lessons<'a>(samples: &[&'a Sample]) -> impl Iterator<Item = (usize, &'a Lesson)> {
+    samples.iter().enumerate().filter_map(|(idx, it)| it.lesson.as_ref().map(|it| (idx, it)))
+}
+
+/// The texts of a lesson. What comes before the first token that is trained is the prompt.
+fn readings<'a>(sample: &'a Sample, lesson: &'a Lesson) -> impl Iterator<Item = Reading<'a>> {
+    let prompt = &sample.tokens[..sample.targets.first().map_or(0, |it| *it)];
+    lesson.texts.iter().map(move |it| Reading { tokens: &it.tokens, at: &it.at, prompt })
+}
+
+/// Cuts texts into micro-batches of at most `limit` tokens, counting what texts begin with alike
+/// once; a text that is longer is one by itself. Texts of one prompt are in the same micro-batch
+/// where it can hold them.
+fn batches(readings: &[Reading<'_>], limit: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..readings.len()).collect();
+    // Next to a text stand those that it shares most with.
+    order.sort_by(|&a, &b| readings[b].tokens.cmp(readings[a].tokens));
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut filled = 0;
+    for question in order.chunk_by(|&a, &b| readings[a].prompt == readings[b].prompt) {
+        let mut last: &[TokenId] = &[];
+        let fresh: Vec<usize> = question
+            .iter()
+            .map(|&idx| {
+                let tokens = readings[idx].tokens;
+                let both = tokens.iter().zip(last);
+                last = tokens;
+                tokens.len() - both.take_while(|(one, other)| one == other).count()
+            })
+            .collect();
+        if batches.is_empty() || filled + fresh.iter().sum::<usize>() > limit {
+            batches.push(Vec::new());
+            filled = 0;
+        }
+        for (&idx, fresh) in question.iter().zip(fresh) {
+            let batch = batches.last_mut().expect("there is one");
+            if batch.is_empty() || fresh == 0 || filled + fresh <= limit {
+                batch.push(idx);
+                filled += fresh;
+            } else {
+                batches.push(vec![idx]);
+                filled = readings[idx].tokens.len();
             }
-            _ => readings.push(Reading {
-                tokens: &lesson.tokens,
-                at: lesson.at.clone(),
-                samples: vec![sample],
-            }),
         }
     }
-    for reading in &mut readings {
-        reading.at.sort_unstable();
-        reading.at.dedup();
-    }
-    readings
+    batches
 }
 
 #[cfg(test)]
@@ -105,62 +135,66 @@ mod tests {
     use forage_model::numbers;
 
     use super::*;
+    use crate::hindsight::Text;
     use crate::learner::tests::decoder;
+    use crate::micro_batch::{Asked, packed};
 
-    fn lesson(tokens: &[TokenId], at: &[usize]) -> Lesson {
-        Lesson { tokens: tokens.to_vec(), at: at.to_vec(), taught: (0..at.len()).collect() }
+    fn text(tokens: &[TokenId], at: &[usize]) -> Text {
+        Text { tokens: tokens.to_vec(), at: at.to_vec() }
     }
 
     #[test]
-    fn what_begins_another_text_is_not_read_again() {
-        let lessons = [
-            lesson(&[1, 2, 3], &[2]),
-            lesson(&[1, 2, 3, 4, 5], &[1, 4]),
-            lesson(&[1, 2, 9], &[2]),
-            lesson(&[1, 2, 3], &[1, 2]),
-            lesson(&[1, 2, 3, 5], &[3]),
+    fn texts_of_a_question_are_read_together() {
+        let texts: [&[TokenId]; 7] = [
+            &[1, 2, 3, 7],
+            &[1, 2, 9, 9],
+            &[1, 2, 3, 4, 5],
+            &[8, 2, 3],
+            &[1, 2, 3, 4, 5],
+            &[8, 2, 3, 4],
+            &[1, 2, 3],
         ];
-        let mut all: Vec<Option<&Lesson>> = lessons.iter().map(Some).collect();
-        all.insert(1, None);
-        let found: Vec<(&[TokenId], &[usize], &[usize])> = vec![
-            (&[1, 2, 9], &[2], &[3]),
-            (&[1, 2, 3, 5], &[3], &[5]),
-            (&[1, 2, 3, 4, 5], &[1, 2, 4], &[2, 0, 4]),
-        ];
-        let readings = readings(&all);
-        let readings: Vec<(&[TokenId], &[usize], &[usize])> = readings
-            .iter()
-            .map(|it| (it.tokens, it.at.as_slice(), it.samples.as_slice()))
-            .collect();
-        assert_eq!(readings, found);
+        let readings = texts.map(|tokens| Reading { tokens, at: &[1], prompt: &tokens[..2] });
+        let batches = |limit| batches(&readings, limit);
+        assert_eq!(batches(100), [[5, 3, 1, 0, 2, 4, 6]]);
+        assert_eq!(batches(12), [[5, 3, 1, 0, 2, 4, 6]], "4 tokens, and 4 + 2 + 2 more");
+        assert_eq!(batches(11), [vec![5, 3], vec![1, 0, 2, 4, 6]]);
+        assert_eq!(batches(7), [vec![5, 3], vec![1, 0], vec![2, 4, 6]], "cut as it must be");
+        assert_eq!(batches(1), [vec![5, 3], vec![1], vec![0], vec![2, 4, 6]], "no text fits");
     }
+
     #[test]
     fn texts_that_are_read_together_say_what_each_says_by_itself() {
         let lessons = [
-            lesson(&[1, 2, 3, 4, 5, 6, 7], &[2, 6]),
-            lesson(&[1, 2, 3, 4, 5], &[1, 4]),
-            lesson(&[9, 2, 3, 4, 5], &[3]),
-            lesson(&[1, 2, 3, 4, 5], &[1, 4]),
+            vec![text(&[1, 2, 3, 4, 5, 6, 7], &[2, 6])],
+            vec![text(&[1, 2, 3, 4, 5], &[1, 4]), text(&[1, 2, 8], &[1])],
+            vec![text(&[9, 2, 3, 4, 5], &[3])],
+            vec![text(&[1, 2, 3, 4, 5], &[1, 4])],
         ];
-        let mut samples: Vec<Sample> = lessons
-            .into_iter()
-            .map(|it| Sample { lesson: Some(it), ..Sample::default() })
-            .collect();
+        let sample = |texts: Vec<Text>| {
+            let tokens = texts[0].tokens.clone();
+            let lesson = Some(Lesson { texts, taught: Vec::new() });
+            Sample { tokens, targets: vec![2], lesson, ..Sample::default() }
+        };
+        let mut samples: Vec<Sample> = lessons.into_iter().map(sample).collect();
         samples.insert(2, Sample::default());
         let samples: Vec<&Sample> = samples.iter().collect();
         let decoder = decoder();
-        for limit in [1, 100] {
+        for limit in [1, 6, 100] {
             let teacher = Teacher::read(&decoder, &samples, limit).unwrap();
-            assert_eq!(teacher.hidden_rd.dims()[0], 5, "each place of each text once");
             for (idx, sample) in samples.iter().enumerate() {
                 let Some(lesson) = &sample.lesson else {
                     assert!(teacher.logits(&[idx]).is_none());
                     continue;
                 };
-                let asked = Asked { tokens: &lesson.tokens, at: &lesson.at };
-                let alone = decoder.logits(decoder.hidden(&packed(&[asked])));
-                let together = teacher.logits(&[idx]).unwrap();
-                for (one, other) in numbers(&alone).iter().zip(numbers(&together)) {
+                let alone = |it: &Text| {
+                    let asked = Asked { tokens: &it.tokens, at: &it.at };
+                    numbers(&decoder.logits(decoder.hidden(&packed(&[asked]))))
+                };
+                let alone: Vec<f32> = lesson.texts.iter().flat_map(alone).collect();
+                let together = numbers(&teacher.logits(&[idx]).unwrap());
+                assert_eq!(alone.len(), together.len());
+                for (one, other) in alone.iter().zip(&together) {
                     assert!((one - other).abs() < 1e-5, "{one} {other}");
                 }
             }

@@ -1,13 +1,15 @@
 //! What must not change a gradient: how a step is cut, what comes after it, terms that are off.
 
+mod environment;
+pub(crate) mod slopes;
+
 use burn::tensor::Device;
 use forage_model::numbers;
-use forage_optimizer::{AlgorithmConfig, Episode, Surrogate};
-use forage_trajectory::{Grade, Score};
-use proptest::prelude::*;
+use forage_optimizer::{AlgorithmConfig, Surrogate};
 
 use super::*;
 use crate::config::FreshModel;
+use crate::hindsight::Text;
 use crate::micro_batch::log_probabilities;
 use crate::objective::Normalizers;
 
@@ -26,35 +28,40 @@ pub(crate) fn decoder() -> Decoder {
     Decoder::init(&shape.config(), 1, &Device::flex())
 }
 
-/// Samples of different lengths in which every second token is trained, with a block of four tokens
+/// Samples of different lengths.
+pub(crate) fn samples() -> Vec<Sample> {
+    samples_of(&[9, 30, 14, 22, 5])
+}
+
+/// Samples of these lengths in which every second token is trained, with a block of four tokens
 /// before what hindsight teaches of them.
-fn samples() -> Vec<Sample> {
-    [9, 30, 14, 22, 5]
-        .into_iter()
-        .enumerate()
-        .map(|(salt, n)| {
-            let targets: Vec<usize> = (1..n).step_by(2).collect();
-            let m = targets.len();
-            let tokens: Vec<TokenId> =
-                (0..n).map(|at| ((at * 7 + salt * 3) % 40) as TokenId).collect();
-            let lesson = Lesson {
-                tokens: [&[5, 6, 7, 8], tokens.as_slice()].concat(),
-                at: targets[1..].iter().map(|it| it + 4).collect(),
-                taught: (1..m).collect(),
-            };
-            Sample {
-                tokens,
-                rollout_logprobs: vec![-3.5; m],
-                old_logprobs: vec![-3.4; m],
-                reference_logprobs: vec![-3.2; m],
-                advantages: vec![salt as f32 - 2.0; m],
-                actions: vec![1, m - 1],
-                answers: (0..m).map(|it| it + 1 == m).collect(),
-                lesson: Some(lesson),
-                targets,
-            }
-        })
-        .collect()
+fn samples_of(lengths: &[usize]) -> Vec<Sample> {
+    let one = |(salt, &n): (usize, &usize)| {
+        let targets: Vec<usize> = (1..n).step_by(2).collect();
+        let m = targets.len();
+        let tokens: Vec<TokenId> = (0..n).map(|at| ((at * 7 + salt * 3) % 40) as TokenId).collect();
+        Sample {
+            rollout_logprobs: vec![-3.5; m],
+            old_logprobs: vec![-3.4; m],
+            reference_logprobs: vec![-3.2; m],
+            advantages: vec![salt as f32 - 2.0; m],
+            actions: vec![1, m - 1],
+            answers: (0..m).map(|it| it + 1 == m).collect(),
+            lesson: Some(lesson(&[5, 6, 7, 8], &tokens, &targets[1..], 1)),
+            tokens,
+            targets,
+        }
+    };
+    lengths.iter().enumerate().map(one).collect()
+}
+
+/// What a block teaches of some trained tokens, the first of which is the trained token `first`.
+pub(crate) fn lesson(block: &[TokenId], tokens: &[TokenId], at: &[usize], first: usize) -> Lesson {
+    let text = Text {
+        tokens: [block, tokens].concat(),
+        at: at.iter().map(|it| it + block.len()).collect(),
+    };
+    Lesson { texts: vec![text], taught: (first..first + at.len()).collect() }
 }
 
 const EVERY_TERM: &str = "
@@ -82,8 +89,16 @@ fn gradient(samples: &[Sample], algorithm: &AlgorithmConfig, limit: usize) -> (V
     (learned.gradients.iter().flat_map(numbers).collect(), learned.sums)
 }
 
-fn plainly(tokens: usize) -> MicroBatches {
+pub(crate) fn plainly(tokens: usize) -> MicroBatches {
     MicroBatches { tokens, checkpointing: false }
+}
+
+/// GRPO with this loss or term.
+pub(crate) fn named(terms: &str) -> AlgorithmConfig {
+    let is_named = |section: &str| terms.lines().any(|it| it.trim().starts_with(section));
+    let loss = if is_named("loss") { "" } else { "loss.name = 'reinforce'" };
+    let advantage = if is_named("advantage") { "" } else { "advantage.name = 'grpo'" };
+    toml::from_str(&format!("{advantage}\n{loss}\n{terms}")).unwrap()
 }
 
 fn plain() -> AlgorithmConfig {
@@ -97,14 +112,24 @@ fn micro_batches_do_not_change_a_gradient() {
         aggregations.iter().map(|it| algorithm(&format!("{{ name = {it} }}"))).collect();
     algorithms.push(algorithm("{ name = 'constant', length = 20 }"));
     algorithms.push(plain());
-    for algorithm in algorithms {
-        let (whole, sums) = gradient(&samples(), &algorithm, 10_000);
-        for limit in [1, 40, 70] {
-            let (parts, of_parts) = gradient(&samples(), &algorithm, limit);
-            for (one, other) in parts.iter().zip(&whole) {
-                assert!((one - other).abs() < 1e-5, "{algorithm:?} {limit}: {one} {other}");
+    for loss in ["'gspo'", "'cispo'", "'sapo', ratio = 'sequence'", "'reinforce'"] {
+        algorithms.push(named(&format!("loss = {{ name = {loss} }}")));
+    }
+    // Of different lengths, which are packed; and eight of one, by one, two and seven.
+    let mixed = (samples(), [1, 40, 70], [5, 3, 2]);
+    let equal = (samples_of(&[12; 8]), [12, 24, 84], [8, 4, 2]);
+    for (samples, limits, n_batches) in [mixed, equal] {
+        let asked: Vec<Asked<'_>> = samples.iter().map(Sample::asked).collect();
+        assert_eq!(limits.map(|it| cut(&asked, it).len()), n_batches);
+        for algorithm in &algorithms {
+            let (whole, sums) = gradient(&samples, algorithm, 10_000);
+            for limit in limits {
+                let (parts, of_parts) = gradient(&samples, algorithm, limit);
+                for (one, other) in parts.iter().zip(&whole) {
+                    assert!((one - other).abs() < 1e-5, "{algorithm:?} {limit}: {one} {other}");
+                }
+                assert!((sums.total - of_parts.total).abs() < 1e-4, "{algorithm:?} {limit}");
             }
-            assert!((sums.total - of_parts.total).abs() < 1e-4, "{algorithm:?} {limit}");
         }
     }
 }
@@ -124,116 +149,6 @@ fn layers_that_are_computed_again_do_not_change_a_gradient() {
         for (kept, again) in numbers(kept).iter().zip(numbers(again)) {
             assert!((kept - again).abs() < 1e-6, "{again} is not {kept}");
         }
-    }
-}
-
-/// The derivative of a loss on a way through the weights, by the difference over a short piece of it.
-/// What the teacher says stands still, as in the gradient.
-fn slope(direction: &[Tensor<2>], samples: &[&Sample], objective: Objective<'_>) -> f64 {
-    let decoder = decoder();
-    let teacher = Teacher::read(&decoder, samples, 10_000);
-    let all: Vec<usize> = (0..samples.len()).collect();
-    let length = forage_optimizer::global_norm(direction);
-    let loss = |size: f64| {
-        let pairs = decoder.weights().iter().zip(direction);
-        let weights = pairs.map(|(it, by)| it.clone() + by.clone() * (size / length)).collect();
-        let moved = Decoder::with_weights(decoder.config(), weights, decoder.device());
-        let teacher_qv = teacher.as_ref().and_then(|it| it.logits(&all));
-        micro_batch(&moved, samples, objective, teacher_qv, false).1.total
-    };
-    let size = 2e-3;
-    (loss(size) - loss(-size)) / (2.0 * size)
-}
-
-/// Losses whose gradient is that of their value. CISPO holds its ratios still: see below.
-#[test]
-fn gradients_are_the_slopes_of_their_losses() {
-    let all = samples();
-    let samples: Vec<&Sample> = all.iter().collect();
-    let normalizers = Normalizers::of(&samples);
-    for terms in [
-        "",
-        "loss.name = 'ppo'",
-        "loss = { name = 'ppo', dual_clip = 1.2 }",
-        "loss = { name = 'gspo', clip_low = 0.3, clip_high = 0.4 }",
-        "loss.name = 'sapo'",
-        "loss = { name = 'sapo', ratio = 'sequence' }",
-        "entropy = 0.5",
-        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k1' }",
-        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k2' }",
-        "kl = { coefficient = 0.5, place = 'loss', estimator = 'k3' }",
-        "llds = { coefficient = 2.0, gate = 'token' }",
-        "llds = { coefficient = 2.0, gate = 'action' }",
-        "self_distillation.divergence = 'jensen-shannon'",
-        "self_distillation.divergence = 'forward-kl'",
-        "self_distillation.divergence = 'reverse-kl'",
-        "self_distillation.divergence = 'squared-error'",
-        "self_distillation.top_k = 10",
-    ] {
-        let loss = if terms.starts_with("loss") { "" } else { "loss.name = 'reinforce'" };
-        // Within a trajectory all weights are equal, as ratios of whole trajectories want it.
-        let text =
-            format!("aggregation.name = 'sequence-mean'\nadvantage.name = 'grpo'\n{loss}\n{terms}");
-        let algorithm: AlgorithmConfig = toml::from_str(&text).unwrap();
-        let distillation = if algorithm.self_distillation.is_some() { 5.0 } else { 0.0 };
-        let objective = Objective::Reinforce(Reinforce {
-            algorithm: &algorithm,
-            temperature: 0.8,
-            distillation,
-            normalizers,
-        });
-        let gradients = learn(&decoder(), &samples, objective, plainly(10_000)).gradients;
-        let norm = forage_optimizer::global_norm(&gradients);
-        let slope = slope(&gradients, &samples, objective);
-        assert!((slope - norm).abs() < 0.01 * norm, "{terms}: {slope} {norm}");
-    }
-}
-
-#[test]
-fn the_gradient_of_every_weight_is_a_slope() {
-    let all = samples();
-    let samples: Vec<&Sample> = all.iter().collect();
-    let algorithm = algorithm("{ name = 'sequence-mean' }");
-    let objective = Objective::Reinforce(Reinforce {
-        algorithm: &algorithm,
-        temperature: 0.8,
-        distillation: 0.5,
-        normalizers: Normalizers::of(&samples),
-    });
-    let learned = learn(&decoder(), &samples, objective, plainly(10_000));
-    for idx in 0..learned.gradients.len() {
-        let mut direction: Vec<Tensor<2>> =
-            learned.gradients.iter().map(Tensor::zeros_like).collect();
-        direction[idx] = learned.gradients[idx].clone();
-        let norm = forage_optimizer::global_norm(&direction);
-        if norm < 1e-3 {
-            continue;
-        }
-        let slope = slope(&direction, &samples, objective);
-        assert!((slope - norm).abs() < 0.03 * norm + 2e-3, "weight {idx}: {slope} {norm}");
-    }
-}
-
-/// CISPO is REINFORCE with advantages that are multiplied by the ratio, held within its bounds.
-#[test]
-fn the_ratios_of_cispo_stand_still() {
-    let mut samples = samples();
-    let asked: Vec<Asked<'_>> = samples.iter().map(Sample::asked).collect();
-    let new = log_probabilities(&decoder(), &asked, 0.8, 10_000);
-    let named = |text: &str| -> AlgorithmConfig {
-        toml::from_str(&format!("advantage.name = 'grpo'\n{text}")).unwrap()
-    };
-    let cispo = named("loss = { name = 'cispo', clip_low = 0.3, clip_high = 0.28 }");
-    let found = gradient(&samples, &cispo, 40).0;
-    for (sample, new) in samples.iter_mut().zip(new) {
-        let ratios = new.iter().zip(&sample.old_logprobs).map(|(new, old)| (new - old).exp());
-        for (advantage, ratio) in sample.advantages.iter_mut().zip(ratios) {
-            *advantage *= ratio.clamp(0.7, 1.28);
-        }
-    }
-    let expected = gradient(&samples, &named("loss.name = 'reinforce'"), 40).0;
-    for (one, other) in found.iter().zip(expected) {
-        assert!((one - other).abs() < 1e-5, "{one} {other}");
     }
 }
 
@@ -280,9 +195,9 @@ fn hindsight_is_off_during_its_warmup_bit_for_bit() {
 fn a_block_of_nothing_teaches_nothing() {
     let mut samples = samples();
     for sample in &mut samples {
-        let lesson = sample.lesson.as_mut().unwrap();
-        lesson.tokens.drain(..4);
-        lesson.at.iter_mut().for_each(|it| *it -= 4);
+        let text = &mut sample.lesson.as_mut().unwrap().texts[0];
+        text.tokens.drain(..4);
+        text.at.iter_mut().for_each(|it| *it -= 4);
     }
     let silent = AlgorithmConfig {
         self_distillation: algorithm("{ name = 'token-mean' }").self_distillation,
@@ -308,34 +223,4 @@ fn log_probabilities_are_those_of_training() {
     }
     assert!(gradient(&recomputed, &plain(), 40).1.mismatch_max < 1e-5);
     assert!(gradient(&samples, &plain(), 40).1.mismatch_max > 1e-3);
-}
-
-proptest! {
-    #[test]
-    fn tokens_of_the_environment_are_never_trained(
-        segments in prop::collection::vec((0..3_u8, 0..5_usize), 1..12),
-    ) {
-        let mut trajectory = Trajectory::new("q", 0);
-        trajectory.push_given(Origin::Prompt, Kind::Prompt, "who?", &[1]);
-        for (origin, n) in segments {
-            let start = trajectory.tokens.len();
-            if origin == 0 {
-                trajectory.push_sampled(&vec![2; n], &vec![-1.0; n]);
-                trajectory.tag(Kind::Answer, "", start..start + n, None);
-            } else {
-                trajectory.push_given(Origin::Environment, Kind::Information, "", &vec![3; n]);
-            }
-        }
-        let sample = Sample::of_trajectory(&trajectory, 1.0);
-        let grade = Grade::Scored(Score { reward: 1.0, ..Score::default() });
-        let episode = Episode::of(&trajectory, &grade, 0, None).unwrap();
-        let positions = episode.policy.iter().enumerate().filter(|(_, policy)| **policy);
-        // Positions of an episode are counted from behind the prompt.
-        let of_episode: Vec<usize> = positions.map(|(at, _)| at + 1).collect();
-        prop_assert_eq!(&sample.targets, &of_episode);
-        prop_assert!(sample.targets.iter().all(|&at| trajectory.tokens[at] == 2));
-        prop_assert_eq!(sample.targets.len(), trajectory.n_policy_tokens());
-        prop_assert_eq!(sample.actions.iter().sum::<usize>(), sample.targets.len());
-        prop_assert!(sample.answers.iter().all(|it| *it));
-    }
 }

@@ -12,6 +12,7 @@ use super::ground::Ground;
 use super::parts::Common;
 use super::{SynthesisConfig, SynthesisFile, avoided};
 use crate::model::{self, device};
+use crate::prompt;
 
 /// Opens everything that a run file names and says what it found, a line each. Servers are not
 /// asked. What is written goes into `folder`.
@@ -43,6 +44,8 @@ pub fn survey(file: &SynthesisFile, folder: &Path) -> Result<Vec<String>> {
     lines.push(match (&config.agent.model, &config.agent.chat) {
         (Some(ours), _) => {
             let (decoder, tokenizer) = model::open(&ours.path, &device(&config.device)?)?;
+            let rollout = config.rollout.as_ref().expect("checked: a model plays by `rollout`");
+            prompt::check(rollout, &tokenizer, &ours.path)?;
             format!(
                 "agent: {} weights, {} tokens, in {}",
                 decoder.config().n_parameters(),

@@ -26,12 +26,16 @@ impl Ground {
     /// Generates the world, or reads the files.
     pub(super) fn open(config: &SynthesisConfig) -> Result<Self> {
         if let Some(section) = &config.world {
-            let entities = section.entities.clone();
-            let world = World::generate(&WorldConfig { seed: config.seed, entities });
-            let world = world.context(
-                Failure::new(Code::Usage, "the world cannot be made")
-                    .hint("ask for more `world.entities`"),
-            )?;
+            let world = World::generate(&WorldConfig {
+                seed: config.seed,
+                entities: section.entities.clone(),
+                long_names: section.long_names,
+            });
+            let world =
+                world
+                    .context(Failure::new(Code::Usage, "the world cannot be made").hint(
+                        "ask for more `world.entities`, and a share of `world.long_names`",
+                    ))?;
             return Ok(Self { passages: world.passages().to_vec(), world: Some(world) });
         }
         let Some(corpus) = &config.corpus else {

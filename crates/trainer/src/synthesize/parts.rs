@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use forage_model::{Conversation, Tokenizer};
+use forage_model::Tokenizer;
 use forage_synthesis::chat::{ChatClient, ChatConfig, PolicyModel, PolicyOptions};
 use forage_synthesis::language_model::{ChatGenerator, ChatJudge, ModelGeneratorConfig, Prompts};
 use forage_synthesis::sage::{Generator, Judge, Ledger, Walker};
-use forage_trajectory::{BoxError, Retriever, TokenId};
-use serde_json::json;
+use forage_trajectory::{BoxError, Prompt, Retriever, TokenId};
 
 use super::judge::PluginJudge;
 use super::{SynthesisConfig, SynthesisFile};
@@ -113,15 +112,11 @@ impl Common {
 }
 
 /// A prompt as the message of a user in the model's chat template; as it stands where the model
-/// has none. Templates that name the day see the first of 1970: a run must not depend on its date.
+/// has none.
 fn encode(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<TokenId>, BoxError> {
-    if tokenizer.chat_template()?.is_none() {
-        return tokenizer.encode(prompt);
-    }
-    let conversation = Conversation {
-        messages: vec![json!({"role": "user", "content": prompt})],
-        add_generation_prompt: true,
-        ..Conversation::default()
+    let prompt = match tokenizer.chat_template()? {
+        Some(_) => Prompt::Chat { system: None, user: prompt },
+        None => Prompt::Plain(prompt),
     };
-    Ok(tokenizer.encode_chat(&conversation)?.1)
+    Ok(tokenizer.encode_prompt(&prompt)?.1)
 }

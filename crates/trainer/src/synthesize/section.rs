@@ -60,6 +60,9 @@ pub struct SynthesisConfig {
 pub struct SynthesisWorld {
     /// Entities of each split.
     pub entities: Entities,
+    /// Share of names that are longer than those of a training run's world.
+    #[serde(default)]
+    pub long_names: f64,
 }
 
 /// A corpus of files, which is read into memory.

@@ -11,14 +11,18 @@
 //! - *Too easy*: facts that one search found together, and facts that the run did without, are
 //!   gone around; where there are none, the chain is made longer at its beginning, which hides the
 //!   name that the question began with.
-//! - *Wrong*: what the run found is kept, and from the first fact that it did not find, another way
-//!   is taken.
+//! - *Wrong*: what the run searched for by its name and found is kept, and the way goes on from
+//!   there past the fact that it did not read, and past a name that it searched for in vain. Where
+//!   nothing can be kept, another way goes through the document, or through another passage that the
+//!   run searched for and found.
+//! - Where nothing is left that has not failed, it begins again.
 //!
 //! Departure from SAGE: the paper's generator may use only what it has seen in its traces. The
 //! walker knows its whole graph, and does not search in either round.
 
 mod graph;
 mod plan;
+mod react;
 mod text;
 mod world;
 
@@ -31,7 +35,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::graph::Graph;
-use self::plan::{Plan, Walk, join, nodes_of, through};
+use self::plan::{Avoided, Plan, join, through};
 use super::{
     Feedback, Generator, Item, Made, Pair, Proposal, Revision, Run, SageError, StepError, Trace,
     Turn,
@@ -113,15 +117,15 @@ impl Walker {
         self.graph.edges.len()
     }
 
-    /// A fresh plan for an item, of this many facts.
+    /// A fresh plan of so many facts, through a node.
     fn fresh(
         &self,
         item: &Item,
+        node: usize,
         length: usize,
-        avoided: &[usize],
+        avoided: &Avoided,
         rng: &mut ChaCha8Rng,
     ) -> Option<(Plan, Pair)> {
-        let node = *self.nodes.get(&item.document.id)?;
         if item.answer_type == AnswerType::Entity
             && length >= 4
             && rng.random_bool(self.config.joins)
@@ -132,158 +136,48 @@ impl Walker {
         }
         (0..10).find_map(|_| {
             let chain = through(&self.graph, node, length, item.answer_type, avoided, rng)?;
-            let plan = Plan { avoided: avoided.to_vec(), ..Plan::chain(chain) };
-            let pair = plan.pair(&self.graph, rng)?;
-            Some((plan, pair))
+            self.put(chain, avoided, rng)
         })
     }
 
-    /// A plan after a run that was too short.
-    fn harder(
+    /// Another plan through the document or, where there is none, through what a run searched for
+    /// and found. Where all of that failed before, it is tried again.
+    fn another(
         &self,
         item: &Item,
-        plan: &Plan,
-        run: &Run,
-        rng: &mut ChaCha8Rng,
-    ) -> Option<(Plan, Pair, &'static str)> {
-        let missing = item.target_steps.saturating_sub(run.trace.n_searches()).max(1);
-        let most = self.config.most_facts.max(item.target_steps);
-        let mut avoided = plan.avoided.clone();
-        if let [chain] = plan.chains.as_slice() {
-            if let Some(hop) = self.shortcut(chain, run) {
-                avoided.push(chain[hop]);
-                let length = chain.len().max(item.target_steps);
-                let around = (0..10).find_map(|_| {
-                    let chain = self.around(chain, hop, length, item, &avoided, rng)?;
-                    self.put(chain, &avoided, rng)
-                });
-                if let Some((plan, pair)) = around {
-                    return Some((plan, pair, "Goes around a fact that was not searched for."));
-                }
-            }
-            let length = (chain.len() + missing).min(most);
-            let longer = (0..10).filter(|_| length > chain.len()).find_map(|_| {
-                let chain = self.before(chain, 0, length, &avoided, rng)?;
-                self.put(chain, &avoided, rng)
-            });
-            if let Some((plan, pair)) = longer {
-                return Some((plan, pair, "Hides the name it began with behind further facts."));
-            }
-        }
-        let length = (plan.n_facts() + missing).min(most);
-        let (plan, pair) = self.fresh(item, length, &avoided, rng)?;
-        Some((plan, pair, "Takes a longer way from the document."))
-    }
-
-    /// A plan after no run was right.
-    fn righter(
-        &self,
-        item: &Item,
-        plan: &Plan,
+        length: usize,
+        avoided: &Avoided,
         run: Option<&Run>,
         rng: &mut ChaCha8Rng,
-    ) -> Option<(Plan, Pair, &'static str)> {
-        let mut avoided = plan.avoided.clone();
-        if let ([chain], Some(run)) = (plan.chains.as_slice(), run) {
-            let found = self.found(chain, run);
-            let lost = found.iter().position(Option::is_none).unwrap_or(chain.len());
-            // The fact before the first passage that was not found was misread; where all were
-            // found, the last one was.
-            let failed = lost.saturating_sub(1).min(chain.len() - 1);
-            avoided.push(chain[failed]);
-            if failed > 0 {
-                let other = (0..10).find_map(|_| {
-                    let kept = chain[..failed].to_vec();
-                    let node = self.graph.next(*kept.last()?)?;
-                    let taken = kept.iter().map(|it| self.graph.edges[*it].from).collect();
-                    let mut walk = Walk { graph: &self.graph, avoided: &avoided, taken };
-                    let length = item.target_steps.checked_sub(kept.len()).filter(|it| *it > 0)?;
-                    let rest = walk.onward(node, length, item.answer_type, rng)?;
-                    self.put([kept, rest].concat(), &avoided, rng)
-                });
-                if let Some((plan, pair)) = other {
-                    return Some((plan, pair, "Keeps what was found, and goes on another way."));
-                }
-            }
-        }
-        let (plan, pair) = self.fresh(item, item.target_steps, &avoided, rng)?;
-        Some((plan, pair, "Takes another way from the document."))
+    ) -> Option<(Plan, Pair)> {
+        let document = *self.nodes.get(&item.document.id)?;
+        let found = run.map(|it| self.found_by_name(it)).unwrap_or_default();
+        [document]
+            .into_iter()
+            .chain(found)
+            .filter(|it| !avoided.nodes.contains(it))
+            .find_map(|node| self.fresh(item, node, length, avoided, rng))
+            .or_else(|| self.fresh(item, document, item.target_steps, &Avoided::default(), rng))
     }
 
     fn put(
         &self,
         chain: Vec<usize>,
-        avoided: &[usize],
+        avoided: &Avoided,
         rng: &mut ChaCha8Rng,
     ) -> Option<(Plan, Pair)> {
-        let plan = Plan { avoided: avoided.to_vec(), ..Plan::chain(chain) };
+        let plan = Plan { avoided: avoided.clone(), ..Plan::chain(chain) };
         let pair = plan.pair(&self.graph, rng)?;
         Some((plan, pair))
-    }
-
-    /// For each fact, the first search that found its passage.
-    fn found(&self, chain: &[usize], run: &Run) -> Vec<Option<usize>> {
-        let searches: Vec<_> = run.trace.searches().collect();
-        let of = |edge: &usize| {
-            let id = &self.graph.nodes[self.graph.edges[*edge].from].passage.id;
-            searches.iter().position(|search| search.hits.iter().any(|hit| hit.id == *id))
-        };
-        chain.iter().map(of).collect()
-    }
-
-    /// The first fact that came with the search for one before it, or that the run did without.
-    fn shortcut(&self, chain: &[usize], run: &Run) -> Option<usize> {
-        let found = self.found(chain, run);
-        (1..chain.len()).find(|&hop| found[hop].is_none() || found[..hop].contains(&found[hop]))
-    }
-
-    /// A chain of this length to the same answer, or one of its type, without the fact at `hop`.
-    fn around(
-        &self,
-        chain: &[usize],
-        hop: usize,
-        length: usize,
-        item: &Item,
-        avoided: &[usize],
-        rng: &mut ChaCha8Rng,
-    ) -> Option<Vec<usize>> {
-        if let Some(chain) = self.before(chain, hop + 1, length, avoided, rng) {
-            return Some(chain);
-        }
-        let kept = &chain[..hop];
-        let node = self.graph.next(*kept.last()?)?;
-        let taken = kept.iter().map(|it| self.graph.edges[*it].from).collect();
-        let mut walk = Walk { graph: &self.graph, avoided, taken };
-        let end = walk.onward(node, length - kept.len(), item.answer_type, rng)?;
-        Some([kept, &end].concat())
-    }
-
-    /// A chain of this length to the same answer: other facts before those from some hop on, of
-    /// which as many are kept as can be.
-    fn before(
-        &self,
-        chain: &[usize],
-        from: usize,
-        length: usize,
-        avoided: &[usize],
-        rng: &mut ChaCha8Rng,
-    ) -> Option<Vec<usize>> {
-        (from..chain.len()).find_map(|cut| {
-            let kept = &chain[cut..];
-            let node = self.graph.edges[*kept.first()?].from;
-            let taken = nodes_of(&self.graph, kept).into_iter().filter(|it| *it != node).collect();
-            let mut walk = Walk { graph: &self.graph, avoided, taken };
-            let front = walk.back(node, length.checked_sub(kept.len())?, rng)?;
-            Some([&front, kept].concat())
-        })
     }
 }
 
 impl Generator for Walker {
     fn propose(&self, item: &Item, stream: Stream) -> Result<Made<Proposal>, StepError> {
         let rng = &mut stream.rng();
-        let (plan, pair) = self
-            .fresh(item, item.target_steps, &[], rng)
+        let node = self.nodes.get(&item.document.id);
+        let (plan, pair) = node
+            .and_then(|node| self.fresh(item, *node, item.target_steps, &Avoided::default(), rng))
             .ok_or_else(|| StepError::item(NO_CHAIN))?;
         let prompt = format!(
             "A question that takes {} searches, whose answer is of the type `{}`, around “{}”:\n{}",
@@ -296,7 +190,9 @@ impl Generator for Walker {
         let Revision { item, previous, feedback, stream, .. } = *revision;
         let plan: Plan = serde_json::from_value(previous.notes.clone())
             .map_err(|source| StepError::engine("reading the walker's notes", source))?;
-        if plan.chains.iter().chain([&plan.avoided]).flatten().any(|it| *it >= self.n_facts()) {
+        let mut facts = plan.chains.iter().chain([&plan.avoided.facts]).flatten();
+        let unknown_node = plan.avoided.nodes.iter().any(|it| *it >= self.graph.nodes.len());
+        if unknown_node || facts.any(|it| *it >= self.n_facts()) {
             return Err(StepError::engine("reading the walker's notes", "the corpus is another"));
         }
         let rng = &mut stream.rng();

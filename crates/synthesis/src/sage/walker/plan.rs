@@ -22,20 +22,39 @@ pub(crate) struct Plan {
     /// Of two chains, whether the greater one is asked for.
     #[serde(default)]
     pub(crate) greater: bool,
-    /// Facts that failed before.
+    /// What failed before.
     #[serde(default)]
-    pub(crate) avoided: Vec<usize>,
+    pub(crate) avoided: Avoided,
+}
+
+/// What a chain is not to go through again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Avoided {
+    /// Facts that were not needed, or not read.
+    pub(crate) facts: Vec<usize>,
+    /// Nodes that were not found by their names.
+    pub(crate) nodes: Vec<usize>,
 }
 
 /// What walks may not go through.
 pub(crate) struct Walk<'a> {
-    pub(crate) graph: &'a Graph,
-    pub(crate) avoided: &'a [usize],
+    graph: &'a Graph,
+    avoided: &'a [usize],
     /// Nodes that are taken.
-    pub(crate) taken: Vec<usize>,
+    taken: Vec<usize>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// A walk past what is avoided and these nodes.
+    pub(crate) fn past(
+        graph: &'a Graph,
+        avoided: &'a Avoided,
+        taken: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        let taken = avoided.nodes.iter().copied().chain(taken).collect();
+        Self { graph, avoided: &avoided.facts, taken }
+    }
+
     /// A chain of facts from a node, whose last leads to an answer of this type.
     pub(crate) fn onward(
         &mut self,
@@ -150,17 +169,20 @@ pub(crate) fn through(
     node: usize,
     length: usize,
     answer_type: AnswerType,
-    avoided: &[usize],
+    avoided: &Avoided,
     rng: &mut ChaCha8Rng,
 ) -> Option<Vec<usize>> {
+    if avoided.nodes.contains(&node) {
+        return None;
+    }
     // How many facts come before the node; with entities, it may be the answer itself.
     let mut splits: Vec<usize> = (0..length).collect();
     splits.shuffle(rng);
     splits.into_iter().find_map(|before| {
-        let mut walk = Walk { graph, avoided, taken: Vec::new() };
-        let after = walk.onward(node, length - before, answer_type, rng)?;
-        walk.taken = nodes_of(graph, &after);
-        let mut chain = walk.back(node, before, rng)?;
+        let after =
+            Walk::past(graph, avoided, []).onward(node, length - before, answer_type, rng)?;
+        let taken = nodes_of(graph, &after);
+        let mut chain = Walk::past(graph, avoided, taken).back(node, before, rng)?;
         chain.extend(after);
         Some(chain)
     })
@@ -196,19 +218,19 @@ pub(crate) fn join(
         if taken.contains(&from) {
             return None;
         }
-        let mut walk = Walk { graph, avoided: &[], taken };
-        let mut other = walk.back(from, length - one_length - 1, rng)?;
+        let length = length - one_length - 1;
+        let mut other = Walk::past(graph, &Avoided::default(), taken).back(from, length, rng)?;
         other.push(last);
         let greater = rng.random_bool(0.5);
-        Some(Plan { chains: vec![one, other], greater, avoided: Vec::new() })
+        Some(Plan { chains: vec![one, other], greater, avoided: Avoided::default() })
     })
 }
 
 /// A chain from a node to a number that entities are compared by.
 fn compared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Option<Vec<usize>> {
     let answer_type = *[AnswerType::Date, AnswerType::Number].choose(rng)?;
-    let mut walk = Walk { graph, avoided: &[], taken: Vec::new() };
-    let chain = walk.onward(node, length, answer_type, rng)?;
+    let avoided = Avoided::default();
+    let chain = Walk::past(graph, &avoided, []).onward(node, length, answer_type, rng)?;
     let Words::Relation(relation) = graph.edges[*chain.last()?].words else { return None };
     let comparison = Comparison::of(relation.subject())?;
     (comparison.relation == relation).then_some(chain)
@@ -246,6 +268,13 @@ impl Plan {
             _ => return None,
         };
         let asked = question.to_lowercase();
+        // `King Porrex` gives `Porrex` away, which the question began with.
+        let answer = golden_answers[0].to_lowercase();
+        let mut starts = self.chains.iter().filter_map(|it| it.first());
+        if starts.any(|it| answer.contains(&graph.nodes[graph.edges[*it].from].name.to_lowercase()))
+        {
+            return None;
+        }
         let on_the_way = self.chains.iter().flat_map(|it| it.iter().skip(1));
         let names = on_the_way.map(|it| graph.nodes[graph.edges[*it].from].name.as_str());
         if golden_answers

@@ -21,15 +21,19 @@ fn stream(nth: usize) -> Stream {
     Stream::new(1, Purpose::Proposals).of_member(nth as u64, 0)
 }
 
-/// A run that reads the passages of the given hops, one search each list.
+/// A run that finds the passages of the given hops, one search each list, which names the first.
 fn run(pair: &Pair, searches: &[&[usize]]) -> Run {
     let hit = |hop: &usize| Hit {
         id: pair.evidence.steps[*hop].passage_ids[0].clone(),
         ..Hit::default()
     };
+    let query = |hops: &[usize]| match hops.first() {
+        Some(hop) => pair.evidence.steps[*hop].queries[0].clone(),
+        None => "nothing".to_owned(),
+    };
     let turn = |hops: &&[usize]| Turn {
         text: String::new(),
-        searched: Some(Searched { query: String::new(), hits: hops.iter().map(hit).collect() }),
+        searched: Some(Searched { query: query(hops), hits: hops.iter().map(hit).collect() }),
     };
     let trace = Trace { prompt: "tried".to_owned(), turns: searches.iter().map(turn).collect() };
     Run { answer: Some("x".to_owned()), trace }
@@ -96,27 +100,39 @@ fn revised(
     searches: impl Fn(&Pair) -> Vec<Vec<usize>>,
     wrong: bool,
 ) -> Vec<(Proposal, Proposal)> {
+    let tried = |pair: &Pair, _: &Item| {
+        let found = searches(pair);
+        run(pair, &found.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    };
+    let all = revised_after(target_steps, tried, wrong);
+    all.into_iter().map(|(_, previous, next)| (previous, next)).collect()
+}
+
+/// The same after any run, with the items.
+fn revised_after(
+    target_steps: usize,
+    tried: impl Fn(&Pair, &Item) -> Run,
+    wrong: bool,
+) -> Vec<(Item, Proposal, Proposal)> {
     let world = world();
     let walker = Walker::of_world(&world, WalkerConfig { joins: 0.0, ..WalkerConfig::default() });
     let mut pairs = Vec::new();
     for nth in 0..60 {
         let item = item(&world, nth, target_steps, AnswerType::Entity);
         let Ok(Made { it: previous, .. }) = walker.propose(&item, stream(nth)) else { continue };
-        let found = searches(&previous.pair);
-        let found: Vec<&[usize]> = found.iter().map(Vec::as_slice).collect();
-        let run = run(&previous.pair, &found);
+        let run = tried(&previous.pair, &item);
         let feedback = if wrong { Feedback::Wrong(Some(&run)) } else { Feedback::TooEasy(&run) };
         let stream = stream(nth).at_step(1);
         let revision =
             Revision { item: &item, round: 1, previous: &previous, feedback: &feedback, stream };
-        let Ok(Made { it: next, .. }) = walker.revise(&revision) else { continue };
+        let next = walker.revise(&revision).unwrap().it;
         let again = walker.revise(&revision).unwrap().it;
         assert_eq!(next, again, "a revision is a function of its stream");
         assert!(next.trace.prompt.contains(&previous.trace.prompt), "traces accumulate");
         assert!(next.trace.prompt.contains("tried"), "the run is shown");
         assert!(next.trace.prompt.contains(&format!("{target_steps} searches")));
         assert_eq!(next.trace.n_searches(), 0, "nothing is searched");
-        pairs.push((previous, next));
+        pairs.push((item, previous, next));
     }
     assert!(pairs.len() > 40, "{}", pairs.len());
     pairs
@@ -160,6 +176,68 @@ fn what_was_found_is_kept_and_another_way_taken() {
         n_kept += usize::from(after[0] == before[0]);
     }
     assert!(n_kept > 30, "{n_kept}");
+}
+
+#[test]
+fn a_name_that_was_searched_for_in_vain_is_gone_around() {
+    // The run read the first fact, and did not find what it leads to.
+    let searches = |_: &Pair| vec![vec![0], vec![]];
+    let mut n_kept = 0;
+    for (previous, next) in revised(3, searches, true) {
+        let missed = &previous.pair.evidence.entities[1];
+        assert!(!next.pair.evidence.entities.contains(missed), "{missed}");
+        assert_eq!(chain_of(&next).len(), 3);
+        n_kept += usize::from(next.pair.evidence.entities[0] == previous.pair.evidence.entities[0]);
+    }
+    assert!(n_kept > 40, "{n_kept}");
+}
+
+#[test]
+fn where_the_first_name_is_not_found_another_passage_is_begun_with() {
+    let world = world();
+    let found = world.passages()[11].clone();
+    let searched = |query: &str, hit: Option<&Passage>| {
+        let hits = hit.map(|it| Hit { id: it.id.clone(), ..Hit::default() });
+        let (query, hits) = (query.to_owned(), hits.into_iter().collect());
+        Turn { text: String::new(), searched: Some(Searched { query, hits }) }
+    };
+    let tried = |pair: &Pair, _: &Item| {
+        let turns = vec![
+            searched(&pair.evidence.steps[0].queries[0], None),
+            searched(&format!("the film {}", found.title), Some(&found)),
+        ];
+        let trace = Trace { prompt: "tried".to_owned(), turns };
+        Run { answer: Some("x".to_owned()), trace }
+    };
+    let (mut n_document, mut n_found) = (0, 0);
+    for (item, previous, next) in revised_after(3, tried, true) {
+        let entities = &next.pair.evidence.entities;
+        assert!(!entities.contains(&previous.pair.evidence.entities[0]));
+        n_document += usize::from(entities.contains(&item.document.title));
+        n_found += usize::from(entities.contains(&found.title));
+        let through = entities.contains(&item.document.title) || entities.contains(&found.title);
+        assert!(through, "{entities:?}");
+    }
+    assert!(n_document > 10 && n_found > 5, "{n_document} {n_found}");
+}
+
+#[test]
+fn what_has_all_failed_is_begun_again() {
+    let world = world();
+    let walker = Walker::of_world(&world, WalkerConfig::default());
+    let item = item(&world, 0, 2, AnswerType::Entity);
+    let mut previous = walker.propose(&item, stream(0)).unwrap().it;
+    let mut plan: Plan = serde_json::from_value(previous.notes.clone()).unwrap();
+    plan.avoided.facts = (0..walker.n_facts()).collect();
+    previous.notes = serde_json::to_value(plan).unwrap();
+    for feedback in [Feedback::Wrong(None), Feedback::TooEasy(&run(&previous.pair, &[&[0, 1]]))] {
+        let stream = stream(0).at_step(1);
+        let revision =
+            Revision { item: &item, round: 1, previous: &previous, feedback: &feedback, stream };
+        let next = walker.revise(&revision).unwrap().it;
+        assert_eq!(chain_of(&next).len(), 2);
+        assert!(next.pair.evidence.entities.contains(&item.document.title));
+    }
 }
 
 #[test]

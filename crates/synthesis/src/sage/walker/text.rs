@@ -200,7 +200,11 @@ fn values(text: &str) -> Vec<(Range<usize>, AnswerType)> {
         let length = if let Some(length) = date(text, &words[idx..]) {
             found.push((span(&words[idx..idx + length]), AnswerType::Date));
             length
-        } else if is_number(words[idx].1) && !is_quoted(text, words[idx].0.start) {
+        } else if is_number(words[idx].1)
+            && !is_year(words[idx].1)
+            && !is_quoted_or_signed(text, words[idx].0.start)
+            && !words.get(idx + 1).is_some_and(|it| matches!(it.1, "AD" | "BC" | "CE" | "BCE"))
+        {
             let scaled = words.get(idx + 1).is_some_and(|it| {
                 matches!(it.1, "thousand" | "million" | "billion")
                     && text[words[idx].0.end..it.0.start].trim().is_empty()
@@ -212,7 +216,9 @@ fn values(text: &str) -> Vec<(Range<usize>, AnswerType)> {
             // The first word of a sentence is capitalized whatever it is.
             let begins = starts_sentence(text, words[idx].0.start);
             let length = if begins { 1 } else { name(text, &words[idx..]) };
-            if length >= 2 {
+            // `William F. Albright` would be cut at the full stop.
+            let is_cut = length >= 2 && words[idx + length - 1].1.chars().count() == 1;
+            if length >= 2 && !is_cut {
                 found.push((span(&words[idx..idx + length]), AnswerType::Entity));
             }
             length.max(1)
@@ -231,7 +237,6 @@ fn date(text: &str, words: &[(Range<usize>, &str)]) -> Option<usize> {
     let word = |idx: usize| words.get(idx).map_or("", |it| it.1);
     let is_month = |it: &str| MONTHS.contains(&it);
     let is_day = |it: &str| it.parse::<u32>().is_ok_and(|it| (1..=31).contains(&it));
-    let is_year = |it: &str| it.len() == 4 && it.parse().is_ok_and(|it| (1000..2100).contains(&it));
     let length = if is_month(word(0)) && is_day(word(1)) && is_year(word(2))
         || is_day(word(0)) && is_month(word(1)) && is_year(word(2))
     {
@@ -243,25 +248,31 @@ fn date(text: &str, words: &[(Range<usize>, &str)]) -> Option<usize> {
     } else {
         return None;
     };
-    // `1990-95`, `the 1990s` and `2000 people` are no dates.
+    // `1990-95`, `the 1990s` and `2000 people` are no dates, `the 1990 census` is one.
     let after = &text[words[length - 1].0.end..];
     let next = after.strip_prefix(' ').unwrap_or_default();
     let next = next.split(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
     let counts = length == 1
         && next.starts_with(char::is_lowercase)
         && !FUNCTION_WORDS.contains(&next)
-        && !follows_preposition(text, words[0].0.start);
+        && !is_said_of_years(text, words[0].0.start);
     (!after.starts_with(['-', '–', '/', '%']) && !counts).then_some(length)
 }
 
-fn follows_preposition(text: &str, at: usize) -> bool {
-    let last = text[..at].trim_end().rsplit(' ').next().unwrap_or_default();
-    matches!(last, "in" | "In" | "since" | "Since" | "until" | "from" | "by" | "of" | "to")
+/// What looks like a year is none but in a date: not a number either, since most of them are years.
+fn is_year(word: &str) -> bool {
+    word.len() == 4 && word.parse().is_ok_and(|it| (1000..2100).contains(&it))
 }
 
-/// Whether a byte comes after a quote or a bracket, as in the remains of tables.
-fn is_quoted(text: &str, at: usize) -> bool {
-    text[..at].ends_with(['\'', '"', '{', '['])
+fn is_said_of_years(text: &str, at: usize) -> bool {
+    let last = text[..at].trim_end().rsplit(' ').next().unwrap_or_default().to_lowercase();
+    matches!(last.as_str(), "in" | "since" | "until" | "from" | "by" | "of" | "to" | "the")
+}
+
+/// Whether a byte comes after a quote or a bracket, as in the remains of tables, or after a sign,
+/// which would be cut off.
+fn is_quoted_or_signed(text: &str, at: usize) -> bool {
+    text[..at].ends_with(['\'', '"', '{', '[', '−', '–', '-'])
 }
 
 /// `1,200` and `12.5`, but no year, which is a date, and nothing with letters.
@@ -323,7 +334,7 @@ fn sentence_start(text: &str, at: usize) -> usize {
 }
 
 /// Words after which nothing more is said of what a thing is.
-const ENDS: [&str; 38] = [
+const ENDS: [&str; 39] = [
     "a",
     "an",
     "as",
@@ -352,6 +363,7 @@ const ENDS: [&str; 38] = [
     "produced",
     "published",
     "released",
+    "responsible",
     "running",
     "starring",
     "that",
@@ -406,7 +418,13 @@ fn kind(passage: &Passage) -> Option<String> {
     while kind.last().is_some_and(|it| it.ends_with("ed") || it.ends_with("ly")) {
         kind.pop();
     }
-    let first = kind.len().saturating_sub(most);
+    let mut first = kind.len().saturating_sub(most);
+    // `the first European country to …` is a European country, and not the first one. The most
+    // intense storm need not be intense either.
+    if let Some(rank) = kind.iter().rposition(|it| is_rank(it)) {
+        let is_degree = matches!(kind[rank].as_str(), "most" | "least");
+        first = first.max(rank + 1 + usize::from(is_degree)).min(kind.len());
+    }
     let kind = kind.split_off(first).join(" ");
     // `a Polish and French physicist` is no Polish.
     let ends_in_noun = kind.rsplit(' ').next().is_some_and(|it| it.starts_with(char::is_lowercase));
@@ -415,6 +433,32 @@ fn kind(passage: &Passage) -> Option<String> {
         && kind.chars().all(|it| !it.is_ascii_digit())
         && !matches!(kind.as_str(), "one" | "name" | "first" | "most" | "list");
     is_kind.then_some(kind)
+}
+
+/// Whether a word puts a thing before others. Among which others is said by what follows in the
+/// sentence, which is left out.
+fn is_rank(word: &str) -> bool {
+    const RANKS: [&str; 15] = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "last",
+        "next",
+        "only",
+        "sole",
+        "main",
+        "chief",
+        "principal",
+        "primary",
+        "most",
+        "least",
+    ];
+    RANKS.contains(&word)
+        || word.ends_with("most")
+        || word.ends_with("est") && !matches!(word, "forest" | "interest" | "priest" | "west")
+        || word.ends_with("th") && word.starts_with(|it: char| it.is_ascii_digit())
 }
 
 /// Whether the words before a verb name what a passage is titled after, or stand for it. `Rail is
@@ -460,7 +504,13 @@ mod tests {
                 "About 1,200 people and 3.5 million cats.",
                 vec![("1,200", Number), ("3.5 million", Number)],
             ),
-            ("In the 1990s it had 2000 seats.", vec![("2000", Number)]),
+            ("In the 1990s it had 2000 seats, or 20.", vec![("20", Number)]),
+            (
+                "It was in the 1937 novel and the 1973 and 1979 crises.",
+                vec![("1937", Date), ("1973", Date)],
+            ),
+            ("They date it to 70 AD, at −2.41 degrees.", vec![]),
+            ("It was written by William F. Albright.", vec![]),
             ("Visit the Bank of England in town.", vec![("Bank of England", Entity)]),
             (
                 "It began in early 2006 with {'1': 2} at the 2010 Games.",
@@ -510,7 +560,15 @@ mod tests {
                 "Constantin AG is a German media group, based in Ismaning.",
                 Some("German media group"),
             ),
-            ("Maine", "Maine is the northernmost state in the east.", Some("northernmost state")),
+            ("Maine", "Maine is the northernmost state in the east.", Some("state")),
+            ("Wilma", "Wilma was the most intense tropical cyclone.", Some("tropical cyclone")),
+            (
+                "Belgium",
+                "Belgium was the first continental European country to mine.",
+                Some("continental European country"),
+            ),
+            ("Rome", "Rome is the capital and largest city of others.", Some("city")),
+            ("Rome", "Rome is the largest.", None),
             ("Maine", "Nobody knows. It is a city.", None),
             (
                 "Curie",
