@@ -50,13 +50,12 @@ fn peak_memory_is_the_weights_once_and_a_tenth() {
     println!("peak {ratio:.3} of the weights");
     assert!((0.9..=1.1).contains(&ratio), "{peak} bytes for {weights}: {ratio}");
 
-    // Weights go while their panels come: the largest matrix is there twice for a moment. Of what
-    // is freed in small pieces the allocator may keep some.
+    // Weights go while their panels come: the largest matrix is there twice for a moment.
     let largest = 4 * config.vocab_size * config.hidden_size;
     let generator = Generator::new(decoder, tokenizer);
     let (peak, kept) = (status("VmHWM").unwrap() - before, status("VmRSS").unwrap() - before);
     println!("peak {peak}, kept {kept} of {weights}");
-    assert!(peak <= weights + largest + weights / 4, "{peak} bytes for {weights}");
-    assert!(kept <= weights + weights / 4, "{kept} bytes for {weights}");
+    assert!(peak <= weights + largest + weights / 10, "{peak} bytes for {weights}");
+    assert!(kept <= weights + weights / 10, "{kept} bytes for {weights}");
     drop(generator);
 }

@@ -24,7 +24,6 @@ use crate::checkpoint::numbers;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::families::Part;
-use crate::parallel;
 use crate::vectors::{dot, sigmoid};
 
 /// The weights of a [`Decoder`], laid out for generation; adapters are added to them.
@@ -78,12 +77,13 @@ impl HostDecoder {
         let norm = numbers(&weights.pop().expect("a decoder has a last norm"));
         let head = panels(head);
         let mut weights = weights.into_iter().skip(1);
+        // One after the other: what a layer leaves is room for the next.
         let layers = (0..config.num_hidden_layers)
-            .map(|_| parts.iter().copied().zip(weights.by_ref()).collect())
+            .map(|_| Layer::new(parts.iter().copied().zip(weights.by_ref()).collect()))
             .collect();
         Self {
             embeddings,
-            layers: parallel::map(layers, Layer::new),
+            layers,
             norm,
             head,
             rotary: config.rope.frequencies(config.head_dim()),
