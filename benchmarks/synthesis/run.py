@@ -1,13 +1,14 @@
 """Whether feedback makes better questions, and whether such questions make a better agent.
 
-    python benchmarks/synthesis/run.py [loop|train] [--model PATH] [--long-names 0.3]
-                                       [--seeds 1 2 3] [--items 300] [--steps 2 4] [--rounds 3]
-                                       [--training-steps 75] [--out runs/synthesis] [--forage PATH]
+    python benchmarks/synthesis/run.py [reader|loop|train] [--model PATH] [--asides 1]
+                                       [--long-names 0.1] [--seeds 1 2 3] [--items 300]
+                                       [--steps 2 4] [--rounds 3] [--training-steps 75]
+                                       [--out runs/synthesis] [--forage PATH]
 
-`loop` makes questions from the generated world, with feedback and by resampling, with the same
-seeds: round 0 is the same in both. `train` trains an agent on those of the feedback, and one on as
-many shallow ones. Without a part, both. `--model` is the agent that tries the questions, that of
-`cargo xtask quickstart` where it is not named.
+`reader` makes the agents of the other two. `loop` makes questions from the generated world, with
+feedback and by resampling, with the same seeds: round 0 is the same in both. `train` trains an agent
+on those of the feedback, and one on as many shallow ones. Without a part, all of them. `--model` is
+another agent that tries the questions.
 
 Runs that are finished are left alone, and those that were interrupted go on, so call it again until
 it has nothing to do. `table.py` beside this makes the page of their results.
@@ -24,13 +25,44 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from runs import ROOT, Runs, add_forage, learned, lines, quoted
 
 RUN_FILE = "configs/synthesize.toml"
-SOLVER = ROOT / "runs/quickstart/checkpoints/step-000075"
+READER = "configs/reader.toml"
 UPDATES = ("feedback", "resample")
 
 # A third of the world is held out: its questions are for the tables after training.
 ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
 # Held-out questions for the curves while training.
 DEV = 80
+# Asides make passages longer.
+OBSERVATION_TOKENS = 300
+# What the agent that will be trained has learned of the reader's lessons: a fifth.
+BEGINNING = (
+    "[{ steps = 300, lr_from = 0.4, lr_to = 0.05, demonstrations = 10, reading = 6,"
+    " comparison = 1 }]"
+)
+
+
+# The agents
+
+
+def reader(arguments):
+    return arguments.out / "reader"
+
+
+def beginner(arguments):
+    return arguments.out / "beginner"
+
+
+def imitated(run):
+    """Greedy exact match at the end of a supervised training."""
+    last = [row for row in lines(run / "metrics.jsonl") if "eval/greedy/em" in row][-1]
+    return f"greedy {last['eval/greedy/em']:.3f} at step {last['step']}"
+
+
+def teach(runs, arguments):
+    for run, edits in ((reader(arguments), {}), (beginner(arguments), {"sft.phases": BEGINNING})):
+        runs.call("sft", READER, run, edits, run / "model/model.safetensors", imitated)
+
+
 # The loop
 
 
@@ -40,7 +72,9 @@ def loop_edits(arguments, seed, **changed):
         "seed": seed,
         "world.entities": ENTITIES,
         "world.long_names": arguments.long_names,
-        "agent.model.path": quoted(arguments.model.resolve()),
+        "world.asides": arguments.asides,
+        "agent.model.path": quoted(arguments.model or reader(arguments) / "model"),
+        "rollout.max_observation_tokens": OBSERVATION_TOKENS,
         "synthesis.items": arguments.items,
         "synthesis.steps_from": arguments.steps[0],
         "synthesis.steps_to": arguments.steps[1],
@@ -101,8 +135,9 @@ def write_data(out, seed, deep, shallow):
     return data, n_train
 
 
-def training_file(out):
-    """The quickstart's recipe on question files, with the rollout of the synthesis."""
+def training_file(arguments):
+    """The quickstart's recipe for the beginner, on question files, with the rollout of the
+    synthesis."""
     recipe = (ROOT / "configs/quickstart.toml").read_text()
     synthesis = (ROOT / RUN_FILE).read_text()
     section = {
@@ -113,15 +148,16 @@ def training_file(out):
     files = '[data]\ntrain = "train"\ndev = "dev"\ntest = "test"\n\n[retriever]\nindex = "index"\n\n'
     text = recipe.replace(section["world"].group(), files)
     text = text.replace(rollout, section["rollout"].group())
+    text = text.replace("assets/tiny-agent", str(beginner(arguments) / "model"))
     text = text.replace('name = "quickstart"', 'name = "synthesized"')
-    file = out / "training.toml"
+    file = arguments.out / "training.toml"
     file.write_text(text)
     return file
 
 
 def train(runs, arguments):
     arguments.out.mkdir(parents=True, exist_ok=True)
-    file = training_file(arguments.out)
+    file = training_file(arguments)
     for seed in arguments.seeds:
         deep = arguments.out / f"feedback-{seed}"
         if not (deep / "report.json").exists():
@@ -140,6 +176,7 @@ def train(runs, arguments):
                 "data.dev": quoted(data / "dev.jsonl"),
                 "data.test": quoted(data / "test.jsonl"),
                 "retriever.index": quoted(deep / "index"),
+                "rollout.max_observation_tokens": OBSERVATION_TOKENS,
                 "training.steps": arguments.training_steps,
             }
             runs.call("train", file, run, edits, run / "report.html", learned)
@@ -147,10 +184,13 @@ def train(runs, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", nargs="?", choices=("loop", "train"))
-    parser.add_argument("--model", type=Path, default=SOLVER)
+    parser.add_argument("part", nargs="?", choices=("reader", "loop", "train"))
+    parser.add_argument("--model", type=Path, help="the agent that tries the questions")
     parser.add_argument(
-        "--long-names", type=float, default=0.3, help="share of the names that are hard to spell"
+        "--asides", type=float, default=1.0, help="share of the links that passages tell more of"
+    )
+    parser.add_argument(
+        "--long-names", type=float, default=0.1, help="share of the names that are hard to spell"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--items", type=int, default=300)
@@ -162,10 +202,14 @@ def main():
     arguments = parser.parse_args()
     arguments.out = arguments.out.resolve()
 
-    sizes = {"loop": len(UPDATES), "train": 3}
-    parts = [arguments.part] if arguments.part else ["loop", "train"]
-    total = len(arguments.seeds) * sum(sizes[part] for part in parts)
-    runs = Runs(arguments.forage, total)
+    arguments.model = arguments.model and arguments.model.resolve()
+
+    n_seeds = len(arguments.seeds)
+    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * 3}
+    parts = [arguments.part] if arguments.part else list(sizes)
+    runs = Runs(arguments.forage, sum(sizes[part] for part in parts))
+    if "reader" in parts:
+        teach(runs, arguments)
     if "loop" in parts:
         loop(runs, arguments)
     if "train" in parts:

@@ -1,6 +1,8 @@
 //! What a scripted agent writes for a question.
 
-use forage_trajectory::{Question, Stream};
+use std::fmt::Write;
+
+use forage_trajectory::{EvidenceStep, Question, Stream};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::IndexedRandom;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::SynthesisError;
 use crate::comparison::Comparison;
+use crate::question::search;
 use crate::world::World;
 
 /// Bad habits of the scripted agent, for reinforcement learning to remove.
@@ -36,7 +39,8 @@ impl Habits {
 /// and one with the answer. The search results come between them.
 ///
 /// Thoughts name facts exactly like searches do, and a value follows directly:
-/// `<think> film Veltor director Mirko Tavel. Next: Mirko Tavel birthplace.</think>`.
+/// `<think> film Veltor director Mirko Tavel. Next: Mirko Tavel birthplace.</think>`. What the
+/// passage tells beside the value is stated likewise, and not searched for.
 pub fn demonstrate(
     world: &World,
     question: &Question,
@@ -51,6 +55,7 @@ pub fn demonstrate(
         let query = &step.queries[0];
         turns.push(format!("<think>{thought} {query}.</think><search> {query}</search>"));
 
+        let told = steps.next_if(|next| told_beside(world, step, next));
         let (habit, misread) = match steps.peek() {
             Some(_) => (habits.stop_early, false),
             None => (habits.misread, true),
@@ -62,21 +67,37 @@ pub fn demonstrate(
                 Some(step.answer.clone())
             };
             if let Some(answer) = answer {
-                turns.push(conclude(&format!("{query} {answer}."), &answer));
+                turns.push(conclude(&format!(" {query} {answer}."), &answer));
                 return turns;
             }
         }
-        thought = format!(" {query} {}. Next:", step.answer);
+        thought = format!(" {query} {}.", step.answer);
+        if let Some(told) = told {
+            write!(thought, " {} {}.", told.queries[0], told.answer)
+                .expect("writing to a string does not fail");
+        }
+        if steps.peek().is_some() {
+            thought.push_str(" Next:");
+        }
     }
-    turns.extend(conclusion(world, question));
+    turns.extend(conclusion(world, question, thought));
     turns
 }
 
-/// The last turn, where nothing went wrong.
-fn conclusion(world: &World, question: &Question) -> Option<String> {
-    let step = question.evidence.steps.last()?;
+/// Whether the passage of a step also tells what the next one asks for.
+fn told_beside(world: &World, step: &EvidenceStep, next: &EvidenceStep) -> bool {
+    let Some(id) = world.entity_of(&step.passage_ids[0]) else { return false };
+    let entity = world.entity(id);
+    let mut asides = entity.facts.iter().filter_map(|fact| Some((fact, world.aside(fact)?)));
+    asides.any(|(fact, (found, aside))| {
+        world.text(fact.value) == step.answer
+            && search(&world.entity(found).name, aside.relation) == next.queries[0]
+    })
+}
+
+/// The last turn, where nothing went wrong, after a thought about what was found last.
+fn conclusion(world: &World, question: &Question, mut thought: String) -> Option<String> {
     let answer = question.golden_answers.first()?;
-    let mut thought = format!("{} {}.", step.queries[0], step.answer);
     if question.evidence.shape == "comparison" {
         thought = format!("{thought} {}", weigh(world, question)?);
     }
@@ -116,5 +137,5 @@ fn misread_value(
 }
 
 fn conclude(thought: &str, answer: &str) -> String {
-    format!("<think> {thought}</think><answer> {answer}</answer>")
+    format!("<think>{thought}</think><answer> {answer}</answer>")
 }

@@ -27,8 +27,8 @@ const PAIRS: usize = 4;
 /// place is one among few, long before it is learned from long ones; then it carries over.
 const RECALLED: RangeInclusive<usize> = 2..=6;
 
-/// One or two passages as a search shows them, then every fact as thoughts state it. Only the
-/// values are in the loss.
+/// One or two passages as a search shows them, then everything they tell as thoughts state it.
+/// Only the values are in the loss.
 pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
     let mut rng = stream.rng();
     let first = world.draw(split, None, &mut rng);
@@ -48,7 +48,9 @@ pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise
 
     let mut facts: Vec<_> = shown
         .iter()
-        .flat_map(|&id| world.entity(id).facts.iter().map(move |fact| (id, fact)))
+        .flat_map(|&id| world.entity(id).facts.iter().map(move |fact| (id, *fact)))
+        .flat_map(|(id, fact)| [Some((id, fact)), world.aside(&fact)])
+        .flatten()
         .collect();
     facts.shuffle(&mut rng);
 

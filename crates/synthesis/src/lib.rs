@@ -61,10 +61,12 @@ pub enum SynthesisError {
         /// How many it takes.
         least: usize,
     },
-    /// The share of long names is none.
-    #[error("`long_names` is {share}, not a share")]
-    LongNames {
-        /// The value.
+    /// A share of the world is none.
+    #[error("`{key}` is {share}, not a share")]
+    Share {
+        /// Its key.
+        key: &'static str,
+        /// Its value.
         share: f64,
     },
     /// The mix contradicts itself.

@@ -1,6 +1,8 @@
 //! The text of a passage: an introduction, the facts in some order, and now and then a sentence
 //! that says nothing.
 
+use std::fmt::Write;
+
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -47,14 +49,24 @@ fn pronoun(kind: EntityKind, name: &str, pronoun: Pronoun) -> &'static str {
     }
 }
 
-/// Writes a passage about an entity, given the texts of its values.
+/// A fact as a passage says it.
+pub(crate) struct Said {
+    /// What is said.
+    pub(crate) relation: Relation,
+    /// The text of the value.
+    pub(crate) value: String,
+    /// What is told of the value beside it, and the text of that.
+    pub(crate) aside: Option<(Relation, String)>,
+}
+
+/// Writes a passage about an entity.
 ///
 /// Names stand only at the beginning and after spaces, so that a byte-level tokenizer spells a
 /// name in one way wherever a space or a title precedes the text.
 pub(crate) fn write_passage(
     kind: EntityKind,
     name: &str,
-    facts: &[(Relation, String)],
+    facts: &[Said],
     rng: &mut ChaCha8Rng,
 ) -> String {
     let what = *traits(kind).choose(rng).expect("every kind has traits");
@@ -62,12 +74,17 @@ pub(crate) fn write_passage(
 
     let mut sentences: Vec<String> = facts
         .iter()
-        .map(|(relation, value)| {
+        .map(|Said { relation, value, aside }| {
             let [plain, others @ ..] = &relation.describe().wordings;
             let other = others.choose(rng).expect("there are three");
             let wording = if rng.random_bool(0.5) { plain } else { other };
             let subject = pronoun(kind, name, wording.pronoun);
-            format!("{subject} {} {value}{}", wording.cue, wording.tail)
+            let mut sentence = format!("{subject} {} {value}{}", wording.cue, wording.tail);
+            if let Some((relation, value)) = aside {
+                write!(sentence, ", whose {} {value}", relation.describe().possessive().cue)
+                    .expect("writing to a string does not fail");
+            }
+            sentence
         })
         .collect();
     sentences.shuffle(rng);

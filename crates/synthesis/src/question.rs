@@ -221,7 +221,12 @@ fn comparison(world: &World, split: Split, rng: &mut ChaCha8Rng) -> Option<Quest
             entities: vec![one.name.clone(), other.name.clone()],
             steps: pair
                 .map(|(id, value)| {
-                    step(world, id, Fact { relation: comparison.relation, value }, true)
+                    step(
+                        world,
+                        id,
+                        Fact { relation: comparison.relation, value, aside: None },
+                        true,
+                    )
                 })
                 .to_vec(),
             passages: pair.map(|(id, _)| world.passage(id).clone()).to_vec(),

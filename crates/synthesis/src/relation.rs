@@ -142,6 +142,14 @@ pub(crate) struct Description {
     pub(crate) asked: &'static [&'static str],
 }
 
+impl Description {
+    /// The wording that begins with a possessive: `Its director is`.
+    pub(crate) fn possessive(&self) -> &Wording {
+        let found = self.wordings.iter().find(|it| it.pronoun == Its);
+        found.expect("every relation has one")
+    }
+}
+
 const fn says(pronoun: Pronoun, cue: &'static str) -> Wording {
     Wording { pronoun, cue, tail: "" }
 }
@@ -362,6 +370,13 @@ mod tests {
     fn descriptions_are_in_the_order_of_the_relations() {
         for relation in Relation::all() {
             assert_eq!(relation.describe().relation, relation);
+        }
+    }
+
+    #[test]
+    fn every_relation_has_a_possessive_wording_without_a_tail() {
+        for relation in Relation::all() {
+            assert_eq!(relation.describe().possessive().tail, "", "{relation:?}");
         }
     }
 

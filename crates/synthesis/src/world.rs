@@ -6,11 +6,11 @@ use std::ops::Range;
 use forage_trajectory::{Passage, Purpose, Stream};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
-use rand::seq::SliceRandom;
+use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::names::{Names, SECTORS};
-use crate::prose::write_passage;
+use crate::prose::{Said, write_passage};
 use crate::relation::{EntityKind, Relation};
 use crate::{EntityKind as Kind, SynthesisError};
 
@@ -25,6 +25,9 @@ pub struct WorldConfig {
     /// Share of invented names with three syllables instead of two. An agent that was trained in
     /// worlds without them spells few of them right.
     pub long_names: f64,
+    /// Share of the links beside which a passage also tells one fact of what they lead to: who
+    /// reads that needs no search for it.
+    pub asides: f64,
 }
 
 /// How many entities each split has.
@@ -41,7 +44,7 @@ pub struct Entities {
 
 impl Default for WorldConfig {
     fn default() -> Self {
-        Self { seed: 1, entities: Entities::default(), long_names: 0.0 }
+        Self { seed: 1, entities: Entities::default(), long_names: 0.0, asides: 0.0 }
     }
 }
 
@@ -119,6 +122,8 @@ pub struct Fact {
     pub relation: Relation,
     /// The value.
     pub value: Value,
+    /// What the passage tells of the value beside it: the relation of one of the value's own facts.
+    pub aside: Option<Relation>,
 }
 
 /// What a relation leads to.
@@ -147,7 +152,12 @@ impl Entity {
 
     /// The value of a relation, where it is known.
     pub fn value(&self, relation: Relation) -> Option<Value> {
-        self.facts.iter().find(|fact| fact.relation == relation).map(|fact| fact.value)
+        self.fact(relation).map(|fact| fact.value)
+    }
+
+    /// The fact of a relation, where it is known.
+    pub fn fact(&self, relation: Relation) -> Option<&Fact> {
+        self.facts.iter().find(|fact| fact.relation == relation)
     }
 }
 
@@ -176,8 +186,10 @@ const LEAST_ENTITIES: usize = 24;
 impl World {
     /// Invents a world. The same configuration gives the same world.
     pub fn generate(config: &WorldConfig) -> Result<Self, SynthesisError> {
-        if !(0.0..=1.0).contains(&config.long_names) {
-            return Err(SynthesisError::LongNames { share: config.long_names });
+        for (key, share) in [("long_names", config.long_names), ("asides", config.asides)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(SynthesisError::Share { key, share });
+            }
         }
         let stream = Stream::new(config.seed, Purpose::World);
         let mut names = Names::new(config.long_names, stream.rng());
@@ -205,6 +217,9 @@ impl World {
             Linker { entities: &mut entities, spans: &spans[split as usize], rng }.link();
         }
         let mut world = Self { entities, passages: Vec::new(), spans };
+        if config.asides > 0.0 {
+            world.tell_asides(config.asides, stream.at_step(3));
+        }
         world.passages = (0..world.entities.len())
             .map(|idx| {
                 let mut rng = stream.at_step(2).of_member(idx as u64, 0).rng();
@@ -244,6 +259,13 @@ impl World {
         (idx < self.entities.len()).then_some(EntityId(idx))
     }
 
+    /// What the passage of an entity tells beside one of its facts: the entity that the fact leads
+    /// to, and a fact of that.
+    pub fn aside(&self, fact: &Fact) -> Option<(EntityId, Fact)> {
+        let (Value::Entity(id), Some(relation)) = (fact.value, fact.aside) else { return None };
+        Some((id, *self.entity(id).fact(relation)?))
+    }
+
     /// A value as passages, thoughts and answers write it.
     pub fn text(&self, value: Value) -> String {
         match value {
@@ -271,10 +293,34 @@ impl World {
         }
     }
 
+    /// Chooses what passages tell beside their facts: of what a fact leads to anything that does not
+    /// lead back.
+    fn tell_asides(&mut self, share: f64, stream: Stream) {
+        for id in (0..self.entities.len()).map(EntityId) {
+            let mut rng = stream.of_member(id.0 as u64, 0).rng();
+            for nth in 0..self.entity(id).facts.len() {
+                let Value::Entity(other) = self.entity(id).facts[nth].value else { continue };
+                if !rng.random_bool(share) {
+                    continue;
+                }
+                let facts = self.entity(other).facts.iter();
+                let onward: Vec<_> = facts.filter(|it| it.value != Value::Entity(id)).collect();
+                let aside = onward.choose(&mut rng).map(|it| it.relation);
+                self.entities[id.0].facts[nth].aside = aside;
+            }
+        }
+    }
+
     fn describe(&self, id: EntityId, rng: &mut ChaCha8Rng) -> Passage {
         let Entity { kind, name, facts, .. } = self.entity(id);
-        let facts: Vec<_> =
-            facts.iter().map(|fact| (fact.relation, self.text(fact.value))).collect();
+        let facts: Vec<_> = facts
+            .iter()
+            .map(|fact| Said {
+                relation: fact.relation,
+                value: self.text(fact.value),
+                aside: self.aside(fact).map(|(_, it)| (it.relation, self.text(it.value))),
+            })
+            .collect();
         Passage {
             id: format!("p{:06}", id.0),
             title: name.clone(),
@@ -394,7 +440,7 @@ impl Linker<'_> {
     }
 
     fn say(&mut self, entity: usize, relation: Relation, value: Value) {
-        self.entities[entity].facts.push(Fact { relation, value });
+        self.entities[entity].facts.push(Fact { relation, value, aside: None });
     }
 
     fn span(&self, kind: Kind) -> Range<usize> {

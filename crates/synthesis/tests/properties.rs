@@ -245,6 +245,67 @@ fn demonstrations_search_the_reference_queries_and_answer() {
 }
 
 #[test]
+fn passages_tell_their_share_of_asides_and_all_else_stays() {
+    let plain = world();
+    for share in [0.0, 0.3, 1.0] {
+        let world = World::generate(&WorldConfig { asides: share, ..WorldConfig::default() });
+        let world = world.unwrap();
+        let (mut links, mut asides) = (0, 0);
+        for id in Split::ALL.into_iter().flat_map(|split| world.entities(split, None)) {
+            let text = &world.passage(id).text;
+            let mut without = text.clone();
+            for (fact, same) in world.entity(id).facts.iter().zip(&plain.entity(id).facts) {
+                assert_eq!((fact.relation, fact.value), (same.relation, same.value));
+                links += usize::from(matches!(fact.value, Value::Entity(_)));
+                let Some((found, told)) = world.aside(fact) else { continue };
+                asides += 1;
+                assert!(world.entity(found).facts.contains(&told));
+                assert_ne!(told.value, Value::Entity(id), "{text}");
+                let cue = told.relation.cues()[1];
+                let said = format!(", whose {cue} {}", world.text(told.value));
+                assert!(text.contains(&format!("{}{said}", world.text(fact.value))), "{text}");
+                without = without.replace(&said, "");
+            }
+            assert_eq!(without, plain.passage(id).text);
+        }
+        assert!((f64::from(asides) / links as f64 - share).abs() < 0.02, "{asides} of {links}");
+    }
+}
+
+#[test]
+fn what_was_told_by_the_way_is_not_searched_for() {
+    let world = World::generate(&WorldConfig { asides: 1.0, ..WorldConfig::default() }).unwrap();
+    let (mut told, mut follows) = (0, 0);
+    for question in asked(&world, Split::Dev) {
+        let turns = demonstrate(&world, &question, &Habits::default(), stream(0));
+        let searched: Vec<_> =
+            turns[..turns.len() - 1].iter().map(|turn| between(turn, "search")).collect();
+        let mut known = String::new();
+        let mut was_told = true;
+        for step in &question.evidence.steps {
+            let stated = format!("{} {}.", step.queries[0], step.answer);
+            assert!(turns[1..].iter().any(|turn| turn.contains(&stated)), "{turns:?}");
+            if searched.contains(&step.queries[0].as_str()) {
+                known.clone_from(&step.passage_ids[0]);
+                was_told = false;
+                continue;
+            }
+            // Beside a fact of the passage that was read last, one fact for each.
+            assert!(!was_told, "{turns:?}");
+            was_told = true;
+            told += 1;
+            let passage = world.entity_of(&known).map(|id| &world.passage(id).text).unwrap();
+            assert!(passage.contains(&step.answer), "{passage}");
+        }
+        follows += question.evidence.steps.len() - 1;
+        let answer = between(turns.last().unwrap(), "answer");
+        assert_eq!(answer, question.golden_answers[0]);
+    }
+    let share = f64::from(told) / follows as f64;
+    assert!((0.1..0.4).contains(&share), "{told} of {follows}");
+}
+
+#[test]
 fn a_habit_of_stopping_early_answers_the_first_value() {
     let world = world();
     let habits = Habits { stop_early: 1.0, misread: 0.0 };
@@ -374,6 +435,8 @@ fn impossible_settings_are_refused() {
     );
     let error = World::generate(&WorldConfig { long_names: 1.5, ..WorldConfig::default() });
     assert_eq!(error.unwrap_err().to_string(), "`long_names` is 1.5, not a share");
+    let error = World::generate(&WorldConfig { asides: f64::NAN, ..WorldConfig::default() });
+    assert_eq!(error.unwrap_err().to_string(), "`asides` is NaN, not a share");
     assert!(Habits { stop_early: 0.5, misread: 1.1 }.check().is_err());
     assert!(Habits { stop_early: f64::NAN, misread: 0.0 }.check().is_err());
     assert!(Habits { stop_early: 1.0, misread: 0.0 }.check().is_ok());

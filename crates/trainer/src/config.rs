@@ -121,6 +121,12 @@ pub struct WorldSection {
     /// Hops and comparisons.
     #[serde(default)]
     pub mix: QuestionMix,
+    /// Share of names that are longer than those of other worlds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub long_names: f64,
+    /// Share of links beside which a passage tells a fact of what they lead to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asides: f64,
 }
 
 /// How many questions each split gets.
@@ -490,7 +496,7 @@ fn default_device() -> String {
     "cpu".to_owned()
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -167,8 +167,13 @@ fn corpus(passages: u64, analyzer: &str) -> String {
 
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    let entities = section.entities.clone();
-    World::generate(&WorldConfig { seed, entities, ..WorldConfig::default() }).map_err(impossible)
+    World::generate(&WorldConfig {
+        seed,
+        entities: section.entities.clone(),
+        long_names: section.long_names,
+        asides: section.asides,
+    })
+    .map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, as a whole.

@@ -30,11 +30,12 @@ impl Ground {
                 seed: config.seed,
                 entities: section.entities.clone(),
                 long_names: section.long_names,
+                asides: section.asides,
             });
             let world =
                 world
                     .context(Failure::new(Code::Usage, "the world cannot be made").hint(
-                        "ask for more `world.entities`, and a share of `world.long_names`",
+                        "ask for more `world.entities`, and shares of `world.long_names` and `world.asides`",
                     ))?;
             return Ok(Self { passages: world.passages().to_vec(), world: Some(world) });
         }

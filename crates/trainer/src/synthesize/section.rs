@@ -14,7 +14,7 @@ use forage_synthesis::sage::{Limits, SageConfig, Shares, WalkerConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::config::set;
+use crate::config::{is_default, set};
 use crate::failure::{Code, Failure};
 use crate::run_folder::unwritable;
 
@@ -60,9 +60,12 @@ pub struct SynthesisConfig {
 pub struct SynthesisWorld {
     /// Entities of each split.
     pub entities: Entities,
-    /// Share of names that are longer than those of a training run's world.
+    /// Share of names that are longer than those of other worlds.
     #[serde(default)]
     pub long_names: f64,
+    /// Share of links beside which a passage tells a fact of what they lead to.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asides: f64,
 }
 
 /// A corpus of files, which is read into memory.

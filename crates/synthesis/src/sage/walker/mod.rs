@@ -10,7 +10,8 @@
 //!
 //! - *Too easy*: facts that one search found together, and facts that the run did without, are
 //!   gone around; where there are none, the chain is made longer at its beginning, which hides the
-//!   name that the question began with.
+//!   name that the question began with. Of several such ways, one is taken on which few passages
+//!   already tell the fact after their own.
 //! - *Wrong*: what the run searched for by its name and found is kept, and the way goes on from
 //!   there past the fact that it did not read, and past a name that it searched for in vain. Where
 //!   nothing can be kept, another way goes through the document, or through another passage that the

@@ -23,7 +23,7 @@ impl Walker {
             if let Some(hop) = self.shortcut(chain, run) {
                 avoided.facts.push(chain[hop]);
                 let length = chain.len().max(item.target_steps);
-                let around = (0..10).find_map(|_| {
+                let around = self.least_told(|| {
                     let chain = self.around(chain, hop, length, item, &avoided, rng)?;
                     self.put(chain, &avoided, rng)
                 });
@@ -32,7 +32,10 @@ impl Walker {
                 }
             }
             let length = (chain.len() + missing).min(most);
-            let longer = (0..10).filter(|_| length > chain.len()).find_map(|_| {
+            let longer = self.least_told(|| {
+                if length == chain.len() {
+                    return None;
+                }
                 let chain = self.before(chain, 0, length, &avoided, rng)?;
                 self.put(chain, &avoided, rng)
             });
@@ -43,6 +46,22 @@ impl Walker {
         let length = (plan.n_facts() + missing).min(most);
         let (plan, pair) = self.another(item, length, &avoided, Some(run), rng)?;
         Some((plan, pair, "Takes a longer way from the document."))
+    }
+
+    /// Of several plans the one with the fewest facts that a passage tells before they are searched
+    /// for.
+    fn least_told(&self, mut plan: impl FnMut() -> Option<(Plan, Pair)>) -> Option<(Plan, Pair)> {
+        let plans = (0..10).filter_map(|_| plan());
+        plans.min_by_key(|(plan, _)| plan.chains.iter().map(|it| self.n_told(it)).sum::<usize>())
+    }
+
+    /// How many facts of a chain stand in the passage of the fact before.
+    pub(super) fn n_told(&self, chain: &[usize]) -> usize {
+        let told = chain.windows(2).filter(|facts| {
+            let passage = &self.graph.nodes[self.graph.edges[facts[0]].from].passage;
+            self.graph.answers(facts[1]).iter().any(|it| passage.text.contains(it.as_str()))
+        });
+        told.count()
     }
 
     /// A plan after no run was right.

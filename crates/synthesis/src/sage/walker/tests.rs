@@ -165,6 +165,28 @@ fn facts_that_one_search_found_together_are_gone_around() {
 }
 
 #[test]
+fn ways_around_are_those_whose_passages_tell_least() {
+    let world = World::generate(&WorldConfig { asides: 1.0, ..WorldConfig::default() }).unwrap();
+    let walker = Walker::of_world(&world, WalkerConfig::default());
+    let (mut before, mut after, mut n_facts) = (0, 0, 0);
+    for nth in 0..100 {
+        let item = item(&world, nth, 4, AnswerType::Entity);
+        let Ok(Made { it: previous, .. }) = walker.propose(&item, stream(nth)) else { continue };
+        let short = run(&previous.pair, &[&[0], &[1], &[3]]);
+        let feedback = Feedback::TooEasy(&short);
+        let stream = stream(nth).at_step(1);
+        let revision =
+            Revision { item: &item, round: 1, previous: &previous, feedback: &feedback, stream };
+        let next = walker.revise(&revision).unwrap().it;
+        before += walker.n_told(&chain_of(&previous));
+        after += walker.n_told(&chain_of(&next));
+        n_facts += chain_of(&previous).len() - 1;
+    }
+    // A passage tells one of the three or four facts of what it links to.
+    assert!(before * 5 > n_facts && 2 * after < before, "{before} and {after} of {n_facts}");
+}
+
+#[test]
 fn what_was_found_is_kept_and_another_way_taken() {
     // The passage of the third fact was never found: the second was misread.
     let searches = |_: &Pair| vec![vec![0], vec![1]];
