@@ -1,8 +1,9 @@
 """Makes docs/results/synthesis.md of the runs that `run.py` beside this has finished.
 
     python benchmarks/synthesis/table.py [--runs runs/synthesis] [--machine "two cores of an ..."]
+                                         [--other runs/names ...]
 
-What stands in the page after the line with END is kept: it is written by hand.
+`--other` adds the loop of other settings. What stands in the page after the line with END is kept: it is written by hand.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from runs import ROOT, cell, evaluation, settings, table, write_page
+from runs import ROOT, cell, evaluation, lines, settings, table, write_page
 
 PAGE = ROOT / "docs/results/synthesis.md"
 UPDATES = ("feedback", "resample")
@@ -109,6 +110,24 @@ def reasons(reports):
     return table(["update", "round", "runs of the agent", "not passed"], rows)
 
 
+def elsewhere(folder, seeds):
+    """How many pairs feedback mended, and how many of those no longer go through the document of
+    their item, which resampling always asks about."""
+    mended = left = 0
+    for seed in seeds:
+        pairs = {}
+        for entry in lines(folder / f"feedback-{seed}/journal.jsonl"):
+            if "proposed" in entry and "Ok" in entry["proposed"]["proposal"]:
+                proposed = entry["proposed"]
+                pairs[proposed["index"]] = proposed["proposal"]["Ok"]["pair"]["evidence"]
+            elif "done" in entry:
+                item, record = entry["done"]["item"], entry["done"]["record"]
+                if record["end"] == "passed" and len(record["rounds"]) > 1:
+                    mended += 1
+                    left += item["document"]["title"] not in pairs[item["index"]]["entities"]
+    return mended, left
+
+
 def training(folder, seeds, decoding):
     """Exact match on the held-out questions by their number of facts."""
     of = {}
@@ -151,22 +170,42 @@ def trained(folder):
     return sorted(done[0] & done[1])
 
 
-def page(folder, machine):
+def percent(share):
+    return f"{100 * share:.0f} %"
+
+
+def other(folder):
+    """The section of another setting."""
     reports, seeds = loops(folder)
     config = settings(folder / f"feedback-{seeds[0]}")
-    synthesis = config["synthesis"]
-    long = config["world"]["long_names"]
+    world = config["world"]
+    agent = Path(config["agent"]["model"]["path"])
+    agent = agent.relative_to(ROOT) if agent.is_relative_to(ROOT) else agent
+    return f"""
+## `{folder.name}`
+
+The agent is `{agent}`, {percent(world["long_names"])} of the names are long, {percent(world["asides"])} of the links are told more of; seeds {", ".join(map(str, seeds))}.
+
+{all_items(reports)}
+
+{passed(reports)}
+"""
+
+
+def page(folder, machine, others):
+    reports, seeds = loops(folder)
+    config = settings(folder / f"feedback-{seeds[0]}")
+    synthesis, world = config["synthesis"], config["world"]
+    mended, left = elsewhere(folder, seeds)
     done = trained(folder)
     steps = settings(folder / f"trained-deep-{done[0]}")["training"]["steps"] if done else 75
     text = f"""\
 # Questions by feedback, measured
 
-The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, and the agent that the quickstart trains tries. {100 * long:.0f} % of the names are of a kind that it cannot spell ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
+The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, and a small agent tries that reads what passages tell by the way of their links ({percent(world["asides"])} of them), and cannot spell {percent(world["long_names"])} of the names ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
 
 ```sh
-cargo xtask quickstart
-python3 benchmarks/synthesis/run.py loop
-python3 benchmarks/synthesis/run.py train --training-steps {steps}
+python3 benchmarks/synthesis/run.py --training-steps {steps}
 python3 benchmarks/synthesis/table.py
 ```
 {f"{chr(10)}{machine}.{chr(10)}" if machine else ""}
@@ -187,6 +226,8 @@ What stands after the last round, by S; Avg@K and searches are those of correct 
 Why pairs did not pass, over all seeds:
 
 {reasons(reports)}
+
+Of the {mended} pairs that feedback mended, {left} no longer go through the document of their item, which resampling always asks about.
 """
     if seeds := done:
         run = settings(folder / f"trained-deep-{seeds[0]}")["training"]
@@ -196,7 +237,7 @@ Why pairs did not pass, over all seeds:
         text += f"""
 ## An agent trained on them
 
-The shipped checkpoint, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), and on as many that were made in the same way with S of 1 or 2 (shallow): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
+A beginner, with a fifth of the lessons of the agent above, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), and on as many that were made in the same way with S of 1 or 2 (shallow): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
 
 Greedy:
 
@@ -206,18 +247,20 @@ At temperature 1:
 
 {training(folder, seeds, "sampled")}
 """
-    return text
+    return text + "".join(map(other, others))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "runs/synthesis")
+    parser.add_argument("--other", type=Path, nargs="+", default=[], help="runs of other settings")
     parser.add_argument("--machine", default="", help="what it ran on, for the page")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
     if not loops(arguments.runs)[1]:
         parser.error(f"no seed in `{arguments.runs}` has both ways of updating")
-    write_page(arguments.page, page(arguments.runs, arguments.machine))
+    others = [it.resolve() for it in arguments.other]
+    write_page(arguments.page, page(arguments.runs.resolve(), arguments.machine, others))
     print(arguments.page)
 
 

@@ -114,7 +114,6 @@ fn a_plain_corpus_is_split_and_walked_over() {
     scratch.write("corpus.jsonl", rows.concat());
     let world = RUN_FILE.find("[world]").unwrap()..RUN_FILE.find("[synthesis]").unwrap();
     let mut text = RUN_FILE
-        .replace("joins = 0.5", "")
         .replace("guesses = 1", "shares = { dev = 0.2, test = 0.2 }\navoid = [\"avoid.jsonl\"]");
     text.replace_range(world, "[corpus]\nfiles = [\"corpus.jsonl\"]\n\n");
     scratch.write("run.toml", text);

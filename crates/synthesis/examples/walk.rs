@@ -1,7 +1,7 @@
 //! Questions of the graph walker over a corpus, with their evidence, to be judged by reading:
 //!
 //! ```text
-//! cargo run -p forage-synthesis --example walk -- corpus.jsonl 50 [seed]
+//! cargo run -p forage-synthesis --example walk -- corpus.jsonl 50 [seed] [share of joins]
 //! ```
 
 use std::error::Error;
@@ -16,8 +16,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = arguments.next().ok_or("name a corpus of JSON lines")?;
     let count: u64 = arguments.next().map_or(Ok(50), |it| it.parse())?;
     let seed: u64 = arguments.next().map_or(Ok(1), |it| it.parse())?;
+    let joins = arguments.next().map_or(Ok(0.0), |it| it.parse())?;
     let passages = fs::read_to_string(path)?.lines().map(passage).collect::<Result<Vec<_>, _>>()?;
-    let walker = Walker::of_passages(&passages, WalkerConfig::default())?;
+    let walker = Walker::of_passages(&passages, WalkerConfig { joins, ..WalkerConfig::default() })?;
     let documents = walker.passages();
     println!(
         "{} passages, {} facts in {} of them",

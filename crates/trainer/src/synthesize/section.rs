@@ -234,14 +234,7 @@ impl SynthesisConfig {
             retriever.check()?;
         }
         match (&self.generator.walker, &self.generator.chat, &self.generator.model) {
-            (Some(walker), None, None) => {
-                walker.check()?;
-                if self.world.is_none() && walker.joins > 0.0 {
-                    bail!(
-                        "`generator.walker.joins` compares numbers of a `world`, which is missing"
-                    )
-                }
-            }
+            (Some(walker), None, None) => walker.check()?,
             (None, Some(chat), None) => chat.server.check().context("`generator.chat`")?,
             (None, None, Some(model)) => model.check()?,
             _ => bail!("`generator` wants one of `walker`, `chat` and `model`"),

@@ -3,8 +3,8 @@
 //! [`Walker::of_world`] knows the facts of a generated world; [`Walker::of_passages`] finds out
 //! what the passages of any corpus mention. A question asks for the end of a chain of facts, and all
 //! names on the way are obfuscated: they appear only as what the fact before leads to. They become
-//! the entities of the evidence (E-GRPO), and the facts its steps. In a generated world, two chains
-//! may be joined by a comparison.
+//! the entities of the evidence (E-GRPO), and the facts its steps. Two chains may be joined: by a
+//! comparison in a generated world, by what both lead to in plain text.
 //!
 //! How it answers to feedback:
 //!
@@ -22,6 +22,7 @@
 //! walker knows its whole graph, and does not search in either round.
 
 mod graph;
+mod join;
 mod plan;
 mod react;
 mod text;
@@ -36,7 +37,7 @@ use rand::rngs::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use self::graph::Graph;
-use self::plan::{Avoided, Plan, join, through};
+use self::plan::{Avoided, Plan, through};
 use super::{
     Feedback, Generator, Item, Made, Pair, Proposal, Revision, Run, SageError, StepError, Trace,
     Turn,
@@ -48,8 +49,9 @@ use crate::world::World;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WalkerConfig {
-    /// Share of questions with an entity as their answer, and four steps or more, that compare the
-    /// ends of two chains. Only a generated world has numbers to compare.
+    /// Share of questions with an entity as their answer that join two chains: in a generated world
+    /// by comparing what they end in, of four steps or more; in plain text by the one name that two
+    /// articles share.
     pub joins: f64,
     /// Most facts of a question, however easy it proves.
     pub most_facts: usize,
@@ -128,9 +130,9 @@ impl Walker {
         rng: &mut ChaCha8Rng,
     ) -> Option<(Plan, Pair)> {
         if item.answer_type == AnswerType::Entity
-            && length >= 4
+            && length >= join::least_facts(&self.graph, node)
             && rng.random_bool(self.config.joins)
-            && let Some(plan) = join(&self.graph, node, length, rng)
+            && let Some(plan) = join::join(&self.graph, node, length, rng)
             && let Some(pair) = plan.pair(&self.graph, rng)
         {
             return Some((plan, pair));

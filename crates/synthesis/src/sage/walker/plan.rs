@@ -1,13 +1,12 @@
 //! Which facts a question goes through, and how it is put.
 
 use forage_trajectory::Evidence;
-use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::graph::{Graph, Target, Words};
-use crate::comparison::Comparison;
+use super::graph::Graph;
+use super::join;
 use crate::sage::{AnswerType, Pair};
 
 /// Facts that are tried before a walk is given up.
@@ -16,8 +15,8 @@ const PATIENCE: usize = 2_000;
 /// The facts of a question, by their indices in the graph.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// A chain of facts, each about what the one before leads to; or two that are compared by what
-    /// they lead to.
+    /// A chain of facts, each about what the one before leads to; or two that are joined by what they
+    /// lead to.
     pub(crate) chains: Vec<Vec<usize>>,
     /// Of two chains, whether the greater one is asked for.
     #[serde(default)]
@@ -188,63 +187,6 @@ pub(crate) fn through(
     })
 }
 
-/// Two chains of so many facts together, one of them from a node on, that end in numbers of the
-/// same relation. Each has two facts at least: the answer is not in the question.
-pub(crate) fn join(
-    graph: &Graph,
-    node: usize,
-    length: usize,
-    rng: &mut ChaCha8Rng,
-) -> Option<Plan> {
-    (0..20).find_map(|_| {
-        let one_length = rng.random_range(2..=length.checked_sub(2)?);
-        let one = compared(graph, node, one_length, rng)?;
-        let Words::Relation(relation) = graph.edges[*one.last()?].words else { return None };
-        let alike: Vec<usize> = (0..graph.edges.len())
-            .filter(|it| {
-                let edge = &graph.edges[*it];
-                edge.words == Words::Relation(relation)
-                    && graph.nodes[edge.from].part == graph.nodes[node].part
-            })
-            .collect();
-        let last = *alike.choose(rng)?;
-        let values = [*one.last()?, last].map(|it| number(graph, it));
-        let (Some(first), Some(second)) = (values[0], values[1]) else { return None };
-        if first.abs_diff(second) < 3 || 10 * first.abs_diff(second) < first.max(second) / 100 {
-            return None;
-        }
-        let from = graph.edges[last].from;
-        let taken = nodes_of(graph, &one);
-        if taken.contains(&from) {
-            return None;
-        }
-        let length = length - one_length - 1;
-        let mut other = Walk::past(graph, &Avoided::default(), taken).back(from, length, rng)?;
-        other.push(last);
-        let greater = rng.random_bool(0.5);
-        Some(Plan { chains: vec![one, other], greater, avoided: Avoided::default() })
-    })
-}
-
-/// A chain from a node to a number that entities are compared by.
-fn compared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Option<Vec<usize>> {
-    let answer_type = *[AnswerType::Date, AnswerType::Number].choose(rng)?;
-    let avoided = Avoided::default();
-    let chain = Walk::past(graph, &avoided, []).onward(node, length, answer_type, rng)?;
-    let Words::Relation(relation) = graph.edges[*chain.last()?].words else { return None };
-    let comparison = Comparison::of(relation.subject())?;
-    (comparison.relation == relation).then_some(chain)
-}
-
-fn number(graph: &Graph, edge: usize) -> Option<u64> {
-    match &graph.edges[edge].to {
-        Target::Value { texts, .. } => {
-            texts[0].chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
-        }
-        Target::Node(_) => None,
-    }
-}
-
 impl Plan {
     /// A single chain.
     pub(crate) fn chain(chain: Vec<usize>) -> Self {
@@ -264,7 +206,7 @@ impl Plan {
                 let subject = subject(graph, chain, rng)?;
                 (graph.ask(last, &subject, rng), graph.answers(last))
             }
-            [one, other] => self.compare(graph, one, other, rng)?,
+            [one, other] => join::ask(graph, [one, other], self.greater, rng)?,
             _ => return None,
         };
         let asked = question.to_lowercase();
@@ -296,7 +238,10 @@ impl Plan {
             chain.iter().enumerate().map(|(hop, edge)| graph.step(*edge, hop == 0))
         });
         let froms = self.chains.iter().flatten().map(|it| graph.edges[*it].from);
-        let shape = if self.chains.len() == 1 { "bridge" } else { "comparison" };
+        let shape = match self.chains.as_slice() {
+            [one, _] => join::shape(graph, one),
+            _ => "bridge",
+        };
         let evidence = Evidence {
             shape: shape.to_owned(),
             entities,
@@ -305,31 +250,10 @@ impl Plan {
         };
         Some(Pair { question, golden_answers, evidence })
     }
-
-    fn compare(
-        &self,
-        graph: &Graph,
-        one: &[usize],
-        other: &[usize],
-        rng: &mut ChaCha8Rng,
-    ) -> Option<(String, Vec<String>)> {
-        let last = *one.last()?;
-        let Words::Relation(relation) = graph.edges[last].words else { return None };
-        let comparison = Comparison::of(relation.subject())?;
-        let ends = [last, *other.last()?];
-        let first_wins = (number(graph, ends[0])? > number(graph, ends[1])?) == self.greater;
-        let winner = graph.edges[ends[usize::from(!first_wins)]].from;
-        let template = comparison.asked.choose(rng)?;
-        let question = template
-            .replace("{word}", comparison.word(self.greater))
-            .replace("{one}", &subject(graph, one, rng)?)
-            .replace("{other}", &subject(graph, other, rng)?);
-        Some((question, vec![graph.nodes[winner].name.clone()]))
-    }
 }
 
 /// What all but the last fact of a chain lead to, in words.
-fn subject(graph: &Graph, chain: &[usize], rng: &mut ChaCha8Rng) -> Option<String> {
+pub(super) fn subject(graph: &Graph, chain: &[usize], rng: &mut ChaCha8Rng) -> Option<String> {
     let (first, rest) = (*chain.first()?, &chain[..chain.len() - 1]);
     let start = graph.nodes[graph.edges[first].from].mention.clone();
     Some(rest.iter().fold(start, |subject, edge| graph.phrase(*edge, &subject, rng)))
