@@ -7,6 +7,8 @@ It is llama.cpp's, with two layers of random weights and a vocabulary of bytes: 
 nothing. Then, in another shell:
 
     FORAGE_CHAT_URL=http://127.0.0.1:18423/v1 cargo test -p forage-synthesis --test chat real
+
+`llama_server.toml`, beside this file, does the same with the whole of `forage synthesize`.
 """
 
 import pathlib
@@ -18,7 +20,7 @@ import gguf
 import numpy
 import xllamacpp
 
-WIDTH, HEADS, INNER, LAYERS, CONTEXT = 64, 2, 128, 2, 8192
+WIDTH, HEADS, INNER, LAYERS, CONTEXT = 64, 2, 128, 2, 65536
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 LETTERS = ["\u2581", *"abcdefghijklmnopqrstuvwxyz<>/"]
 TOKENS = ["<unk>", "<s>", "</s>", *BYTES, *LETTERS]
