@@ -103,8 +103,8 @@ impl HindsightConfig {
 }
 
 /// The entries of the block that teaches trajectory `focal`: its members in order, each with
-/// whether it is called correct, or `None` where nothing is said. [`Content::Documents`] has no such
-/// block.
+/// whether it is called correct, or `None` where nothing is said. [`Content::Documents`] has no
+/// such block.
 ///
 /// `f1`: of the answer of each trajectory of the group; `None` for one that failed, which is never
 /// in a block. `stream`: names the random numbers of shuffled labels.
