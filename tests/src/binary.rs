@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -144,6 +144,14 @@ impl Scratch {
     /// Runs the binary to its end.
     pub fn forage(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
         end_of(self.command(arguments).spawn().expect("the binary starts"))
+    }
+
+    /// Runs the binary to its end, with nobody who reads its standard output: every write fails.
+    pub fn forage_unread(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Output {
+        let (reader, writer) = io::pipe().expect("the system has room for a pipe");
+        drop(reader);
+        let mut command = self.command(arguments);
+        end_of(command.stdout(writer).spawn().expect("the binary starts"))
     }
 
     /// Runs the binary to its end, with a text on its standard input.

@@ -88,6 +88,32 @@ fn a_run_and_everything_that_looks_at_it() {
     let report = scratch.forage(["report", "run"]).done().stdout;
     assert_eq!(report, "run/report.html\n");
     assert!(scratch.read("run/report.html").starts_with("<!doctype html>"));
+
+    check_unread(&scratch);
+}
+
+/// A reader that has seen enough is no error, and hides none.
+fn check_unread(scratch: &Scratch) {
+    let played = "run/trajectories/step-000006-greedy.jsonl.zst";
+    for (arguments, code) in [
+        ("reward replay format RUN --json", 0),
+        ("reward replay format RUN", 0),
+        ("reward diff exact-match format RUN", 0),
+        ("reward check format", 0),
+        ("reward check format --set x=1", 4),
+        ("report run", 0),
+        ("eval run --limit 1", 0),
+        ("check run.toml", 0),
+        ("world run.toml --out unread", 0),
+        ("search --index run/world/index --json film", 0),
+        ("train run.toml --out unread-run --set training.steps=1", 0),
+        ("export run --out exported", 0),
+        ("export run --out exported", 2),
+    ] {
+        let arguments = arguments.split(' ').map(|it| if it == "RUN" { played } else { it });
+        scratch.forage_unread(arguments).ended(code);
+    }
+    assert!(scratch.path("unread-run/report.html").is_file(), "a run is made whoever reads");
 }
 
 /// What a run leaves behind.

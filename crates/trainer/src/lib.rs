@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod micro_batch;
 pub mod model;
 pub mod objective;
+pub mod output;
 pub mod playground;
 pub mod plugin_check;
 pub mod plugins;

@@ -41,6 +41,7 @@ pub use section::{SynthesisConfig, SynthesisFile};
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::model::{self, device};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::prompt;
 use crate::questions::read_questions;
@@ -236,7 +237,7 @@ impl Work<'_> {
         let text = format!("{}splits: {}\n", report.text(), counts.join(", "));
         self.run.write_whole("report.txt", text.as_bytes())?;
         report::write(self.run.root())?;
-        print!("{text}");
+        print(&text)?;
         Ok(report)
     }
 }

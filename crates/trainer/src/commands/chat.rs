@@ -8,6 +8,7 @@ use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::commands::eval::sampling;
 use crate::model::{device_of, generator};
+use crate::output::print_line;
 use crate::record::{GradeRecord, GroupRecord};
 use crate::target::{self, Target};
 use crate::transcript;
@@ -59,7 +60,9 @@ pub fn run(args: &Args) -> Result<()> {
             group: Group { question, trajectories },
             grades: vec![GradeRecord::default()],
         };
-        println!("{}", transcript::render(&record, 0, color, 100));
+        if !print_line(transcript::render(&record, 0, color, 100))? {
+            break;
+        }
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::config::RunFile;
+use crate::output::print_line;
 use crate::playground::{Survey, survey};
 use crate::synthesize::{self, SynthesisFile};
 use crate::{model, plugins, prompt};
@@ -25,7 +26,7 @@ pub fn run(args: &Args) -> Result<()> {
         let file = SynthesisFile::read(&args.run_file, &args.edits)?;
         let folder = tempfile::tempdir()?;
         for line in synthesize::survey(&file, folder.path())? {
-            println!("{line}");
+            print_line(line)?;
         }
         return Ok(());
     }
@@ -36,26 +37,29 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(path) = &config.model.path {
         let (decoder, tokenizer) = model::open(path, &device)?;
         prompt::check(&config.rollout, &tokenizer, path)?;
-        println!(
+        print_line(format_args!(
             "model: {} weights, {} tokens, in {}",
             decoder.config().n_parameters(),
             tokenizer.vocab_size(),
             path.display()
-        );
+        ))?;
         opened = Some((path, tokenizer));
     }
     let folder = tempfile::tempdir()?;
     for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
-        println!("reward {name}: {} {}", plugin.name(), plugin.version());
+        print_line(format_args!("reward {name}: {} {}", plugin.name(), plugin.version()))?;
     }
     let Survey { corpus, questions: [n_train, n_dev, n_test], first } = survey(config)?;
-    println!("corpus: {corpus}");
-    println!("questions: {n_train} train, {n_dev} dev, {n_test} test");
+    print_line(format_args!("corpus: {corpus}"))?;
+    print_line(format_args!("questions: {n_train} train, {n_dev} dev, {n_test} test"))?;
     if let Some((path, tokenizer)) = opened {
         let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, path, &first)?;
-        println!("prompt: {} tokens for the first training question:", tokens.len());
+        print_line(format_args!(
+            "prompt: {} tokens for the first training question:",
+            tokens.len()
+        ))?;
         for line in text.lines() {
-            println!("  | {line}");
+            print_line(format_args!("  | {line}"))?;
         }
     }
     if let Some(training) = &config.training {
@@ -64,14 +68,14 @@ pub fn run(args: &Args) -> Result<()> {
             1 => "one optimizer step".to_owned(),
             n => format!("{n} optimizer steps"),
         };
-        println!(
+        print_line(format_args!(
             "a step: {} questions x {} trajectories = {trajectories}, {updates}; \
              {} steps ask {} of {n_train} training questions",
             training.questions_per_step,
             training.group_size,
             training.steps,
             training.steps * training.questions_per_step as u64,
-        );
+        ))?;
     }
     Ok(())
 }

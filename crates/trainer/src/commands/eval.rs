@@ -10,6 +10,7 @@ use forage_trajectory::{Policy, Question, Sampling};
 use crate::evaluate::{play_all, summarize};
 use crate::failure::{Code, Failure};
 use crate::model::{device_of, generator};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::run_folder::unwritable;
 use crate::target::{self, Target};
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     progress.finish();
     let name = args.questions.as_ref().map_or("test".into(), |it| it.display().to_string());
     let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
-    print!("{}", table::of_one(&evaluation));
+    print(&table::of_one(&evaluation))?;
     if let Some(out) = &args.out {
         let split = if sampling == Sampling::Greedy { "greedy" } else { "sampled" };
         let records: Vec<GroupRecord> = questions

@@ -9,8 +9,9 @@ use forage_retriever::{
 };
 use forage_trajectory::Question;
 
-use super::search::{EngineArgs, print};
+use super::search::EngineArgs;
 use crate::failure::{Code, Failure};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::questions::read_questions;
 
@@ -123,7 +124,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if n_left_out > 0 {
         eprintln!("judged topics without a result: {n_left_out}; `--complete` counts them as 0");
     }
-    if args.json { print(&json(&measured, args.per_topic)) } else { print(&table(&measured, args)) }
+    let text = if args.json { json(&measured, args.per_topic) } else { table(&measured, args) };
+    print(&text)?;
+    Ok(())
 }
 
 /// Topics and judgements of questions that know their gold passages.

@@ -9,6 +9,7 @@ use forage_model::{NumberType, SaveOptions, save_folder};
 use crate::checkpoint::newest;
 use crate::failure::{Code, Failure};
 use crate::model;
+use crate::output::print_line;
 
 /// Bytes of a megabyte.
 const MEGABYTE: u64 = 1_000_000;
@@ -63,6 +64,6 @@ pub fn run(args: &Args) -> Result<()> {
         Failure::new(Code::Input, format!("cannot write `{}`", out.display()))
             .hint("check free space and permissions")
     })?;
-    println!("{}", out.display());
+    print_line(out.display())?;
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::failure::{Code, Failure};
+use crate::output::print_line;
 
 /// Write `report.html` of a run.
 #[derive(Debug, clap::Args)]
@@ -23,6 +24,6 @@ pub fn run(args: &Args) -> Result<()> {
         .hint("name a folder under `runs/`")
         .into());
     }
-    println!("{}", crate::report::write(&args.run)?.display());
+    print_line(crate::report::write(&args.run)?.display())?;
     Ok(())
 }

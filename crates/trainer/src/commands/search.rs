@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use forage_trajectory::{Embedder, Hit, Retriever};
 use serde::Serialize;
 
 use crate::failure::{Code, Failure};
+use crate::output::print;
 use crate::playground::encoder;
 
 /// About this many bytes of a passage are shown.
@@ -250,20 +251,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             writeln!(output, "{rank:>2}  {:.3}  {title}  [{id}]\n    {snippet}", hit.score)?;
         }
     }
-    print(&output)
+    print(&output)?;
+    Ok(())
 }
 
 /// Without line breaks and the control characters that steer a terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
-}
-
-/// Writes to standard output. A reader that has seen enough is no error.
-pub fn print(output: &str) -> anyhow::Result<()> {
-    match io::stdout().write_all(output.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
 }
 
 /// Adds what a person can do about it.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::output::print_line;
 use crate::run_folder::{Opening, RunFolder};
 use crate::synthesize::{SynthesisFile, synthesize};
 
@@ -38,6 +39,6 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let run = RunFolder::open(&out, &file.text, opening)?;
     synthesize(&file, &run)?;
-    println!("questions in {}", out.display());
+    print_line(format_args!("questions in {}", out.display()))?;
     Ok(())
 }

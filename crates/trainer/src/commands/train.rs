@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::checkpoint::TrainState;
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
+use crate::output::print_line;
 use crate::playground::{Playground, survey};
 use crate::record::GroupRecord;
 use crate::run_folder::{Opening, RunFolder, unwritable};
@@ -100,7 +101,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let results = train(&parts, TrainState::new(decoder))?;
     let page = report::write(run.root())?;
     show(&run, &results)?;
-    println!("report: {}", page.display());
+    print_line(format_args!("report: {}", page.display()))?;
     Ok(())
 }
 
@@ -146,10 +147,10 @@ fn show(run: &RunFolder, results: &Results) -> Result<()> {
         (!taught, std::cmp::Reverse(after[idx].group.question.hops()))
     });
     for &idx in order.iter().take(3) {
-        println!("{}", transcript::render(&after[idx], 0, color, 100));
+        print_line(transcript::render(&after[idx], 0, color, 100))?;
     }
     for (before, after) in results.before.iter().zip(&results.after) {
-        println!("{}", table::before_after(before, after));
+        print_line(table::before_after(before, after))?;
     }
     Ok(())
 }

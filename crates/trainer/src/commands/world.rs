@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::config::RunFile;
 use crate::failure::{Code, Failure};
+use crate::output::print_line;
 use crate::playground::{generate, write_world};
 
 /// Write the corpus, the questions and the index of a run file's world.
@@ -39,6 +40,6 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let world = generate(section, config.seed)?;
     write_world(&world, section, config.seed, &args.out)?;
-    println!("{} passages in {}", world.passages().len(), args.out.display());
+    print_line(format_args!("{} passages in {}", world.passages().len(), args.out.display()))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{config, library};
 use crate::failure::{Code, Failure};
+use crate::output::{print, print_line};
 use crate::plugin_check::{Claims, Verdict, check_plugin, table};
 
 /// Hold a plugin to the contract of rewards.
@@ -52,7 +53,7 @@ fn start_child() -> Result<()> {
             .output()
     };
     let output = started().context("cannot start the process that the plugin is tried in")?;
-    print!("{}", String::from_utf8_lossy(&output.stdout));
+    print(&String::from_utf8_lossy(&output.stdout))?;
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(0) if !output.stdout.is_empty() => Ok(()),
@@ -74,7 +75,7 @@ fn start_child() -> Result<()> {
 fn try_it(args: &Args, library: &Path, config: &Value, deadline: Duration) -> Result<()> {
     let claims = Claims { config, deadline, any_order: !args.ordered };
     let checks = check_plugin(library, claims);
-    println!("{}\n\n{}", library.display(), table(&checks));
+    print_line(format_args!("{}\n\n{}", library.display(), table(&checks)))?;
     let failed = checks.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_))).count();
     if failed == 0 {
         return Ok(());

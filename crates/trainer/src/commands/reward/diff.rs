@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::{open, score};
+use crate::output::print;
 use crate::reward_diff::{compare, report};
 use crate::stored::read_all;
 
@@ -38,6 +39,6 @@ pub fn run(args: &Args) -> Result<()> {
     let stored = read_all(&args.trajectories)?;
     let (scored_a, scored_b) = (score(&a, &stored)?, score(&b, &stored)?);
     let comparison = compare(&scored_a, &scored_b);
-    print!("{}", report(&stored, &comparison, args.show));
+    print(&report(&stored, &comparison, args.show))?;
     Ok(())
 }

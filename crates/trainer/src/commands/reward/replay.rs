@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{open, score};
 use crate::metrics::mean;
+use crate::output::{print, print_line};
 use crate::reward_diff::{Pair, rank_correlation};
 use crate::stored::{Stored, read_all};
 
@@ -37,14 +38,13 @@ pub fn run(args: &Args) -> Result<()> {
     let stored = read_all(&args.trajectories)?;
     let grades = score(&plugin, &stored)?;
     if args.json {
-        print_lines(&stored, &grades);
-    } else {
-        print!("{}", summary(&plugin, &stored, &grades));
+        return print_lines(&stored, &grades);
     }
+    print(&summary(&plugin, &stored, &grades))?;
     Ok(())
 }
 
-fn print_lines(stored: &[Stored], grades: &[Vec<Grade>]) {
+fn print_lines(stored: &[Stored], grades: &[Vec<Grade>]) -> Result<()> {
     for (it, grades) in stored.iter().zip(grades) {
         for (idx, (trajectory, grade)) in it.group.trajectories.iter().zip(grades).enumerate() {
             let line = json!({
@@ -54,9 +54,12 @@ fn print_lines(stored: &[Stored], grades: &[Vec<Grade>]) {
                 "stored": it.rewards[idx],
                 "grade": grade,
             });
-            println!("{line}");
+            if !print_line(line)? {
+                return Ok(());
+            }
         }
     }
+    Ok(())
 }
 
 fn summary(plugin: &Plugin, stored: &[Stored], grades: &[Vec<Grade>]) -> String {
