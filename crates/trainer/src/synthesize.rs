@@ -209,7 +209,9 @@ impl Work<'_> {
             let sage = self.sage(closed_book);
             let accepted = &assembly.accepted;
             let found = sage.guessable(journal, accepted, closed_book, questions.guesses);
-            assembly.drop_items(Dropped::Guessable, &found.map_err(explained)?);
+            let found = found.map_err(explained)?;
+            assembly.drop_items(Dropped::Guessable, &found.right);
+            assembly.usage += found.usage;
         }
         Ok(assembly)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use forage_trajectory::Question;
 use serde::{Deserialize, Serialize};
 
-use super::{End, ItemRecord, SageConfig};
+use super::{End, ItemRecord, SageConfig, Usage};
 
 /// A pair that became a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub struct Assembly {
     pub accepted: Vec<Accepted>,
     /// How many items were dropped for each reason.
     pub dropped: BTreeMap<Dropped, usize>,
+    /// What it took beyond the items: guesses.
+    #[serde(default)]
+    pub usage: Usage,
 }
 
 impl Assembly {
@@ -126,7 +129,7 @@ fn plain(question: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sage::{AnswerType, Pair, Round, Update, Usage, Verdict};
+    use crate::sage::{AnswerType, Pair, Round, Update, Verdict};
 
     /// A record whose rounds have these fewest searches; `None` is a wrong pair.
     fn record(index: u64, target_steps: usize, rounds: &[(&str, Option<usize>)]) -> ItemRecord {

@@ -13,36 +13,57 @@ use super::{Accepted, Agent, Event, Journal, Made, Pair, Sage, SageError, StepEr
 /// Step of the random numbers of guesses; rounds count from 0.
 const GUESSING: u64 = 1 << 32;
 
+/// What guessing came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Guessed {
+    /// The items whose questions were answered right, in any run.
+    pub right: BTreeSet<u64>,
+    /// What it took, with what the journal held of these items.
+    pub usage: Usage,
+}
+
+impl Guessed {
+    fn add(&mut self, index: u64, right: bool, usage: Usage) {
+        self.usage += usage;
+        if right {
+            self.right.insert(index);
+        }
+    }
+}
+
 impl Sage<'_> {
-    /// The items whose questions are answered right by an agent that cannot search, in any of
-    /// `guesses` runs. What the journal holds is not asked again.
+    /// Asks an agent that cannot search, `guesses` times each. What the journal holds is not asked
+    /// again.
     pub fn guessable(
         &self,
         journal: &Journal,
         accepted: &[Accepted],
         closed_book: &dyn Agent,
         guesses: usize,
-    ) -> Result<BTreeSet<u64>, SageError> {
-        let known: BTreeMap<u64, bool> = journal.held().guessed.clone();
+    ) -> Result<Guessed, SageError> {
+        let known: BTreeMap<u64, (bool, Usage)> = journal.held().guessed.clone();
         let open: Vec<&Accepted> =
             accepted.iter().filter(|it| !known.contains_key(&it.index)).collect();
         let next = AtomicUsize::new(0);
-        let found: Mutex<Result<BTreeSet<u64>, SageError>> = Mutex::new(Ok(BTreeSet::new()));
+        let mut before = Guessed::default();
+        for one in accepted {
+            if let Some(&(right, usage)) = known.get(&one.index) {
+                before.add(one.index, right, usage);
+            }
+        }
+        let found: Mutex<Result<Guessed, SageError>> = Mutex::new(Ok(before));
         let work = || {
             while let Some(one) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let done = self.guess(one, closed_book, guesses).map_err(SageError::Stopped);
                 let done = done.and_then(|(right, usage)| {
                     let index = one.index;
                     journal.append(&Event::Guessed { index, right, usage })?;
-                    Ok(right)
+                    Ok((right, usage))
                 });
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                let Ok(indices) = found.as_mut() else { break };
+                let Ok(so_far) = found.as_mut() else { break };
                 match done {
-                    Ok(true) => {
-                        indices.insert(one.index);
-                    }
-                    Ok(false) => {}
+                    Ok((right, usage)) => so_far.add(one.index, right, usage),
                     Err(error) => {
                         *found = Err(error);
                         break;
@@ -61,10 +82,7 @@ impl Sage<'_> {
             }
             Ok::<_, SageError>(())
         })?;
-        let mut indices = found.into_inner().unwrap_or_else(PoisonError::into_inner)?;
-        let is_asked = |index: &u64| accepted.iter().any(|it| it.index == *index);
-        indices.extend(known.iter().filter(|it| *it.1).map(|it| *it.0).filter(is_asked));
-        Ok(indices)
+        found.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn guess(

@@ -104,8 +104,8 @@ pub(crate) struct Unfinished {
 pub(crate) struct Held {
     pub(crate) finished: BTreeMap<u64, ItemRecord>,
     pub(crate) unfinished: HashMap<u64, Unfinished>,
-    /// Whether questions were guessed.
-    pub(crate) guessed: BTreeMap<u64, bool>,
+    /// Whether questions were guessed, and what that took.
+    pub(crate) guessed: BTreeMap<u64, (bool, Usage)>,
     pub(crate) used: Usage,
 }
 
@@ -301,8 +301,8 @@ impl Held {
                 item.attempts.insert((round, member), attempt);
                 item.usage += usage;
             }
-            Event::Guessed { index, right, .. } => {
-                self.guessed.insert(index, right);
+            Event::Guessed { index, right, usage } => {
+                self.guessed.insert(index, (right, usage));
             }
             Event::Done { record, .. } => {
                 self.unfinished.remove(&record.index);

@@ -33,6 +33,7 @@ pub use assemble::{Accepted, Assembly, Dropped, assemble};
 pub use budget::{Ledger, Limits, Spent, Usage};
 pub use config::{SageConfig, Update};
 pub use drive::Sage;
+pub use guess::Guessed;
 pub use hygiene::{Shares, contaminated, split};
 pub use item::{AnswerType, Documents, Item};
 pub use journal::{Event, Journal};

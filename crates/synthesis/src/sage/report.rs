@@ -62,6 +62,7 @@ impl Report {
             reasons: vec![BTreeMap::new(); config.rounds + 1],
             accepted: assembly.accepted.len(),
             dropped: assembly.dropped.clone(),
+            usage: assembly.usage,
             ..Self::default()
         };
         for record in records {

@@ -5,13 +5,13 @@ use std::sync::Mutex;
 
 use forage_synthesis::sage::scripted::{ScriptedAgent, ScriptedGenerator};
 use forage_synthesis::sage::{
-    AnswerType, End, Event, Feedback, Item, Journal, Proposal, Report, Revision, Round, SageConfig,
-    SageError, StepError, Update, assemble,
+    Agent, AnswerType, End, Event, Feedback, Item, Journal, Made, Proposal, Report, Revision,
+    Round, Run, SageConfig, SageError, StepError, Update, Usage, assemble,
 };
 use forage_trajectory::{Purpose, Stream};
 use serde_json::json;
 
-use crate::script::{SENTINELS, play, play_in, proposal, run};
+use crate::script::{SENTINELS, play, play_in, proposal, run, with};
 
 fn config(items: u64) -> SageConfig {
     SageConfig { items, in_flight: 4, ..SageConfig::default() }
@@ -198,6 +198,41 @@ fn a_pair_that_cannot_be_made_leaves_the_one_before() {
         assert_eq!(counted, n_failed);
         assert_eq!(matches!(records[0].end, End::Lost { .. }), expected.is_none());
     }
+}
+
+/// Knows the answer of some questions, and counts its calls.
+struct Guesser;
+
+impl Agent for Guesser {
+    fn answer(&self, question: &str, _: Stream) -> Result<Made<Run>, StepError> {
+        let answer = if question.ends_with('0') { SENTINELS[1] } else { "no idea" };
+        let usage = Usage { calls: 1, ..Usage::default() };
+        Ok(Made { it: run(Some(answer), 0), usage })
+    }
+}
+
+#[test]
+fn what_guesses_take_is_used_also_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    let generator = ScriptedGenerator {
+        propose: |item: &Item, _| Ok(proposal(&format!("q{}", item.index), "p")),
+        revise: |_: &Revision<'_>| Ok(proposal("r", "p")),
+    };
+    let agent = ScriptedAgent(|_: &str, _| Ok(run(Some(SENTINELS[1]), 10)));
+    let config = config(12);
+    let records = play_in(&path, &config, &generator, &agent).unwrap();
+    let mut assembly = assemble(&records, &config);
+    assert_eq!(assembly.accepted.len(), 12);
+    for opened in 0..2 {
+        let found = with(&path, &config, &generator, &agent, |sage, journal| {
+            sage.guessable(journal, &assembly.accepted, &Guesser, 2)
+        });
+        let found = found.unwrap();
+        assert_eq!((found.usage.calls, found.right), (24, BTreeSet::from([0, 10])), "{opened}");
+        assembly.usage = found.usage;
+    }
+    assert_eq!(Report::of(&records, &assembly, &config).usage.calls, 24);
 }
 
 #[test]

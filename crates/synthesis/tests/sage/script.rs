@@ -76,6 +76,22 @@ pub(crate) fn play_in(
     generator: &dyn Generator,
     agent: &dyn Agent,
 ) -> Result<Vec<ItemRecord>, SageError> {
+    with(path, config, generator, agent, |sage, journal| {
+        let seen = Mutex::new(0);
+        let records = sage.run(journal, &mut |_| *seen.lock().unwrap() += 1)?;
+        assert_eq!(seen.into_inner().unwrap(), records.len(), "every item is reported once");
+        Ok(records)
+    })
+}
+
+/// Does something with the parts and the journal there.
+pub(crate) fn with<T>(
+    path: &std::path::Path,
+    config: &SageConfig,
+    generator: &dyn Generator,
+    agent: &dyn Agent,
+    act: impl FnOnce(&Sage<'_>, &Journal) -> Result<T, SageError>,
+) -> Result<T, SageError> {
     let journal = Journal::open(path, &json!({"seed": 5}))?;
     let documents = documents();
     let sage = Sage {
@@ -88,8 +104,5 @@ pub(crate) fn play_in(
         ledger: &Ledger::new(config.limits),
         stop: &AtomicBool::new(false),
     };
-    let seen = Mutex::new(0);
-    let records = sage.run(&journal, &mut |_| *seen.lock().unwrap() += 1)?;
-    assert_eq!(seen.into_inner().unwrap(), records.len(), "every item is reported once");
-    Ok(records)
+    act(&sage, &journal)
 }
