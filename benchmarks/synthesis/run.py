@@ -7,7 +7,8 @@
 
 `reader` makes the agents of the other two. `loop` makes questions from the generated world, with
 feedback and by resampling, with the same seeds: round 0 is the same in both. `train` trains an agent
-on those of the feedback, and one on as many shallow ones. Without a part, all of them. `--model` is
+on those of the feedback, one on as many shallow ones, and one on as many of which half are of each
+kind. Without a part, all of them. `--model` is
 another agent that tries the questions.
 
 Runs that are finished are left alone, and those that were interrupted go on, so call it again until
@@ -27,6 +28,7 @@ from runs import ROOT, Runs, add_forage, learned, lines, quoted
 RUN_FILE = "configs/synthesize.toml"
 READER = "configs/reader.toml"
 UPDATES = ("feedback", "resample")
+KINDS = ("deep", "shallow", "mixed")
 
 # A third of the world is held out: its questions are for the tables after training.
 ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
@@ -116,7 +118,7 @@ def named(kind, rows):
 
 
 def write_data(out, seed, deep, shallow):
-    """Question files of both kinds: as many for training, and the same ones held out."""
+    """Question files of all kinds: as many for training, and the same ones held out."""
     data = out / f"data-{seed}"
     data.mkdir(parents=True, exist_ok=True)
     rows = {
@@ -127,6 +129,9 @@ def write_data(out, seed, deep, shallow):
     n_train = min(len(rows["deep", "train"]), len(rows["shallow", "train"]))
     for kind in ("deep", "shallow"):
         write_lines(data / f"{kind}.jsonl", rows[kind, "train"][:n_train])
+    half = n_train // 2
+    mixed = rows["deep", "train"][:half] + rows["shallow", "train"][: n_train - half]
+    write_lines(data / "mixed.jsonl", mixed)
     for split, most in (("dev", DEV // 2), ("test", None)):
         write_lines(
             data / f"{split}.jsonl",
@@ -168,7 +173,7 @@ def train(runs, arguments):
         synthesize(runs, arguments, shallow, edits)
         data, n_train = write_data(arguments.out, seed, deep, shallow)
         print(f"seed {seed}: {n_train} questions of each kind to train on", flush=True)
-        for kind in ("deep", "shallow"):
+        for kind in KINDS:
             run = arguments.out / f"trained-{kind}-{seed}"
             edits = {
                 "seed": seed,
@@ -205,7 +210,7 @@ def main():
     arguments.model = arguments.model and arguments.model.resolve()
 
     n_seeds = len(arguments.seeds)
-    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * 3}
+    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * (1 + len(KINDS))}
     parts = [arguments.part] if arguments.part else list(sizes)
     runs = Runs(arguments.forage, sum(sizes[part] for part in parts))
     if "reader" in parts:

@@ -18,7 +18,7 @@ from runs import ROOT, cell, evaluation, lines, settings, table, write_page
 
 PAGE = ROOT / "docs/results/synthesis.md"
 UPDATES = ("feedback", "resample")
-KINDS = ("shallow", "deep")
+KINDS = ("shallow", "deep", "mixed")
 
 
 def loops(folder):
@@ -148,26 +148,27 @@ def training(folder, seeds, decoding):
             statistics.mean(of[seed, kind][1][name]["searches"] for seed in seeds)
             for kind in KINDS
         ]
-        change = [deep - shallow for shallow, deep in zip(em["shallow", 1], em["deep", 1])]
+        changes = [
+            cell([it - shallow for shallow, it in zip(em["shallow", 1], em[kind, 1])], sign="+")
+            for kind in KINDS[1:]
+        ]
         rows.append([
             name, sum(of[seed, "deep"][1][name]["n"] for seed in seeds), cell(em["deep", 0]),
-            cell(em["shallow", 1]), cell(em["deep", 1]), cell(change, sign="+"),
-            *(f"{it:.2f}" for it in searches),
+            *(cell(em[kind, 1]) for kind in KINDS), *changes, *(f"{it:.2f}" for it in searches),
         ])
-    head = [
-        "facts", "questions", "before", "shallow", "deep", "deep less shallow",
-        "searches, shallow", "searches, deep",
-    ]
+    head = ["facts", "questions", "before", *KINDS]
+    head += [f"{kind} less shallow" for kind in KINDS[1:]]
+    head += [f"searches, {kind}" for kind in KINDS]
     return table(head, rows)
 
 
 def trained(folder):
-    """Seeds whose agents are both trained."""
+    """Seeds whose agents are all trained."""
     done = [
         {int(it.parent.name.rsplit("-", 1)[1]) for it in folder.glob(f"trained-{kind}-*/report.html")}
         for kind in KINDS
     ]
-    return sorted(done[0] & done[1])
+    return sorted(set.intersection(*done))
 
 
 def percent(share):
@@ -237,7 +238,7 @@ Of the {mended} pairs that feedback mended, {left} no longer go through the docu
         text += f"""
 ## An agent trained on them
 
-A beginner, with a fifth of the lessons of the agent above, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), and on as many that were made in the same way with S of 1 or 2 (shallow): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
+A beginner, with a fifth of the lessons of the agent above, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), on as many that were made in the same way with S of 1 or 2 (shallow), and on as many of which half are of each kind (mixed): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
 
 Greedy:
 
