@@ -7,8 +7,8 @@
 
 `reader` makes the agents of the other two. `loop` makes questions from the generated world, with
 feedback and by resampling, with the same seeds: round 0 is the same in both. `train` trains an agent
-on those of the feedback, one on as many shallow ones, and one on as many of which half are of each
-kind. Without a part, all of them. `--model` is
+on those of the feedback, one on as many shallow ones, one on as many of which half are of each kind,
+and one on as many that no feedback has changed. Without a part, all of them. `--model` is
 another agent that tries the questions.
 
 Runs that are finished are left alone, and those that were interrupted go on, so call it again until
@@ -28,7 +28,7 @@ from runs import ROOT, Runs, add_forage, learned, lines, quoted
 RUN_FILE = "configs/synthesize.toml"
 READER = "configs/reader.toml"
 UPDATES = ("feedback", "resample")
-KINDS = ("deep", "shallow", "mixed")
+KINDS = ("deep", "shallow", "mixed", "unrevised")
 
 # A third of the world is held out: its questions are for the tables after training.
 ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
@@ -117,17 +117,18 @@ def named(kind, rows):
     return [row | {"id": f"{kind}-{row['id']}"} for row in rows]
 
 
-def write_data(out, seed, deep, shallow):
-    """Question files of all kinds: as many for training, and the same ones held out."""
+def write_data(out, seed, made):
+    """Question files of all kinds, which were made in these folders: as many for training, and the
+    same ones held out."""
     data = out / f"data-{seed}"
     data.mkdir(parents=True, exist_ok=True)
     rows = {
         (kind, split): named(kind, lines(run / f"{split}.jsonl"))
-        for kind, run in (("deep", deep), ("shallow", shallow))
+        for kind, run in made.items()
         for split in ("train", "dev", "test")
     }
-    n_train = min(len(rows["deep", "train"]), len(rows["shallow", "train"]))
-    for kind in ("deep", "shallow"):
+    n_train = min(len(rows[kind, "train"]) for kind in made)
+    for kind in made:
         write_lines(data / f"{kind}.jsonl", rows[kind, "train"][:n_train])
     half = n_train // 2
     mixed = rows["deep", "train"][:half] + rows["shallow", "train"][: n_train - half]
@@ -171,7 +172,12 @@ def train(runs, arguments):
         edits = loop_edits(arguments, seed, min_steps=1, update=quoted("feedback"))
         edits |= {"synthesis.steps_from": 1, "synthesis.steps_to": 2}
         synthesize(runs, arguments, shallow, edits)
-        data, n_train = write_data(arguments.out, seed, deep, shallow)
+        unrevised = arguments.out / f"unrevised-{seed}"
+        edits = loop_edits(arguments, seed, update=quoted("feedback"))
+        edits |= {"synthesis.rounds": 0, "synthesis.items": 2 * arguments.items}
+        synthesize(runs, arguments, unrevised, edits)
+        made = {"deep": deep, "shallow": shallow, "unrevised": unrevised}
+        data, n_train = write_data(arguments.out, seed, made)
         print(f"seed {seed}: {n_train} questions of each kind to train on", flush=True)
         for kind in KINDS:
             run = arguments.out / f"trained-{kind}-{seed}"
@@ -210,7 +216,7 @@ def main():
     arguments.model = arguments.model and arguments.model.resolve()
 
     n_seeds = len(arguments.seeds)
-    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * (1 + len(KINDS))}
+    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * (2 + len(KINDS))}
     parts = [arguments.part] if arguments.part else list(sizes)
     runs = Runs(arguments.forage, sum(sizes[part] for part in parts))
     if "reader" in parts:

@@ -18,7 +18,7 @@ from runs import ROOT, cell, evaluation, lines, settings, table, write_page
 
 PAGE = ROOT / "docs/results/synthesis.md"
 UPDATES = ("feedback", "resample")
-KINDS = ("shallow", "deep", "mixed")
+KINDS = ("shallow", "deep", "mixed", "unrevised")
 
 
 def loops(folder):
@@ -128,11 +128,13 @@ def elsewhere(folder, seeds):
     return mended, left
 
 
-def training(folder, seeds, decoding):
-    """Exact match on the held-out questions by their number of facts."""
+def training(folder, seeds, decoding, base, others):
+    """Exact match on the held-out questions by their number of facts: of agents that were trained on
+    one kind of questions, and on others."""
+    kinds = [base, *others]
     of = {}
     for seed in seeds:
-        for kind in KINDS:
+        for kind in kinds:
             run = folder / f"trained-{kind}-{seed}"
             steps = settings(run)["training"]["steps"]
             of[seed, kind] = [evaluation(run, decoding, step) for step in (0, steps)]
@@ -142,23 +144,23 @@ def training(folder, seeds, decoding):
     for name in names:
         em = {
             (kind, when): [of[seed, kind][when][name]["em"]["mean"] for seed in seeds]
-            for kind in KINDS for when in (0, 1)
+            for kind in kinds for when in (0, 1)
         }
         searches = [
             statistics.mean(of[seed, kind][1][name]["searches"] for seed in seeds)
-            for kind in KINDS
+            for kind in kinds
         ]
         changes = [
-            cell([it - shallow for shallow, it in zip(em["shallow", 1], em[kind, 1])], sign="+")
-            for kind in KINDS[1:]
+            cell([it - before for before, it in zip(em[base, 1], em[kind, 1])], sign="+")
+            for kind in others
         ]
         rows.append([
-            name, sum(of[seed, "deep"][1][name]["n"] for seed in seeds), cell(em["deep", 0]),
-            *(cell(em[kind, 1]) for kind in KINDS), *changes, *(f"{it:.2f}" for it in searches),
+            name, sum(of[seed, base][1][name]["n"] for seed in seeds), cell(em[base, 0]),
+            *(cell(em[kind, 1]) for kind in kinds), *changes, *(f"{it:.2f}" for it in searches),
         ])
-    head = ["facts", "questions", "before", *KINDS]
-    head += [f"{kind} less shallow" for kind in KINDS[1:]]
-    head += [f"searches, {kind}" for kind in KINDS]
+    head = ["facts", "questions", "before", *kinds]
+    head += [f"{kind} less {base}" for kind in others]
+    head += [f"searches, {kind}" for kind in kinds]
     return table(head, rows)
 
 
@@ -242,11 +244,19 @@ A beginner, with a fifth of the lessons of the agent above, trained by the quick
 
 Greedy:
 
-{training(folder, seeds, "greedy")}
+{training(folder, seeds, "greedy", "shallow", ["deep", "mixed"])}
 
 At temperature 1:
 
-{training(folder, seeds, "sampled")}
+{training(folder, seeds, "sampled", "shallow", ["deep", "mixed"])}
+
+And on as many questions for which S was the same, but which no feedback has changed (unrevised: whatever the agent answered in two searches or more). Greedy:
+
+{training(folder, seeds, "greedy", "unrevised", ["deep"])}
+
+At temperature 1:
+
+{training(folder, seeds, "sampled", "unrevised", ["deep"])}
 """
     return text + "".join(map(other, others))
 
