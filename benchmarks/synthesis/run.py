@@ -8,7 +8,7 @@
 `reader` makes the agents of the other two. `loop` makes questions from the generated world, with
 feedback and by resampling, with the same seeds: round 0 is the same in both. `train` trains an agent
 on those of the feedback, one on as many shallow ones, one on as many of which half are of each kind,
-and one on as many that no feedback has changed. Without a part, all of them. `--model` is
+and one each on as many after two rounds of feedback and before the first. Without a part, all of them. `--model` is
 another agent that tries the questions.
 
 Runs that are finished are left alone, and those that were interrupted go on, so call it again until
@@ -28,7 +28,7 @@ from runs import ROOT, Runs, add_forage, learned, lines, quoted
 RUN_FILE = "configs/synthesize.toml"
 READER = "configs/reader.toml"
 UPDATES = ("feedback", "resample")
-KINDS = ("deep", "shallow", "mixed", "unrevised")
+KINDS = ("deep", "shallow", "mixed", "unrevised", "twice")
 
 # A third of the world is held out: its questions are for the tables after training.
 ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
@@ -172,11 +172,12 @@ def train(runs, arguments):
         edits = loop_edits(arguments, seed, min_steps=1, update=quoted("feedback"))
         edits |= {"synthesis.steps_from": 1, "synthesis.steps_to": 2}
         synthesize(runs, arguments, shallow, edits)
-        unrevised = arguments.out / f"unrevised-{seed}"
-        edits = loop_edits(arguments, seed, update=quoted("feedback"))
-        edits |= {"synthesis.rounds": 0, "synthesis.items": 2 * arguments.items}
-        synthesize(runs, arguments, unrevised, edits)
-        made = {"deep": deep, "shallow": shallow, "unrevised": unrevised}
+        made = {"deep": deep, "shallow": shallow}
+        for kind, rounds, items in (("unrevised", 0, 2), ("twice", 2, 1)):
+            made[kind] = arguments.out / f"{kind}-{seed}"
+            edits = loop_edits(arguments, seed, update=quoted("feedback"))
+            edits |= {"synthesis.rounds": rounds, "synthesis.items": items * arguments.items}
+            synthesize(runs, arguments, made[kind], edits)
         data, n_train = write_data(arguments.out, seed, made)
         print(f"seed {seed}: {n_train} questions of each kind to train on", flush=True)
         for kind in KINDS:
@@ -216,7 +217,7 @@ def main():
     arguments.model = arguments.model and arguments.model.resolve()
 
     n_seeds = len(arguments.seeds)
-    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * (2 + len(KINDS))}
+    sizes = {"reader": 2, "loop": n_seeds * len(UPDATES), "train": n_seeds * (3 + len(KINDS))}
     parts = [arguments.part] if arguments.part else list(sizes)
     runs = Runs(arguments.forage, sum(sizes[part] for part in parts))
     if "reader" in parts:

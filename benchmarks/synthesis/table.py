@@ -18,7 +18,7 @@ from runs import ROOT, cell, evaluation, lines, settings, table, write_page
 
 PAGE = ROOT / "docs/results/synthesis.md"
 UPDATES = ("feedback", "resample")
-KINDS = ("shallow", "deep", "mixed", "unrevised")
+KINDS = ("shallow", "deep", "mixed", "unrevised", "twice")
 
 
 def loops(folder):
@@ -250,13 +250,13 @@ At temperature 1:
 
 {training(folder, seeds, "sampled", "shallow", ["deep", "mixed"])}
 
-And on as many questions for which S was the same, but which no feedback has changed (unrevised: whatever the agent answered in two searches or more). Greedy:
+And on as many questions for which S was the same, but which no feedback has changed (unrevised: whatever the agent answered in two searches or more), and after two rounds of feedback (twice). Greedy:
 
-{training(folder, seeds, "greedy", "unrevised", ["deep"])}
+{training(folder, seeds, "greedy", "unrevised", ["twice", "deep"])}
 
 At temperature 1:
 
-{training(folder, seeds, "sampled", "unrevised", ["deep"])}
+{training(folder, seeds, "sampled", "unrevised", ["twice", "deep"])}
 """
     return text + "".join(map(other, others))
 
