@@ -1,5 +1,7 @@
 //! Passages that facts lead from and to.
 
+use std::collections::HashMap;
+
 use forage_trajectory::{EvidenceStep, Passage};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -59,6 +61,8 @@ pub(crate) struct Edge {
 pub(crate) struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) edges: Vec<Edge>,
+    /// Nodes by their names: the passages of an article share theirs.
+    by_name: HashMap<String, Vec<usize>>,
     out_of: Vec<Vec<usize>>,
     into: Vec<Vec<usize>>,
 }
@@ -73,7 +77,17 @@ impl Graph {
                 into[to].push(idx);
             }
         }
-        Self { nodes, edges, out_of, into }
+        let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
+        for (idx, node) in nodes.iter().enumerate() {
+            by_name.entry(node.name.clone()).or_default().push(idx);
+        }
+        Self { nodes, edges, by_name, out_of, into }
+    }
+
+    /// The texts of all passages that have the name of a node's.
+    pub(crate) fn article(&self, node: usize) -> impl Iterator<Item = &str> {
+        let passages = self.by_name.get(&self.nodes[node].name).into_iter().flatten();
+        passages.map(|it| self.nodes[*it].passage.text.as_str())
     }
 
     /// Facts of a node.

@@ -82,13 +82,21 @@ pub(super) fn ask(
 
 /// Two chains to the one name that two articles share, the first through the article of a node.
 fn shared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Option<Plan> {
+    let known: HashSet<&str> = graph.article(node).flat_map(names).collect();
     let mut ends = graph.out_of(node).to_vec();
     ends.shuffle(rng);
     ends.into_iter().find_map(|end| {
         let to = graph.next(end)?;
+        let shared: HashSet<&str> = words(&graph.nodes[to].name).collect();
+        // An article may be of several passages, none of which shares another name.
+        let joins = |other: usize| {
+            let mut others = graph.article(other).flat_map(names);
+            graph.nodes[other].name != graph.nodes[node].name
+                && others.all(|it| shared.contains(it) || !known.contains(it))
+        };
         let mut others = graph.into(to).to_vec();
         others.shuffle(rng);
-        let other = others.into_iter().find(|it| share_only(graph, [end, *it], to))?;
+        let other = others.into_iter().find(|it| joins(graph.edges[*it].from))?;
         let from = graph.edges[other].from;
         let before = rng.random_range(0..=length.checked_sub(2)?);
         let avoided = Avoided::default();
@@ -106,18 +114,6 @@ const PLAIN: [&str; 34] = [
     "From", "He", "Her", "His", "However", "In", "It", "Its", "One", "On", "She", "Since", "Some",
     "That", "The", "There", "They", "This", "Under", "When", "With",
 ];
-
-/// Whether the articles of two facts, which may be of several passages, have no name in common but
-/// that of what both lead to.
-fn share_only(graph: &Graph, facts: [usize; 2], to: usize) -> bool {
-    let titles = facts.map(|it| &graph.nodes[graph.edges[it].from].name);
-    let [one, other] = titles.map(|title| {
-        let article = graph.nodes.iter().filter(move |it| it.name == *title);
-        article.flat_map(|it| names(&it.passage.text)).collect::<HashSet<&str>>()
-    });
-    let name: HashSet<&str> = words(&graph.nodes[to].name).collect();
-    titles[0] != titles[1] && one.intersection(&other).all(|it| name.contains(it))
-}
 
 /// The capitalized words of a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
