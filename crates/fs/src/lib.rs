@@ -1,0 +1,251 @@
+//! Atomic writes: files and folders that are written whole or not at all.
+//!
+//! Everything is written beside its place under a name that begins with [`PART_PREFIX`], synced,
+//! and renamed; then the folder that holds it is synced. A process that is killed leaves what was
+//! there before, and at most a `.part-…` beside it, which [`remove_parts`] clears.
+//!
+//! ```
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("state.json");
+//! forage_fs::write_file(&path, b"{}")?;
+//! assert_eq!(std::fs::read(&path)?, b"{}");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// The beginning of the name of everything that is not finished.
+pub const PART_PREFIX: &str = ".part-";
+
+/// Writes a file with these bytes. Its folder is made where it is absent.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes)?;
+    file.commit()
+}
+
+/// A file that takes its name when it is committed; dropped before, it leaves nothing.
+#[derive(Debug)]
+pub struct AtomicFile {
+    part: NamedTempFile,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Begins a file. Its folder is made where it is absent.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let folder = parent(path);
+        fs::create_dir_all(folder)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PART_PREFIX);
+        // Temporary files are for their owner alone; these have the rights that any new file has.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        Ok(Self { part: builder.tempfile_in(folder)?, path: path.to_owned() })
+    }
+
+    /// Where it is written, for libraries that want a path and not a writer.
+    pub fn part(&self) -> &Path {
+        self.part.path()
+    }
+
+    /// Syncs the file and gives it its name, in the place of a file that may be there.
+    pub fn commit(self) -> io::Result<()> {
+        // A library that was given the path may have put another file there.
+        File::open(self.part.path())?.sync_all()?;
+        self.part.persist(&self.path).map_err(|error| error.error)?;
+        sync_folder(parent(&self.path))
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.part.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.part.flush()
+    }
+}
+
+/// Writes a folder, in the place of one that may be there: `fill` is given an empty folder that
+/// takes the name when everything in it is written and synced.
+///
+/// An older folder stays until the new one is whole. A process that is killed between the two
+/// renames leaves the older one beside its place, and the next call puts it back.
+///
+/// # Errors
+///
+/// Those of `fill`, and those of the file system.
+pub fn write_folder<E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let folder = parent(path);
+    fs::create_dir_all(folder)?;
+    let old = old_of(path);
+    restore(path)?;
+    let part = tempfile::Builder::new().prefix(PART_PREFIX).tempdir_in(folder)?;
+    // As with files: the rights of any new folder.
+    let fresh = part.path().join("new");
+    fs::create_dir(&fresh)?;
+    fill(&fresh)?;
+    sync_tree(&fresh)?;
+    if path.exists() {
+        fs::rename(path, &old)?;
+    }
+    fs::rename(&fresh, path)?;
+    sync_folder(folder)?;
+    remove_if_there(&old)?;
+    Ok(())
+}
+
+/// Puts back a folder whose replacement was cut short between its two renames. True where there
+/// was one.
+pub fn restore(path: &Path) -> io::Result<bool> {
+    let old = old_of(path);
+    if path.exists() {
+        remove_if_there(&old)?;
+        return Ok(false);
+    }
+    match fs::rename(&old, path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what killed processes left half-written in a folder.
+pub fn remove_parts(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PART_PREFIX) {
+            // A leftover that cannot be removed harms nobody.
+            let _ = fs::remove_file(entry.path());
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Syncs a folder, so that the names in it outlive a loss of power.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Elsewhere folders cannot be opened.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// Syncs every file and folder below a folder, and the folder.
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            sync_tree(&entry.path())?;
+        } else if kind.is_file() {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Where an older folder stands between two renames.
+fn old_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.old"))
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The folder of a path; the parent of a bare name is empty, which no function takes.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(it) if !it.as_os_str().is_empty() => it,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_there_once_it_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/file");
+        write_file(&path, b"old").unwrap();
+        let mut file = AtomicFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write_file(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(path.parent().unwrap()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_has_the_rights_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |name: &str| {
+            fs::metadata(folder.path().join(name)).unwrap().permissions().mode()
+        };
+        write_file(&folder.path().join("ours"), b"").unwrap();
+        fs::write(folder.path().join("any"), b"").unwrap();
+        assert_eq!(mode("ours"), mode("any"));
+    }
+
+    #[test]
+    fn a_folder_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        let fill = |text: &'static str| {
+            move |part: &Path| -> io::Result<()> { fs::write(part.join(text), text) }
+        };
+        write_folder(&path, fill("one")).unwrap();
+        write_folder(&path, fill("two")).unwrap();
+        assert_eq!(names(&path), ["two"]);
+        let failed = write_folder(&path, |_: &Path| Err(io::Error::other("full")));
+        assert_eq!(failed.unwrap_err().to_string(), "full");
+        assert_eq!(names(&path), ["two"]);
+        assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[test]
+    fn a_folder_whose_replacement_was_cut_short_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        fs::create_dir(folder.path().join(".model.old")).unwrap();
+        assert!(restore(&path).unwrap());
+        assert!(!restore(&path).unwrap());
+        assert_eq!(names(folder.path()), ["model"]);
+    }
+
+    #[test]
+    fn leftovers_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".part-file"), "").unwrap();
+        fs::create_dir(folder.path().join(".part-folder")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        remove_parts(folder.path());
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+}
