@@ -7,10 +7,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::{SEED, WORLD};
 use forage_model::{Decoder, Generator, Tokenizer};
 use forage_optimizer::{AlgorithmConfig, Surrogate};
-use forage_trainer::config::FreshModel;
-use forage_trainer::learner::{Objective, Sample, learn};
-use forage_trainer::micro_batch::MicroBatches;
-use forage_trainer::objective::{Normalizers, Reinforce};
+use forage_training::config::FreshModel;
+use forage_training::gradient::{Objective, compute_gradient};
+use forage_training::micro_batch::MicroBatches;
+use forage_training::policy_loss::{Normalizers, PolicyLoss};
+use forage_training::sample::Sample;
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream};
 
 /// Sequences at once.
@@ -83,7 +84,7 @@ fn bench(criterion: &mut Criterion) {
         .collect();
     let samples: Vec<&Sample> = samples.iter().collect();
     let algorithm = AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2));
-    let objective = Objective::Reinforce(Reinforce {
+    let objective = Objective::PolicyLoss(PolicyLoss {
         algorithm: &algorithm,
         temperature: 1.0,
         distillation: 0.0,
@@ -92,7 +93,7 @@ fn bench(criterion: &mut Criterion) {
     let micro_batches = MicroBatches { tokens: 1536, checkpointing: false };
     group.throughput(Throughput::Elements((SEQUENCES * TOKENS) as u64));
     group.bench_function("gradient", |bencher| {
-        bencher.iter(|| learn(&decoder, black_box(&samples), objective, micro_batches));
+        bencher.iter(|| compute_gradient(&decoder, black_box(&samples), objective, micro_batches));
     });
     group.finish();
 }

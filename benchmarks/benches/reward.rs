@@ -22,11 +22,11 @@ use std::sync::LazyLock;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::{asked, play_scripted};
+use forage_cli::run_file::{RunFile, Task};
 use forage_reward::wire::{
     Evidence, EvidenceStep, Grade, Group, Hit, Passage, Question, Trajectory,
 };
 use forage_reward::{Combination, Plugin, PluginError, Rewards, find, to_wire};
-use forage_trainer::config::RunFile;
 use serde_json::{Value, json};
 
 /// Trajectories of a group.
@@ -230,7 +230,8 @@ fn plugins(criterion: &mut Criterion) {
 fn a_step(criterion: &mut Criterion) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/quickstart.toml");
     let file = RunFile::read(Path::new(path), &[]).expect("the run file is ours");
-    let training = file.config.training.as_ref().expect("the quickstart trains");
+    let Task::Train(task) = &file.config.task else { panic!("the quickstart trains") };
+    let training = &task.config.training;
     let questions = asked(training.questions_per_step);
     let groups: Vec<_> = questions
         .into_iter()

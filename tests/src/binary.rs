@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use forage_trainer::failure::Code;
+use forage_cli::exit_code::Code;
 use serde_json::Value;
 use tempfile::TempDir;
 

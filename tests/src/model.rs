@@ -8,7 +8,7 @@ use std::path::Path;
 
 use forage_model::{ModelConfig, Role, SPECIAL_TOKENS, Tokenizer, write_tensors};
 use forage_rollout::observation::INVALID_ACTION;
-use forage_trainer::config::FreshModel;
+use forage_training::config::FreshModel;
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
-use forage_trainer::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
+use forage_training::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use forage_trajectory::{
     Evidence, EvidenceStep, Group, Hit, Kind, Origin, Outcome, Passage, Purpose, Question, Search,
     Stream, Trajectory,

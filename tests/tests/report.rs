@@ -20,7 +20,7 @@ fn start() -> Result<Option<Browser>> {
 
 /// Writes the report of a run and returns its address.
 fn report(run: &Path) -> Result<String> {
-    let path = forage_trainer::report::write(run)?;
+    let path = forage_cli::report::write(run)?;
     Ok(format!("file://{}", path.canonicalize()?.display()))
 }
 

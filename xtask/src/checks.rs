@@ -34,7 +34,7 @@ pub(crate) fn docs(shell: &Shell) -> anyhow::Result<()> {
 pub(crate) fn check_devices(shell: &Shell) -> anyhow::Result<()> {
     // Each alone would find more, and take three times as long.
     let all = "cuda,wgpu,vulkan";
-    Ok(cmd!(shell, "cargo check --package forage-trainer --all-targets --features {all}").run()?)
+    Ok(cmd!(shell, "cargo check --package forage-cli --all-targets --features {all}").run()?)
 }
 
 /// Runs all tests of the workspace, doctests included. Arguments choose some, and are those of

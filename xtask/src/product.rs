@@ -31,7 +31,7 @@ pub(crate) const ALLOCATOR: [(&str, &str); 3] = [
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
-    cmd!(shell, "cargo build --release --package forage-trainer --bin forage").run()?;
+    cmd!(shell, "cargo build --release --package forage-cli --bin forage").run()?;
     for name in plugins(shell, command, arguments) {
         plugin::build(shell, &name)?;
     }

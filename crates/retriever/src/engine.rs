@@ -286,11 +286,6 @@ impl SearchEngine {
     pub fn manifest(&self) -> Option<&Manifest> {
         self.manifest.as_ref()
     }
-
-    /// Whether a server is down for good: searches fail and the budget of failures is spent.
-    pub fn has_given_up(&self) -> bool {
-        (self.given_up)()
-    }
 }
 
 impl RetrieverConfig {
@@ -349,5 +344,9 @@ impl From<Bm25> for SearchEngine {
 impl Retriever for SearchEngine {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         self.retriever.search(queries, k)
+    }
+
+    fn has_given_up(&self) -> bool {
+        (self.given_up)()
     }
 }

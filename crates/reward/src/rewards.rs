@@ -105,8 +105,8 @@ impl Rewards {
 }
 
 impl Grader for Rewards {
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError> {
-        Ok(self.score(group)?)
+    fn grade(&self, group: &Group, step: u64) -> Result<Vec<Grade>, BoxError> {
+        Ok(self.score_at(group, step)?)
     }
 }
 

@@ -38,8 +38,12 @@ impl Grade {
     }
 }
 
-/// Scores the trajectories of one question. Shared by many threads.
+/// Grader: scores the trajectories of one question. Shared by many threads.
 pub trait Grader: Send + Sync {
-    /// One grade a trajectory, in their order.
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError>;
+    /// One grade a trajectory, in their order, after `step` training steps.
+    ///
+    /// # Errors
+    ///
+    /// Where the rewards cannot go on. A trajectory that cannot be scored is [`Grade::Failed`].
+    fn grade(&self, group: &Group, step: u64) -> Result<Vec<Grade>, BoxError>;
 }

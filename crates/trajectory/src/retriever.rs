@@ -36,4 +36,9 @@ pub trait Retriever: Send + Sync {
     ///
     /// The same index and query give the same hits, whatever else is in the batch.
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>>;
+
+    /// Whether the engine is down for good: searches fail and its budget of failures is spent.
+    fn has_given_up(&self) -> bool {
+        false
+    }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use forage_tests::{Output, Scratch};
-use forage_trainer::record::GroupRecord;
+use forage_training::record::GroupRecord;
 use serde_json::Value;
 
 /// What makes any of them small.

@@ -175,7 +175,7 @@ mod tests {
 |---|---|---|---|
 | `crates/trajectory` | – | – | plain data |
 | `crates/model` | `trajectory` | `burn` | knows `nothing` |
-| `crates/trainer` | all | `burn`, `clap` | the loop |
+| `crates/cli` | all | `burn`, `clap` | the loop |
 | `plugins/*` | `trajectory` | – | |
 | `tests` | all | all | |
 
@@ -197,7 +197,7 @@ mod tests {
         let mut members = vec![
             member("crates/trajectory", &["serde"]),
             member("crates/model", &["forage-trajectory", "burn"]),
-            member("crates/trainer", &["forage-model", "forage-trajectory", "burn", "clap"]),
+            member("crates/cli", &["forage-model", "forage-trajectory", "burn", "clap"]),
             member("plugins/format", &["forage-trajectory"]),
             member("tests", &["forage-trainer", "burn"]),
         ];
@@ -235,7 +235,7 @@ mod tests {
                 member("plugins/format", &["burn"]),
                 "plugins/format/Cargo.toml: must not name `burn`, which other crates wrap",
             ),
-            (member("crates/trainer", &["forage-trajectory", "forage-model", "format"]), ""),
+            (member("crates/cli", &["forage-trajectory", "forage-model", "format"]), ""),
         ];
         for (changed, expected) in cases {
             assert_eq!(findings(changed).join("\n"), expected);
@@ -270,7 +270,7 @@ mod tests {
         );
         assert_eq!(
             rules(MAP),
-            ["crates/trainer", "crates/trajectory", "plugins/format", "tests"]
+            ["crates/cli", "crates/trajectory", "plugins/format", "tests"]
                 .map(|path| format!("names `{path}`, which does not exist"))
         );
     }

@@ -1,0 +1,128 @@
+//! What `eval` and `chat` play with: a run's folder with its newest checkpoint, or a run file.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use burn::tensor::Device;
+use forage_model::{Decoder, Tokenizer};
+use forage_retriever::{RetrieverConfig, SearchEngine};
+use forage_trajectory::Question;
+
+use crate::environment::open_engine;
+use crate::exit_code::{Code, Failure};
+use crate::model;
+use crate::prompt;
+use crate::questions::read_questions;
+use crate::run_file::{RunConfig, RunFile, Source};
+use forage_training::checkpoint::newest;
+
+/// Common arguments of commands that play with a trained model.
+#[derive(Debug, clap::Args)]
+// The group of the command that these are flattened into is called `Args` as well.
+#[group(id = "played-with")]
+pub struct Args {
+    /// A run's folder, or a run file.
+    pub target: PathBuf,
+    /// Model folder; the run's newest checkpoint, or `model.path` of the run file.
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Index to search; the run's own where it is not given.
+    #[arg(long)]
+    pub index: Option<PathBuf>,
+    /// Change a key of the configuration, for example `--set rollout.top_k=5`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub edits: Vec<String>,
+}
+
+/// An opened target.
+#[derive(Debug)]
+pub struct Target {
+    /// The configuration.
+    pub config: RunConfig,
+    /// The run's folder, where the target is one.
+    pub run: Option<PathBuf>,
+    model: Option<PathBuf>,
+    index: Option<PathBuf>,
+}
+
+impl Target {
+    /// Reads the configuration.
+    pub fn open(args: &Args) -> Result<Self> {
+        let is_run = args.target.is_dir();
+        let file = if is_run { args.target.join("config.toml") } else { args.target.clone() };
+        let config = RunFile::read(&file, &args.edits)?.config;
+        let run = is_run.then(|| args.target.clone());
+        let newest = run.as_deref().and_then(newest);
+        Ok(Self {
+            model: args
+                .model
+                .clone()
+                .or(newest)
+                .or_else(|| config.model_folder().map(Path::to_owned)),
+            index: args.index.clone(),
+            config,
+            run,
+        })
+    }
+
+    /// The model folder.
+    pub fn model_folder(&self) -> Result<&Path> {
+        self.model.as_deref().ok_or_else(|| {
+            Failure::new(Code::Usage, "there is no model to play with")
+                .hint("name one with `--model DIR`")
+                .into()
+        })
+    }
+
+    /// Loads the model.
+    pub fn open_model(&self, device: &Device) -> Result<(Decoder, Tokenizer)> {
+        let folder = self.model_folder()?;
+        let (decoder, tokenizer) = model::open(folder, device)?;
+        prompt::check(&self.config.rollout, &tokenizer, folder)?;
+        Ok((decoder.computing_in(self.config.model.compute.into()), tokenizer))
+    }
+
+    /// Opens the search engine.
+    pub fn open_retriever(&self) -> Result<SearchEngine> {
+        let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
+        let section = match &self.config.source {
+            Source::Data { retriever, .. } => Some(retriever),
+            Source::World(_) => None,
+        };
+        let config = match (&self.index, section, of_world) {
+            // Another index, ranked as the run file says.
+            (Some(index), Some(section), _) => RetrieverConfig {
+                analyzer: section.analyzer,
+                k1: section.k1,
+                b: section.b,
+                ..RetrieverConfig::of_index(index)
+            },
+            (Some(index), None, _) => RetrieverConfig::of_index(index),
+            (None, None, Some(index)) => RetrieverConfig::of_index(index),
+            (None, Some(section), _) => section.clone(),
+            (None, None, None) => {
+                return Err(Failure::new(Code::Usage, "there is no index to search")
+                    .hint("name one with `--index DIR`, or name a run's folder that has a world")
+                    .into());
+            }
+        };
+        open_engine(&config, &self.config.device)
+    }
+
+    /// Reads questions: the given file, or the target's test questions.
+    pub fn questions(&self, file: Option<&Path>) -> Result<Vec<Question>> {
+        let of_world = self.run.as_ref().map(|it| it.join("world/test.jsonl"));
+        let of_data = match &self.config.source {
+            Source::Data { data, .. } => Some(data.test.clone()),
+            Source::World(_) => None,
+        };
+        let file = file.map(Path::to_owned).or(of_data).or(of_world);
+        let file = file
+            .ok_or_else(|| anyhow!("a run file with a world has none before it runs"))
+            .context(
+            Failure::new(Code::Usage, "there are no questions to ask")
+                .hint("name a file with `--questions FILE`, or a run's folder"),
+        )?;
+        read_questions(&file)
+    }
+}

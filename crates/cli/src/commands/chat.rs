@@ -1,0 +1,69 @@
+//! `forage chat`: ask the agent and watch it search.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::Result;
+use forage_rollout::{Task, play};
+use forage_trajectory::{Group, Purpose, Question, Stream};
+
+use crate::checkpoint_target::{self, Target};
+use crate::commands::eval::sampling;
+use crate::model::device_of;
+use crate::output::print_line;
+use crate::transcript;
+use forage_training::record::{GradeRecord, GroupRecord};
+use forage_training::rollout_step::generator;
+
+/// Ask the agent questions, one a line.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to play with.
+    #[command(flatten)]
+    pub target: checkpoint_target::Args,
+    /// Sample at this temperature instead of decoding greedily.
+    #[arg(long)]
+    pub temperature: Option<f32>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    let target = Target::open(&args.target)?;
+    let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
+    let retriever = target.open_retriever()?;
+    let mut generator = generator(decoder, tokenizer, target.config.model.cache_tokens);
+    let sampling = sampling(args.temperature)?;
+    let terminal = std::io::stdin().is_terminal();
+    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    for n_asked in 0.. {
+        if terminal {
+            eprint!("question> ");
+            std::io::stderr().flush()?;
+        }
+        let mut line = String::new();
+        if std::io::stdin().lock().read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if line.trim().is_empty() {
+            continue;
+        }
+        let question = Question {
+            id: n_asked.to_string(),
+            text: line.trim().to_owned(),
+            ..Question::default()
+        };
+        let stream = Stream::new(target.config.seed, Purpose::Chat).of_member(n_asked, 0);
+        let task = Task { question: &question, member: 0, stream };
+        let trajectories =
+            play(&mut generator, &retriever, &target.config.rollout, &[task], sampling)?;
+        let record = GroupRecord {
+            step: 0,
+            split: "chat".to_owned(),
+            group: Group { question, trajectories },
+            grades: vec![GradeRecord::default()],
+        };
+        if !print_line(transcript::render(&record, 0, color, 100))? {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! `forage eval-retrieval`: how good a ranking is, in the measures of `trec_eval`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use forage_retriever::{
+    Averaged, Measure, Measured, Qrels, Run, Topic, measure, read_qrels, read_topics,
+};
+use forage_trajectory::Question;
+
+use super::search::EngineArgs;
+use crate::exit_code::{Code, Failure};
+use crate::output::print;
+use crate::progress::Progress;
+use crate::questions::read_questions;
+
+/// Queries that are searched for together.
+const BATCH: usize = 256;
+/// What a run is called in its last column.
+const TAG: &str = "forage";
+
+/// Measure a search engine, or a run of one, as `trec_eval` does
+///
+/// Judgements are a TREC qrels file with topics, or questions that know their gold passages. Equal
+/// scores are ranked by the name of the passage, descending, and gains are linear.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run in the format of TREC; its measures are computed without any search
+    #[arg(long, value_name = "FILE", required_unless_present = "index", conflicts_with = "index")]
+    pub run: Option<PathBuf>,
+
+    /// Folder of an index to search
+    #[arg(long, value_name = "DIR")]
+    pub index: Option<PathBuf>,
+
+    /// How passages are ranked
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// Judgements in the format of TREC
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "questions",
+        conflicts_with = "questions"
+    )]
+    pub qrels: Option<PathBuf>,
+
+    /// What to search for: `id<tab>query`, JSON lines, or topics of TREC
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["questions", "run"])]
+    pub topics: Option<PathBuf>,
+
+    /// Questions with gold passages, as for training: topics and judgements in one
+    #[arg(long, value_name = "FILE")]
+    pub questions: Option<PathBuf>,
+
+    /// What to measure: map, mrr, and recall@10, hit@10, all@10, p@10 or ndcg@10 with any number
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "map,mrr,recall@1,recall@3,recall@5,recall@10,hit@10,all@10,ndcg@10"
+    )]
+    pub measures: Vec<Measure>,
+
+    /// Passages a query
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub depth: usize,
+
+    /// Average over all judged topics, with 0 for one that has no result: `trec_eval -c`
+    #[arg(long)]
+    pub complete: bool,
+
+    /// Print every topic, too
+    #[arg(long)]
+    pub per_topic: bool,
+
+    /// Write what was found as a run in the format of TREC
+    #[arg(long, value_name = "FILE", requires = "index")]
+    pub save_run: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measures and prints a table.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let unreadable = || Failure::new(Code::Input, "there is nothing to measure with");
+    let (qrels, topics) = match (&args.questions, &args.qrels) {
+        (Some(questions), _) => gold(questions)?,
+        (None, Some(qrels)) => {
+            let qrels = read_qrels(qrels).with_context(unreadable)?;
+            let topics = args.topics.as_deref().map(read_topics).transpose();
+            (qrels, topics.with_context(unreadable)?)
+        }
+        (None, None) => unreachable!("the command line wants one of the two"),
+    };
+    let run = match (&args.run, &args.index) {
+        (Some(run), _) => Run::read(run).with_context(unreadable)?,
+        (None, Some(index)) => {
+            let topics = topics.ok_or_else(|| {
+                Failure::new(Code::Usage, "there is nothing to search for")
+                    .hint("name the topics of the judgements with `--topics FILE`")
+            })?;
+            search(args, index, &topics)?
+        }
+        (None, None) => unreachable!("the command line wants one of the two"),
+    };
+    if let Some(path) = &args.save_run {
+        std::fs::write(path, run.to_text(TAG)).with_context(|| {
+            Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()))
+        })?;
+    }
+    let over = if args.complete { Averaged::Judged } else { Averaged::Common };
+    let measured = measure(&run, &qrels, &args.measures, over);
+    if measured.topics.is_empty() {
+        return Err(Failure::new(Code::Input, "no topic is both searched for and judged")
+            .hint("topics are matched by their ids: compare those of the two files")
+            .into());
+    }
+    let n_left_out = qrels.len() - measured.topics.len();
+    if n_left_out > 0 {
+        eprintln!("judged topics without a result: {n_left_out}; `--complete` counts them as 0");
+    }
+    let text = if args.json { json(&measured, args.per_topic) } else { table(&measured, args) };
+    print(&text)?;
+    Ok(())
+}
+
+/// Topics and judgements of questions that know their gold passages.
+fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<Topic>>)> {
+    let questions = read_questions(path)?;
+    let gold_of = |question: &Question| {
+        let steps = question.evidence.steps.iter().flat_map(|it| it.passage_ids.iter().cloned());
+        let passages = question.evidence.passages.iter().map(|it| it.id.clone());
+        steps.chain(passages).map(|id| (id, 1)).collect()
+    };
+    let topic = |it: &Question| Topic { id: it.id.clone(), query: it.text.clone() };
+    let topics = questions.iter().map(topic).collect();
+    let qrels: Qrels = questions.iter().map(|it| (it.id.clone(), gold_of(it))).collect();
+    let n_without = qrels.values().filter(|it| it.is_empty()).count();
+    if n_without > 0 {
+        let message =
+            format!("questions of `{}` that know no passage: {n_without}", path.display());
+        return Err(Failure::new(Code::Input, message)
+            .hint("give them `gold_pids`, or `evidence` with the ids of passages")
+            .into());
+    }
+    Ok((qrels, Some(topics)))
+}
+
+fn search(args: &Args, index: &Path, topics: &[Topic]) -> anyhow::Result<Run> {
+    let engine = args.engine.open(index)?;
+    let mut run = Run::default();
+    let mut progress = Progress::new("searching", 0, topics.len() as u64);
+    for (batch_idx, topics) in topics.chunks(BATCH).enumerate() {
+        let queries: Vec<&str> = topics.iter().map(|it| it.query.as_str()).collect();
+        let found = engine.retriever.search(&queries, args.depth);
+        for (topic, hits) in topics.iter().zip(found) {
+            let hits = hits.with_context(|| {
+                Failure::new(Code::Input, format!("topic `{}` cannot be searched for", topic.id))
+            })?;
+            run.add(&topic.id, &hits);
+        }
+        progress.set((batch_idx * BATCH + topics.len()) as u64, engine.method);
+    }
+    progress.finish();
+    Ok(run)
+}
+
+fn table(measured: &Measured, args: &Args) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, values: &[f64]| {
+        for (measure, value) in measured.measures.iter().zip(values) {
+            writeln!(text, "{measure:<12} {name:<12} {value:.4}").expect("writing to a string");
+        }
+    };
+    if args.per_topic {
+        for (topic, values) in &measured.topics {
+            row(topic, values);
+        }
+    }
+    row("all", &measured.means);
+    writeln!(text, "{:<12} {:<12} {}", "topics", "all", measured.topics.len())
+        .expect("writing to a string");
+    text
+}
+
+fn json(measured: &Measured, per_topic: bool) -> String {
+    let values = |values: &[f64]| -> serde_json::Map<String, serde_json::Value> {
+        let names = measured.measures.iter().map(ToString::to_string);
+        names.zip(values.iter().map(|&it| it.into())).collect()
+    };
+    let mut object = serde_json::Map::new();
+    object.insert("topics".to_owned(), measured.topics.len().into());
+    object.insert("mean".to_owned(), values(&measured.means).into());
+    if per_topic {
+        let topics: serde_json::Map<String, serde_json::Value> =
+            measured.topics.iter().map(|(id, it)| (id.clone(), values(it).into())).collect();
+        object.insert("per_topic".to_owned(), topics.into());
+    }
+    format!("{}\n", serde_json::Value::Object(object))
+}

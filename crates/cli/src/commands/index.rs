@@ -1,0 +1,272 @@
+//! `forage index`: makes a search index from a corpus, and vectors of its passages.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use forage_retriever::{
+    Analyzer, Bm25, Corpus, CorpusError, IndexError, IndexOptions, Progress, SearchOptions, build,
+    build_graph, build_vectors,
+};
+use forage_trajectory::Embedder;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::commands::search::EmbeddingArgs;
+use crate::environment::open_index;
+use crate::exit_code::{Code, Failure};
+
+/// How often a line is printed where there is no terminal.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// Passages that are embedded together.
+const PASSAGES_A_REQUEST: usize = 64;
+
+/// Make a search index from a corpus
+///
+/// A corpus is JSON lines, plain or compressed by gzip or zstd: {"id", "title", "text"}, or
+/// {"id", "contents"} with the title in double quotes on the first line of the contents.
+/// With `--vectors`, its passages are embedded, too; without `--corpus`, those of the index that
+/// is there.
+#[derive(Debug, clap::Args)]
+#[group(id = "indexed")]
+pub struct Args {
+    /// Files of the corpus, in order, or folders of them; `-` is standard input
+    #[arg(long, required_unless_present = "vectors", num_args = 1.., value_name = "FILE")]
+    pub corpus: Vec<PathBuf>,
+
+    /// Folder for the index; an index that is there is replaced once the new one is complete
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// What text becomes: english, lucene-english or plain
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub analyzer: Analyzer,
+
+    /// Count bad lines and repeated ids instead of failing at the first
+    #[arg(long)]
+    pub skip_bad: bool,
+
+    /// Most megabytes that postings take up while the index is built; 128 a core otherwise
+    #[arg(long, value_name = "MB")]
+    pub memory: Option<usize>,
+
+    /// Folder for vectors of the passages, for dense search
+    #[arg(long, value_name = "DIR")]
+    pub vectors: Option<PathBuf>,
+
+    /// Put the vectors into a graph, too, for sets too large to score all of them; without anything
+    /// to embed with, those that are there
+    #[arg(long, requires = "vectors")]
+    pub graph: bool,
+
+    /// What makes the vectors
+    #[command(flatten)]
+    pub embeddings: EmbeddingArgs,
+}
+
+/// Builds what is asked for and says how it went on standard error.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let embeds = args.embeddings.is_given();
+    if args.vectors.is_none() && embeds {
+        let message = "`--encoder` and `--embeddings-url` are used by `--vectors` only";
+        return Err(Failure::new(Code::Usage, message)
+            .hint("name a folder for the vectors with `--vectors DIR`")
+            .into());
+    }
+    if !args.corpus.is_empty() {
+        index(args)?;
+    }
+    let Some(folder) = &args.vectors else { return Ok(()) };
+    if embeds || !args.graph {
+        vectors(args, folder)?;
+    }
+    if args.graph { graph(args, folder) } else { Ok(()) }
+}
+
+/// Embeds the passages of the index.
+fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let passages = open_index(&args.out, &SearchOptions::default())?;
+    let embedder = args.embeddings.open()?;
+    let n_passages = passages.manifest().passages;
+    let mut meter = crate::progress::Progress::new("embedding", 0, n_passages);
+    embed(&passages, embedder.as_ref(), folder, &mut |done| meter.set(done, "passages"))?;
+    meter.finish();
+    eprintln!(
+        "embedded {n_passages} passages in {:.1} s: vectors of {} numbers in `{}`",
+        started.elapsed().as_secs_f64(),
+        embedder.dimension(),
+        folder.display(),
+    );
+    Ok(())
+}
+
+fn embed(
+    passages: &Bm25,
+    embedder: &dyn Embedder,
+    folder: &Path,
+    tick: &mut dyn FnMut(u64),
+) -> anyhow::Result<()> {
+    let tick = RefCell::new(tick);
+    let done = |done| (tick.borrow_mut())(done);
+    build_vectors(passages, embedder, folder, PASSAGES_A_REQUEST, &done).with_context(|| {
+        Failure::new(Code::Input, "the vectors cannot be made")
+            .hint("nothing was changed; is the server of `--embeddings-url` well?")
+    })
+}
+
+/// Puts the vectors into a graph.
+fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let n_passages = open_index(&args.out, &SearchOptions::default())?.manifest().passages;
+    let meter = crate::progress::Progress::new("building a graph", 0, n_passages);
+    let meter = Mutex::new(meter);
+    let tick = |done| {
+        // One thread at a time; another count comes soon.
+        if let Ok(mut meter) = meter.try_lock() {
+            meter.set(done, "vectors");
+        }
+    };
+    build_graph(folder, &tick).with_context(|| {
+        Failure::new(Code::Input, "the graph cannot be built")
+            .hint("`--vectors` names a folder that `forage index --vectors` made; it is as it was")
+    })?;
+    meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
+    eprintln!(
+        "put {n_passages} vectors into a graph in {:.1} s, in `{}`",
+        started.elapsed().as_secs_f64(),
+        folder.display(),
+    );
+    Ok(())
+}
+
+fn index(args: &Args) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let corpus =
+        Corpus::files(args.corpus.iter().cloned()).map_err(|error| explained(error.into()))?;
+    let memory = args.memory.map(|it| it.saturating_mul(1_000_000));
+    let options = IndexOptions { analyzer: args.analyzer, skip_bad: args.skip_bad, memory };
+    let meter = Meter::new(corpus.total_bytes());
+    let built = build(corpus, &args.out, &options, &|progress| meter.show(progress));
+    meter.finish();
+    let report = built.map_err(explained)?;
+    if let Some(first) = report.first_skipped {
+        let first = anyhow::Error::from(first);
+        eprintln!("warning: skipped {} bad lines, the first of them {first:#}", report.skipped);
+    }
+    eprintln!(
+        "indexed {} passages in {:.1} s: {:.1} MB in `{}`",
+        report.manifest.passages,
+        started.elapsed().as_secs_f64(),
+        megabytes(report.index_bytes),
+        args.out.display(),
+    );
+    Ok(())
+}
+
+/// Adds what a person can do about it.
+fn explained(error: IndexError) -> anyhow::Error {
+    let (message, hint) = match &error {
+        IndexError::Corpus(bad) if bad.is_bad_line() => {
+            let hint = if matches!(bad, CorpusError::Duplicate { .. }) {
+                "ids are unique in a corpus; `--skip-bad` keeps the first passage of each"
+            } else {
+                "a line is {\"id\": …, \"title\": …, \"text\": …} or {\"id\": …, \"contents\": …}; \
+                 `--skip-bad` leaves out lines that are not"
+            };
+            ("the corpus has a bad line", hint)
+        }
+        IndexError::Corpus(_) | IndexError::Empty { .. } => {
+            ("the corpus cannot be read", "`--corpus` names files of JSON lines")
+        }
+        IndexError::Memory { .. } => {
+            let failure = Failure::new(Code::Usage, "the index cannot be built");
+            let failure = failure.hint("give `--memory` more megabytes, or leave it out");
+            return anyhow::Error::from(error).context(failure);
+        }
+        IndexError::Occupied { .. } => {
+            ("the index cannot be built", "give `--out` a new folder or an old index")
+        }
+        IndexError::Busy { .. } => {
+            ("the index cannot be built", "wait for the other build, or give another `--out`")
+        }
+        _ => ("the index cannot be built", "check free space and permissions"),
+    };
+    anyhow::Error::from(error).context(Failure::new(Code::Input, message).hint(hint))
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Shows progress: a bar on a terminal, a line now and then elsewhere.
+enum Meter {
+    Bar(ProgressBar),
+    Lines { total_bytes: Option<u64>, started: Instant, last: Cell<Instant> },
+}
+
+impl Meter {
+    fn new(total_bytes: Option<u64>) -> Self {
+        if !io::stderr().is_terminal() {
+            let started = Instant::now();
+            return Self::Lines { total_bytes, started, last: Cell::new(started) };
+        }
+        let (bar, template) = match total_bytes {
+            Some(bytes) => (
+                ProgressBar::new(bytes),
+                "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {msg}",
+            ),
+            None => (ProgressBar::no_length(), "{spinner} {binary_bytes_per_sec}  {msg}"),
+        };
+        let style = ProgressStyle::with_template(template).expect("the templates are constant");
+        bar.set_style(style);
+        Self::Bar(bar)
+    }
+
+    fn show(&self, progress: Progress) {
+        match (self, progress) {
+            (Self::Bar(bar), Progress::Reading { passages, bytes }) => {
+                bar.set_position(bytes);
+                bar.set_message(format!("{passages} passages"));
+            }
+            (Self::Bar(bar), Progress::Merging { passages }) => {
+                bar.set_style(
+                    ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
+                        .expect("the template is constant"),
+                );
+                bar.set_message(format!("merging {passages} passages into one segment"));
+                bar.enable_steady_tick(Duration::from_millis(100));
+            }
+            (Self::Lines { total_bytes, started, last }, Progress::Reading { passages, bytes }) => {
+                if last.get().elapsed() < REPORT_EVERY {
+                    return;
+                }
+                last.set(Instant::now());
+                let seconds = started.elapsed().as_secs_f64();
+                let rate = passages as f64 / seconds;
+                match total_bytes {
+                    Some(total) if bytes > 0 => {
+                        let share = bytes as f64 / *total as f64;
+                        let left = seconds * (1.0 - share) / share;
+                        eprintln!(
+                            "{:.0} %: {passages} passages, {rate:.0} a second, {left:.0} s left",
+                            share * 100.0
+                        );
+                    }
+                    _ => eprintln!("{passages} passages, {rate:.0} a second"),
+                }
+            }
+            (Self::Lines { .. }, Progress::Merging { passages }) => {
+                eprintln!("merging {passages} passages into one segment");
+            }
+        }
+    }
+
+    fn finish(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

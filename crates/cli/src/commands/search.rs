@@ -1,0 +1,284 @@
+//! `forage search`: asks an index, as the agent does.
+
+use std::env;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use forage_retriever::{
+    Bm25, CANDIDATES, Dense, Embeddings, EmbeddingsConfig, EncoderConfig, FUSED_DEPTH, Fused,
+    HttpConfig, IndexError, SearchOptions,
+};
+use forage_trajectory::{Embedder, Hit, Retriever};
+use serde::Serialize;
+
+use crate::environment::encoder;
+use crate::exit_code::{Code, Failure};
+use crate::output::print;
+
+/// About this many bytes of a passage are shown.
+const SNIPPET_WIDTH: usize = 240;
+
+/// Ask an index, as the agent does
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of the index
+    #[arg(long, value_name = "DIR")]
+    pub index: PathBuf,
+
+    /// How many passages
+    #[arg(short, value_name = "N", default_value_t = 3)]
+    pub k: usize,
+
+    /// How passages are ranked
+    #[command(flatten)]
+    pub engine: EngineArgs,
+
+    /// Print one JSON object a passage, with the whole text
+    #[arg(long)]
+    pub json: bool,
+
+    /// The words to search for
+    #[arg(required = true, value_name = "QUERY")]
+    pub query: Vec<String>,
+}
+
+/// How passages are ranked.
+#[derive(Debug, clap::Args)]
+#[group(id = "engine")]
+pub struct EngineArgs {
+    /// BM25: how fast repetitions of a term stop to count
+    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().k1)]
+    pub k1: f32,
+
+    /// BM25: how much long passages are held back, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = SearchOptions::default().b)]
+    pub b: f32,
+
+    /// Folder of the vectors that `forage index --vectors` made of the same index
+    #[arg(long, value_name = "DIR")]
+    pub vectors: Option<PathBuf>,
+
+    /// Passages of the vectors' graph that are scored; vectors without a graph are all scored
+    #[arg(long, value_name = "N", requires = "vectors", value_parser = clap::value_parser!(u32).range(1..))]
+    pub candidates: Option<u32>,
+
+    /// How to rank; with vectors by both, otherwise by BM25
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub rank: Option<Ranking>,
+
+    /// What embeds queries
+    #[command(flatten)]
+    pub embeddings: EmbeddingArgs,
+}
+
+/// How passages are ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ranking {
+    /// By words.
+    Bm25,
+    /// By vectors.
+    Dense,
+    /// By the ranks of both.
+    Hybrid,
+}
+
+/// What embeds: a model in this process, or a server of `/v1/embeddings`.
+#[derive(Debug, clap::Args)]
+#[group(id = "embeddings")]
+pub struct EmbeddingArgs {
+    /// Folder of a model that embeds, such as e5 or `MiniLM`
+    #[arg(long, value_name = "DIR", conflicts_with = "embeddings_url")]
+    pub encoder: Option<PathBuf>,
+
+    /// Device that the model computes on
+    #[arg(long, value_name = "NAME", requires = "encoder", default_value = "cpu")]
+    pub device: String,
+
+    /// Address of a server that embeds, for example `http://127.0.0.1:8080/v1/embeddings`
+    #[arg(long, value_name = "URL", requires = "embeddings_model")]
+    pub embeddings_url: Option<String>,
+
+    /// The embedding model, as that server calls it
+    #[arg(long, value_name = "NAME", requires = "embeddings_url")]
+    pub embeddings_model: Option<String>,
+
+    /// What is put before a query, `query: ` for e5; as the model's folder says otherwise
+    #[arg(long, value_name = "TEXT")]
+    pub query_prefix: Option<String>,
+
+    /// What is put before a passage, `passage: ` for e5; as the model's folder says otherwise
+    #[arg(long, value_name = "TEXT")]
+    pub passage_prefix: Option<String>,
+
+    /// Environment variable with the token of that server
+    #[arg(long, value_name = "VARIABLE", requires = "embeddings_url")]
+    pub embeddings_token_env: Option<String>,
+}
+
+impl EmbeddingArgs {
+    /// Whether something is named that embeds.
+    pub fn is_given(&self) -> bool {
+        self.encoder.is_some() || self.embeddings_url.is_some()
+    }
+
+    /// Loads the model, or asks the server for its first vector.
+    pub fn open(&self) -> anyhow::Result<Arc<dyn Embedder>> {
+        let (query_prefix, passage_prefix) =
+            (self.query_prefix.clone(), self.passage_prefix.clone());
+        if let Some(path) = self.encoder.clone() {
+            let shown = path.display().to_string();
+            let config = EncoderConfig { path, query_prefix, passage_prefix, max_tokens: None };
+            let encoder = encoder(&config, &self.device).map_err(anyhow::Error::from_boxed);
+            return Ok(Arc::new(encoder.with_context(|| {
+                Failure::new(Code::Input, format!("the encoder `{shown}` cannot be used"))
+                    .hint("it is the folder of a model such as e5 or MiniLM")
+            })?));
+        }
+        let (Some(url), Some(model)) = (&self.embeddings_url, &self.embeddings_model) else {
+            let failure = Failure::new(Code::Usage, "there is nothing to embed with");
+            return Err(failure
+                .hint(
+                    "name a model with `--encoder DIR`, or a server with `--embeddings-url URL \
+                     --embeddings-model NAME`",
+                )
+                .into());
+        };
+        let token_env = self.embeddings_token_env.clone();
+        let config = EmbeddingsConfig {
+            url: url.clone(),
+            model: model.clone(),
+            query_prefix: query_prefix.unwrap_or_default(),
+            passage_prefix: passage_prefix.unwrap_or_default(),
+            batch: 64,
+            http: HttpConfig { token_env, ..HttpConfig::default() },
+        };
+        let embeddings = Embeddings::connect(&config).with_context(|| {
+            Failure::new(Code::Input, format!("`{url}` does not embed"))
+                .hint("the address is whole, with `/v1/embeddings` at its end")
+        })?;
+        Ok(Arc::new(embeddings))
+    }
+}
+
+/// An index with the ranking that was asked for.
+pub struct Engine {
+    /// The index.
+    pub bm25: Arc<Bm25>,
+    /// What ranks.
+    pub retriever: Arc<dyn Retriever>,
+    /// What the ranking is called.
+    pub method: &'static str,
+}
+
+impl EngineArgs {
+    /// Opens an index, and its vectors where they are asked for.
+    pub fn open(&self, index: &Path) -> anyhow::Result<Engine> {
+        let options = SearchOptions { analyzer: None, k1: self.k1, b: self.b };
+        let bm25 = Arc::new(Bm25::open(index, &options).map_err(explained)?);
+        let ranking = match (self.rank, &self.vectors) {
+            (None | Some(Ranking::Bm25), None) => {
+                let retriever = Arc::<Bm25>::clone(&bm25);
+                return Ok(Engine { bm25, retriever, method: "bm25" });
+            }
+            (Some(_), None) => {
+                return Err(Failure::new(Code::Usage, "this ranking wants vectors")
+                    .hint("`forage index --vectors DIR` makes them; name them with `--vectors DIR`")
+                    .into());
+            }
+            (Some(Ranking::Bm25), Some(_)) => {
+                return Err(Failure::new(Code::Usage, "`--rank bm25` does not use `--vectors`")
+                    .hint("drop one of the two")
+                    .into());
+            }
+            (ranking, Some(_)) => ranking,
+        };
+        let vectors = self.vectors.as_ref().expect("every case without them has returned");
+        let embedder = self.embeddings.open()?;
+        let dense = Dense::open(vectors, Arc::clone(&bm25), embedder).with_context(|| {
+            Failure::new(Code::Input, "the vectors cannot be searched")
+                .hint("`forage index --vectors` makes them, with the same index and model")
+        })?;
+        let candidates = self.candidates.map_or(CANDIDATES, |it| it as usize);
+        let dense: Arc<dyn Retriever> = Arc::new(dense.with_candidates(candidates));
+        if ranking == Some(Ranking::Dense) {
+            return Ok(Engine { bm25, retriever: dense, method: "dense" });
+        }
+        let both = vec![Arc::<Bm25>::clone(&bm25) as Arc<dyn Retriever>, dense];
+        Ok(Engine { bm25, retriever: Arc::new(Fused::new(both, FUSED_DEPTH)), method: "hybrid" })
+    }
+}
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Row<'a> {
+    rank: usize,
+    score: f32,
+    id: &'a str,
+    title: &'a str,
+    text: &'a str,
+}
+
+/// Searches and prints what was found.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let engine = args.engine.open(&args.index)?;
+    let query = args.query.join(" ");
+    let found = engine.retriever.search(&[&query], args.k).remove(0);
+    let hits = found.with_context(|| Failure::new(Code::Input, "the index cannot be searched"))?;
+    if hits.is_empty() && args.k > 0 {
+        let why = if engine.bm25.analyzer().terms(&query).is_empty() {
+            "the query has no word that is searched for"
+        } else {
+            "no passage has a word of the query"
+        };
+        eprintln!("nothing found: {why}");
+    }
+    let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let (before, after) = if colour { ("\u{1b}[1m", "\u{1b}[0m") } else { ("**", "**") };
+    let mut output = String::new();
+    for (idx, hit) in hits.iter().enumerate() {
+        let rank = idx + 1;
+        if args.json {
+            let Hit { id, title, text, score } = hit;
+            let row = Row { rank, score: *score, id, title, text };
+            writeln!(output, "{}", serde_json::to_string(&row)?)?;
+        } else {
+            let (id, title) = (one_line(&hit.id), one_line(&hit.title));
+            let snippet = engine.bm25.snippet(&hit.text, &query, SNIPPET_WIDTH);
+            let snippet = snippet.render(before, after);
+            writeln!(output, "{rank:>2}  {:.3}  {title}  [{id}]\n    {snippet}", hit.score)?;
+        }
+    }
+    print(&output)?;
+    Ok(())
+}
+
+/// Without line breaks and the control characters that steer a terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+}
+
+/// Adds what a person can do about it.
+fn explained(error: IndexError) -> anyhow::Error {
+    let build_it = "`forage index --corpus FILE --out DIR` makes an index";
+    let failure = match &error {
+        IndexError::Parameter { .. } => Failure::new(Code::Usage, "the search cannot be made"),
+        IndexError::Missing { .. } | IndexError::Incomplete { .. } => {
+            Failure::new(Code::Input, "the index cannot be opened").hint(build_it)
+        }
+        IndexError::Format { .. }
+        | IndexError::EngineFormat { .. }
+        | IndexError::AnalyzerVersion { .. }
+        | IndexError::UnknownAnalyzer { .. } => {
+            Failure::new(Code::Input, "the index cannot be opened")
+                .hint(format!("build it again with this version: {build_it}"))
+        }
+        IndexError::Damaged { .. } | IndexError::Manifest { .. } => {
+            Failure::new(Code::Input, "the index cannot be opened").hint("build it again")
+        }
+        _ => Failure::new(Code::Input, "the index cannot be searched"),
+    };
+    anyhow::Error::from(error).context(failure)
+}

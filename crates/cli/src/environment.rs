@@ -1,0 +1,205 @@
+//! Environment of a run: opens its files, or generates its world.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use forage_model::{EncoderOptions, TextEncoder};
+use forage_retriever::{
+    Analyzer, Bm25, Corpus, EncoderConfig, EngineError, IndexOptions, Manifest, RetrieverConfig,
+    SearchEngine, SearchOptions, build,
+};
+use forage_synthesis::{Split, SynthesisError, World, questions};
+use forage_training::environment::Environment;
+use forage_training::run_folder::{RunFolder, jsonl};
+use forage_trajectory::{BoxError, Embedder, Passage, Question, Retriever};
+
+use crate::exit_code::{Code, Failure, unwritable};
+use crate::model;
+use crate::questions::read_questions;
+use crate::run_file::{RunConfig, Source, WorldSection};
+
+/// Opens the environment of a run: the files of its run file, or its world, which is generated into
+/// the run's folder. The manifest is that of the index, where there is one.
+pub fn open(config: &RunConfig, run: &RunFolder) -> Result<(Environment, Option<Manifest>)> {
+    let (splits, retriever) = match &config.source {
+        Source::World(section) => {
+            let folder = run.path("world");
+            if !folder.exists() {
+                write_world(&generate(section, config.seed)?, section, config.seed, &folder)?;
+            }
+            let index = open_index(&folder.join("index"), &SearchOptions::default())?;
+            let splits =
+                ["train", "dev", "test"].map(|split| folder.join(format!("{split}.jsonl")));
+            (splits, index.into())
+        }
+        Source::Data { data, retriever } => {
+            let splits = [&data.train, &data.dev, &data.test].map(Clone::clone);
+            (splits, open_engine(retriever, &config.device)?)
+        }
+    };
+    let manifest = retriever.manifest().cloned();
+    let [train, dev, test] = splits.map(|path| read_questions(&path));
+    let environment =
+        Environment { train: train?, dev: dev?, test: test?, retriever: Box::new(retriever) };
+    Ok((environment, manifest))
+}
+
+/// Builds a search engine in memory, for the worlds of a warm start.
+pub fn build_retriever(passages: Vec<Passage>) -> Result<Box<dyn Retriever>, BoxError> {
+    let options = SearchOptions::default();
+    Ok(Box::new(Bm25::in_memory(passages, Analyzer::default(), &options)?))
+}
+
+/// Opens an index for a person who may have named the wrong folder.
+pub fn open_index(index: &Path, options: &SearchOptions) -> Result<Bm25> {
+    Bm25::open(index, options).with_context(|| {
+        Failure::new(Code::Input, format!("cannot search the index `{}`", index.display()))
+            .hint("build it with `forage index --corpus FILE --out DIR`")
+    })
+}
+
+/// Loads an encoder onto the device of this name.
+pub fn encoder(config: &EncoderConfig, device: &str) -> Result<TextEncoder, BoxError> {
+    let EncoderConfig { path, query_prefix, passage_prefix, max_tokens } = config.clone();
+    let options = EncoderOptions { query_prefix, passage_prefix, max_tokens };
+    Ok(TextEncoder::load(&path, &model::device(device)?, &options)?)
+}
+
+/// Opens the search engine of a run file. An encoder computes on the device of this name.
+pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngine> {
+    let load = |it: &EncoderConfig| -> Result<Arc<dyn Embedder>, BoxError> {
+        Ok(Arc::new(encoder(it, device)?))
+    };
+    SearchEngine::open(config, &load).map_err(|error| {
+        let failure = match (&error, &config.index) {
+            (EngineError::Config(_) | EngineError::Client(_), _) => {
+                Failure::new(Code::Usage, "the search engine of the run file cannot be used")
+                    .hint("docs/configuration.md lists every key")
+            }
+            (EngineError::Encoder { .. }, _) => {
+                Failure::new(Code::Input, "the encoder of the run file cannot be used")
+                    .hint("`retriever.encoder.path` is the folder of a model such as e5 or MiniLM")
+            }
+            (EngineError::Dense(_), _) => {
+                Failure::new(Code::Input, "the vectors of the run file cannot be searched")
+                    .hint("`forage index --vectors` makes them, with the same index and model")
+            }
+            (EngineError::Record(_), _) => {
+                Failure::new(Code::Input, "the record of searches cannot be used")
+                    .hint("`retriever.record` names its file and its mode, `record` or `replay`")
+            }
+            (EngineError::Index(_), index) => {
+                let index = index.as_deref().unwrap_or(Path::new("")).display();
+                Failure::new(Code::Input, format!("cannot search the index `{index}`"))
+                    .hint("build it with `forage index --corpus FILE --out DIR`")
+            }
+        };
+        anyhow::Error::from(error).context(failure)
+    })
+}
+
+/// Summary of a run file's questions and search engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preflight {
+    /// Corpus, in words.
+    pub corpus: String,
+    /// Questions of the training, dev and test splits.
+    pub questions: [usize; 3],
+    /// The first training question.
+    pub first: Question,
+}
+
+/// Finds out whether a run file's questions and search engine can be had. Writes nothing, so that
+/// a run that cannot begin leaves no folder.
+pub fn preflight(config: &RunConfig) -> Result<Preflight> {
+    match &config.source {
+        Source::World(section) => {
+            let world = generate(section, config.seed)?;
+            let splits = questions_of(&world, section, config.seed)?;
+            let analyzer = IndexOptions::default().analyzer;
+            Ok(Preflight {
+                corpus: corpus(world.passages().len() as u64, analyzer.name()),
+                questions: splits.each_ref().map(|(_, questions)| questions.len()),
+                first: splits[0].1.first().cloned().unwrap_or_default(),
+            })
+        }
+        Source::Data { data, retriever } => {
+            let engine = open_engine(retriever, &config.device)?;
+            let train = read_questions(&data.train)?;
+            let n_dev = read_questions(&data.dev)?.len();
+            let n_test = read_questions(&data.test)?.len();
+            Ok(Preflight {
+                corpus: engine.manifest().map_or_else(
+                    || corpus_of_server(retriever),
+                    |manifest| corpus(manifest.passages, &manifest.analyzer),
+                ),
+                questions: [train.len(), n_dev, n_test],
+                first: train.into_iter().next().unwrap_or_default(),
+            })
+        }
+    }
+}
+
+fn corpus_of_server(retriever: &RetrieverConfig) -> String {
+    let urls = [
+        retriever.remote.as_ref().map(|remote| &remote.url),
+        retriever.elastic.as_ref().map(|elastic| &elastic.url),
+        retriever.qdrant.as_ref().map(|qdrant| &qdrant.url),
+    ];
+    match (urls.into_iter().flatten().next(), &retriever.web) {
+        (Some(url), _) => format!("what `{url}` searches; it was not asked"),
+        (None, Some(web)) => format!("the web, by {:?}; it was not asked", web.engine),
+        (None, None) => unreachable!("a checked section names an index or an engine"),
+    }
+}
+
+fn corpus(passages: u64, analyzer: &str) -> String {
+    format!("{passages} passages, analyzer {analyzer}")
+}
+
+/// The world of a run file.
+pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
+    World::generate(&section.config(seed)).map_err(impossible)
+}
+
+/// Writes corpus, questions and index of a world, whole or not at all.
+pub fn write_world(world: &World, section: &WorldSection, seed: u64, folder: &Path) -> Result<()> {
+    let splits = questions_of(world, section, seed)?;
+    let fill = |part: &Path| -> Result<(), BoxError> {
+        std::fs::write(part.join("corpus.jsonl"), jsonl(world.passages())?)?;
+        for (split, questions) in &splits {
+            std::fs::write(part.join(format!("{split}.jsonl")), jsonl(questions)?)?;
+        }
+        let corpus = Corpus::memory(world.passages().to_vec());
+        build(corpus, &part.join("index"), &IndexOptions::default(), &|_| {})?;
+        Ok(())
+    };
+    let written = forage_fs::write_folder(folder, fill);
+    written.map_err(anyhow::Error::from_boxed).with_context(|| unwritable(folder))
+}
+
+/// The questions of a world, by split.
+fn questions_of(
+    world: &World,
+    section: &WorldSection,
+    seed: u64,
+) -> Result<[(Split, Vec<Question>); 3]> {
+    let counts = section.questions;
+    let ask = |split, count| {
+        let asked = questions(world, split, count, seed, &section.mix).map_err(impossible)?;
+        Ok::<_, anyhow::Error>((split, asked))
+    };
+    Ok([
+        ask(Split::Train, counts.train)?,
+        ask(Split::Dev, counts.dev)?,
+        ask(Split::Test, counts.test)?,
+    ])
+}
+
+/// A world that cannot be made as the run file asks.
+fn impossible(error: SynthesisError) -> anyhow::Error {
+    let failure = Failure::new(Code::Usage, "the world cannot be made")
+        .hint("ask for more `world.entities` or for fewer `world.questions`");
+    anyhow::Error::new(error).context(failure)
+}

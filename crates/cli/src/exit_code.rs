@@ -1,0 +1,186 @@
+//! Exit codes and hints of every expected failure.
+//!
+//! Library errors say what happened. Where the program knows the mend, it adds a [`Failure`] to
+//! the chain: a sentence, an exit code and a hint. Errors of the training engine are mapped here,
+//! variant by variant.
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use forage_reward::{PluginError, PluginErrorKind};
+use forage_training::error::{ConfigurationError, TrainingError};
+use forage_trajectory::BoxError;
+
+/// Exit code of an error that nobody expected.
+const BUG: u8 = 1;
+
+/// Documented exit codes. 1, a bug, is every error that has none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The command line or the run file is wrong.
+    Usage = 2,
+    /// An input is missing or unreadable, or an output cannot be written.
+    Input = 3,
+    /// A reward plugin could not be loaded or could not score.
+    Plugin = 4,
+    /// Training diverged.
+    Diverged = 5,
+    /// Interrupted, after a checkpoint.
+    Interrupted = 130,
+}
+
+/// A link of an error chain that carries an exit code and, often, a hint.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with a message: a lower-case fragment without a full stop.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Prints the chain to standard error and returns the exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    for (depth, link) in error.chain().enumerate() {
+        let prefix = if depth == 0 { "error" } else { "caused by" };
+        eprintln!("{prefix}: {link}");
+    }
+    let failure = error.downcast_ref::<Failure>();
+    let (code, hint) = match (failure, error.downcast_ref::<TrainingError>()) {
+        (Some(failure), _) => (failure.code as u8, failure.hint.clone()),
+        (None, Some(error)) => {
+            let (code, hint) = of_training(error);
+            (code.map_or(BUG, |code| code as u8), hint)
+        }
+        (None, None) => (BUG, None),
+    };
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(code)
+}
+
+/// Exit code and hint of an error of the training engine; no code for a bug.
+fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
+    let (code, hint) = match error {
+        TrainingError::Stopped { run } => (
+            Code::Interrupted,
+            Some(format!(
+                "go on with the same command and `--resume` (the run is in `{}`)",
+                run.display()
+            )),
+        ),
+        TrainingError::Configuration(error) => (Code::Usage, of_configuration(error)),
+        TrainingError::Busy { .. } => {
+            (Code::Usage, Some("wait for it, or choose another folder with `--out`".to_owned()))
+        }
+        TrainingError::AlreadyARun { .. } => (
+            Code::Usage,
+            Some("go on with `--resume`, or choose another folder with `--out`".to_owned()),
+        ),
+        TrainingError::OtherConfiguration { config, .. } => {
+            (Code::Usage, Some(format!("`{}` is what it was started with", config.display())))
+        }
+        TrainingError::Read { .. } | TrainingError::Damaged { .. } => (Code::Input, None),
+        TrainingError::Write { path, .. } => (Code::Input, unwritable(path).hint),
+        TrainingError::Checkpoint { .. } => {
+            (Code::Input, Some("remove its folder to go on from the one before".to_owned()))
+        }
+        TrainingError::Reward(source) => (Code::Plugin, of_reward(source)),
+        TrainingError::Advantage(_) => (
+            Code::Plugin,
+            Some("a reward with values of steps has one for each executed search".to_owned()),
+        ),
+        TrainingError::NoTrajectory { .. } => {
+            (Code::Input, Some("the search engine did not answer; resume when it does".to_owned()))
+        }
+        TrainingError::SearchStopped { .. } => (
+            Code::Input,
+            Some(
+                "its budget of failures is spent; go on with `--resume` when it is well again"
+                    .to_owned(),
+            ),
+        ),
+        TrainingError::Diverged(_) => (
+            Code::Diverged,
+            Some("start again from the last checkpoint with a lower `optimizer.lr`".to_owned()),
+        ),
+        TrainingError::Rollout(_) | TrainingError::Model(_) | TrainingError::Index(_) => {
+            return (None, None);
+        }
+    };
+    (Some(code), hint)
+}
+
+fn of_configuration(error: &ConfigurationError) -> Option<String> {
+    Some(match error {
+        ConfigurationError::EmptyStage { .. } => {
+            "begin with more hops, or generate easier questions too".to_owned()
+        }
+        ConfigurationError::NoStepRewards { otherwise, .. } => {
+            format!("use a reward with values of steps, such as `step-search`, or {otherwise}")
+        }
+        ConfigurationError::World(_) => {
+            "ask for more `world.entities` or for fewer `world.questions`".to_owned()
+        }
+        ConfigurationError::FreshModel(_) => return None,
+    })
+}
+
+fn of_reward(source: &BoxError) -> Option<String> {
+    plugin_hint(source.downcast_ref::<PluginError>()?)
+}
+
+/// The failure of a file or folder that cannot be written, with the usual mends.
+pub fn unwritable(path: &Path) -> Failure {
+    Failure::new(Code::Input, format!("cannot write `{}`", path.display())).hint(
+        "check free space and permissions; a run goes on from its last checkpoint with `--resume`",
+    )
+}
+
+/// A plugin's error with its exit code and hint. A copy that cannot be written is not the plugin's
+/// fault.
+pub fn plugin_failure(error: PluginError) -> anyhow::Error {
+    if let PluginErrorKind::Copy { to, .. } = error.kind() {
+        let failure = unwritable(to);
+        return anyhow::Error::new(error).context(failure);
+    }
+    let failure = Failure::new(Code::Plugin, "a reward plugin failed");
+    let failure = Failure { hint: plugin_hint(&error), ..failure };
+    anyhow::Error::new(error).context(failure)
+}
+
+fn plugin_hint(error: &PluginError) -> Option<String> {
+    error.hint().or_else(|| match error.kind() {
+        PluginErrorKind::Open(_) => Some(
+            "a plugin is a shared library for this system: is the file whole, and built here?"
+                .to_owned(),
+        ),
+        PluginErrorKind::Refused(_) => {
+            Some("the plugin's documentation says what its `config` may hold".to_owned())
+        }
+        _ => None,
+    })
+}

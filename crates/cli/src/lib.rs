@@ -1,0 +1,20 @@
+//! The program `forage`: its commands, the run file, exit codes, the report.
+pub mod checkpoint_target;
+pub mod commands;
+pub mod environment;
+pub mod exit_code;
+pub mod interrupt;
+pub mod model;
+pub mod output;
+pub mod plugin_check;
+pub mod plugins;
+pub mod progress;
+pub mod prompt;
+pub mod questions;
+pub mod report;
+pub mod reward_diff;
+pub mod run_file;
+pub mod synthesize;
+pub mod table;
+pub mod trajectory_files;
+pub mod transcript;

@@ -1,0 +1,69 @@
+//! The binary `forage`: parses the command line, runs a command, prints what failed.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use forage_cli::{commands, exit_code, interrupt};
+
+/// Trains search agents by reinforcement learning.
+///
+/// Paths are relative to the folder that the command is run in. Exit codes: 0 done, 1 a bug,
+/// 2 usage or configuration, 3 an input is missing or unreadable, 4 reward plugin, 5 training
+/// diverged, 130 interrupted after a checkpoint.
+#[derive(Debug, Parser)]
+#[command(name = "forage", version)]
+enum Command {
+    Quickstart(commands::quickstart::Args),
+    Train(commands::train::Args),
+    Sft(commands::sft::Args),
+    Eval(commands::eval::Args),
+    Chat(commands::chat::Args),
+    Report(commands::report::Args),
+    Export(commands::export::Args),
+    Reward(commands::reward::Args),
+    Index(commands::index::Args),
+    Search(commands::search::Args),
+    Serve(commands::serve::Args),
+    EvalRetrieval(commands::eval_retrieval::Args),
+    Synthesize(commands::synthesize::Args),
+    World(commands::world::Args),
+    Check(commands::check::Args),
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("FORAGE_LOG")
+                .unwrap_or_else(|_| "forage=warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    // Every other command ends at once, as programs do.
+    let writes_checkpoints =
+        matches!(command, Command::Quickstart(_) | Command::Train(_) | Command::Sft(_));
+    if writes_checkpoints && let Err(error) = interrupt::listen() {
+        eprintln!("warning: Ctrl-C will not write a checkpoint: {error}");
+    }
+    let done = match command {
+        Command::Quickstart(args) => commands::quickstart::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::Sft(args) => commands::sft::run(&args),
+        Command::Eval(args) => commands::eval::run(&args),
+        Command::Chat(args) => commands::chat::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        Command::Reward(args) => commands::reward::run(&args),
+        Command::Index(args) => commands::index::run(&args),
+        Command::Search(args) => commands::search::run(&args),
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::EvalRetrieval(args) => commands::eval_retrieval::run(&args),
+        Command::Synthesize(args) => commands::synthesize::run(&args),
+        Command::World(args) => commands::world::run(&args),
+        Command::Check(args) => commands::check::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit_code::report(&error),
+    }
+}

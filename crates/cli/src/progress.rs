@@ -1,0 +1,135 @@
+//! Progress on standard error: a bar in a terminal, a line now and then elsewhere.
+
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use forage_training::observer::Observer;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::interrupt;
+
+/// Time between plain lines.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Progress of a known number of things.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    what: &'static str,
+    total: u64,
+    done: u64,
+    started_at: u64,
+    start: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    /// Starts at `done` of `total`.
+    pub fn new(what: &'static str, done: u64, total: u64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template(
+                "{prefix:>10} {bar:32} {pos}/{len}  {per_sec}  {eta} left  {msg}",
+            )
+            .expect("the template is valid");
+            let bar = ProgressBar::new(total).with_style(style).with_prefix(what);
+            bar.set_position(done);
+            bar.reset_eta();
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        let now = Instant::now();
+        Self { bar, what, total, done, started_at: done, start: now, said: now }
+    }
+
+    /// Reports that `done` things are done, with a few words about the last.
+    pub fn set(&mut self, done: u64, message: &str) {
+        self.done = done;
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.set_message(message.to_owned());
+        } else if self.said.elapsed() >= PLAIN_EVERY || done == self.total {
+            self.said = Instant::now();
+            let elapsed = self.start.elapsed().as_secs_f64();
+            let rate = (done - self.started_at) as f64 / elapsed.max(1e-3);
+            let left = (self.total - done) as f64 / rate.max(1e-9);
+            eprintln!(
+                "{} {done}/{}  {rate:.1}/s  {} left  {message}",
+                self.what,
+                self.total,
+                clock(left)
+            );
+        }
+    }
+
+    /// Prints a line without disturbing the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Observer of a run that shows its progress and its warnings on standard error, and stops it after
+/// Ctrl-C.
+#[derive(Debug, Default)]
+pub struct TerminalObserver {
+    progress: RefCell<Option<Progress>>,
+}
+
+impl TerminalObserver {
+    fn say(&self, line: &str) {
+        match &*self.progress.borrow() {
+            Some(progress) => progress.say(line),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Observer for TerminalObserver {
+    fn started(&self, phase: &'static str, done: u64, total: u64) {
+        self.progress.replace(Some(Progress::new(phase, done, total)));
+    }
+
+    fn advanced(&self, done: u64, message: &str) {
+        if let Some(progress) = &mut *self.progress.borrow_mut() {
+            progress.set(done, message);
+        }
+    }
+
+    fn finished(&self) {
+        if let Some(progress) = self.progress.take() {
+            progress.finish();
+        }
+    }
+
+    fn note(&self, line: &str) {
+        self.say(line);
+    }
+
+    fn warning(&self, message: &str) {
+        self.say(&format!("warning: {message}"));
+    }
+
+    fn should_stop(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+/// Seconds as `4:05`.
+pub fn clock(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    if seconds >= 3600 {
+        format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    } else {
+        format!("{}:{:02}", seconds / 60, seconds % 60)
+    }
+}

@@ -1,0 +1,71 @@
+//! A reward plugin as the judge.
+
+use std::path::Path;
+
+use anyhow::Result;
+use forage_reward::{Combination, RewardSection, Rewards, copy_into, find};
+use forage_synthesis::sage::{Judge, Judgement, Made, Pair, StepError};
+use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Stream, Trajectory};
+use serde_json::Value;
+
+use super::section::JudgeSection;
+use crate::exit_code::plugin_failure;
+use crate::plugins::search_folders;
+
+/// A reward that says how right an answer is.
+#[derive(Debug)]
+pub struct PluginJudge {
+    rewards: Rewards,
+    least: f64,
+}
+
+/// The name of the reward in its errors.
+const NAME: &str = "judge";
+
+impl PluginJudge {
+    /// Copies the plugin of a run file into `folder` and loads the copy. Also returns its hash.
+    pub fn load(
+        plugin: &str,
+        section: &JudgeSection,
+        run_file: &Path,
+        folder: &Path,
+    ) -> Result<(Self, String)> {
+        let library = find(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
+        let copied = copy_into(&library, folder).map_err(plugin_failure)?;
+        let config = Value::Object(section.config.clone());
+        let reward: RewardSection =
+            serde_json::from_value(serde_json::json!({"plugin": plugin, "config": config}))?;
+        let sections = [(NAME.to_owned(), reward, copied.path)];
+        let rewards = Rewards::load(&sections, Combination::default()).map_err(plugin_failure)?;
+        Ok((Self { rewards, least: section.least }, copied.hash))
+    }
+}
+
+impl Judge for PluginJudge {
+    /// The plugin sees a trajectory that holds the answer and nothing else.
+    fn judge(
+        &self,
+        pair: &Pair,
+        answer: &str,
+        _stream: Stream,
+    ) -> Result<Made<Judgement>, StepError> {
+        let question = pair.question(NAME.to_owned());
+        let mut trajectory = Trajectory::new(NAME, 0);
+        trajectory.push_given(Origin::Prompt, Kind::Prompt, &question.text, &[]);
+        trajectory.tag(Kind::Answer, &format!("<answer> {answer} </answer>"), 0..0, Some(answer));
+        trajectory.outcome = Outcome::Answered;
+        let group = Group { question, trajectories: vec![trajectory] };
+        let grades = self
+            .rewards
+            .score(&group)
+            .map_err(|error| StepError::engine("the judge's plugin", error))?;
+        match grades.into_iter().next() {
+            Some(Grade::Scored(score)) => {
+                let right = score.reward >= self.least;
+                Ok(Made::free(Judgement { right, reply: String::new() }))
+            }
+            Some(Grade::Failed(reason)) => Err(StepError::engine("the judge's plugin", reason)),
+            Some(Grade::NotApplicable) | None => Err(StepError::item("the judge does not apply")),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The files of a finished synthesis.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use forage_synthesis::Split;
+use forage_synthesis::sage::{Accepted, Assembly, Attempt, Event, Journal, Proposal};
+use serde::Serialize;
+
+use crate::exit_code::unwritable;
+use forage_training::run_folder::RunFolder;
+
+/// A row of `traces.jsonl.zst`: how a question was made and tried.
+#[derive(Debug, Serialize)]
+struct TraceRow {
+    split: Split,
+    #[serde(flatten)]
+    accepted: Accepted,
+    /// The generator's.
+    proposal: Option<Proposal>,
+    /// The agent's, in their order.
+    attempts: Vec<Attempt>,
+}
+
+/// Writes the questions of each split.
+pub(super) fn questions(run: &RunFolder, assembly: &Assembly, splits: &[Split]) -> Result<()> {
+    for split in Split::ALL {
+        let mut lines = Vec::new();
+        for (it, of) in assembly.accepted.iter().zip(splits) {
+            if *of == split {
+                serde_json::to_writer(&mut lines, &it.question)?;
+                lines.push(b'\n');
+            }
+        }
+        run.write_whole(&format!("{split}.jsonl"), &lines)?;
+    }
+    Ok(())
+}
+
+/// Writes the traces of all questions, in their order, compressed. They are read from the journal
+/// one by one: together they may be too large for the memory.
+pub(super) fn traces(
+    run: &RunFolder,
+    journal: &Journal,
+    assembly: &Assembly,
+    splits: &[Split],
+) -> Result<()> {
+    let path = run.path("traces.jsonl.zst");
+    let part = tempfile::Builder::new().prefix(".part-").tempfile_in(run.root());
+    let part = part.with_context(|| unwritable(&path))?;
+    let mut encoder = zstd::Encoder::new(part, 3).with_context(|| unwritable(&path))?;
+    for (accepted, split) in assembly.accepted.iter().zip(splits) {
+        let mut row = TraceRow {
+            split: *split,
+            accepted: accepted.clone(),
+            proposal: None,
+            attempts: Vec::new(),
+        };
+        for event in journal.events_of(accepted.index)? {
+            match event {
+                Event::Proposed { round, proposal, .. } if round == accepted.round => {
+                    row.proposal = proposal.ok();
+                }
+                Event::Tried { round, attempt, .. } if round == accepted.round => {
+                    row.attempts.push(attempt);
+                }
+                _ => {}
+            }
+        }
+        let mut line = serde_json::to_vec(&row)?;
+        line.push(b'\n');
+        encoder.write_all(&line).with_context(|| unwritable(&path))?;
+    }
+    let part = encoder.finish().with_context(|| unwritable(&path))?;
+    part.as_file().sync_all().with_context(|| unwritable(&path))?;
+    part.persist(&path).map_err(|err| err.error).with_context(|| unwritable(&path))?;
+    Ok(())
+}

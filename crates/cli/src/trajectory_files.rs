@@ -1,0 +1,131 @@
+//! Trajectories that were written down, by us or by others, read back as a plugin sees them.
+//!
+//! Two shapes, told apart line by line: the [`GroupRecord`]s of a run's `trajectories/`, and the
+//! flat rows that Search-R1 and verl dump, which `dump` takes apart. Files may be compressed with
+//! zstd, and rows may stand in one JSON array.
+
+mod dump;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use forage_reward::to_wire;
+use forage_reward_sdk::Group;
+use serde_json::Value;
+
+use crate::exit_code::{Code, Failure};
+use dump::Row;
+use forage_training::record::GroupRecord;
+
+/// A group that was played some time ago.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// What a plugin is told of it.
+    pub group: Group<'static>,
+    /// The rewards that it had then, by trajectory; `None` where none was written down.
+    pub rewards: Vec<Option<f64>>,
+}
+
+/// Reads all files, in their order.
+pub fn read_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Stored>> {
+    let mut all = Vec::new();
+    for path in paths {
+        read(path.as_ref(), &mut all)?;
+    }
+    if all.is_empty() {
+        return Err(Failure::new(Code::Input, "there is no trajectory in these files").into());
+    }
+    Ok(all)
+}
+
+fn read(path: &Path, into: &mut Vec<Stored>) -> Result<()> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .with_context(|| Failure::new(Code::Input, format!("`{shown}` cannot be read")))?;
+    let is_compressed = bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let bytes = if is_compressed {
+        zstd::decode_all(bytes.as_slice())
+            .with_context(|| Failure::new(Code::Input, format!("`{shown}` is damaged")))?
+    } else {
+        bytes
+    };
+    let wrong = |place: &str| {
+        Failure::new(Code::Input, format!("{place} of `{shown}` is no trajectory"))
+            .hint("docs/rewards.md lists what can be read")
+    };
+    let mut rows = Vec::new();
+    for (idx, value) in serde_json::Deserializer::from_slice(&bytes).into_iter().enumerate() {
+        let place = format!("value {}", idx + 1);
+        match value.with_context(|| wrong(&place))? {
+            Value::Array(items) => rows.extend(items),
+            item => rows.push(item),
+        }
+    }
+    // Rows of others are one trajectory each: those of one question belong together.
+    let mut flat: Vec<Row> = Vec::new();
+    for (idx, row) in rows.into_iter().enumerate() {
+        let place = format!("row {}", idx + 1);
+        if row.get("group").is_some() {
+            let record: GroupRecord = serde_json::from_value(row).with_context(|| wrong(&place))?;
+            into.push(ours(&record));
+        } else {
+            flat.push(Row::read(&row).with_context(|| wrong(&place))?);
+        }
+    }
+    into.extend(dump::groups(flat));
+    Ok(())
+}
+
+/// What the infrastructure failed is not told to plugins.
+fn ours(record: &GroupRecord) -> Stored {
+    let group = Group { step: Some(record.step), ..to_wire(&record.group).into_owned() };
+    let grades = record.grades.iter().map(|it| it.reward).chain(std::iter::repeat(None));
+    let played = record.group.trajectories.iter().zip(grades);
+    let rewards = played.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();
+    Stored { group, rewards }
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_trajectory::{Grade, Group, Outcome, Question, Score, Trajectory};
+
+    use super::*;
+
+    #[test]
+    fn our_own_are_read_back_without_what_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("step.jsonl.zst");
+        let mut broken = Trajectory::new("q", 0);
+        broken.outcome = Outcome::Failed("no server".to_owned());
+        let group = Group {
+            question: Question { id: "q".to_owned(), ..Question::default() },
+            trajectories: vec![broken, Trajectory::new("q", 1)],
+        };
+        let score = Grade::Scored(Score { reward: 0.5, ..Score::default() });
+        let grades = [Grade::Failed("no server".to_owned()), score];
+        let line = serde_json::to_vec(&GroupRecord::of_training(3, &group, &grades, None)).unwrap();
+        std::fs::write(&path, zstd::encode_all(line.as_slice(), 1).unwrap()).unwrap();
+        let stored = read_all(&[path]).unwrap();
+        assert_eq!(stored.len(), 1);
+        assert_eq!((stored[0].group.step, &stored[0].rewards), (Some(3), &vec![Some(0.5)]));
+        assert_eq!(stored[0].group.trajectories[0].member, 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.jsonl");
+        for (text, message) in [
+            ("", "there is no trajectory in these files"),
+            ("{\"output\": ", "value 1 of"),
+            ("{\"input\": \"x\"}", "row 1 of"),
+            ("[{\"output\": \"x\", \"gts\": [\"y\"]}, 3]", "row 2 of"),
+            ("{\"group\": 3}", "row 1 of"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let err = read_all(&[&path]).unwrap_err().to_string();
+            assert!(err.contains(message), "{text}: {err}");
+        }
+        assert!(read_all(&[folder.path().join("none")]).is_err());
+    }
+}

@@ -1,0 +1,192 @@
+//! Errors of the training engine, one variant for each kind of failure that a caller can act on.
+//!
+//! Messages are lower-case fragments without a full stop; sources tell the rest. Exit codes and
+//! hints belong to the command line.
+
+use std::path::{Path, PathBuf};
+
+use forage_optimizer::OptimizerError;
+use forage_rollout::RolloutError;
+use forage_synthesis::SynthesisError;
+use forage_trajectory::BoxError;
+
+use crate::optimizer_step::NonFinite;
+
+/// Why training, a warm start or an evaluation ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    /// The run should stop, as its observer said; a checkpoint was written.
+    #[error("interrupted; a checkpoint was written")]
+    Stopped {
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A section of the configuration does not fit the questions, the rewards or the model.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// Another process holds the run's folder.
+    #[error("another run is at work in `{}`", run.display())]
+    Busy {
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// The folder of a new run holds one already.
+    #[error("`{}` already holds a run", run.display())]
+    AlreadyARun {
+        /// The run's folder.
+        run: PathBuf,
+    },
+    /// A run cannot be resumed with another configuration.
+    #[error("the run in `{}` was started with another configuration", run.display())]
+    OtherConfiguration {
+        /// The run's folder.
+        run: PathBuf,
+        /// The configuration it was started with.
+        config: PathBuf,
+    },
+    /// A file of the run cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the run cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: BoxError,
+    },
+    /// A file of the run does not hold what it should.
+    #[error("`{}` is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BoxError,
+    },
+    /// A checkpoint cannot be loaded.
+    #[error("checkpoint `{}` is damaged", path.display())]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        source: BoxError,
+    },
+    /// The grader failed.
+    #[error("a reward plugin failed")]
+    Reward(#[source] BoxError),
+    /// Rewards do not fit the advantage estimator.
+    #[error("the advantages of a step cannot be computed")]
+    Advantage(#[source] OptimizerError),
+    /// No trajectory of a step could be completed, since the search engine failed.
+    #[error("every trajectory of step {step} failed")]
+    NoTrajectory {
+        /// The step, from 1.
+        step: u64,
+        /// The first failure.
+        source: BoxError,
+    },
+    /// The failure budget of the search engine is spent.
+    #[error("the search server stopped answering in step {step}")]
+    SearchStopped {
+        /// The step, from 1.
+        step: u64,
+    },
+    /// The agent loop failed.
+    #[error(transparent)]
+    Rollout(#[from] RolloutError),
+    /// Training diverged.
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
+    /// The tokenizer or the model failed.
+    #[error(transparent)]
+    Model(BoxError),
+    /// No search engine can be built over the passages of a generated world.
+    #[error(transparent)]
+    Index(BoxError),
+}
+
+/// Why training diverged.
+#[derive(Debug, thiserror::Error)]
+pub enum Diverged {
+    /// The policy sampled from logits that are not finite.
+    #[error("step {step} sampled from logits that are not finite")]
+    Sampling {
+        /// The step, from 1.
+        step: u64,
+    },
+    /// An update of the warm start is not finite.
+    #[error("{}", non_finite.at(*step))]
+    Update {
+        /// The step, from 1.
+        step: u64,
+        /// What is not finite.
+        non_finite: NonFinite,
+    },
+    /// Too many steps in a row had an update that was not finite.
+    #[error("{n_steps} steps in a row could not be taken")]
+    Skipped {
+        /// Their number.
+        n_steps: u64,
+        /// The first update of the last of them.
+        source: NonFiniteUpdate,
+    },
+}
+
+/// An update that was not finite, as the source of an error.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", non_finite.at(*step))]
+pub struct NonFiniteUpdate {
+    /// The step, from 1.
+    pub step: u64,
+    /// What is not finite.
+    pub non_finite: NonFinite,
+}
+
+/// Why a section of the configuration cannot be used for this run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// A stage of the curriculum has no training question.
+    #[error(
+        "no training question has {hops} hops or fewer, as `training.curriculum` wants from step \
+         {from} on"
+    )]
+    EmptyStage {
+        /// The first step of the stage.
+        from: u64,
+        /// Its bound of hops.
+        hops: usize,
+    },
+    /// The estimator needs a value for each search, and no reward gives any.
+    #[error("no reward gives the searches of a trajectory a value, which {user}")]
+    NoStepRewards {
+        /// What needs them.
+        user: &'static str,
+        /// What to use instead.
+        otherwise: &'static str,
+    },
+    /// The generated world cannot be made as configured.
+    #[error("the world cannot be made")]
+    World(#[source] SynthesisError),
+    /// The shape of a fresh model is wrong.
+    #[error("`model.fresh` is no model")]
+    FreshModel(#[source] BoxError),
+}
+
+impl TrainingError {
+    /// For `map_err`: a file or folder that cannot be written.
+    pub fn write<E: Into<BoxError>>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write { path, source: source.into() }
+    }
+
+    /// For `map_err`: a file that does not hold what it should.
+    pub fn damaged<E: Into<BoxError>>(path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Damaged { path, source: source.into() }
+    }
+}

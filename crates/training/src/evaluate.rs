@@ -1,0 +1,245 @@
+//! Evaluation on held-out questions: exact match and F1, by hops, with bootstrap intervals.
+
+use std::collections::BTreeMap;
+
+use forage_reward_sdk::text::{exact_match, token_f1};
+use forage_rollout::{RolloutConfig, Task, play};
+use forage_trajectory::{
+    Group, Policy, Purpose, Question, Retriever, Sampling, Stream, Trajectory,
+};
+use rand::RngExt;
+
+use crate::environment::Environment;
+use crate::error::TrainingError;
+use crate::observer::Observer;
+use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
+use crate::run_folder::RunFolder;
+use crate::statistics::mean;
+
+/// Trajectories played at once.
+const BATCH: usize = 128;
+
+/// Resamples of the bootstrap.
+const RESAMPLES: usize = 2_000;
+
+/// A trajectory of an evaluated question, with its scores.
+#[derive(Debug, Clone)]
+pub struct EvaluatedTrajectory {
+    /// The trajectory.
+    pub trajectory: Trajectory,
+    /// Exact match: 1 where the answer equals a golden one after normalization, or else 0.
+    pub em: f64,
+    /// Token F1 with the nearest golden answer.
+    pub f1: f64,
+}
+
+/// Decoding of an evaluation of the test questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoding {
+    /// Greedy decoding.
+    Greedy,
+    /// Sampling at temperature 1.
+    Sampled,
+}
+
+/// Evaluator of a run on its held-out questions.
+#[derive(Clone, Copy)]
+pub struct Evaluator<'a> {
+    /// Seed of the sampling and of the bootstrap.
+    pub seed: u64,
+    /// Agent loop.
+    pub rollout: &'a RolloutConfig,
+    /// Questions and search engine.
+    pub environment: &'a Environment,
+    /// Folder that evaluations are written into.
+    pub run: &'a RunFolder,
+    /// Observer of the run.
+    pub observer: &'a dyn Observer,
+}
+
+impl Decoding {
+    fn sampling(self) -> Sampling {
+        match self {
+            Self::Greedy => Sampling::Greedy,
+            Self::Sampled => Sampling::Temperature(1.0),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Sampled => "sampled",
+        }
+    }
+}
+
+impl Evaluator<'_> {
+    /// Evaluates the test questions and writes table and trajectories. An evaluation that a
+    /// stopped run has written already is read back.
+    pub fn test(
+        &self,
+        policy: &mut dyn Policy,
+        step: u64,
+        decoding: Decoding,
+    ) -> Result<Evaluation, TrainingError> {
+        let file = self.run.path(&format!("evaluations/step-{step:06}-{}.json", decoding.name()));
+        if let Ok(json) = std::fs::read(&file) {
+            return serde_json::from_slice(&json).map_err(TrainingError::damaged(&file));
+        }
+        let questions = &self.environment.test;
+        let (name, sampling) = (decoding.name(), decoding.sampling());
+        self.observer.started("evaluating", 0, questions.len() as u64);
+        let tick = |done| self.observer.advanced(done as u64, name);
+        let answered = self.answer(policy, questions, sampling, tick)?;
+        self.observer.finished();
+        let evaluation = summarize(step, sampling, "test", questions, &answered, self.seed);
+        let records = questions.iter().zip(answered);
+        let groups: Vec<GroupRecord> =
+            records.map(|(question, answered)| answered.record(step, name, question)).collect();
+        self.run.write_evaluation(name, &evaluation, &groups)?;
+        Ok(evaluation)
+    }
+
+    /// Evaluates the dev questions with greedy decoding.
+    pub fn dev(&self, policy: &mut dyn Policy, step: u64) -> Result<Evaluation, TrainingError> {
+        let questions = &self.environment.dev;
+        let answered = self.answer(policy, questions, Sampling::Greedy, |_| {})?;
+        Ok(summarize(step, Sampling::Greedy, "dev", questions, &answered, self.seed))
+    }
+
+    fn answer(
+        &self,
+        policy: &mut dyn Policy,
+        questions: &[Question],
+        sampling: Sampling,
+        tick: impl FnMut(usize),
+    ) -> Result<Vec<EvaluatedTrajectory>, TrainingError> {
+        let retriever = &*self.environment.retriever;
+        answer_questions(policy, retriever, self.rollout, questions, sampling, self.seed, tick)
+    }
+}
+
+impl EvaluatedTrajectory {
+    /// The record for the report, with exact match as the reward.
+    pub fn record(self, step: u64, split: &str, question: &Question) -> GroupRecord {
+        let parts = [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into();
+        let grade = GradeRecord { reward: Some(self.em), parts, ..GradeRecord::default() };
+        GroupRecord {
+            step,
+            split: split.to_owned(),
+            group: Group { question: question.clone(), trajectories: vec![self.trajectory] },
+            grades: vec![grade],
+        }
+    }
+}
+
+/// Samples one trajectory for every question and scores it. The result does not depend on how
+/// questions are batched. `tick` is told how many questions are done.
+pub fn answer_questions(
+    policy: &mut dyn Policy,
+    retriever: &dyn Retriever,
+    rollout: &RolloutConfig,
+    questions: &[Question],
+    sampling: Sampling,
+    seed: u64,
+    mut tick: impl FnMut(usize),
+) -> Result<Vec<EvaluatedTrajectory>, TrainingError> {
+    let stream = Stream::new(seed, Purpose::Evaluation);
+    let task =
+        |(idx, question)| Task { question, member: 0, stream: stream.of_member(idx as u64, 0) };
+    let tasks: Vec<Task<'_>> = questions.iter().enumerate().map(task).collect();
+    let mut answered = Vec::with_capacity(tasks.len());
+    for batch in tasks.chunks(BATCH) {
+        let trajectories = play(policy, retriever, rollout, batch, sampling)?;
+        for (task, trajectory) in batch.iter().zip(trajectories) {
+            let golden = &task.question.golden_answers;
+            let answer = trajectory.final_answer().unwrap_or_default();
+            let em = exact_match(answer, golden);
+            let f1 = token_f1(answer, golden);
+            answered.push(EvaluatedTrajectory { trajectory, em, f1 });
+        }
+        tick(answered.len());
+    }
+    Ok(answered)
+}
+
+/// Table of an evaluation: all questions, then by hops.
+pub fn summarize(
+    step: u64,
+    sampling: Sampling,
+    name: &str,
+    questions: &[Question],
+    answered: &[EvaluatedTrajectory],
+    seed: u64,
+) -> Evaluation {
+    let mut by_hops: BTreeMap<Option<usize>, Vec<&EvaluatedTrajectory>> = BTreeMap::new();
+    for (question, answered) in questions.iter().zip(answered) {
+        by_hops.entry(question.hops()).or_default().push(answered);
+    }
+    let mut rows = vec![row("all".to_owned(), &answered.iter().collect::<Vec<_>>(), seed)];
+    rows.extend(by_hops.into_iter().map(|(hops, answered)| {
+        let name = hops.map_or_else(|| "?".to_owned(), |hops| hops.to_string());
+        row(name, &answered, seed)
+    }));
+    Evaluation { step, sampling: sampling_name(sampling), questions: name.to_owned(), rows }
+}
+
+/// Name of a sampling: `greedy`, or the temperature.
+pub fn sampling_name(sampling: Sampling) -> String {
+    match sampling {
+        Sampling::Greedy => "greedy".to_owned(),
+        Sampling::Temperature(temperature) | Sampling::Truncated { temperature, .. } => {
+            format!("temperature {temperature}")
+        }
+    }
+}
+
+fn row(name: String, answered: &[&EvaluatedTrajectory], seed: u64) -> EvaluationRow {
+    let numbers = |of: fn(&EvaluatedTrajectory) -> f64| -> Vec<f64> {
+        answered.iter().map(|one| of(one)).collect()
+    };
+    let is_answered =
+        |one: &EvaluatedTrajectory| f64::from(u8::from(one.trajectory.final_answer().is_some()));
+    EvaluationRow {
+        name,
+        n: answered.len(),
+        em: interval(&numbers(|one| one.em), seed),
+        f1: interval(&numbers(|one| one.f1), seed),
+        searches: mean(&numbers(|one| one.trajectory.searches.len() as f64)),
+        answered: mean(&numbers(is_answered)),
+    }
+}
+
+/// Mean with the 95 % percentile interval of a bootstrap over questions.
+pub fn interval(values: &[f64], seed: u64) -> Interval {
+    let n = values.len();
+    if n == 0 {
+        return Interval::default();
+    }
+    let mut rng = Stream::new(seed, Purpose::Bootstrap).rng();
+    let mut means: Vec<f64> = (0..RESAMPLES)
+        .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
+        .collect();
+    means.sort_by(f64::total_cmp);
+    Interval {
+        mean: values.iter().sum::<f64>() / n as f64,
+        low: means[RESAMPLES / 40],
+        high: means[RESAMPLES - 1 - RESAMPLES / 40],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_those_of_a_binomial_share() {
+        let values: Vec<f64> = (0..400).map(|it| f64::from(u8::from(it % 4 == 0))).collect();
+        let found = interval(&values, 1);
+        assert!((found.mean - 0.25).abs() < 1e-12);
+        // 1.96 standard errors of a share of 0.25 over 400 questions are 0.0424.
+        assert!((found.high - found.mean - 0.0424).abs() < 0.006, "{found:?}");
+        assert!((found.mean - found.low - 0.0424).abs() < 0.006, "{found:?}");
+        assert_eq!(interval(&[], 1), Interval::default());
+    }
+}

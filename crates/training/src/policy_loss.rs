@@ -1,0 +1,184 @@
+//! Policy loss over a micro-batch: the surrogate objective, and the entropy, KL, LLDS and
+//! self-distillation terms of `[algorithm]`.
+
+use burn::tensor::Tensor;
+use forage_model::Pass;
+use forage_optimizer::{
+    Aggregation, AlgorithmConfig, KlPlace, Tokens, Totals, distillation_loss, entropy,
+    entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
+};
+
+use crate::loss_stats::LossStats;
+use crate::micro_batch::{indices, number, read};
+use crate::sample::Sample;
+
+/// Policy loss: its terms, and what they are normalized by.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyLoss<'a> {
+    /// Configuration of its terms.
+    pub algorithm: &'a AlgorithmConfig,
+    /// Log-probabilities are those of softmax(logits / temperature).
+    pub temperature: f32,
+    /// Coefficient α of self-distillation in this step.
+    pub distillation: f64,
+    /// Denominators of the terms.
+    pub normalizers: Normalizers,
+}
+
+/// Denominators of an update: totals over all of its micro-batches, so that it may be split
+/// anywhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Normalizers {
+    /// Trained tokens and trajectories.
+    pub trained: Totals,
+    /// Tokens of the trajectories that LLDS preserves.
+    pub n_preserved: usize,
+    /// Tokens that hindsight teaches, and trajectories with any.
+    pub distilled: Totals,
+}
+
+impl Normalizers {
+    /// Totals of all trained samples of an update.
+    pub fn of(samples: &[&Sample]) -> Self {
+        let lengths: Vec<usize> = samples.iter().map(|sample| sample.targets.len()).collect();
+        let advantages: Vec<f32> =
+            samples.iter().flat_map(|sample| sample.advantages.iter().copied()).collect();
+        let distilled = samples.iter().filter_map(|sample| sample.distillation.as_ref());
+        let distilled: Vec<usize> = distilled.map(|target| target.distilled.len()).collect();
+        Self {
+            trained: Totals::of(&lengths),
+            n_preserved: n_preserved_tokens(&lengths, &advantages),
+            distilled: Totals::of(&distilled),
+        }
+    }
+}
+
+impl PolicyLoss<'_> {
+    /// Denominator of the weighted sum over tokens: trained tokens, or trajectories. The weights of
+    /// [`Aggregation`] in a step of one token and one trajectory, over this, are those of the
+    /// update; the mean over tokens so has weights that are exactly 1.
+    pub fn divisor(&self) -> usize {
+        let Totals { n_tokens, n_sequences } = self.normalizers.trained;
+        match self.algorithm.aggregation {
+            Aggregation::TokenMean => n_tokens.max(1),
+            Aggregation::SequenceMean | Aggregation::SequenceSum | Aggregation::Constant { .. } => {
+                n_sequences.max(1)
+            }
+        }
+    }
+
+    /// Whether a sample can have a gradient. One that cannot counts in the denominators, but is not
+    /// sent through the model.
+    pub fn moves(&self, sample: &Sample) -> bool {
+        let AlgorithmConfig { kl, entropy, llds, .. } = self.algorithm;
+        entropy.is_some()
+            || llds.is_some()
+            || kl.as_ref().is_some_and(|it| it.place == KlPlace::Loss)
+            || (self.distillation > 0.0 && sample.distillation.is_some())
+            || sample.advantages.iter().any(|it| it.abs() > 1e-9)
+    }
+
+    /// Loss of a micro-batch, a part of the update's. `teacher_qv`, `[Q, V]`: the teacher's logits at
+    /// the distilled tokens, where there are any.
+    pub(crate) fn loss(
+        &self,
+        samples: &[&Sample],
+        pass: &Pass,
+        teacher_qv: Option<Tensor<2>>,
+        sums: &mut LossStats,
+    ) -> Tensor<1> {
+        let gathered =
+            |of: fn(&Sample) -> &[f32]| samples.iter().flat_map(|it| of(it)).copied().collect();
+        let old: Vec<f32> = gathered(|it| &it.old_logprobs);
+        let rollout: Vec<f32> = gathered(|it| &it.rollout_logprobs);
+        let reference: Vec<f32> = gathered(|it| &it.reference_logprobs);
+        let advantages: Vec<f32> = gathered(|it| &it.advantages);
+        let lengths: Vec<usize> = samples.iter().map(|it| it.targets.len()).collect();
+        let weights =
+            self.algorithm.aggregation.weights(&lengths, Totals { n_tokens: 1, n_sequences: 1 });
+        let tokens =
+            Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+
+        let new = pass.logprobs.clone();
+        let recomputed = read(new.clone());
+        sums.compare(&recomputed, &rollout);
+        for (new, reference) in recomputed.iter().zip(&reference) {
+            let gap = f64::from(*reference) - f64::from(*new);
+            sums.reference_kl += gap.exp() - gap - 1.0;
+        }
+        let surrogate = surrogate_loss(&self.algorithm.loss, new.clone(), &tokens);
+        sums.loss = number(&surrogate.sum);
+        sums.n_clipped = surrogate.ratios.n_clipped;
+        sums.n_dual_clipped = surrogate.ratios.n_dual_clipped;
+        sums.ratio_least = surrogate.ratios.least;
+        sums.ratio_most = surrogate.ratios.most;
+        sums.update_kl = surrogate.ratios.kl;
+
+        let bonus = self.algorithm.entropy.unwrap_or(0.0);
+        let loss =
+            with_term(surrogate.sum, bonus, || entropy_loss(pass.entropies.clone(), &weights));
+        let loss = match &self.algorithm.kl {
+            Some(kl) if kl.place == KlPlace::Loss => with_term(loss, kl.coefficient, || {
+                kl_loss(kl.in_loss(), new.clone(), &reference, &weights)
+            }),
+            _ => loss,
+        };
+        let loss = loss / self.divisor() as f32;
+        let loss = match &self.algorithm.llds {
+            Some(llds) => with_term(loss, llds.coefficient, || {
+                let actions: Vec<usize> =
+                    samples.iter().flat_map(|it| it.actions.iter().copied()).collect();
+                let answers: Vec<bool> =
+                    samples.iter().flat_map(|it| it.answers.iter().copied()).collect();
+                let n_preserved = self.normalizers.n_preserved;
+                let term = llds_loss(llds, new, &tokens, &actions, &answers, n_preserved);
+                sums.llds = number(&term);
+                term
+            }),
+            None => loss,
+        };
+        match teacher_qv {
+            Some(teacher_qv) => {
+                let teacher_qv = teacher_qv / self.temperature;
+                with_term(loss, self.distillation, || self.distill(samples, pass, teacher_qv, sums))
+            }
+            None => loss,
+        }
+    }
+
+    /// Divergence of the student from its teacher at the distilled tokens. `teacher_qv`, `[Q, V]`, is
+    /// divided by the temperature already.
+    fn distill(
+        &self,
+        samples: &[&Sample],
+        pass: &Pass,
+        teacher_qv: Tensor<2>,
+        sums: &mut LossStats,
+    ) -> Tensor<1> {
+        let config = self.algorithm.self_distillation.as_ref().expect("α is above 0");
+        let mut rows = Vec::new();
+        let mut first = 0;
+        for sample in samples {
+            let distilled = sample.distillation.iter().flat_map(|target| &target.distilled);
+            rows.extend(distilled.map(|idx| (first + idx) as i64));
+            first += sample.targets.len();
+        }
+        let rows = indices(rows, pass.decoder().device());
+        let hidden_qd = pass.hidden.clone().select(0, rows.clone());
+        let student_qv = pass.decoder().logits(hidden_qd) / self.temperature;
+        let student_entropies = pass.entropies.clone().select(0, rows);
+        let entropies =
+            [student_entropies.inner(), entropy(teacher_qv.clone())].map(|it| number(&it.sum()));
+        sums.entropy_gap = entropies[0] - entropies[1];
+        let lengths: Vec<usize> = samples
+            .iter()
+            .filter_map(|it| it.distillation.as_ref())
+            .map(|it| it.distilled.len())
+            .collect();
+        sums.n_distilled = lengths.iter().sum();
+        let weights = Aggregation::SequenceMean.weights(&lengths, self.normalizers.distilled);
+        let term = distillation_loss(config, student_qv, teacher_qv, &weights);
+        sums.divergence = number(&term);
+        term
+    }
+}

@@ -1,0 +1,204 @@
+//! Run folder: one run at a time, nothing half-written, resumable.
+//!
+//! ```text
+//! config.toml  manifest.json  metrics.jsonl  timings.jsonl  report.html
+//! world/  plugins/  checkpoints/step-000010/  evaluations/  trajectories/
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::TrainingError;
+use crate::record::{Evaluation, GroupRecord};
+
+/// Result of a run's folder.
+type Result<T> = std::result::Result<T, TrainingError>;
+
+/// An opened run folder, locked while this lives.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Whether a run may go on where one stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// The folder must not hold a run.
+    Fresh,
+    /// The folder may hold a run of the same configuration.
+    Resume,
+}
+
+impl RunFolder {
+    /// Makes or reopens a folder and writes the configuration into it.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Busy`], [`TrainingError::AlreadyARun`] and
+    /// [`TrainingError::OtherConfiguration`] where the folder is not free for this run.
+    pub fn open(path: &Path, config_text: &str, opening: Opening) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(TrainingError::write(path))?;
+        let lock = lock(path)?;
+        for name in ["", "checkpoints", "evaluations", "trajectories", "skipped"] {
+            forage_fs::remove_parts(&path.join(name));
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        let config = folder.path("config.toml");
+        match std::fs::read_to_string(&config) {
+            Ok(_) if opening == Opening::Fresh => {
+                return Err(TrainingError::AlreadyARun { run: path.to_owned() });
+            }
+            Ok(text) if text != config_text => {
+                return Err(TrainingError::OtherConfiguration { run: path.to_owned(), config });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                folder.write_whole("config.toml", config_text.as_bytes())?;
+            }
+            Err(source) => return Err(TrainingError::Read { path: config, source }),
+        }
+        Ok(folder)
+    }
+
+    /// A path inside the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(name);
+        forage_fs::write_file(&path, bytes).map_err(TrainingError::write(&path))
+    }
+
+    /// Writes a JSON file whole or not at all.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let mut json =
+            serde_json::to_vec_pretty(value).map_err(TrainingError::write(&self.path(name)))?;
+        json.push(b'\n');
+        self.write_whole(name, &json)
+    }
+
+    /// Appends one line to a JSONL file, and syncs it.
+    pub fn append(&self, name: &str, row: &impl Serialize) -> Result<()> {
+        let path = self.path(name);
+        let mut line = serde_json::to_vec(row).map_err(TrainingError::write(&path))?;
+        line.push(b'\n');
+        let write = || -> std::io::Result<()> {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(&line)?;
+            // Before the checkpoint that counts on it.
+            file.sync_data()
+        };
+        write().map_err(TrainingError::write(&path))
+    }
+
+    /// Rows of a JSONL file; none where there is no file.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Read`], and [`TrainingError::Damaged`] where a row cannot be parsed.
+    pub fn read_rows<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>> {
+        let path = self.path(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(TrainingError::Read { path, source }),
+        };
+        let rows = text.lines().map(serde_json::from_str);
+        rows.collect::<serde_json::Result<_>>().map_err(TrainingError::damaged(&path))
+    }
+
+    /// Removes files of a run that is about to begin.
+    pub fn forget_all(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let path = self.path(name);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(TrainingError::write(&path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the lines of a JSONL file after `step`: a resumed run writes them again.
+    pub fn forget_after(&self, name: &str, step: u64) -> Result<()> {
+        let path = self.path(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(TrainingError::Read { path, source }),
+        };
+        let is_before = |line: &&str| {
+            // The last line of a killed run may be cut short.
+            let row: Option<Value> = serde_json::from_str(line).ok();
+            row.and_then(|row| row.get("step")?.as_u64()).is_some_and(|found| found <= step)
+        };
+        let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
+        self.write_whole(name, kept.as_bytes())
+    }
+
+    /// Writes an evaluation with its trajectories.
+    pub fn write_evaluation(
+        &self,
+        kind: &str,
+        evaluation: &Evaluation,
+        groups: &[GroupRecord],
+    ) -> Result<()> {
+        let name = format!("step-{:06}-{kind}", evaluation.step);
+        self.write_trajectories(&name, groups)?;
+        self.write_json(&format!("evaluations/{name}.json"), evaluation)
+    }
+
+    /// Writes trajectories into `trajectories/`, compressed.
+    pub fn write_trajectories(&self, name: &str, groups: &[GroupRecord]) -> Result<()> {
+        self.write_groups(&format!("trajectories/{name}"), groups)
+    }
+
+    /// Writes groups into the file of this name without its extensions, compressed.
+    pub fn write_groups(&self, name: &str, groups: &[GroupRecord]) -> Result<()> {
+        let name = format!("{name}.jsonl.zst");
+        let failed = |error: std::io::Error| TrainingError::write(&self.path(&name))(error);
+        let lines = jsonl(groups).map_err(|error| failed(error.into()))?;
+        let compressed = zstd::encode_all(lines.as_slice(), 3).map_err(failed)?;
+        self.write_whole(&name, &compressed)
+    }
+}
+
+/// JSON lines, one a row.
+pub fn jsonl<T: Serialize>(rows: &[T]) -> serde_json::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// Locks the folder of a run for this process.
+fn lock(path: &Path) -> Result<File> {
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path.join(".lock"))
+        .map_err(TrainingError::write(path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(TrainingError::Busy { run: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(TrainingError::write(path)(error)),
+    }
+}
