@@ -169,9 +169,11 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The folder of the workspace.
+/// The folder of the workspace: that of the manifest which cargo runs, or which we were built from
+/// where we are started without cargo.
 fn root() -> PathBuf {
-    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let mut root = PathBuf::from(manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()));
     root.pop();
     root
 }

@@ -3,7 +3,13 @@
 //! Every rule is a pure function from text or data to [`Finding`]s, in [`layers`] and
 //! [`sources`]; this file reads the workspace and prints what they found.
 
+mod circles;
 mod layers;
+mod modules;
+mod names;
+mod prints;
+mod sizes;
+mod source;
 mod sources;
 
 use std::fmt;
@@ -15,6 +21,9 @@ use xshell::Shell;
 
 use crate::metadata;
 use layers::Member;
+use names::Definitions;
+use sizes::Sizes;
+use source::Source;
 
 /// A place that breaks a rule, and what mends it.
 #[derive(Debug, PartialEq)]
@@ -33,37 +42,86 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What the checks say of a workspace.
+#[derive(Default)]
+struct Report {
+    findings: Vec<Finding>,
+    warnings: Vec<String>,
+    n_files: usize,
+    sizes: Sizes,
+}
+
 pub(crate) fn run(shell: &Shell) -> anyhow::Result<()> {
     let metadata = metadata()?;
     let members = members(&metadata);
     let map = shell.read_file("ARCHITECTURE.md")?;
+    let report = check(metadata.workspace_root.as_std_path(), &map, &members)?;
 
-    let root = metadata.workspace_root.as_std_path();
-    let mut findings = layers::check(&map, &members);
-    findings.extend(layers::check_paths(&map, |path| root.join(path).exists()));
-    let mut n_files = 0;
-    for member in &members {
-        let manifest = format!("{}/Cargo.toml", member.folder);
-        findings.extend(sources::check_manifest(&manifest, &shell.read_file(&manifest)?));
-        for file in rust_files(&root.join(&member.folder))? {
-            let text = shell.read_file(&file)?;
-            let path = file.strip_prefix(root).unwrap_or(&file).display().to_string();
-            findings.extend(sources::check(&path, &text));
-            if let Some(warning) = sources::warn_of_size(&path, &text) {
-                eprintln!("warning: {warning}");
-            }
-            n_files += 1;
-        }
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
     }
-
-    for finding in &findings {
+    for finding in &report.findings {
         eprintln!("{finding}");
     }
-    match findings.len() {
-        0 => eprintln!("tidy: {} crates, {n_files} files, nothing to mend", members.len()),
+    eprintln!("tidy: {} crates, {} files; {}", members.len(), report.n_files, report.sizes);
+    match report.findings.len() {
+        0 => eprintln!("nothing to mend"),
         n => bail!("tidy found {n} {} to mend", if n == 1 { "place" } else { "places" }),
     }
     Ok(())
+}
+
+/// Reads the files of the members and applies every rule.
+fn check(root: &Path, map: &str, members: &[Member]) -> anyhow::Result<Report> {
+    let mut report = Report { findings: layers::check(map, members), ..Report::default() };
+    report.findings.extend(layers::check_paths(map, |path| root.join(path).exists()));
+    let mut definitions = Definitions::default();
+    for member in members {
+        let sources = report.read_member(root, member)?;
+        report.check_code(map, member, &sources);
+        definitions.add_member(member, &sources);
+    }
+    report.findings.extend(report.sizes.check());
+    report.findings.extend(definitions.check(map));
+    Ok(report)
+}
+
+impl Report {
+    /// Checks the texts of a member, and parses those of its files that are no tests.
+    fn read_member(&mut self, root: &Path, member: &Member) -> anyhow::Result<Vec<Source>> {
+        let manifest = format!("{}/Cargo.toml", member.folder);
+        self.findings.extend(sources::check_manifest(&manifest, &read(&root.join(&manifest))?));
+        let mut parsed = Vec::new();
+        for file in rust_files(&root.join(&member.folder))? {
+            let text = read(&file)?;
+            let path = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+            let path = path.replace('\\', "/");
+            self.findings.extend(sources::check(&path, &text));
+            self.warnings.extend(sources::warn_of_size(&path, &text));
+            self.n_files += 1;
+            if !Source::is_test(&path) {
+                parsed.push(Source::parse(&path, &text)?);
+            }
+        }
+        Ok(source::without_test_modules(parsed))
+    }
+
+    /// Checks the code of a member that is no test.
+    fn check_code(&mut self, map: &str, member: &Member, sources: &[Source]) {
+        let folder = format!("{}/src", member.folder);
+        self.findings.extend(circles::check(&folder, sources));
+        if !layers::may_print(map, &member.folder) {
+            let is_library = |source: &&Source| source.path.starts_with(&format!("{folder}/"));
+            self.findings.extend(sources.iter().filter(is_library).flat_map(prints::check));
+        }
+        if !["benchmarks", "tests"].contains(&member.folder.as_str()) {
+            self.sizes.add(&member.folder, sources);
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))
 }
 
 /// The crates of the workspace, with the dependencies of their libraries and binaries. Tests may

@@ -29,6 +29,7 @@ struct Row<'a> {
     folder: &'a str,
     ours: Limit<'a>,
     heavy: Limit<'a>,
+    invariant: &'a str,
 }
 
 #[derive(Debug, PartialEq)]
@@ -120,6 +121,17 @@ pub(super) fn check_paths(map: &str, exists: impl Fn(&str) -> bool) -> Vec<Findi
         .collect()
 }
 
+/// Whether a crate may print: programs, which are neither in `crates/` nor in `plugins/`, and the
+/// crates whose invariant has the word "prints".
+pub(super) fn may_print(map: &str, folder: &str) -> bool {
+    let is_library = folder.starts_with("crates/") || folder.starts_with("plugins/");
+    let words = |row: &Row<'_>| {
+        let mut words = row.invariant.split(|it: char| !it.is_alphabetic());
+        words.any(|word| word == "prints")
+    };
+    !is_library || row_of(&rows(map), folder).is_some_and(words)
+}
+
 fn rows(map: &str) -> Vec<Row<'_>> {
     let section = map.lines().skip_while(|line| line.trim_end() != TABLE).skip(1);
     section.take_while(|line| !line.starts_with("## ")).filter_map(row).collect()
@@ -129,7 +141,8 @@ fn rows(map: &str) -> Vec<Row<'_>> {
 fn row(line: &str) -> Option<Row<'_>> {
     let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
     let folder = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-    Some(Row { folder, ours: limit(cells.next()?), heavy: limit(cells.next()?) })
+    let (ours, heavy) = (limit(cells.next()?), limit(cells.next()?));
+    Some(Row { folder, ours, heavy, invariant: cells.next().unwrap_or_default() })
 }
 
 fn limit(cell: &str) -> Limit<'_> {

@@ -1,0 +1,229 @@
+//! Circles of imports between the files of a crate.
+//!
+//! A file imports another where a path in it, of `use` or in code, names something that the other
+//! defines; re-exports are followed to the definition. A circle is a finding unless one of its
+//! files is a module above all others: a module and its own children may use each other.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+
+use super::Finding;
+use super::modules::{self, Modules, Position};
+use super::source::{self, Source};
+
+/// The imports between the files of a crate.
+#[derive(Debug, Default)]
+struct Graph<'a> {
+    /// Lines of the imports by the file that has them and the file that is imported.
+    imports: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<usize>>>,
+    /// Files of the modules above those of a file.
+    above: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+/// Lines of an import that a finding names; the first is most often `use`.
+const MOST_LINES_SHOWN: usize = 3;
+
+/// Checks one crate. `folder` is that of its sources, which all paths begin with.
+pub(super) fn check(folder: &str, sources: &[Source]) -> Vec<Finding> {
+    let graph = Graph::read(folder, sources);
+    let circles = graph.circles();
+    circles
+        .into_iter()
+        .map(|circle| Finding {
+            place: folder.to_owned(),
+            rule: format!("imports go in a circle: {}", graph.show(folder, &circle)),
+            mend: "move what both use into a file of its own, below both",
+        })
+        .collect()
+}
+
+impl<'a> Graph<'a> {
+    fn read(folder: &str, sources: &'a [Source]) -> Self {
+        let mut graph = Self::default();
+        for root in sources.iter().filter(|source| is_root(folder, &source.path)) {
+            graph.add_modules(&Modules::read(root, sources));
+        }
+        graph
+    }
+
+    fn add_modules(&mut self, modules: &Modules<'a>) {
+        for (idx, module) in modules.0.iter().enumerate() {
+            let mut paths = Paths { modules, module: idx, found: Vec::new() };
+            for item in module.items {
+                paths.visit_item(item);
+            }
+            let imports = self.imports.entry(module.file).or_default();
+            for (target, line) in paths.found {
+                let file = modules.0[target].file;
+                if file != module.file {
+                    imports.entry(file).or_default().insert(line);
+                }
+            }
+            let above = modules.ancestors(idx).map(|ancestor| modules.0[ancestor].file);
+            let above = above.filter(|&file| file != module.file);
+            self.above.entry(module.file).or_default().extend(above);
+        }
+    }
+
+    /// A shortest circle through each file that is in one, each circle once.
+    fn circles(&self) -> BTreeSet<Vec<&'a str>> {
+        let shortest = self.imports.iter().filter_map(|(&from, targets)| {
+            let circles = targets.keys().filter_map(|&to| self.shortest_circle(from, to));
+            circles.min_by_key(Vec::len)
+        });
+        let begin_with_first = |mut circle: Vec<&'a str>| {
+            let first = (0..circle.len()).min_by_key(|&idx| circle[idx]);
+            circle.rotate_left(first.unwrap_or(0));
+            circle
+        };
+        shortest.map(begin_with_first).collect()
+    }
+
+    /// The shortest circle through an import that no file of it is above all others of.
+    ///
+    /// Such a circle has an import between two files that no file of the circle is above both of,
+    /// so it is enough to look for those.
+    fn shortest_circle(&self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
+        let (above_from, above_to) = (&self.above[from], &self.above[to]);
+        if above_from.contains(to) || above_to.contains(from) {
+            return None;
+        }
+        let is_above_both = |file| above_from.contains(file) && above_to.contains(file);
+        let mut came_from = BTreeMap::from([(to, from)]);
+        let mut queue = VecDeque::from([to]);
+        while let Some(file) = queue.pop_front() {
+            if file == from {
+                let circle = std::iter::successors(Some(came_from[from]), |&file| {
+                    (file != from).then(|| came_from[file])
+                });
+                let mut circle: Vec<_> = circle.collect();
+                circle.reverse();
+                return Some(circle);
+            }
+            for &next in self.imports.get(file).into_iter().flat_map(BTreeMap::keys) {
+                if !came_from.contains_key(next) && !is_above_both(next) {
+                    came_from.insert(next, file);
+                    queue.push_back(next);
+                }
+            }
+        }
+        None
+    }
+
+    /// `a.rs:3 -> b.rs:7,9 -> a.rs`, with the lines of each import.
+    fn show(&self, folder: &str, circle: &[&'a str]) -> String {
+        let short = |file: &'a str| file.strip_prefix(folder).unwrap_or(file).trim_matches('/');
+        let mut text = String::new();
+        for (idx, &file) in circle.iter().enumerate() {
+            let next = circle[(idx + 1) % circle.len()];
+            let lines = self.imports[file][next].iter().take(MOST_LINES_SHOWN);
+            let lines: Vec<_> = lines.map(ToString::to_string).collect();
+            text += &format!("{}:{} -> ", short(file), lines.join(","));
+        }
+        text + circle.first().map_or("", |&first| short(first))
+    }
+}
+
+/// Whether a file is the root of a library or binary, not a module of another file.
+fn is_root(folder: &str, path: &str) -> bool {
+    let path = path.strip_prefix(folder).unwrap_or(path);
+    ["/lib.rs", "/main.rs"].contains(&path) || path.starts_with("/bin/")
+}
+
+/// Collects the modules that the paths of an item lead to, with their lines.
+struct Paths<'a, 'b> {
+    modules: &'b Modules<'a>,
+    module: usize,
+    found: Vec<(usize, usize)>,
+}
+
+impl Paths<'_, '_> {
+    fn add(&mut self, path: &[String], position: Position, line: usize) {
+        let targets = self.modules.defining(self.module, path, position);
+        self.found.extend(targets.into_iter().map(|target| (target, line)));
+    }
+
+    /// Adds the paths and imports among the tokens of a macro, without those within brackets.
+    fn add_tokens(&mut self, tokens: &[TokenTree]) {
+        let mut idx = 0;
+        while idx < tokens.len() {
+            let (import, path) = (import_at(tokens, idx), path_at(tokens, idx));
+            if let Some((import, n_tokens)) = import {
+                self.visit_item_use(&import);
+                idx += n_tokens;
+            } else if let Some((path, line)) = path {
+                // Names and the two colons between them.
+                idx += 3 * path.len() - 2;
+                if path.len() > 1 {
+                    self.add(&path, Position::Code, line);
+                }
+            } else {
+                idx += 1;
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Paths<'_, '_> {
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        for import in modules::imports(item) {
+            self.add(&import.path, Position::Import, import.line);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        if path.leading_colon.is_none() && path.segments.len() > 1 {
+            let names: Vec<_> = path.segments.iter().map(|it| it.ident.to_string()).collect();
+            self.add(&names, Position::Code, path.segments[0].ident.span().start().line);
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, call: &'ast syn::Macro) {
+        source::for_each_level(call.tokens.clone(), &mut |tokens| self.add_tokens(tokens));
+        visit::visit_macro(self, call);
+    }
+
+    fn visit_item_mod(&mut self, _: &'ast syn::ItemMod) {
+        // Its paths are read in their own module.
+    }
+
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {
+        // `pub(in path)` uses nothing.
+    }
+
+    fn visit_attribute(&mut self, _: &'ast syn::Attribute) {
+        // Attributes are other crates'.
+    }
+}
+
+/// The import that begins at a token, and its number of tokens.
+fn import_at(tokens: &[TokenTree], idx: usize) -> Option<(syn::ItemUse, usize)> {
+    if !matches!(&tokens[idx], TokenTree::Ident(ident) if ident == "use") {
+        return None;
+    }
+    let n_tokens = tokens[idx..].iter().position(|token| is_punct(token, ';'))? + 1;
+    let import: TokenStream = tokens[idx..idx + n_tokens].iter().cloned().collect();
+    Some((syn::parse2(import).ok()?, n_tokens))
+}
+
+/// The path that begins at a token, and its line; a path of one name is no more than a name.
+fn path_at(tokens: &[TokenTree], idx: usize) -> Option<(Vec<String>, usize)> {
+    let TokenTree::Ident(first) = &tokens[idx] else { return None };
+    let follows_colons = idx >= 2 && tokens[idx - 2..idx].iter().all(|it| is_punct(it, ':'));
+    let mut path = vec![first.to_string()];
+    let mut rest = &tokens[idx + 1..];
+    while let [colon, second, TokenTree::Ident(name), after @ ..] = rest
+        && [colon, second].iter().all(|it| is_punct(it, ':'))
+    {
+        path.push(name.to_string());
+        rest = after;
+    }
+    (!follows_colons).then(|| (path, first.span().start().line))
+}
+
+fn is_punct(token: &TokenTree, expected: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == expected)
+}

@@ -1,0 +1,149 @@
+//! Limits of size: the largest crate's share of the lines, the longest function, the median one.
+//!
+//! Lines of tests do not count, comments and empty lines do.
+
+use std::fmt;
+
+use syn::visit::{self, Visit};
+
+use super::Finding;
+use super::source::Source;
+
+/// A crate with more of the lines under `crates/` is too large, in percent.
+const MOST_PERCENT: f64 = 20.0;
+/// A function with more lines, from `fn` to the closing brace, is too long.
+const MOST_FUNCTION_LINES: usize = 80;
+/// A median function with more lines is too long.
+const MOST_MEDIAN_LINES: usize = 10;
+
+/// A function with a body.
+#[derive(Debug, Clone, PartialEq)]
+struct Function {
+    name: String,
+    path: String,
+    line: usize,
+    n_lines: usize,
+}
+
+/// The sizes of a workspace.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    /// Folders under `crates/` and their numbers of lines.
+    crates: Vec<(String, usize)>,
+    functions: Vec<Function>,
+}
+
+impl Sizes {
+    /// Adds a crate: its folder, and its files without those of tests.
+    pub(super) fn add(&mut self, folder: &str, sources: &[Source]) {
+        if folder.starts_with("crates/") {
+            let n_lines = sources.iter().map(|source| source.n_lines).sum();
+            self.crates.push((folder.to_owned(), n_lines));
+        }
+        for source in sources {
+            let mut functions = Functions { path: &source.path, found: Vec::new() };
+            functions.visit_file(&source.syntax);
+            self.functions.extend(functions.found);
+        }
+    }
+
+    /// Checks the limits. `tests` of no crate and no benchmark belong here.
+    pub(super) fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some((folder, percent)) = self.largest_crate()
+            && percent > MOST_PERCENT
+        {
+            findings.push(Finding {
+                place: folder.to_owned(),
+                rule: format!(
+                    "has {percent:.1} % of the lines under `crates/`, more than {MOST_PERCENT} %"
+                ),
+                mend: "move what does not know the rest of it to a crate of its own",
+            });
+        }
+        let too_long = self.functions.iter().filter(|it| it.n_lines > MOST_FUNCTION_LINES);
+        findings.extend(too_long.map(|function| Finding {
+            place: format!("{}:{}", function.path, function.line),
+            rule: format!(
+                "`{}` has {} lines, more than {MOST_FUNCTION_LINES}",
+                function.name, function.n_lines
+            ),
+            mend: "give its parts names: a function for each",
+        }));
+        if self.median() > MOST_MEDIAN_LINES {
+            findings.push(Finding {
+                place: "crates, plugins, xtask".to_owned(),
+                rule: format!(
+                    "the median function has {} lines, more than {MOST_MEDIAN_LINES}",
+                    self.median()
+                ),
+                mend: "split functions along what they do",
+            });
+        }
+        findings
+    }
+
+    /// The crate under `crates/` with the most lines, and its percent of all of them.
+    fn largest_crate(&self) -> Option<(&str, f64)> {
+        let (folder, n_lines) = self.crates.iter().max_by_key(|(_, n_lines)| n_lines)?;
+        let all: usize = self.crates.iter().map(|(_, n_lines)| n_lines).sum();
+        Some((folder, 100.0 * *n_lines as f64 / all.max(1) as f64))
+    }
+
+    /// Lines of the median function; of two in the middle, the shorter one's.
+    fn median(&self) -> usize {
+        let mut lengths: Vec<_> = self.functions.iter().map(|it| it.n_lines).collect();
+        lengths.sort_unstable();
+        lengths.get(lengths.len().saturating_sub(1) / 2).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((folder, percent)) = self.largest_crate() {
+            write!(f, "largest crate {folder} ({percent:.1} % of the lines), ")?;
+        }
+        write!(f, "{} functions, median {} lines", self.functions.len(), self.median())?;
+        if let Some(longest) = self.functions.iter().max_by_key(|it| it.n_lines) {
+            write!(f, ", longest {} (`{}`)", longest.n_lines, longest.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects the functions of a file, those within others too.
+struct Functions<'a> {
+    path: &'a str,
+    found: Vec<Function>,
+}
+
+impl Functions<'_> {
+    fn add(&mut self, signature: &syn::Signature, body: &syn::Block) {
+        let line = signature.fn_token.span.start().line;
+        self.found.push(Function {
+            name: signature.ident.to_string(),
+            path: self.path.to_owned(),
+            line,
+            n_lines: body.brace_token.span.close().end().line + 1 - line,
+        });
+    }
+}
+
+impl<'ast> Visit<'ast> for Functions<'_> {
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        self.add(&function.sig, &function.block);
+        visit::visit_item_fn(self, function);
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        self.add(&function.sig, &function.block);
+        visit::visit_impl_item_fn(self, function);
+    }
+
+    fn visit_trait_item_fn(&mut self, function: &'ast syn::TraitItemFn) {
+        if let Some(body) = &function.default {
+            self.add(&function.sig, body);
+        }
+        visit::visit_trait_item_fn(self, function);
+    }
+}
