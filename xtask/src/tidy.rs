@@ -100,7 +100,10 @@ impl Report {
             self.warnings.extend(sources::warn_of_size(&path, &text));
             self.n_files += 1;
             if !Source::is_test(&path) {
-                parsed.push(Source::parse(&path, &text)?);
+                match Source::parse(&path, &text) {
+                    Ok(source) => parsed.push(source),
+                    Err(finding) => self.findings.push(finding),
+                }
             }
         }
         Ok(source::without_test_modules(parsed))

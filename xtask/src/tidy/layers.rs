@@ -188,7 +188,7 @@ mod tests {
 |---|---|---|---|
 | `crates/trajectory` | – | – | plain data |
 | `crates/model` | `trajectory` | `burn` | knows `nothing` |
-| `crates/trainer` | all | `burn`, `clap` | the loop |
+| `crates/trainer` | all | `burn`, `clap` | the loop; the only crate that prints |
 | `plugins/*` | `trajectory` | – | |
 | `tests` | all | all | |
 
@@ -229,6 +229,7 @@ mod tests {
                 folder: "crates/model",
                 ours: Limit::Only(vec!["trajectory"]),
                 heavy: Limit::Only(vec!["burn"]),
+                invariant: "knows `nothing`",
             }
         );
         assert_eq!(row_of(&rows, "plugins/format"), Some(&rows[3]));
@@ -253,6 +254,22 @@ mod tests {
         for (changed, expected) in cases {
             assert_eq!(findings(changed).join("\n"), expected);
         }
+    }
+
+    #[test]
+    fn the_table_says_which_crates_print() {
+        for (folder, expected) in [
+            ("crates/trainer", true),
+            ("crates/model", false),
+            ("crates/new", false),
+            ("plugins/format", false),
+            ("tests", true),
+            ("xtask", true),
+        ] {
+            assert_eq!(may_print(MAP, folder), expected, "{folder}");
+        }
+        let map = MAP.replace("plain data", "plain data, printed by blueprints");
+        assert!(!may_print(&map, "crates/trajectory"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
 use syn::{Attribute, ImplItem, Item, Meta, Stmt, Token, TraitItem};
 
+use super::Finding;
+
 /// A parsed Rust file.
 pub(super) struct Source {
     /// From the root of the repository, with `/` between folders.
@@ -24,10 +26,12 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn parse(path: &str, text: &str) -> anyhow::Result<Self> {
-        let mut syntax = syn::parse_file(text).map_err(|err| {
-            let line = err.span().start().line;
-            anyhow::Error::new(err).context(format!("{path}:{line} is no Rust that `syn` reads"))
+    /// Parses a file; what is no Rust is a finding.
+    pub(super) fn parse(path: &str, text: &str) -> Result<Self, Finding> {
+        let mut syntax = syn::parse_file(text).map_err(|err| Finding {
+            place: format!("{path}:{}", err.span().start().line),
+            rule: format!("cannot be parsed: {err}"),
+            mend: "let it compile; where it does, a newer `syn` may know the syntax",
         })?;
         let mut tests = TestRemover::default();
         tests.visit_file_mut(&mut syntax);
@@ -51,9 +55,9 @@ pub(super) fn without_test_modules(mut sources: Vec<Source>) -> Vec<Source> {
     let modules: Vec<_> =
         sources.iter_mut().flat_map(|it| mem::take(&mut it.test_modules)).collect();
     sources.retain(|source| {
-        let rest = |module: &String| source.path.strip_prefix(module.as_str());
-        let rests = modules.iter().filter_map(rest);
-        !rests.into_iter().any(|rest| rest == ".rs" || rest.starts_with('/'))
+        let mut rests =
+            modules.iter().filter_map(|module| source.path.strip_prefix(module.as_str()));
+        !rests.any(|rest| rest == ".rs" || rest.starts_with('/'))
     });
     sources
 }
@@ -63,6 +67,13 @@ fn folder_of_children(path: &str) -> &str {
     let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
     let is_root = ["lib.rs", "main.rs", "mod.rs"].contains(&file);
     if is_root { folder } else { path.trim_end_matches(".rs") }
+}
+
+/// Parses files that are given as path and text.
+#[cfg(test)]
+pub(super) fn parse_all(files: &[(&str, &str)]) -> Vec<Source> {
+    let sources = files.iter().map(|(path, text)| Source::parse(path, text).expect("Rust"));
+    without_test_modules(sources.collect())
 }
 
 /// Removes what only tests have, and counts its lines.
@@ -193,5 +204,65 @@ pub(super) fn for_each_level(tokens: TokenStream, visit: &mut impl FnMut(&[Token
         if let TokenTree::Group(group) = token {
             for_each_level(group.stream(), visit);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Number of items and of lines that are left.
+    fn left(text: &str) -> (usize, usize) {
+        let source = Source::parse("src/a.rs", text).expect("Rust");
+        (source.syntax.items.len(), source.n_lines)
+    }
+
+    #[test]
+    fn tests_are_taken_out_with_their_lines() {
+        for (text, expected) in [
+            ("//! Doc.\n\nfn a() {}\n", (1, 3)),
+            ("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n", (1, 1)),
+            ("fn a() {}\n/// Doc.\n#[cfg(test)]\n#[expect(dead_code)]\nfn b() {\n}\n", (1, 1)),
+            ("#[test]\nfn a() {}\n#[cfg(test)]\nuse b::c;\n", (0, 0)),
+            ("#[cfg(all(test, unix))]\nfn a() {}\n", (0, 0)),
+            ("#[cfg(any(test, unix))]\nfn a() {}\n", (1, 2)),
+            ("#[cfg(not(test))]\nfn a() {}\n", (1, 2)),
+            ("#[cfg(feature = \"test\")]\nfn a() {}\n", (1, 2)),
+            ("mod a {\n    #[cfg(test)]\n    fn b() {}\n}\n", (1, 2)),
+            ("impl A {\n    fn a() {}\n    #[cfg(test)]\n    fn b() {}\n}\n", (1, 3)),
+            ("trait A {\n    #[cfg(test)]\n    fn b();\n}\n", (1, 2)),
+            ("fn a() {\n    #[cfg(test)]\n    use b::c;\n    d();\n}\n", (1, 3)),
+        ] {
+            assert_eq!(left(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn files_of_tests_are_left_out() {
+        let sources = parse_all(&[
+            ("src/lib.rs", "mod a;\n#[cfg(test)]\nmod support;"),
+            ("src/a.rs", "#[cfg(test)]\npub(crate) mod fixture;"),
+            ("src/a/fixture.rs", ""),
+            ("src/a/fixtures.rs", ""),
+            ("src/support/mod.rs", "mod b;"),
+            ("src/support/b.rs", ""),
+        ]);
+        let paths: Vec<_> = sources.iter().map(|source| source.path.as_str()).collect();
+        assert_eq!(paths, ["src/lib.rs", "src/a.rs", "src/a/fixtures.rs"]);
+        for (path, expected) in [
+            ("crates/model/src/tests.rs", true),
+            ("crates/model/tests/a.rs", true),
+            ("crates/model/benches/a.rs", true),
+            ("crates/model/examples/a/main.rs", true),
+            ("crates/model/src/contests.rs", false),
+        ] {
+            assert_eq!(Source::is_test(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rust_is_a_finding() {
+        let finding = Source::parse("src/a.rs", "fn a() {}\nfn {").err().expect("no Rust");
+        assert_eq!(finding.place, "src/a.rs:2");
     }
 }
