@@ -160,3 +160,103 @@ fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAP: &str = "\
+## Crates
+
+| crate | may use | heavy | invariant |
+|---|---|---|---|
+| `crates/a` | – | – | |
+| `crates/b` | – | – | |
+| `crates/c` | – | – | |
+| `crates/d` | – | – | |
+| `crates/e` | – | – | |
+| `crates/f` | – | – | |
+| `crates/cli` | all | `clap` | the only crate that prints |
+
+## The path of a question
+
+`run` calls `crates/a/src/one.rs`.
+";
+
+    const CRATES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "cli"];
+
+    /// The findings in a workspace of seven crates, one file of which is written anew.
+    fn findings(map: &str, path: &str, text: &str) -> Vec<String> {
+        let shell = Shell::new().expect("a shell");
+        let root = shell.create_temp_dir().expect("a folder");
+        let write = |path: &str, text: &str| {
+            shell.write_file(root.path().join(path), text).expect("a file");
+        };
+        let members = CRATES.map(|name| {
+            let folder = format!("crates/{name}");
+            write(&format!("{folder}/Cargo.toml"), "[lints]\nworkspace = true\n");
+            write(&format!("{folder}/src/lib.rs"), "//! Doc.\n\nmod one;\nmod two;\n");
+            write(&format!("{folder}/src/one.rs"), "//! Doc.\n\npub fn run() {}\n");
+            write(&format!("{folder}/src/two.rs"), "//! Doc.\n\nuse crate::one::run;\n");
+            Member { package: format!("forage-{name}"), folder, dependencies: Vec::new() }
+        });
+        write(path, text);
+        let report = check(root.path(), map, &members).expect("files that can be read");
+        report
+            .findings
+            .iter()
+            .map(|finding| format!("{}: {}", finding.place, finding.rule))
+            .collect()
+    }
+
+    #[test]
+    fn a_tree_that_keeps_the_rules_has_no_findings() {
+        let prints = "//! Doc.\n\npub fn run() {\n    println!();\n}\n";
+        for (path, text) in [
+            ("crates/a/src/two.rs", "//! Doc.\n"),
+            ("crates/cli/src/one.rs", prints),
+            ("crates/a/examples/one.rs", prints),
+            ("crates/a/build.rs", "//! Doc.\n\nfn main() {\n    println!();\n}\n"),
+            ("crates/a/tests/two.rs", &format!("//! Doc.\n{}", "// Line.\n".repeat(500))),
+        ] {
+            assert_eq!(findings(MAP, path, text), [""; 0], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_tree_that_breaks_a_rule_has_one_finding() {
+        let long = |n_lines: usize| {
+            format!("//! Doc.\n\npub fn run() {{\n{}}}\n", "    b();\n".repeat(n_lines))
+        };
+        for (path, text, expected) in [
+            (
+                "crates/a/src/one.rs",
+                "//! Doc.\n\nuse crate::two;\n\npub fn run() {}\n",
+                "crates/a/src: imports go in a circle: one.rs:3 -> two.rs:3 -> one.rs",
+            ),
+            (
+                "crates/a/src/one.rs",
+                "//! Doc.\n\npub fn run() {\n    println!();\n}\n",
+                "crates/a/src/one.rs:4: `println!` in a library",
+            ),
+            (
+                "crates/cli/src/two.rs",
+                &"//! Doc.\n".repeat(20),
+                "crates/cli: has 31.0 % of the lines under `crates/`, more than 20 %",
+            ),
+            ("crates/a/src/two.rs", "//! Doc.\n\nfn {", "crates/a/src/two.rs:3: cannot be parsed"),
+        ] {
+            let found = findings(MAP, path, text);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(expected), "{found:?}");
+        }
+        let found = findings(MAP, "crates/a/src/one.rs", &long(80));
+        assert!(found[0].starts_with("crates/a: has "), "{found:?}");
+        assert_eq!(found[1], "crates/a/src/one.rs:3: `run` has 82 lines, more than 80");
+        let map = MAP.replace("`run` calls", "`start` calls");
+        assert_eq!(
+            findings(&map, "crates/a/src/two.rs", "//! Doc.\n"),
+            ["ARCHITECTURE.md:15: names `start`, which nothing under `crates/` is called"]
+        );
+    }
+}

@@ -1,7 +1,8 @@
 //! Names in the map: what a section "The path of …" of ARCHITECTURE.md names is in the code.
 //!
-//! Such a section tells which function calls which, and would age unseen. Every word in backticks
-//! that could be a Rust name, a path of names or a Rust file has to be one.
+//! Such a section tells which function calls which, and would age unseen. A word in backticks that
+//! could be a Rust name, a path of names or a Rust file has to be one of `crates/`; names of other
+//! crates are written with their crate, such as `serde::Deserialize`.
 
 use std::collections::BTreeSet;
 
@@ -16,19 +17,27 @@ use super::source::Source;
 /// The beginning of the headings of such sections.
 const HEADING: &str = "The path of";
 
-/// What a workspace defines.
+/// Beginnings of paths that name nothing by themselves.
+const RELATIVE: [&str; 4] = ["crate", "self", "super", "Self"];
+
+/// Names that the crates under `crates/` define.
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
+    /// Of crates, modules, items, fields and variants.
     names: BTreeSet<String>,
+    /// Of Rust files, from the root of the repository.
     files: BTreeSet<String>,
+    /// Of the crates that ours depend on.
+    dependencies: BTreeSet<String>,
 }
 
 impl Definitions {
-    /// Adds a crate under `crates/`: its name, those of its dependencies, and what it defines.
+    /// Adds a crate, if it is under `crates/`, with its files.
     pub(super) fn add_member(&mut self, member: &Member, sources: &[Source]) {
+        let in_code = |package: &String| package.replace('-', "_");
         if member.folder.starts_with("crates/") {
-            let packages = member.dependencies.iter().chain([&member.package]);
-            self.names.extend(packages.map(|package| package.replace('-', "_")));
+            self.names.insert(in_code(&member.package));
+            self.dependencies.extend(member.dependencies.iter().map(in_code));
             sources.iter().for_each(|source| self.add_source(source));
         }
     }
@@ -61,15 +70,23 @@ impl Definitions {
         findings
     }
 
-    /// Whether a word is no Rust name, or one of those that are defined.
+    /// Whether a word is no Rust name, or one that is defined.
     fn knows(&self, word: &str) -> bool {
         if is_rust_file(word) {
             return self.files.iter().any(|file| format!("/{file}").ends_with(&format!("/{word}")));
         }
-        let path = word.trim_end_matches("()").trim_end_matches('!');
-        let names: Vec<_> = path.split("::").collect();
+        let names = word.trim_end_matches("()").trim_end_matches('!').split("::");
+        let names: Vec<_> = names.skip_while(|name| RELATIVE.contains(name)).collect();
         let is_path = names.iter().all(|name| syn::parse_str::<syn::Ident>(name).is_ok());
-        !is_path || names.iter().all(|name| self.names.contains(*name))
+        let is_defined = || names.iter().all(|name| self.names.contains(*name));
+        !is_path || self.is_foreign(names.first().copied()) || is_defined()
+    }
+
+    /// Whether a path that begins with this name is another crate's.
+    fn is_foreign(&self, first: Option<&str>) -> bool {
+        first.is_some_and(|first| {
+            first == "std" || self.dependencies.contains(first) && !self.names.contains(first)
+        })
     }
 }
 
@@ -130,5 +147,71 @@ impl<'ast> Visit<'ast> for Definitions {
     fn visit_variant(&mut self, variant: &'ast syn::Variant) {
         self.add_name(&variant.ident);
         visit::visit_variant(self, variant);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::source;
+
+    const CODE: &str = "\
+pub mod training { pub fn train() {} }
+pub struct Batch { n_tokens: usize }
+pub enum Task { Sft }
+pub trait Policy { fn generate(&self); }
+impl Batch { const LIMIT: usize = 3; pub fn of_step() { fn within() {} } }
+macro_rules! row { () => {} }
+#[cfg(test)]
+fn only_in_tests() {}
+";
+
+    /// The unknown words of a section.
+    fn unknown(heading: &str, words: &str) -> Vec<String> {
+        let member = |folder: &str| Member {
+            package: folder.replace("crates/", "forage-"),
+            folder: folder.to_owned(),
+            dependencies: vec!["serde".to_owned(), "toml-edit".to_owned()],
+        };
+        let mut definitions = Definitions::default();
+        let sources = source::parse_all(&[("crates/loop/src/run/batch.rs", CODE)]);
+        definitions.add_member(&member("crates/loop"), &sources);
+        let sources = source::parse_all(&[("plugins/x/src/lib.rs", "pub fn of_a_plugin() {}")]);
+        definitions.add_member(&member("plugins/x"), &sources);
+        let map = format!("# The map\n\n`before`\n\n{heading}\n\n{words}\n\n## After\n\n`after`\n");
+        definitions.check(&map).into_iter().map(|it| format!("{}: {}", it.place, it.rule)).collect()
+    }
+
+    #[test]
+    fn what_a_path_names_is_defined() {
+        let known = "\
+`training`, `train`, `train()`, `training::train`, `crate::training::train`, `row!`, `Batch`,
+`n_tokens`, `Task::Sft`, `Policy::generate`, `Batch::LIMIT`, `of_step`, `within`, `forage_loop`,
+`batch.rs`, `run/batch.rs`, `crates/loop/src/run/batch.rs`, `serde::Deserialize`, `std::fs`,
+`serde`, `toml_edit::Document`, `training.steps`, `[training]`, `metrics.jsonl`, `Vec<Batch>`,
+`cargo xtask`, `forage-loop`, `&dyn Policy`, and train in prose.
+```text
+`fenced`
+```
+";
+        assert!(unknown("## The path of a question", known).is_empty());
+        for word in [
+            "trained",
+            "training::stop",
+            "Batch::of_steps()",
+            "of_a_plugin",
+            "only_in_tests",
+            "atch.rs",
+            "loop/run/batch.rs",
+            "forage_trainer::train",
+            "crate::improve",
+        ] {
+            let expected = "which nothing under `crates/` is called";
+            assert_eq!(
+                unknown("### The path of a key", &format!("`Batch` and\n`{word}`")),
+                [format!("ARCHITECTURE.md:8: names `{word}`, {expected}")]
+            );
+            assert!(unknown("## Paths", &format!("`{word}`")).is_empty());
+        }
     }
 }

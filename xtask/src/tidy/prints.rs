@@ -55,3 +55,44 @@ impl<'ast> Visit<'ast> for Prints {
         visit::visit_macro(self, call);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Places and macros of the prints in a file.
+    fn prints(text: &str) -> Vec<String> {
+        let findings =
+            source::parse_all(&[("a.rs", text)]).iter().flat_map(check).collect::<Vec<_>>();
+        findings.iter().map(|finding| format!("{}: {}", finding.place, finding.rule)).collect()
+    }
+
+    #[test]
+    fn every_print_is_found() {
+        for (text, name) in [
+            ("fn a() {\n    println!(\"b\");\n}", "println"),
+            ("fn a() {\n    std::eprintln!(\"b\")\n}", "eprintln"),
+            ("fn a() -> u8 {\n    dbg!(3)\n}", "dbg"),
+            ("fn a() {\n    if b { print!(\"c\") }\n}", "print"),
+            ("impl A {\n    fn a() { eprint!(\"b\") }\n}", "eprint"),
+            ("fn a() {\n    vec![1, { println!(); 2 }];\n}", "println"),
+            ("macro_rules! a { () => {\n    println!(\"b\") } }", "println"),
+        ] {
+            assert_eq!(prints(text), [format!("a.rs:2: `{name}!` in a library")], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_print_is_not() {
+        for text in [
+            "/// println!(\"a\")\nfn a() {}",
+            "//! ```\n//! println!();\n//! ```",
+            "fn a() { b(\"println!()\", r#\"dbg!()\"#) } // dbg!()",
+            "fn println() { println(); write!(a, \"b\"); print != b; call!(print == 3) }",
+            "#[cfg(test)] mod tests { fn a() { println!() } }",
+            "#[test] fn a() { dbg!(b) }",
+        ] {
+            assert!(prints(text).is_empty(), "{text}");
+        }
+    }
+}

@@ -47,7 +47,7 @@ impl Sizes {
         }
     }
 
-    /// Checks the limits. `tests` of no crate and no benchmark belong here.
+    /// Checks the limits.
     pub(super) fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Some((folder, percent)) = self.largest_crate()
@@ -145,5 +145,95 @@ impl<'ast> Visit<'ast> for Functions<'_> {
             self.add(&function.sig, body);
         }
         visit::visit_trait_item_fn(self, function);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::source;
+
+    /// The sizes of crates, each with a file of this text.
+    fn sizes(crates: &[(&str, &str)]) -> Sizes {
+        let mut sizes = Sizes::default();
+        for (folder, text) in crates {
+            let path = format!("{folder}/src/lib.rs");
+            sizes.add(folder, &source::parse_all(&[(&path, text)]));
+        }
+        sizes
+    }
+
+    fn rules(sizes: &Sizes) -> Vec<String> {
+        let findings = sizes.check();
+        findings.iter().map(|finding| format!("{}: {}", finding.place, finding.rule)).collect()
+    }
+
+    /// A function that goes over this number of lines.
+    fn function(n_lines: usize) -> String {
+        format!("fn a() {{\n{}}}\n", "    b();\n".repeat(n_lines - 2))
+    }
+
+    #[test]
+    fn a_crate_has_at_most_a_fifth() {
+        let of_lines = |n_lines: usize| "//! Doc.\n".repeat(n_lines);
+        let (large, medium, small) = (of_lines(21), of_lines(20), of_lines(19));
+        let with = |first: &str, others: &str| {
+            let others = ["crates/b", "crates/c", "crates/d", "crates/e"].map(|it| (it, others));
+            let crates = [&[("crates/a", first), ("plugins/x", &of_lines(500))], &others[..]];
+            rules(&sizes(&crates.concat()))
+        };
+        assert!(with(&medium, &medium).is_empty());
+        assert_eq!(
+            with(&large, &small),
+            ["crates/a: has 21.6 % of the lines under `crates/`, more than 20 %"]
+        );
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", function(70));
+        assert!(with(&(tests + &medium.replace('!', "")), &medium).is_empty());
+    }
+
+    #[test]
+    fn a_function_has_at_most_80_lines() {
+        let others = function(3).repeat(3);
+        let in_plugin = |text: &str| rules(&sizes(&[("plugins/x", &(others.clone() + text))]));
+        let found = |name: &str, n_lines: usize, line: usize| {
+            vec![format!("plugins/x/src/lib.rs:{line}: `{name}` has {n_lines} lines, more than 80")]
+        };
+        assert!(in_plugin(&function(80)).is_empty());
+        assert_eq!(in_plugin(&function(81)), found("a", 81, 10));
+        let method = format!("impl A {{\n    /// Doc.\n    pub {}}}", function(81));
+        assert_eq!(in_plugin(&method), found("a", 81, 12));
+        let default = format!("trait A {{\n{}}}", function(81));
+        assert_eq!(in_plugin(&default), found("a", 81, 11));
+        let within = format!("fn outer() {{\n{}}}", function(79));
+        assert_eq!(in_plugin(&within), found("outer", 81, 10));
+        let test = format!("#[test]\n{}", function(200));
+        assert!(in_plugin(&test).is_empty());
+    }
+
+    #[test]
+    fn the_median_function_has_at_most_10_lines() {
+        let of = |lengths: &[usize]| {
+            let text: String = lengths.iter().map(|&n_lines| function(n_lines)).collect();
+            sizes(&[("xtask", &text)])
+        };
+        for (lengths, median) in
+            [(&[][..], 0), (&[10], 10), (&[80, 2, 10], 10), (&[2, 10, 12, 80], 10)]
+        {
+            assert_eq!(of(lengths).median(), median);
+            assert!(rules(&of(lengths)).is_empty(), "{lengths:?}");
+        }
+        assert_eq!(
+            rules(&of(&[2, 11, 12])),
+            ["crates, plugins, xtask: the median function has 11 lines, more than 10"]
+        );
+    }
+
+    #[test]
+    fn sizes_are_told_in_a_line() {
+        let sizes = sizes(&[("crates/a", &function(3)), ("crates/b", &function(4).repeat(2))]);
+        assert_eq!(
+            sizes.to_string(),
+            "largest crate crates/b (72.7 % of the lines), 3 functions, median 4 lines, longest 4 (`a`)"
+        );
     }
 }
