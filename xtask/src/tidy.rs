@@ -1,7 +1,7 @@
-//! Holds the code to rules that no compiler checks: layers, the map, module docs, file sizes.
+//! Rules that no compiler checks: layers, circles of imports, prints, the map, docs, sizes.
 //!
-//! Every rule is a pure function from text or data to [`Finding`]s, in [`layers`] and
-//! [`sources`]; this file reads the workspace and prints what they found.
+//! Every rule is a pure function from text, data or a parsed file ([`Source`]) to [`Finding`]s,
+//! in a module of its own; this file reads the workspace and prints what they found.
 
 mod circles;
 mod layers;
@@ -25,7 +25,7 @@ use names::Definitions;
 use sizes::Sizes;
 use source::Source;
 
-/// A place that breaks a rule, and what mends it.
+/// Violation of a rule: where, what, and how to mend it.
 #[derive(Debug, PartialEq)]
 struct Finding {
     /// A path from the root of the repository, often with a line number.
@@ -42,7 +42,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What the checks say of a workspace.
+/// Results of all checks.
 #[derive(Default)]
 struct Report {
     findings: Vec<Finding>,
@@ -51,6 +51,7 @@ struct Report {
     sizes: Sizes,
 }
 
+/// Checks the workspace; fails where a rule is broken.
 pub(crate) fn run(shell: &Shell) -> anyhow::Result<()> {
     let metadata = metadata()?;
     let members = members(&metadata);
@@ -135,7 +136,8 @@ fn members(metadata: &Metadata) -> Vec<Member> {
         let folder = package.manifest_path.parent().unwrap_or(&package.manifest_path);
         let folder = folder.strip_prefix(&metadata.workspace_root).unwrap_or(folder);
         let dependencies = package.dependencies.iter();
-        let dependencies = dependencies.filter(|it| it.kind != DependencyKind::Development);
+        let dependencies =
+            dependencies.filter(|dependency| dependency.kind != DependencyKind::Development);
         Member {
             package: package.name.to_string(),
             folder: folder.to_string().replace('\\', "/"),

@@ -22,7 +22,7 @@ struct Graph<'a> {
     above: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
-/// Lines of an import that a finding names; the first is most often `use`.
+/// Number of lines of an import that a finding names at most; the first is most often `use`.
 const MOST_LINES_SHOWN: usize = 3;
 
 /// Checks one crate. `folder` is that of its sources, which all paths begin with.
@@ -40,6 +40,7 @@ pub(super) fn check(folder: &str, sources: &[Source]) -> Vec<Finding> {
 }
 
 impl<'a> Graph<'a> {
+    /// Reads the imports below the roots of a crate.
     fn read(folder: &str, sources: &'a [Source]) -> Self {
         let mut graph = Self::default();
         for root in sources.iter().filter(|source| is_root(folder, &source.path)) {
@@ -48,6 +49,7 @@ impl<'a> Graph<'a> {
         graph
     }
 
+    /// Adds the imports of modules, and which files are above which.
     fn add_modules(&mut self, modules: &Modules<'a>) {
         for (idx, module) in modules.0.iter().enumerate() {
             let mut paths = Paths { modules, module: idx, found: Vec::new() };
@@ -67,7 +69,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// A shortest circle through each file that is in one, each circle once.
+    /// For each file, a shortest circle through one of its imports; each circle once.
     fn circles(&self) -> BTreeSet<Vec<&'a str>> {
         let shortest = self.imports.iter().filter_map(|(&from, targets)| {
             let circles = targets.keys().filter_map(|&to| self.shortest_circle(from, to));
@@ -81,10 +83,11 @@ impl<'a> Graph<'a> {
         shortest.map(begin_with_first).collect()
     }
 
-    /// The shortest circle through an import that no file of it is above all others of.
+    /// The shortest circle through one import, found breadth first.
     ///
-    /// Such a circle has an import between two files that no file of the circle is above both of,
-    /// so it is enough to look for those.
+    /// Files above both ends are left out. A circle with a file above all others is never found
+    /// then, and every other circle is by one of its imports: one that leads out of the part of it
+    /// that is below one of its topmost files.
     fn shortest_circle(&self, from: &'a str, to: &'a str) -> Option<Vec<&'a str>> {
         let (above_from, above_to) = (&self.above[from], &self.above[to]);
         if above_from.contains(to) || above_to.contains(from) {
@@ -95,12 +98,7 @@ impl<'a> Graph<'a> {
         let mut queue = VecDeque::from([to]);
         while let Some(file) = queue.pop_front() {
             if file == from {
-                let circle = std::iter::successors(Some(came_from[from]), |&file| {
-                    (file != from).then(|| came_from[file])
-                });
-                let mut circle: Vec<_> = circle.collect();
-                circle.reverse();
-                return Some(circle);
+                return Some(way(&came_from, from));
             }
             for &next in self.imports.get(file).into_iter().flat_map(BTreeMap::keys) {
                 if !came_from.contains_key(next) && !is_above_both(next) {
@@ -115,15 +113,23 @@ impl<'a> Graph<'a> {
     /// `a.rs:3 -> b.rs:7,9 -> a.rs`, with the lines of each import.
     fn show(&self, folder: &str, circle: &[&'a str]) -> String {
         let short = |file: &'a str| file.strip_prefix(folder).unwrap_or(file).trim_matches('/');
-        let mut text = String::new();
-        for (idx, &file) in circle.iter().enumerate() {
+        let arrow = |(idx, &file): (usize, &&'a str)| {
             let next = circle[(idx + 1) % circle.len()];
             let lines = self.imports[file][next].iter().take(MOST_LINES_SHOWN);
             let lines: Vec<_> = lines.map(ToString::to_string).collect();
-            text += &format!("{}:{} -> ", short(file), lines.join(","));
-        }
-        text + circle.first().map_or("", |&first| short(first))
+            format!("{}:{} -> ", short(file), lines.join(","))
+        };
+        let arrows: String = circle.iter().enumerate().map(arrow).collect();
+        arrows + circle.first().map_or("", |&first| short(first))
     }
+}
+
+/// The files of a circle, the first one first, by the file that each was reached from.
+fn way<'a>(came_from: &BTreeMap<&'a str, &'a str>, first: &'a str) -> Vec<&'a str> {
+    let before = |&file: &&'a str| (file != first).then(|| came_from[file]);
+    let mut circle: Vec<_> = std::iter::successors(Some(came_from[first]), before).collect();
+    circle.reverse();
+    circle
 }
 
 /// Whether a file is the root of a library or binary, not a module of another file.
@@ -140,6 +146,7 @@ struct Paths<'a, 'b> {
 }
 
 impl Paths<'_, '_> {
+    /// Adds the modules that a path leads to.
     fn add(&mut self, path: &[String], position: Position, line: usize) {
         let targets = self.modules.defining(self.module, path, position);
         self.found.extend(targets.into_iter().map(|target| (target, line)));

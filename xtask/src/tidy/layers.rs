@@ -1,10 +1,10 @@
-//! Who may depend on whom: reads the table "Crates" of ARCHITECTURE.md and holds the manifests
-//! to it.
+//! Layers of crates: reads the table "Crates" of ARCHITECTURE.md and holds the manifests to it.
 //!
 //! The table is the rule and not a copy of it, so the map cannot age. A row is
 //! ``| `crates/reward` | `trajectory`, `reward-sdk` | `libloading` | … |``: the folder, the crates
 //! of ours that it may use, the heavy dependencies that it may name, and its invariant. The word
-//! `all` stands for no limit; a row of `plugins/*` is for every folder there that has no row.
+//! `all` stands for no limit; a row of `plugins/*` is for every folder there that has no row. An
+//! invariant with the word "prints" permits to print.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ const TABLE: &str = "## Crates";
 /// A crate of the workspace.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Its name for cargo.
+    /// Package name.
     pub(super) package: String,
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     pub(super) folder: String,
-    /// Packages that its library or binary names, by their names for cargo.
+    /// Names of the packages that its library or binary depends on.
     pub(super) dependencies: Vec<String>,
 }
 
@@ -32,6 +32,7 @@ struct Row<'a> {
     invariant: &'a str,
 }
 
+/// Names that a row permits.
 #[derive(Debug, PartialEq)]
 enum Limit<'a> {
     All,
@@ -137,7 +138,7 @@ fn rows(map: &str) -> Vec<Row<'_>> {
     section.take_while(|line| !line.starts_with("## ")).filter_map(row).collect()
 }
 
-/// `None` for the heading of the table and for text around it.
+/// Parses a row; `None` for the heading of the table and for text around it.
 fn row(line: &str) -> Option<Row<'_>> {
     let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
     let folder = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
@@ -149,18 +150,19 @@ fn limit(cell: &str) -> Limit<'_> {
     if cell == "all" { Limit::All } else { Limit::Only(quoted(cell).collect()) }
 }
 
+/// The row of a folder, or else that of its parent with `/*`.
 fn row_of<'a>(rows: &'a [Row<'a>], folder: &str) -> Option<&'a Row<'a>> {
     let parent = folder.rsplit_once('/').map(|(parent, _)| parent);
     let of_parent = |row: &&Row<'_>| parent.is_some() && row.folder.strip_suffix("/*") == parent;
     rows.iter().find(|row| row.folder == folder).or_else(|| rows.iter().find(of_parent))
 }
 
-/// What the table calls a crate: its folder without the folders above.
+/// Name of a crate in the table: its folder without the folders above.
 fn short_name(member: &Member) -> &str {
     member.folder.rsplit('/').next().unwrap_or(&member.folder)
 }
 
-/// The words in backticks, without those of fenced blocks.
+/// Words in backticks, without those of fenced blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     let prose = text.lines().filter(move |line| {

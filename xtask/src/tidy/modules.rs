@@ -1,8 +1,8 @@
-//! The modules of a crate and what names mean in them, as far as module paths tell.
+//! Name resolution: the modules of a crate, and which of them defines what a path names.
 //!
-//! [`Modules::defining`] follows a path through imports and re-exports to the module that defines
-//! what it names. Types and macros are not expanded: a name that a macro makes belongs to the
-//! module that it is looked up in, and a name of another crate to none.
+//! [`Modules::defining`] follows a path through imports and re-exports. Macros are not expanded: a
+//! name that a macro makes belongs to the module that it is looked up in. A name of another crate
+//! belongs to none, and imports within a function are known nowhere else in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,11 @@ use super::source::Source;
 /// A name that an import brings into a module.
 #[derive(Debug, Clone)]
 pub(super) struct Import {
+    /// The path that is imported.
     pub(super) path: Vec<String>,
     /// Its name here; `None` for `*`.
     name: Option<String>,
+    /// Line in its file.
     pub(super) line: usize,
 }
 
@@ -23,6 +25,7 @@ pub(super) struct Import {
 pub(super) struct Module<'a> {
     /// The file that holds it.
     pub(super) file: &'a str,
+    /// Its items, modules within included.
     pub(super) items: &'a [Item],
     parent: Option<usize>,
     children: BTreeMap<String, usize>,
@@ -34,7 +37,7 @@ pub(super) struct Module<'a> {
 /// All modules of a crate, the root first.
 pub(super) struct Modules<'a>(pub(super) Vec<Module<'a>>);
 
-/// What a name is.
+/// Meaning of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Named {
     Module(usize),
@@ -42,7 +45,7 @@ enum Named {
     Item(usize),
 }
 
-/// Where a path stands, which says what its last name may be.
+/// Position of a path, which says what its last name may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Position {
     /// In `use`: a module or an item.
@@ -117,6 +120,8 @@ impl<'a> Modules<'a> {
         std::iter::successors(self.0[module].parent, |&module| self.0[module].parent)
     }
 
+    /// Follows a path name by name. `seen` holds the look-ups that are under way, since
+    /// re-exports may go in a circle.
     fn resolve(
         &self,
         module: usize,
@@ -141,7 +146,7 @@ impl<'a> Modules<'a> {
         }
     }
 
-    /// What a name is below something.
+    /// Meaning of a name after another one.
     fn step(
         &self,
         named: Named,
@@ -156,7 +161,7 @@ impl<'a> Modules<'a> {
         if found.is_empty() { BTreeSet::from([Named::Item(module)]) } else { found }
     }
 
-    /// What a name is in a module: its own, imported, or through `*`.
+    /// Meaning of a name in a module: its own, imported, or through `*`.
     fn look_up(
         &self,
         module: usize,
@@ -194,12 +199,12 @@ impl<'a> Modules<'a> {
     }
 }
 
-/// Before another name a module is meant, where there is one of the name.
+/// Modules, if there are any: only they have names within.
 fn prefer_modules(named: &BTreeSet<Named>) -> BTreeSet<Named> {
     prefer(named, |named| matches!(named, Named::Module(_)))
 }
 
-/// At the end of a path in code an item is meant, where there is one of the name.
+/// Items, if there are any: no path in code ends in a module.
 fn prefer_items(named: &BTreeSet<Named>) -> BTreeSet<Named> {
     prefer(named, |named| matches!(named, Named::Item(_)))
 }
@@ -237,6 +242,7 @@ pub(super) fn imports(item: &syn::ItemUse) -> Vec<Import> {
     imports
 }
 
+/// Adds the leaves of a tree, which stands behind `path`.
 fn add_imports(tree: &UseTree, path: &mut Vec<String>, imports: &mut Vec<Import>) {
     match tree {
         UseTree::Path(tree) => {

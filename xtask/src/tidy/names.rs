@@ -5,6 +5,7 @@
 //! crates are written with their crate, such as `serde::Deserialize`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use syn::visit::{self, Visit};
 use syn::{ImplItem, Item, TraitItem};
@@ -38,7 +39,9 @@ impl Definitions {
         if member.folder.starts_with("crates/") {
             self.names.insert(in_code(&member.package));
             self.dependencies.extend(member.dependencies.iter().map(in_code));
-            sources.iter().for_each(|source| self.add_source(source));
+            for source in sources {
+                self.add_source(source);
+            }
         }
     }
 
@@ -90,8 +93,10 @@ impl Definitions {
     }
 }
 
+/// Whether a word is the name or path of one Rust file.
 fn is_rust_file(word: &str) -> bool {
-    !word.contains([' ', '*', '<']) && word.ends_with(".rs")
+    let is_literal = !word.contains([' ', '*', '<']);
+    is_literal && Path::new(word).extension().is_some_and(|suffix| suffix == "rs")
 }
 
 /// The lines of a text with their indices, without those of fenced blocks.

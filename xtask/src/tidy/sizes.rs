@@ -9,11 +9,11 @@ use syn::visit::{self, Visit};
 use super::Finding;
 use super::source::Source;
 
-/// A crate with more of the lines under `crates/` is too large, in percent.
+/// Limit of a crate's share of the lines under `crates/`, in percent.
 const MOST_PERCENT: f64 = 20.0;
-/// A function with more lines, from `fn` to the closing brace, is too long.
+/// Limit of a function's lines, from `fn` to the closing brace.
 const MOST_FUNCTION_LINES: usize = 80;
-/// A median function with more lines is too long.
+/// Limit of the median function's lines.
 const MOST_MEDIAN_LINES: usize = 10;
 
 /// A function with a body.
@@ -28,7 +28,7 @@ struct Function {
 /// The sizes of a workspace.
 #[derive(Debug, Default)]
 pub(super) struct Sizes {
-    /// Folders under `crates/` and their numbers of lines.
+    /// Numbers of lines of the folders under `crates/`.
     crates: Vec<(String, usize)>,
     functions: Vec<Function>,
 }
