@@ -16,7 +16,7 @@ pub(crate) fn format(shell: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(shell, "cargo fmt --all").run()?)
 }
 
-/// Fails where [`format`] would change something.
+/// Fails where [`format()`] would change something.
 pub(crate) fn check_format(shell: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(shell, "cargo fmt --all --check").run()?)
 }
