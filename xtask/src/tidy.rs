@@ -7,6 +7,7 @@ mod circles;
 mod layers;
 mod modules;
 mod names;
+mod paths;
 mod prints;
 mod sizes;
 mod source;
