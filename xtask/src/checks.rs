@@ -1,27 +1,32 @@
-//! What holds the code to its rules. Each check is one command of its own; [`ci`] runs them all.
+//! Checks of the whole repository: format, lints, docs, tests. Each is a command of its own;
+//! [`ci`] runs them all.
 
 use std::ffi::OsString;
 
 use anyhow::Context;
 use xshell::{Shell, cmd};
 
-use crate::{product, tidy};
+use crate::{build, product, tidy};
 
 /// A check of the whole repository.
 type Check = fn(&Shell) -> anyhow::Result<()>;
 
+/// Formats the code.
 pub(crate) fn format(shell: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(shell, "cargo fmt --all").run()?)
 }
 
+/// Fails where [`format()`] would change something.
 pub(crate) fn check_format(shell: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(shell, "cargo fmt --all --check").run()?)
 }
 
+/// Runs clippy; a warning is an error.
 pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
     Ok(cmd!(shell, "cargo clippy --workspace --all-targets -- -D warnings").run()?)
 }
 
+/// Builds the API documentation; a warning is an error.
 pub(crate) fn docs(shell: &Shell) -> anyhow::Result<()> {
     let command = cmd!(shell, "cargo doc --workspace --no-deps");
     Ok(command.env("RUSTDOCFLAGS", "-D warnings").run()?)
@@ -34,7 +39,8 @@ pub(crate) fn docs(shell: &Shell) -> anyhow::Result<()> {
 pub(crate) fn check_devices(shell: &Shell) -> anyhow::Result<()> {
     // Each alone would find more, and take three times as long.
     let all = "cuda,wgpu,vulkan";
-    Ok(cmd!(shell, "cargo check --package forage-cli --all-targets --features {all}").run()?)
+    let package = build::PROGRAM_PACKAGE;
+    Ok(cmd!(shell, "cargo check --package {package} --all-targets --features {all}").run()?)
 }
 
 /// Runs all tests of the workspace, doctests included. Arguments choose some, and are those of
@@ -56,9 +62,10 @@ pub(crate) fn test(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> 
     Ok(cmd!(shell, "cargo nextest run --workspace --no-fail-fast {arguments...}").run()?)
 }
 
-/// Runs the tests of the plugin boundary under valgrind, which sees whatever touches memory that is
-/// not its own, and what nobody frees. A minute or two, and only where valgrind is installed, so no
-/// part of [`ci`].
+/// Runs the tests of the plugin boundary under valgrind.
+///
+/// It finds accesses to memory that is not allocated, and memory that is not freed. A minute or
+/// two, and only where valgrind is installed, so no part of [`ci`].
 pub(crate) fn valgrind(shell: &Shell) -> anyhow::Result<()> {
     let version = cmd!(shell, "rustc --version --verbose").quiet().read()?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
@@ -72,14 +79,15 @@ pub(crate) fn valgrind(shell: &Shell) -> anyhow::Result<()> {
     Ok(command.arg("--").args(skipped).env(runner, valgrind).run()?)
 }
 
-/// The benchmarks, with the allocator's settings of a run.
+/// Runs the benchmarks, with the allocator's settings of a run.
 pub(crate) fn bench(shell: &Shell, arguments: &[OsString]) -> anyhow::Result<()> {
     let command = cmd!(shell, "cargo bench --package forage-benchmarks {arguments...}");
     Ok(command.envs(product::ALLOCATOR).run()?)
 }
 
-/// Every check, cheapest first, except that the tests come last, so that the output ends with
-/// their summary.
+/// Runs every check, cheapest first.
+///
+/// The tests come last, so that the output ends with their summary.
 pub(crate) fn ci(shell: &Shell) -> anyhow::Result<()> {
     let steps: [(&str, Check); 5] = [
         ("fmt --check", check_format),

@@ -1,7 +1,7 @@
-//! `cargo xtask test --device <name>`: a device beside the CPU, against the CPU.
+//! Tests that compare a device with the CPU: `cargo xtask test --device <name>`.
 //!
-//! What the device wants of the system is looked for first: its kernels take a quarter of an hour
-//! to build, which is long to wait for the news that there is no driver.
+//! The driver of the device is looked for first, since its kernels take a quarter of an hour to
+//! build.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,20 +13,20 @@ use xshell::{Shell, cmd};
 
 use crate::metadata;
 
-/// Folders where drivers of Vulkan say that they are there.
+/// Folders with the manifests of Vulkan drivers.
 const VULKAN_FOLDERS: [&str; 3] =
     ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
-/// Variables that name a driver of Vulkan.
+/// Variables with the path of a Vulkan driver.
 const VULKAN_VARIABLES: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
-/// What makes any computer a Vulkan device.
+/// Hint for computers without a Vulkan driver: one in software.
 const SOFTWARE_VULKAN: &str = "\
     on Debian and Ubuntu `apt-get install libvulkan1 mesa-vulkan-drivers` installs Mesa, whose \
     llvmpipe needs no graphics card (tested: Mesa 25, which on Debian 12 is in \
     `bookworm-backports`)";
 
-/// Runs the tests; arguments are theirs, such as `--nocapture`.
+/// Runs the tests of a device; `arguments` are passed on to them, such as `--nocapture`.
 pub(crate) fn test(shell: &Shell, device: &str, arguments: &[OsString]) -> anyhow::Result<()> {
     let feature = feature(device)?;
     check(feature)?;
@@ -44,7 +44,7 @@ pub(crate) fn test(shell: &Shell, device: &str, arguments: &[OsString]) -> anyho
     Ok(command.env("XDG_RUNTIME_DIR", folder).run()?)
 }
 
-/// The cargo feature that a device needs.
+/// Cargo feature that a device needs.
 fn feature(device: &str) -> anyhow::Result<&'static str> {
     let (kind, number) = device.split_once(':').unwrap_or((device, "0"));
     match ["cuda", "wgpu", "vulkan"].into_iter().find(|it| *it == kind) {
@@ -56,7 +56,7 @@ fn feature(device: &str) -> anyhow::Result<&'static str> {
     }
 }
 
-/// Refuses where what the feature needs is not there.
+/// Fails where the feature has no driver or card.
 fn check(feature: &str) -> anyhow::Result<()> {
     if feature == "cuda" {
         ensure!(
@@ -81,14 +81,14 @@ fn succeeds(program: &str, argument: &str) -> Option<bool> {
     command.status().ok().map(|it| it.success())
 }
 
-/// Whether a driver of Vulkan says that it is there.
+/// Whether a Vulkan driver is installed or named.
 fn has_vulkan_driver() -> bool {
-    let is_named = VULKAN_VARIABLES.iter().any(|it| env::var_os(it).is_some());
+    let is_named = VULKAN_VARIABLES.iter().any(|name| env::var_os(name).is_some());
     let is_there = |folder: &str| {
         let mut entries = Path::new(folder).read_dir().into_iter().flatten().flatten();
-        entries.any(|it| it.path().extension().is_some_and(|it| it == "json"))
+        entries.any(|entry| entry.path().extension().is_some_and(|suffix| suffix == "json"))
     };
-    is_named || VULKAN_FOLDERS.iter().any(|it| is_there(it))
+    is_named || VULKAN_FOLDERS.iter().any(|folder| is_there(folder))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! The one door: `cargo xtask <command>` builds, checks and launches everything here.
+//! Commands of the repository: `cargo xtask <command>` builds, checks and starts everything here.
 //!
 //! Commands of the product are handed to the `forage` binary with their arguments untouched; see
 //! [`product`]. Commands for the repository are one line of cargo each; see [`checks`]. This
 //! crate links no other crate of the workspace, so that it compiles in seconds.
 
+mod build;
 mod checks;
 mod device;
 mod oracles;
@@ -29,7 +30,7 @@ struct Arguments {
     command: Command,
 }
 
-/// In the order of the help: the product first, then plugins, then the repository.
+/// Subcommands in the order of the help: the product, then plugins, then the repository.
 #[derive(Debug, PartialEq, Subcommand)]
 enum Command {
     /// Train the built-in search agent, end to end
@@ -94,7 +95,7 @@ enum Command {
     },
     /// Run clippy; a warning is an error
     Lint,
-    /// Check layers, the map, module docs and file sizes
+    /// Check layers, circles of imports, the map, prints, module docs and sizes
     Tidy,
     /// Build the API documentation; a warning is an error
     Docs,
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs a command in the folder of the workspace.
 fn run(command: Command) -> anyhow::Result<()> {
     let shell = Shell::new()?;
     shell.change_dir(root());
@@ -169,14 +171,16 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The folder of the workspace.
+/// The folder of the workspace: that of the manifest which cargo runs, or which we were built from
+/// where we are started without cargo.
 fn root() -> PathBuf {
-    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let mut root = PathBuf::from(manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()));
     root.pop();
     root
 }
 
-/// What cargo knows of the workspace: its members and where it puts what it builds.
+/// Metadata of the workspace: its members and the folder that cargo builds in.
 fn metadata() -> anyhow::Result<Metadata> {
     MetadataCommand::new().current_dir(root()).no_deps().exec().context("`cargo metadata` failed")
 }

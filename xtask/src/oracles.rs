@@ -1,7 +1,7 @@
-//! `cargo xtask oracles`: other programs against ours, the scripts of `tests/oracles`.
+//! Comparisons with other programs: `cargo xtask oracles` runs the scripts of `tests/oracles`.
 //!
-//! What they computed once is committed, and no test needs Python. Here they run again: the files
-//! are made anew and compared, and what Forage saves is loaded by transformers and peft.
+//! Their results are committed, so that no test needs Python. Here they are computed again and
+//! compared, and what Forage saves is loaded by transformers and peft.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use xshell::{Shell, cmd};
 
 use crate::metadata;
 
-/// Scripts that write one JSON file of the same name, the same bytes every time.
+/// Scripts whose output is the JSON file of the same name, byte for byte.
 const EXACT: [&str; 2] = ["normalize", "tfidf"];
 
-/// Runs the scripts with `python`, or else in an environment of their own.
+/// Runs the scripts with `python`. Default: an environment of their own in the target folder.
 pub(crate) fn run(shell: &Shell, python: Option<PathBuf>) -> anyhow::Result<()> {
     let target = metadata()?.target_directory.into_std_path_buf();
     let python = match python {
@@ -40,7 +40,8 @@ pub(crate) fn run(shell: &Shell, python: Option<PathBuf>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// A Python environment with what the scripts import; several gigabytes, most of them `PyTorch`.
+/// Makes a Python environment with what the scripts import; several gigabytes, most of them
+/// `PyTorch`.
 fn environment(shell: &Shell, folder: &Path) -> anyhow::Result<PathBuf> {
     let python = folder.join("bin/python");
     if !python.exists() {
@@ -54,7 +55,7 @@ fn environment(shell: &Shell, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(python)
 }
 
-/// All models are in folders: nothing is looked for elsewhere.
+/// Forbids downloads of models: all of them are in folders.
 fn offline(command: xshell::Cmd<'_>) -> xshell::Cmd<'_> {
     command.env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false")
 }

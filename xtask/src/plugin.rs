@@ -7,8 +7,9 @@ use anyhow::{Context, ensure};
 use clap::{Subcommand, ValueEnum};
 use xshell::{Shell, cmd};
 
-use crate::{metadata, product};
+use crate::{build, metadata, product};
 
+/// What is done with plugins.
 #[derive(Debug, PartialEq, Subcommand)]
 pub(crate) enum Command {
     /// Write a plugin that builds and passes its test
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What a new plugin begins as.
+/// Template of a new plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Template {
     /// A value for every executed search, beside the reward
@@ -46,6 +47,7 @@ pub(crate) enum Template {
 }
 
 impl Template {
+    /// Text of `src/lib.rs`, to be filled by [`fill`].
     fn source(self) -> &'static str {
         match self {
             Self::Step => include_str!("../templates/step.rs.in"),
@@ -55,6 +57,7 @@ impl Template {
     }
 }
 
+/// Runs a command of `cargo xtask plugin`.
 pub(crate) fn run(shell: &Shell, command: Command) -> anyhow::Result<()> {
     match command {
         Command::New { name, template } => new(shell, &name, template),
@@ -66,55 +69,39 @@ pub(crate) fn run(shell: &Shell, command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Builds one plugin in release.
-///
-/// One command a plugin: cargo unifies the features of what it builds together, so a library
-/// built beside others could differ from the same library built alone, and a run refuses to
-/// resume with a library of another hash. By its manifest, since some dependency may have the
-/// plugin's name.
-pub(crate) fn build(shell: &Shell, name: &str) -> anyhow::Result<()> {
-    Ok(cmd!(shell, "cargo build --release --manifest-path plugins/{name}/Cargo.toml --lib")
-        .run()?)
-}
-
-/// Whether a name is made of lower-case words joined by `-` and begins with a letter.
-pub(crate) fn is_kebab_case(name: &str) -> bool {
-    let is_word = |word: &str| {
-        !word.is_empty() && word.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
-    };
-    name.starts_with(|it: char| it.is_ascii_lowercase()) && name.split('-').all(is_word)
-}
-
 fn build_and_print(shell: &Shell, name: &str) -> anyhow::Result<()> {
     ensure_is_plugin(shell, name)?;
-    build(shell, name)?;
+    build::plugin(shell, name)?;
     println!("{}", built(name)?);
     Ok(())
 }
 
-/// The library of a plugin that was built is checked by the binary, since this crate links
-/// nothing of ours. The binary does it in a child process.
+/// Builds a plugin and lets the binary check its library, in a child process.
+///
+/// This crate links nothing of ours, so it cannot load the plugin itself.
 fn check(shell: &Shell, name: &str, arguments: &[OsString]) -> anyhow::Result<()> {
     ensure_is_plugin(shell, name)?;
-    build(shell, name)?;
+    build::plugin(shell, name)?;
     let mut all = vec![OsString::from("check"), built(name)?.into()];
     all.extend_from_slice(arguments);
     product::start(shell, "reward", &all)
 }
 
+/// Path of a plugin's library, which [`build::plugin`] makes.
 fn built(name: &str) -> anyhow::Result<String> {
     Ok(metadata()?.target_directory.join("release").join(library(name)).into_string())
 }
 
 fn ensure_is_plugin(shell: &Shell, name: &str) -> anyhow::Result<()> {
     ensure!(
-        is_kebab_case(name) && shell.path_exists(format!("plugins/{name}/Cargo.toml")),
+        build::is_plugin(shell, name),
         "`plugins/{name}` is no plugin; there are: {}",
         all(shell)?.join(", ")
     );
     Ok(())
 }
 
+/// Writes a new plugin from its template, and tries whether it builds and passes its test.
 fn new(shell: &Shell, name: &str, template: Template) -> anyhow::Result<()> {
     check_name(name)?;
     let folder = format!("plugins/{name}");
@@ -143,11 +130,13 @@ fn new(shell: &Shell, name: &str, template: Template) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a name that cargo would.
+///
 /// A bad name would break `cargo metadata` for the whole workspace, so it is refused before
 /// anything is written.
 fn check_name(name: &str) -> anyhow::Result<()> {
     ensure!(
-        is_kebab_case(name),
+        build::is_kebab_case(name),
         "`{name}` is no name for a plugin: use lower-case words joined by `-`, such as `exact-match`"
     );
     let reserved = RESERVED.split(' ').any(|it| it == name);

@@ -4,24 +4,25 @@
 //! for the names of plugins. Whatever is wrong with them, the binary says it better.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::Command;
 
 #[cfg(not(unix))]
 use anyhow::Context;
 use xshell::{Shell, cmd};
 
-use crate::{metadata, plugin, run_file};
+use crate::{build, metadata, run_file};
 
-/// Where the binary looks for plugins that are not beside the run file.
+/// Variable with the folder of the plugins that are not beside the run file.
 const PLUGIN_FOLDER: &str = "FORAGE_PLUGINS";
 
-/// The commit that the binary was built from, for the manifest of a run.
+/// Variable with the commit that the binary was built from, for the manifest of a run.
 const COMMIT: &str = "FORAGE_COMMIT";
 
+/// Settings of glibc's allocator: freed memory is kept for the next tensor.
+///
 /// Tensors live for a moment. Without these, glibc gives the memory of each large one back to the
-/// system and asks for it again (on a busy machine, training in batches of 4 was 30 to 45 % slower, in batches of 16 no slower);
-/// other allocators ignore them.
+/// system and asks for it again: on a busy machine, training in batches of 4 was 30 to 45 %
+/// slower, in batches of 16 no slower. Other allocators ignore them.
 pub(crate) const ALLOCATOR: [(&str, &str); 3] = [
     ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
     ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
@@ -31,9 +32,9 @@ pub(crate) const ALLOCATOR: [(&str, &str); 3] = [
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
-    cmd!(shell, "cargo build --release --package forage-cli --bin forage").run()?;
+    build::program(shell)?;
     for name in plugins(shell, command, arguments) {
-        plugin::build(shell, &name)?;
+        build::plugin(shell, &name)?;
     }
 
     let folder = metadata()?.target_directory.join("release");
@@ -57,7 +58,7 @@ pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> any
     replace_this_process(program, binary.as_str())
 }
 
-/// The plugins of this repository that a command will load: those of run files, and those that
+/// Plugins of this repository that a command will load: those of run files, and those that
 /// `reward` names itself.
 fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> {
     let mut files = run_file::among(arguments);
@@ -68,21 +69,16 @@ fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> 
     let texts = files.iter().filter_map(|file| std::fs::read_to_string(file).ok());
     let mut names: Vec<_> = texts.flat_map(|text| run_file::plugins(&text)).collect();
     if command == "reward" {
-        names.extend(arguments.iter().filter_map(|it| Some(it.to_str()?.to_owned())));
+        names.extend(arguments.iter().filter_map(|name| Some(name.to_str()?.to_owned())));
     }
-    names.retain(|name| is_ours(shell, name));
+    names.retain(|name| build::is_plugin(shell, name));
     names.sort();
     names.dedup();
     names
 }
 
-/// Whether a plugin's name is that of a folder of `plugins/`; anything else is a path or a
-/// plugin from elsewhere.
-fn is_ours(shell: &Shell, name: &str) -> bool {
-    plugin::is_kebab_case(name)
-        && shell.path_exists(Path::new("plugins").join(name).join("Cargo.toml"))
-}
-
+/// Becomes a program; returns only where it could not be started.
+///
 /// Ctrl-C, `kill`, the exit code and a death by a signal all concern one process, since `cargo
 /// run` replaced itself by us in the same way.
 #[cfg(unix)]
@@ -92,6 +88,7 @@ fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> 
     Err(anyhow::Error::new(program.exec()).context(format!("cannot start `{name}`")))
 }
 
+/// Runs a program and ends with its exit code.
 #[cfg(not(unix))]
 fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
     let status = program.status().with_context(|| format!("cannot start `{name}`"))?;

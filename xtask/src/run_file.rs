@@ -1,4 +1,4 @@
-//! The little that xtask reads of a run file: which plugins it names.
+//! Names of plugins in run files, the only part of them that xtask reads.
 //!
 //! A file that cannot be read or parsed names none. The binary reads it again and says what is
 //! wrong with it, with line and exit code.
@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The run files among the arguments of a command: existing files that end in `.toml`, and the
+/// Run files among the arguments of a command: existing files that end in `.toml`, and the
 /// run file within a run's folder.
 pub(crate) fn among(arguments: &[OsString]) -> Vec<PathBuf> {
     arguments.iter().filter_map(|argument| run_file(Path::new(argument))).collect()

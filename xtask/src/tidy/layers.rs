@@ -1,10 +1,10 @@
-//! Who may depend on whom: reads the table "Crates" of ARCHITECTURE.md and holds the manifests
-//! to it.
+//! Layers of crates: reads the table "Crates" of ARCHITECTURE.md and holds the manifests to it.
 //!
 //! The table is the rule and not a copy of it, so the map cannot age. A row is
 //! ``| `crates/reward` | `trajectory`, `reward-sdk` | `libloading` | … |``: the folder, the crates
 //! of ours that it may use, the heavy dependencies that it may name, and its invariant. The word
-//! `all` stands for no limit; a row of `plugins/*` is for every folder there that has no row.
+//! `all` stands for no limit; a row of `plugins/*` is for every folder there that has no row. An
+//! invariant with the word "prints" permits to print.
 
 use std::collections::BTreeSet;
 
@@ -15,11 +15,11 @@ const TABLE: &str = "## Crates";
 /// A crate of the workspace.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Its name for cargo.
+    /// Package name.
     pub(super) package: String,
-    /// From the root of the repository.
+    /// Path from the root of the repository.
     pub(super) folder: String,
-    /// Packages that its library or binary names, by their names for cargo.
+    /// Names of the packages that its library or binary depends on.
     pub(super) dependencies: Vec<String>,
 }
 
@@ -29,8 +29,10 @@ struct Row<'a> {
     folder: &'a str,
     ours: Limit<'a>,
     heavy: Limit<'a>,
+    invariant: &'a str,
 }
 
+/// Names that a row permits.
 #[derive(Debug, PartialEq)]
 enum Limit<'a> {
     All,
@@ -120,34 +122,47 @@ pub(super) fn check_paths(map: &str, exists: impl Fn(&str) -> bool) -> Vec<Findi
         .collect()
 }
 
+/// Whether a crate may print: programs, which are neither in `crates/` nor in `plugins/`, and the
+/// crates whose invariant has the word "prints".
+pub(super) fn may_print(map: &str, folder: &str) -> bool {
+    let is_library = folder.starts_with("crates/") || folder.starts_with("plugins/");
+    let words = |row: &Row<'_>| {
+        let mut words = row.invariant.split(|it: char| !it.is_alphabetic());
+        words.any(|word| word == "prints")
+    };
+    !is_library || row_of(&rows(map), folder).is_some_and(words)
+}
+
 fn rows(map: &str) -> Vec<Row<'_>> {
     let section = map.lines().skip_while(|line| line.trim_end() != TABLE).skip(1);
     section.take_while(|line| !line.starts_with("## ")).filter_map(row).collect()
 }
 
-/// `None` for the heading of the table and for text around it.
+/// Parses a row; `None` for the heading of the table and for text around it.
 fn row(line: &str) -> Option<Row<'_>> {
     let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
     let folder = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-    Some(Row { folder, ours: limit(cells.next()?), heavy: limit(cells.next()?) })
+    let (ours, heavy) = (limit(cells.next()?), limit(cells.next()?));
+    Some(Row { folder, ours, heavy, invariant: cells.next().unwrap_or_default() })
 }
 
 fn limit(cell: &str) -> Limit<'_> {
     if cell == "all" { Limit::All } else { Limit::Only(quoted(cell).collect()) }
 }
 
+/// The row of a folder, or else that of its parent with `/*`.
 fn row_of<'a>(rows: &'a [Row<'a>], folder: &str) -> Option<&'a Row<'a>> {
     let parent = folder.rsplit_once('/').map(|(parent, _)| parent);
     let of_parent = |row: &&Row<'_>| parent.is_some() && row.folder.strip_suffix("/*") == parent;
     rows.iter().find(|row| row.folder == folder).or_else(|| rows.iter().find(of_parent))
 }
 
-/// What the table calls a crate: its folder without the folders above.
+/// Name of a crate in the table: its folder without the folders above.
 fn short_name(member: &Member) -> &str {
     member.folder.rsplit('/').next().unwrap_or(&member.folder)
 }
 
-/// The words in backticks, without those of fenced blocks.
+/// Words in backticks, without those of fenced blocks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     let mut fenced = false;
     let prose = text.lines().filter(move |line| {
@@ -175,7 +190,7 @@ mod tests {
 |---|---|---|---|
 | `crates/trajectory` | – | – | plain data |
 | `crates/model` | `trajectory` | `burn` | knows `nothing` |
-| `crates/cli` | all | `burn`, `clap` | the loop |
+| `crates/cli` | all | `burn`, `clap` | the loop; the only crate that prints |
 | `plugins/*` | `trajectory` | – | |
 | `tests` | all | all | |
 
@@ -199,7 +214,7 @@ mod tests {
             member("crates/model", &["forage-trajectory", "burn"]),
             member("crates/cli", &["forage-model", "forage-trajectory", "burn", "clap"]),
             member("plugins/format", &["forage-trajectory"]),
-            member("tests", &["forage-trainer", "burn"]),
+            member("tests", &["forage-cli", "burn"]),
         ];
         members.retain(|it| it.folder != changed.folder);
         members.push(changed);
@@ -216,6 +231,7 @@ mod tests {
                 folder: "crates/model",
                 ours: Limit::Only(vec!["trajectory"]),
                 heavy: Limit::Only(vec!["burn"]),
+                invariant: "knows `nothing`",
             }
         );
         assert_eq!(row_of(&rows, "plugins/format"), Some(&rows[3]));
@@ -240,6 +256,22 @@ mod tests {
         for (changed, expected) in cases {
             assert_eq!(findings(changed).join("\n"), expected);
         }
+    }
+
+    #[test]
+    fn the_table_says_which_crates_print() {
+        for (folder, expected) in [
+            ("crates/cli", true),
+            ("crates/model", false),
+            ("crates/new", false),
+            ("plugins/format", false),
+            ("tests", true),
+            ("xtask", true),
+        ] {
+            assert_eq!(may_print(MAP, folder), expected, "{folder}");
+        }
+        let map = MAP.replace("plain data", "plain data, printed by blueprints");
+        assert!(!may_print(&map, "crates/trajectory"));
     }
 
     #[test]

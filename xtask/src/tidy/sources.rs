@@ -1,14 +1,15 @@
-//! What a source file and a manifest must and must not hold.
+//! Rules for the text of one source file or manifest.
 
 use super::Finding;
 
-/// More lines are too many.
+/// Limit of lines of a file.
 const MOST_LINES: usize = 900;
-/// More lines are worth a look.
+/// Number of lines above which a file is warned of.
 const MANY_LINES: usize = 700;
 
-/// Words that must not stand in code, what that means, and what to do instead. Each word is cut
-/// in two, so that this file holds none of them.
+/// Forbidden words, each in two halves, with its meaning and what to do instead.
+///
+/// They are cut in two so that this file holds none of them.
 const FORBIDDEN: [(&str, &str, &str, &str); 3] = [
     ("todo", "!(", "is unfinished", "write it, or leave it out"),
     ("unimplemented", "!(", "is unfinished", "write it, or return an error"),
@@ -52,7 +53,7 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     findings
 }
 
-/// A file that is long, but not yet too long.
+/// Warning for a file that is long, but not yet too long.
 pub(super) fn warn_of_size(path: &str, text: &str) -> Option<String> {
     let n_lines = text.lines().count();
     (MANY_LINES + 1..=MOST_LINES)
@@ -71,7 +72,7 @@ pub(super) fn check_manifest(path: &str, text: &str) -> Option<Finding> {
     })
 }
 
-/// The lines where an `allow` attribute without a reason begins.
+/// Lines where an `allow` attribute without a reason begins.
 fn bare_allows(text: &str) -> impl Iterator<Item = usize> {
     let attributes = ["#[", "#!["].map(|head| format!("{head}allow("));
     text.lines().enumerate().filter_map(move |(idx, line)| {
