@@ -1,7 +1,8 @@
 //! Metrics of a step: one row of `metrics.jsonl`, with stable names.
 //!
-//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: so a mean of
-//! rewards where nothing was scored, or the entropy where no token was trained.
+//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean reward
+//! where nothing was scored, or the loss where every update was skipped. Means over the trained
+//! tokens are 0 in a step without any, which `policy/trained_tokens` tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -195,11 +196,11 @@ pub struct UpdateMetrics {
     #[serde(rename = "optimizer/lr")]
     pub lr: f64,
     /// Entropy of the policy at the trained tokens, in nats.
-    #[serde(rename = "policy/entropy", skip_serializing_if = "Option::is_none")]
-    pub entropy: Option<f64>,
+    #[serde(rename = "policy/entropy")]
+    pub entropy: f64,
     /// Share of the trained tokens that the clip keeps from moving.
-    #[serde(rename = "policy/clip_fraction", skip_serializing_if = "Option::is_none")]
-    pub clip_fraction: Option<f64>,
+    #[serde(rename = "policy/clip_fraction")]
+    pub clip_fraction: f64,
     /// Trained tokens, summed over the updates.
     #[serde(rename = "policy/trained_tokens")]
     pub n_trained_tokens: usize,
@@ -219,8 +220,8 @@ pub struct UpdateMetrics {
     #[serde(rename = "policy/ratio_max", skip_serializing_if = "Option::is_none")]
     pub ratio_max: Option<f64>,
     /// k1 estimate of KL(old || new).
-    #[serde(rename = "policy/update_kl", skip_serializing_if = "Option::is_none")]
-    pub update_kl: Option<f64>,
+    #[serde(rename = "policy/update_kl")]
+    pub update_kl: f64,
     /// Share of the trained tokens that the dual clip keeps from moving.
     #[serde(rename = "policy/dual_clip_fraction", skip_serializing_if = "Option::is_none")]
     pub dual_clip_fraction: Option<f64>,
@@ -401,8 +402,9 @@ impl UpdateMetrics {
     pub fn of(algorithm: &AlgorithmConfig, stats: &UpdateStats) -> Self {
         let UpdateStats { sums, first, .. } = stats;
         let n_updates = stats.norms.len().max(1) as f64;
-        let per_token = |sum: f64| (sums.n_tokens > 0).then(|| sums.mean(sum));
-        let of_first = |number: f64| (first.n_tokens > 0).then_some(number);
+        // Where no token of the first update is trained, there was nothing to compare.
+        let has_first = first.n_tokens > 0 || stats.norms.len() < 2;
+        let of_first = |number: f64| has_first.then_some(number);
         let has_dual_clip = matches!(algorithm.loss, Surrogate::Ppo { dual_clip: Some(_), .. });
         let is_distilled = sums.n_distilled > 0;
         let norms = stats.norms_by_part.iter();
@@ -410,17 +412,17 @@ impl UpdateMetrics {
             loss: of_some(&stats.losses, mean),
             grad_norm: of_some(&stats.norms, mean),
             lr: stats.lr,
-            entropy: per_token(sums.entropy),
-            clip_fraction: per_token(sums.n_clipped as f64),
+            entropy: sums.mean(sums.entropy),
+            clip_fraction: sums.mean(sums.n_clipped as f64),
             n_trained_tokens: sums.n_tokens,
             mismatch: of_first(first.mean(first.mismatch)),
             mismatch_kl: of_first(first.mean(first.mismatch_kl)),
             mismatch_max: of_first(first.mismatch_max),
             ratio_min: (sums.n_tokens > 0).then_some(sums.ratio_least),
             ratio_max: (sums.n_tokens > 0).then_some(sums.ratio_most),
-            update_kl: per_token(sums.update_kl),
-            dual_clip_fraction: per_token(sums.n_dual_clipped as f64).filter(|_| has_dual_clip),
-            reference_kl: per_token(sums.reference_kl).filter(|_| algorithm.kl.is_some()),
+            update_kl: sums.mean(sums.update_kl),
+            dual_clip_fraction: has_dual_clip.then(|| sums.mean(sums.n_dual_clipped as f64)),
+            reference_kl: algorithm.kl.as_ref().map(|_| sums.mean(sums.reference_kl)),
             llds: algorithm.llds.as_ref().map(|_| sums.llds / n_updates),
             distillation: is_distilled.then(|| sums.divergence / n_updates),
             n_distilled: is_distilled.then_some(sums.n_distilled),
