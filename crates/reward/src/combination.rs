@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use forage_reward_sdk::wire;
+use forage_trajectory::statistics::{mean, standard_deviation};
 use forage_trajectory::{Grade, Score};
 use serde::{Deserialize, Serialize};
 
@@ -194,10 +195,8 @@ fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f
 /// `(x − mean) / (deviation + ε)` with the unbiased deviation; 0 for a value alone.
 fn standardize(values: &[Option<f64>]) -> Vec<Option<f64>> {
     let present: Vec<f64> = values.iter().copied().flatten().collect();
-    let mean = present.iter().sum::<f64>() / present.len().max(1) as f64;
-    let squares: f64 = present.iter().map(|it| (it - mean).powi(2)).sum();
-    let deviation = (squares / (present.len().max(2) - 1) as f64).sqrt();
-    values.iter().map(|it| it.map(|value| (value - mean) / (deviation + EPSILON))).collect()
+    let (center, deviation) = (mean(&present), standard_deviation(&present));
+    values.iter().map(|it| it.map(|value| (value - center) / (deviation + EPSILON))).collect()
 }
 
 /// The share of the other distinct keys that are smaller; equal keys have equal ranks.

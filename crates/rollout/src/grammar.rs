@@ -5,21 +5,10 @@
 use std::ops::Range;
 
 use forage_trajectory::Kind;
+use forage_trajectory::protocol::{ANSWER, SEARCH, TAGS, THINK, TagPair};
 
 /// Generation ends with the token that completes one of these.
-pub const STOP: [&str; 2] = ["</search>", "</answer>"];
-
-/// All tags of the grammar.
-const TAGS: [&str; 8] = [
-    "<think>",
-    "</think>",
-    "<search>",
-    "</search>",
-    "<information>",
-    "</information>",
-    "<answer>",
-    "</answer>",
-];
+pub const STOP: [&str; 2] = [SEARCH.close, ANSWER.close];
 
 /// A piece of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +55,9 @@ pub struct Turn {
 /// assert_eq!(turn.action, Some(1));
 /// ```
 pub fn parse(text: &str) -> Turn {
-    let action = [(Kind::Search, "<search>", "</search>"), (Kind::Answer, "<answer>", "</answer>")]
+    let action = [(Kind::Search, SEARCH), (Kind::Answer, ANSWER)]
         .into_iter()
-        .filter_map(|(kind, open, close)| first_pair(text, kind, open, close))
+        .filter_map(|(kind, tags)| first_pair(text, kind, tags))
         .min_by_key(|block| block.bytes.start);
     let n_before = action.as_ref().map_or(text.len(), |block| block.bytes.start);
 
@@ -95,25 +84,6 @@ pub fn parse(text: &str) -> Turn {
     Turn { blocks, action }
 }
 
-/// Takes the tags of the grammar out of a text, in any case, until none is left.
-///
-/// ```
-/// # use forage_rollout::grammar::without_tags;
-/// assert_eq!(without_tags("a <sea<search>rch>b</SEARCH> 1 < 2 <b>"), "a b 1 < 2 <b>");
-/// ```
-pub fn without_tags(text: &str) -> String {
-    // A tag is complete with its `>`. Taking it off the end of what is kept so far brings the two
-    // sides together, and the next `>` sees a tag that was spread around it: one pass is enough.
-    let mut kept = String::with_capacity(text.len());
-    for piece in text.split_inclusive('>') {
-        kept.push_str(piece);
-        if let Some(tag) = TAGS.iter().find(|tag| ends_with_ignoring_case(&kept, tag)) {
-            kept.truncate(kept.len() - tag.len());
-        }
-    }
-    kept
-}
-
 /// Deals with the text between two blocks. True where it has to join the block that follows.
 fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
     if gap.is_empty() {
@@ -134,11 +104,11 @@ fn other(bytes: Range<usize>) -> Block {
     Block { kind: Kind::Other, content: bytes.clone(), bytes }
 }
 
-fn first_pair(text: &str, kind: Kind, open: &str, close: &str) -> Option<Block> {
-    let start = text.find(open)?;
-    let inner = start + open.len();
-    let inner_end = inner + text[inner..].find(close)?;
-    Some(Block { kind, bytes: start..inner_end + close.len(), content: inner..inner_end })
+fn first_pair(text: &str, kind: Kind, tags: TagPair) -> Option<Block> {
+    let start = text.find(tags.open)?;
+    let inner = start + tags.open.len();
+    let inner_end = inner + text[inner..].find(tags.close)?;
+    Some(Block { kind, bytes: start..inner_end + tags.close.len(), content: inner..inner_end })
 }
 
 /// Every `<think>` that is followed by `</think>` before any other tag.
@@ -148,9 +118,9 @@ fn thoughts(text: &str) -> Vec<Block> {
     for (at, _) in text.match_indices('<') {
         let Some(tag) = TAGS.iter().find(|tag| text[at..].starts_with(**tag)) else { continue };
         let bytes = at..at + tag.len();
-        match (*tag, open.take()) {
-            ("<think>", _) => open = Some(bytes),
-            ("</think>", Some(open)) => thoughts.push(Block {
+        match open.take() {
+            _ if *tag == THINK.open => open = Some(bytes),
+            Some(open) if *tag == THINK.close => thoughts.push(Block {
                 kind: Kind::Think,
                 bytes: open.start..bytes.end,
                 content: open.end..bytes.start,
@@ -161,15 +131,10 @@ fn thoughts(text: &str) -> Vec<Block> {
     thoughts
 }
 
-fn ends_with_ignoring_case(text: &str, tag: &str) -> bool {
-    text.len()
-        .checked_sub(tag.len())
-        .is_some_and(|start| text.as_bytes()[start..].eq_ignore_ascii_case(tag.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use forage_trajectory::protocol::strip_tags;
     use proptest::prelude::*;
 
     use super::*;
@@ -296,14 +261,14 @@ mod tests {
 
         #[test]
         fn no_tag_is_left(text in taggy()) {
-            let kept = without_tags(&text).to_lowercase();
+            let kept = strip_tags(&text).to_lowercase();
             prop_assert!(TAGS.iter().all(|tag| !kept.contains(tag)), "{kept}");
         }
 
         #[test]
         fn a_text_without_tags_is_left_alone(text in "[a-z<>/ é]{0,30}") {
             prop_assume!(TAGS.iter().all(|tag| !text.contains(tag)));
-            prop_assert_eq!(without_tags(&text), text);
+            prop_assert_eq!(strip_tags(&text), text);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The layout is that of a [`Template`]. Search-R1's code cuts the tokens of an observation and so
 //! may lose the closing tag; here the passages are cut, between words, and the tags stay.
 
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX};
 use forage_trajectory::{BoxError, Hit, TokenId};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -15,9 +16,6 @@ pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To 
 
 /// Stands for the passages where there are none.
 pub const NOTHING_FOUND: &str = "No passage matches this query.";
-
-const OPEN: &str = "<information>";
-const CLOSE: &str = "</information>";
 
 /// An information block with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +30,7 @@ impl Observation {
     /// The text between the tags.
     pub fn content(&self) -> &str {
         let text = self.text.trim();
-        let inner = text.strip_prefix(OPEN).and_then(|text| text.strip_suffix(CLOSE));
-        inner.unwrap_or(text).trim()
+        INFORMATION.strip(text).unwrap_or(text).trim()
     }
 }
 
@@ -84,12 +81,12 @@ pub fn information(
 
 /// The title of the first passage of the last information block in a text.
 pub fn top_title(context: &str) -> Option<&str> {
-    let block = &context[context.rfind(OPEN)?..];
-    let first = block.split_once("Doc 1")?.1;
+    let block = &context[context.rfind(INFORMATION.open)?..];
+    let first = block.split_once(&format!("{DOCUMENT_PREFIX}1"))?.1;
     if let Some(title) = first.strip_prefix(": \\\"") {
         return Some(title.split_once("\\\"\\n")?.0);
     }
-    let title = first.strip_prefix("(Title: ").or_else(|| first.strip_prefix(" (Title: "))?;
+    let title = first.strip_prefix(' ').unwrap_or(first).strip_prefix(TITLE_PREFIX)?;
     // Titles such as `Alien (film)` have parentheses of their own.
     let mut depth = 1;
     for (at, character) in title.char_indices() {
@@ -317,8 +314,8 @@ mod tests {
             if let (Some(shown), Some(&end)) = (shown, longest) {
                 prop_assert!(shown.tokens.len() <= max_tokens);
                 prop_assert_eq!(&shown.tokens, &encode(&shown.text).unwrap());
-                prop_assert!(shown.text.trim().starts_with(OPEN));
-                prop_assert!(shown.text.trim().ends_with(CLOSE));
+                prop_assert!(shown.text.trim().starts_with(INFORMATION.open));
+                prop_assert!(shown.text.trim().ends_with(INFORMATION.close));
                 // Nothing is cut without need.
                 prop_assert_eq!(shown.text, template.wrap(&whole.text[..end]));
                 // No word is cut in two: on one side or the other there is a gap or a mark.

@@ -1,11 +1,10 @@
 //! The loop itself.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 
 use forage_trajectory::{
     Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
-    Search, SearchError, Segment, Stream, TokenId, Trajectory,
+    Search, Segment, Stream, TokenId, Trajectory, error_chain,
 };
 
 use crate::grammar::{self, STOP};
@@ -250,7 +249,7 @@ impl Game<'_> {
             let problem = format!("gave {} results for {} queries", results.len(), queries.len());
             return Err(RolloutError::Contract { who: "retriever", problem });
         }
-        let results = results.into_iter().map(|result| result.map_err(|error| reason(&error)));
+        let results = results.into_iter().map(|result| result.map_err(|error| error_chain(&error)));
         Ok(queries.into_iter().map(str::to_owned).zip(results).collect())
     }
 
@@ -348,16 +347,4 @@ fn push_information(trajectory: &mut Trajectory, shown: &Observation) {
     if let Some(segment) = trajectory.segments.last_mut() {
         shown.content().clone_into(&mut segment.content);
     }
-}
-
-/// An error and its sources in one line: a trajectory is data and keeps no error values.
-fn reason(error: &SearchError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use forage_trajectory::protocol::{ANSWER, SEARCH, THINK};
 use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
 
 use crate::observation::top_title;
@@ -147,12 +148,11 @@ pub fn baseline(questions: &[&str]) -> impl FnMut(&str, usize, usize) -> String 
     move |context, sequence, turn| {
         if turn == 0 {
             let question = questions.get(sequence).copied().unwrap_or_default();
-            return format!(
-                "<think> I look for the question itself. </think><search> {question} </search>"
-            );
+            return THINK.wrap(" I look for the question itself. ")
+                + &SEARCH.wrap(&format!(" {question} "));
         }
         let title = top_title(context).unwrap_or("unknown");
-        format!("<answer> {} </answer>", title.trim_matches(['"', '\\']))
+        ANSWER.wrap(&format!(" {} ", title.trim_matches(['"', '\\'])))
     }
 }
 

@@ -15,9 +15,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use forage_trajectory::Hit;
+use forage_trajectory::protocol::{
+    DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX, document_heading, format_observation, strip_tags,
+};
 use serde::{Deserialize, Serialize};
-
-use crate::grammar::without_tags;
 
 /// How hits are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -50,10 +51,10 @@ impl Template {
 
     /// A hit at its rank, from 1, without the tags of the grammar.
     pub(crate) fn show(self, rank: usize, hit: &Hit) -> Shown {
-        let (title, text) = (without_tags(&hit.title), without_tags(&hit.text));
+        let (title, text) = (strip_tags(&hit.title), strip_tags(&hit.text));
         let (title, text) = (title.trim(), text.trim());
         if self == Self::Plain {
-            let heading = format!("Doc {rank}(Title: {title}) ");
+            let heading = document_heading(rank, title);
             return Shown { heading, text: text.to_owned(), end: "\n" };
         }
         // A passage without a title is its text alone, and its first line is taken for one.
@@ -64,9 +65,9 @@ impl Template {
             (Cow::Owned(format!("\"{title}\"")), text)
         };
         let (heading, end) = match self {
-            Self::Plain | Self::SearchR1 => (format!("Doc {rank}(Title: {first}) "), "\n"),
-            Self::Verl => (format!("Doc {rank} (Title: {first})\n"), "\n\n"),
-            Self::SkyRl => (format!("Doc {rank}: {first}\n"), "\n"),
+            Self::Plain | Self::SearchR1 => (document_heading(rank, &first), "\n"),
+            Self::Verl => (format!("{DOCUMENT_PREFIX}{rank} {TITLE_PREFIX}{first})\n"), "\n\n"),
+            Self::SkyRl => (format!("{DOCUMENT_PREFIX}{rank}: {first}\n"), "\n"),
         };
         Shown { heading, text: rest.to_owned(), end }
     }
@@ -74,15 +75,11 @@ impl Template {
     /// Puts what is shown between the tags.
     pub(crate) fn wrap(self, body: &str) -> String {
         match self {
-            Self::Plain | Self::SearchR1 => {
-                format!("\n\n<information>{body}</information>\n\n")
-            }
-            Self::Verl => {
-                format!("\n\n<information>{{\"result\": {}}}</information>\n\n", json(body))
-            }
+            Self::Plain | Self::SearchR1 => format_observation(body),
+            Self::Verl => format_observation(&format!("{{\"result\": {}}}", json(body))),
             Self::SkyRl => {
                 let body = ascii(&json(&format!("{body}\n")));
-                format!("\n<information>{{\"result\": {body}}}</information>\n")
+                format!("\n{}\n", INFORMATION.wrap(&format!("{{\"result\": {body}}}")))
             }
         }
     }

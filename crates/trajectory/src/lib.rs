@@ -18,7 +18,11 @@
 //! assert_eq!(trajectory.final_answer(), Some("Ridley Scott"));
 //! ```
 
+pub mod protocol;
+pub mod statistics;
+
 mod embedder;
+mod error_chain;
 mod grade;
 mod policy;
 mod question;
@@ -27,6 +31,7 @@ mod stream;
 mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
+pub use error_chain::error_chain;
 pub use grade::{Grade, Grader, Score};
 pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
