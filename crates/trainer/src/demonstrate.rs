@@ -9,6 +9,7 @@ use forage_synthesis::{
     Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
     reading_exercise, recall_exercise, syllables,
 };
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, format_document};
 use forage_trajectory::{BoxError, Prompt, Purpose, Sampling, Stream, TokenId};
 use regex::Regex;
 
@@ -119,7 +120,8 @@ pub fn tokenizer_texts(
     let mut texts = Vec::new();
     let stream = Stream::new(seed, Purpose::Demonstrations);
     for (idx, passage) in world.passages().iter().enumerate() {
-        texts.push(format!("\n\nDoc 1(Title: {}) {}\nDoc 2(", passage.title, passage.text));
+        let document = format_document(1, &passage.title, &passage.text);
+        texts.push(format!("\n\n{document}\n{DOCUMENT_PREFIX}2("));
         let stream = stream.of_member(idx as u64, 2);
         let question = question(world, Split::Train, mix.shape(idx), stream)?;
         texts.push(rollout.prompt_for(&question));

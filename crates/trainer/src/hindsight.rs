@@ -25,15 +25,12 @@ use std::ops::Range;
 use forage_model::Tokenizer;
 use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
 use forage_reward_sdk::text::token_f1;
-use forage_rollout::grammar::without_tags;
+use forage_trajectory::protocol::{SEARCH, strip_tags};
 use forage_trajectory::{
     BoxError, Group, Kind, Origin, Search, Segment, Stream, TokenId, Trajectory,
 };
 
 pub use teacher::Teacher;
-
-/// The tags around a query.
-const TAGS: [&[u8]; 2] = [b"<search>", b"</search>"];
 
 /// What hindsight teaches of one trajectory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,7 +119,7 @@ fn told_by_group(
             Some(false) => " INCORRECT.",
             None => "",
         };
-        let said = without_tags(&said(&group.trajectories[*member]).join("; "));
+        let said = strip_tags(&said(&group.trajectories[*member]).join("; "));
         writeln!(block, "{}.{label} {said}", place + 1).expect("writing to a string");
     }
     vec![(block, taught)]
@@ -137,7 +134,7 @@ fn told_by_documents(trajectory: &Trajectory, taught: &[usize]) -> Vec<Told> {
         let action = before.iter().rfind(given).map_or(0, |it| it.tokens.end)..from[0].tokens.end;
         let taught: Vec<usize> = taught.iter().copied().filter(|it| action.contains(it)).collect();
         let shown = from.iter().find(given).filter(|it| it.kind == Kind::Information)?;
-        let block = format!("The next search finds:\n{}\n", without_tags(&shown.content));
+        let block = format!("The next search finds:\n{}\n", strip_tags(&shown.content));
         (!taught.is_empty()).then_some((block, taught))
     };
     trajectory.searches.iter().filter_map(of_search).collect()
@@ -180,10 +177,10 @@ fn taught(positions: Positions, tokenizer: &Tokenizer, trajectory: &Trajectory) 
 /// The tokens that lie between the tags of a search with all of their bytes.
 fn inside(tokens: &[&[u8]]) -> Range<usize> {
     let text = tokens.concat();
-    let find = |tag: &[u8]| text.windows(tag.len()).position(|it| it == tag);
+    let find = |tag: &str| text.windows(tag.len()).position(|it| it == tag.as_bytes());
     // A tag may begin in a token of the segment before.
-    let open = find(TAGS[0]).map_or(0, |it| it + TAGS[0].len());
-    let Some(close) = find(TAGS[1]) else { return 0..0 };
+    let open = find(SEARCH.open).map_or(0, |it| it + SEARCH.open.len());
+    let Some(close) = find(SEARCH.close) else { return 0..0 };
     let mut ends = Vec::with_capacity(tokens.len());
     let mut end = 0;
     for token in tokens {
