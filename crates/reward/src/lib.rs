@@ -1,7 +1,8 @@
-//! Loads reward plugins and asks them.
+//! Host of reward plugins: loads them, calls them, and combines their scores.
 //!
-//! A [`Plugin`] is a loaded shared library with its configuration. [`Rewards`] is all of those that
-//! a run file names, combined as its [`Combination`] says: what the trainer knows as a [`Grader`].
+//! The central type is [`Rewards`]: all rewards of a run file, combined as its [`Combination`]
+//! says. [`Rewards::score_at`] turns the trajectories of one question into grades. A [`Plugin`] is
+//! one loaded shared library with its configuration.
 //!
 //! The way of a plugin into a run: [`find`] says where its library is, [`copy_into`] puts a copy
 //! into the run's folder and says its hash, [`Plugin::load`] opens the copy. So a rebuild does not
@@ -16,8 +17,6 @@
 //! [`Plugin::load`] is a safe function all the same, as `std::process::Command` is: it takes a
 //! program that the user chose to run. What the host can check, it checks: versions before the
 //! first call, and counts and numbers of every answer.
-//!
-//! [`Grader`]: forage_trajectory::Grader
 
 mod combination;
 mod convert;

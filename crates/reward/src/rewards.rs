@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forage_reward_sdk::wire;
-use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Trajectory};
+use forage_trajectory::{Grade, Group, Outcome, Trajectory};
 use serde_json::Value;
 
 use crate::combination::{Column, combine};
@@ -101,12 +101,6 @@ impl Rewards {
             _ => combined.next().expect("every trajectory that did not fail was graded"),
         };
         Ok(group.trajectories.iter().map(grade).collect())
-    }
-}
-
-impl Grader for Rewards {
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError> {
-        Ok(self.score(group)?)
     }
 }
 

@@ -6,9 +6,7 @@ mod support;
 
 use chain::chain;
 use forage_reward::{Combination, Gate, RewardSection, Rewards, Rule};
-use forage_trajectory::{
-    Grade, Grader, Group, Kind, Origin, Outcome, Question, Search, Trajectory,
-};
+use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Question, Search, Trajectory};
 use serde_json::{Map, Value, json};
 use support::built;
 
@@ -75,7 +73,7 @@ fn the_sum_is_weighted_and_the_parts_are_not() {
         ("a", "misbehaving", 0.5, fine(3.0)),
         ("b", "misbehaving", -1.0, fine(0.25)),
     ]);
-    let grades = rewards.grade(&group(vec![trajectory(0, Some("paris"))])).unwrap();
+    let grades = rewards.score(&group(vec![trajectory(0, Some("paris"))])).unwrap();
     let Grade::Scored(score) = &grades[0] else { panic!("{grades:?}") };
     let expected = [("a", 3.0), ("a/p", 3.0), ("b", 0.25), ("b/p", 0.25), ("em", 1.0)];
     let parts: Vec<(&str, f64)> = score.parts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
@@ -90,7 +88,7 @@ fn the_sum_is_weighted_and_the_parts_are_not() {
 fn an_answer_in_a_page_earns_nothing() {
     for (plugin, nothing) in [("exact_match", 0.0), ("format", 0.0)] {
         let rewards = rewards(&[("r", plugin, 1.0, json!({}))]);
-        let grades = rewards.grade(&group(vec![trajectory(0, None)])).unwrap();
+        let grades = rewards.score(&group(vec![trajectory(0, None)])).unwrap();
         assert_eq!(grades[0].reward(), Some(nothing), "{plugin}: {grades:?}");
     }
 }
@@ -100,9 +98,9 @@ fn what_does_not_apply_adds_nothing() {
     let silent = ("silent", "misbehaving", 5.0, json!({ "mode": "not-applicable" }));
     let played = group(vec![trajectory(0, Some("paris"))]);
     let both = rewards(&[silent.clone(), ("em", "exact_match", 1.0, json!({}))]);
-    assert_eq!(both.grade(&played).unwrap()[0].reward(), Some(1.0));
-    assert_eq!(rewards(&[silent]).grade(&played).unwrap(), [Grade::NotApplicable]);
-    assert_eq!(rewards(&[]).grade(&played).unwrap(), [Grade::NotApplicable]);
+    assert_eq!(both.score(&played).unwrap()[0].reward(), Some(1.0));
+    assert_eq!(rewards(&[silent]).score(&played).unwrap(), [Grade::NotApplicable]);
+    assert_eq!(rewards(&[]).score(&played).unwrap(), [Grade::NotApplicable]);
 }
 
 #[test]
@@ -111,7 +109,7 @@ fn a_failure_fails_the_sum_whatever_the_order() {
     let exact = ("em", "exact_match", 1.0, json!({}));
     let played = group(vec![trajectory(0, Some("paris")), trajectory(1, Some("paris"))]);
     for sections in [[failing.clone(), exact.clone()], [exact, failing]] {
-        let grades = rewards(&sections).grade(&played).unwrap();
+        let grades = rewards(&sections).score(&played).unwrap();
         assert_eq!(grades[0].reward(), Some(1.0));
         assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
     }
@@ -123,17 +121,17 @@ fn plugins_do_not_see_what_the_infrastructure_failed() {
     failed.outcome = Outcome::Failed("the search server is gone".to_owned());
     // Fails every trajectory but member 0, which it is not shown.
     let rewards = rewards(&[("judge", "misbehaving", 1.0, json!({ "mode": "error" }))]);
-    let grades = rewards.grade(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
+    let grades = rewards.score(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
     assert_eq!(grades[0], Grade::Failed("the search server is gone".to_owned()));
     assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
-    let alone = rewards.grade(&group(vec![failed])).unwrap();
+    let alone = rewards.score(&group(vec![failed])).unwrap();
     assert_eq!(alone, [Grade::Failed("the search server is gone".to_owned())]);
 }
 
 #[test]
 fn a_sum_that_overflows_is_a_failure() {
     let huge = |name| (name, "misbehaving", 1e300, fine(1e300));
-    let grades = rewards(&[huge("a"), huge("b")]).grade(&group(vec![trajectory(0, None)])).unwrap();
+    let grades = rewards(&[huge("a"), huge("b")]).score(&group(vec![trajectory(0, None)])).unwrap();
     let expected = "the weighted sum of the rewards is not finite";
     assert_eq!(grades, [Grade::Failed(expected.to_owned())]);
 }

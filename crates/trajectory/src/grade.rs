@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxError, Group};
-
 /// A finite reward with its parts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
@@ -36,10 +34,4 @@ impl Grade {
             Self::NotApplicable | Self::Failed(_) => None,
         }
     }
-}
-
-/// Scores the trajectories of one question. Shared by many threads.
-pub trait Grader: Send + Sync {
-    /// One grade a trajectory, in their order.
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError>;
 }

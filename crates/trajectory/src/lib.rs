@@ -1,11 +1,20 @@
 //! The data that flows through Forage, and the traits that its crates meet at.
 //!
-//! A [`Question`] is played by a [`Policy`] that searches a [`Retriever`]; what happened is a
-//! [`Trajectory`]: tokens, and [`Segment`]s that say who wrote which of them. A [`Grader`] turns
-//! the trajectories of one question, a [`Group`], into [`Grade`]s.
+//! The central type is the [`Trajectory`]: the tokens of one episode, and [`Segment`]s that say
+//! which of them the prompt, the policy and the environment wrote. It comes from a [`Question`], a
+//! [`Policy`] that writes and a [`Retriever`] that answers its searches. All trajectories of one
+//! question are a [`Group`], and rewards give each of them a [`Grade`].
 //!
-//! Everything here is plain data: no file is read, no tensor is made, and nothing is random but
-//! through a [`Stream`], which is a function of what it is drawn for.
+//! | module | for |
+//! |---|---|
+//! | the crate's root | plain data, and the traits [`Policy`], [`Retriever`] and [`Embedder`] |
+//! | [`protocol`] | tags of the agent loop, layout of observations, sanitizer of retrieved text |
+//! | [`Stream`] | random numbers by name: the only ones there are |
+//! | [`statistics`] | mean and standard deviation |
+//!
+//! This crate knows no tensor, no file, no model, no search engine and no reward: they depend on
+//! it. It has no trait for rewards, because there is one implementation, `forage_reward::Rewards`,
+//! and one caller, the trainer.
 //!
 //! ```
 //! use forage_trajectory::{Kind, Origin, Segment, Trajectory};
@@ -32,7 +41,7 @@ mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
 pub use error_chain::error_chain;
-pub use grade::{Grade, Grader, Score};
+pub use grade::{Grade, Score};
 pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
 pub use retriever::{Hit, Retriever, SearchError};
