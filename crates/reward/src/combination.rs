@@ -9,7 +9,7 @@ use forage_trajectory::statistics::{mean, standard_deviation};
 use forage_trajectory::{Grade, Score};
 use serde::{Deserialize, Serialize};
 
-use crate::{Gate, PluginError, PluginErrorKind};
+use crate::{PluginError, PluginErrorKind, RewardGate};
 
 /// Keeps the quotient finite where all rewards of a group are equal; that of GRPO in verl.
 const EPSILON: f64 = 1e-6;
@@ -19,7 +19,7 @@ const EPSILON: f64 = 1e-6;
 #[serde(deny_unknown_fields, default)]
 pub struct Combination {
     /// The rule.
-    pub rule: Rule,
+    pub rule: CombinationRule,
     /// `lexicographic`: names of rewards, the most important first. Others only watch.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<String>,
@@ -28,7 +28,7 @@ pub struct Combination {
 /// How rewards become one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
+pub enum CombinationRule {
     /// Each reward times its weight, added up.
     #[default]
     Sum,
@@ -44,7 +44,7 @@ pub enum Rule {
 impl Combination {
     /// Checks `order`.
     pub(crate) fn check(&self, is_known: impl Fn(&str) -> bool) -> Result<(), PluginError> {
-        let lexicographic = self.rule == Rule::Lexicographic;
+        let lexicographic = self.rule == CombinationRule::Lexicographic;
         let twice = |at: &usize| self.order[..*at].contains(&self.order[*at]);
         let problem = if !lexicographic && !self.order.is_empty() {
             "is used by the rule `lexicographic` only".to_owned()
@@ -67,7 +67,7 @@ pub(crate) struct Column<'a> {
     pub(crate) name: &'a str,
     /// After its schedule.
     pub(crate) weight: f64,
-    pub(crate) gate: Option<&'a Gate>,
+    pub(crate) gate: Option<&'a RewardGate>,
     /// One a trajectory.
     pub(crate) grades: Vec<wire::Grade>,
 }
@@ -85,12 +85,12 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
         columns.iter().map(|it| (0..n).map(|at| counted(columns, it, at)).collect()).collect();
     let failed: Vec<Option<String>> = (0..n).map(|at| failure(columns, at)).collect();
     let is_in = |column: &Column<'_>| match combination.rule {
-        Rule::Lexicographic => combination.order.iter().any(|it| it == column.name),
-        Rule::Sum | Rule::NormalizeThenSum => true,
+        CombinationRule::Lexicographic => combination.order.iter().any(|it| it == column.name),
+        CombinationRule::Sum | CombinationRule::NormalizeThenSum => true,
     };
     let rewards: Vec<f64> = match combination.rule {
-        Rule::Sum => sums(columns, &counted, n),
-        Rule::NormalizeThenSum => {
+        CombinationRule::Sum => sums(columns, &counted, n),
+        CombinationRule::NormalizeThenSum => {
             let without_failed = |column: &Vec<Option<f64>>| -> Vec<Option<f64>> {
                 let kept = column.iter().zip(&failed);
                 kept.map(|(it, failed)| it.filter(|_| failed.is_none())).collect()
@@ -99,7 +99,7 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
                 counted.iter().map(|it| standardize(&without_failed(it))).collect();
             sums(columns, &standardized, n)
         }
-        Rule::Lexicographic => {
+        CombinationRule::Lexicographic => {
             let key = |at: usize| -> Vec<f64> {
                 let column = |name: &String| columns.iter().position(|it| it.name == name);
                 let places = combination.order.iter().filter_map(column);
@@ -139,7 +139,7 @@ impl Column<'_> {
     fn is_open(&self, columns: &[Column<'_>], at: usize) -> bool {
         let Some(gate) = self.gate else { return true };
         let other = columns.iter().find(|it| it.name == gate.reward);
-        other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.least)
+        other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.min)
     }
 
     fn add_to(
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn gates() {
-        let gate = Gate { reward: "format".to_owned(), least: 1.0 };
+        let gate = RewardGate { reward: "format".to_owned(), min: 1.0 };
         let columns = [
             Column { gate: Some(&gate), ..column("answer", 1.0, scored(&[1.0, 1.0, 0.0])) },
             column("format", 0.1, scored(&[1.0, 0.5, 1.0])),
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn normalize_then_sum() {
-        let gdpo = Combination { rule: Rule::NormalizeThenSum, ..Combination::default() };
+        let gdpo =
+            Combination { rule: CombinationRule::NormalizeThenSum, ..Combination::default() };
         // Two rewards whose sums are equal, which GRPO cannot tell apart.
         let columns = [
             column("a", 1.0, scored(&[1.0, 0.0, 0.0, 0.0])),
@@ -298,7 +299,7 @@ mod tests {
     #[test]
     fn lexicographic() {
         let order = vec!["answer".to_owned(), "cost".to_owned()];
-        let rule = Combination { rule: Rule::Lexicographic, order };
+        let rule = Combination { rule: CombinationRule::Lexicographic, order };
         let columns = [
             column("cost", 1.0, scored(&[-0.1, 0.0, 0.0, -0.1, -0.0])),
             column("answer", 1.0, scored(&[1.0, 0.0, 1.0, 1.0, 0.0])),

@@ -4,7 +4,7 @@
 //! says. [`Rewards::score_at`] turns the trajectories of one question into grades. A [`Plugin`] is
 //! one loaded shared library with its configuration.
 //!
-//! The way of a plugin into a run: [`find`] says where its library is, [`copy_into`] puts a copy
+//! The way of a plugin into a run: [`find_plugin`] says where its library is, [`copy_plugin`] puts a copy
 //! into the run's folder and says its hash, [`Plugin::load`] opens the copy. So a rebuild does not
 //! change a run that is under way, and a run can say later what scored it.
 //!
@@ -21,19 +21,21 @@
 mod combination;
 mod convert;
 mod error;
+mod forward_compat;
+mod gate;
 mod library;
-mod newer;
 mod plugin;
 mod rewards;
 mod section;
 mod workers;
 
-pub use combination::{Combination, Rule};
+pub use combination::{Combination, CombinationRule};
 pub use convert::to_wire;
 pub use error::{PluginError, PluginErrorKind};
 #[doc(no_inline)]
 pub use forage_reward_sdk::wire;
-pub use library::{Copied, copy_into, find};
+pub use gate::RewardGate;
+pub use library::{PluginCopy, copy_plugin, find_plugin};
 pub use plugin::Plugin;
 pub use rewards::Rewards;
-pub use section::{Gate, RewardSection, check};
+pub use section::{RewardSection, check_rewards};

@@ -11,7 +11,7 @@ use crate::{PluginError, PluginErrorKind};
 /// `plugin` is a path where it has a separator or the extension of a library, and is taken as it
 /// is. Else it is a name, such as `exact-match`, and the first of the folders that holds its
 /// library (`libexact_match.so` on Linux) wins.
-pub fn find(plugin: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginError> {
+pub fn find_plugin(plugin: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginError> {
     let path = Path::new(plugin);
     let is_path = path.components().count() > 1
         || path.extension().is_some_and(|extension| extension == DLL_EXTENSION);
@@ -29,7 +29,7 @@ pub fn find(plugin: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginError> {
 
 /// A library in the folder of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
+pub struct PluginCopy {
     /// The copy. Its name ends in the first digits of the hash, so that two builds of a plugin can
     /// stand side by side and a library that is in use is never written to.
     pub path: PathBuf,
@@ -38,20 +38,16 @@ pub struct Copied {
 }
 
 /// Copies a library into a folder, which is made where it is absent.
-pub fn copy_into(library: &Path, folder: &Path) -> Result<Copied, PluginError> {
+pub fn copy_plugin(library: &Path, folder: &Path) -> Result<PluginCopy, PluginError> {
     let bytes =
         fs::read(library).map_err(|err| PluginError::new(library, PluginErrorKind::Read(err)))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
     let stem = library.file_stem().unwrap_or_default().to_string_lossy();
     let path = folder.join(format!("{stem}-{}.{DLL_EXTENSION}", &hash[..8]));
 
-    // Written aside and renamed: a second run that starts at the same time sees a whole file.
-    let aside = folder.join(format!("{stem}-{}.{}", &hash[..8], std::process::id()));
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&aside, &bytes))
-        .and_then(|()| fs::rename(&aside, &path))
-        .map_err(|source| {
-            PluginError::new(library, PluginErrorKind::Copy { to: path.clone(), source })
-        })?;
-    Ok(Copied { path, hash })
+    // Whole or not there: a second run that starts at the same time loads the same file.
+    forage_fs::write_file(&path, &bytes).map_err(|source| {
+        PluginError::new(library, PluginErrorKind::Copy { to: path.clone(), source })
+    })?;
+    Ok(PluginCopy { path, hash })
 }

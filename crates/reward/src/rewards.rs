@@ -9,7 +9,7 @@ use forage_trajectory::{Grade, Group, Outcome, Trajectory};
 use serde_json::Value;
 
 use crate::combination::{Column, combine};
-use crate::section::{RewardSection, check};
+use crate::section::{RewardSection, check_rewards};
 use crate::{Combination, Plugin, PluginError, PluginErrorKind, to_wire};
 
 /// All rewards of a run, combined to one for each trajectory.
@@ -49,7 +49,10 @@ impl Rewards {
         sections: &[(String, RewardSection, PathBuf)],
         combination: Combination,
     ) -> Result<Self, PluginError> {
-        check(sections.iter().map(|(name, section, _)| (name.as_str(), section)), &combination)?;
+        check_rewards(
+            sections.iter().map(|(name, section, _)| (name.as_str(), section)),
+            &combination,
+        )?;
         let load = |(name, section, library): &(String, RewardSection, PathBuf)| {
             let plugin = Plugin::load(library, &Value::Object(section.config.clone()))
                 .map_err(|err| err.in_reward(name))?

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::plugin::DEADLINE;
-use crate::{Combination, PluginError, PluginErrorKind, Rule};
+use crate::{Combination, CombinationRule, PluginError, PluginErrorKind, RewardGate};
 
 /// One reward of the run file: the section `[reward.NAME]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct RewardSection {
     pub schedule: Vec<(u64, f64)>,
     /// Another reward that has to be earned before this one counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
+    pub gate: Option<RewardGate>,
     /// Seconds that the plugin may take for one group.
     #[serde(default = "deadline", skip_serializing_if = "is_default_deadline")]
     pub deadline_s: f64,
@@ -39,17 +39,6 @@ pub struct RewardSection {
     /// Passed to the plugin, which alone knows what may be in it.
     #[serde(default)]
     pub config: Map<String, Value>,
-}
-
-/// A condition on another reward: where it does not hold, a reward counts as 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// Name of the other reward. Where it does not apply, the gate is open.
-    pub reward: String,
-    /// What the other reward has to be at least, before its weight.
-    #[serde(default = "one")]
-    pub least: f64,
 }
 
 impl RewardSection {
@@ -84,7 +73,7 @@ impl RewardSection {
 
 /// Checks the sections of a run file: each by itself, the names they refer to, and what the
 /// combination does not use.
-pub fn check<'a>(
+pub fn check_rewards<'a>(
     sections: impl IntoIterator<Item = (&'a str, &'a RewardSection)>,
     combination: &Combination,
 ) -> Result<(), PluginError> {
@@ -103,11 +92,11 @@ pub fn check<'a>(
                 let problem = format!("names `{}`, which is no other reward", gate.reward);
                 return wrong("gate", problem);
             }
-            if !gate.least.is_finite() {
-                return wrong("gate", format!("wants {}, which is not finite", gate.least));
+            if !gate.min.is_finite() {
+                return wrong("gate", format!("wants {}, which is not finite", gate.min));
             }
         }
-        if combination.rule == Rule::Lexicographic {
+        if combination.rule == CombinationRule::Lexicographic {
             let unused = "is not used by the rule `lexicographic`".to_owned();
             if (section.weight - 1.0).abs() > 0.0 {
                 return wrong("weight", unused);
@@ -170,7 +159,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told() {
         let lexicographic = |order: &[&str]| Combination {
-            rule: Rule::Lexicographic,
+            rule: CombinationRule::Lexicographic,
             order: order.iter().map(|&it| it.to_owned()).collect(),
         };
         let sum = Combination::default;
@@ -207,11 +196,11 @@ mod tests {
             ),
         ] {
             let (one, other) = (section(text), section(""));
-            let err = check([("r", &one), ("other", &other)], &combination).unwrap_err();
+            let err = check_rewards([("r", &one), ("other", &other)], &combination).unwrap_err();
             assert_eq!(err.kind().to_string(), message);
         }
         let gated = section("gate = { reward = 'other' }\ntolerate = 3\ndeadline_s = 0.5");
-        assert!(check([("r", &gated), ("other", &section(""))], &sum()).is_ok());
+        assert!(check_rewards([("r", &gated), ("other", &section(""))], &sum()).is_ok());
         assert_eq!(gated.deadline(), Duration::from_millis(500));
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long both sides look for the other before they sleep, and let others run meanwhile. To wake a
 /// thread takes as long as most calls do.
-const AWAKE: Duration = Duration::from_micros(200);
+const SPIN_TIME: Duration = Duration::from_micros(200);
 
 /// What a worker is asked to do.
 type Job = Box<dyn FnOnce() + Send>;
@@ -75,7 +75,7 @@ impl Workers {
 /// What is sent within so much time.
 fn receive<T>(receiver: &Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
     let began = Instant::now();
-    while began.elapsed() < AWAKE.min(timeout) {
+    while began.elapsed() < SPIN_TIME.min(timeout) {
         match receiver.try_recv() {
             Ok(item) => return Ok(item),
             Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),

@@ -5,8 +5,8 @@ mod chain;
 mod support;
 
 use chain::chain;
-use forage_reward::{Combination, Gate, RewardSection, Rewards, Rule};
-use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Question, Search, Trajectory};
+use forage_reward::{Combination, CombinationRule, RewardGate, RewardSection, Rewards};
+use forage_trajectory::{Grade, Group, Origin, Outcome, Question, Search, SegmentKind, Trajectory};
 use serde_json::{Map, Value, json};
 use support::built;
 
@@ -35,21 +35,26 @@ fn fine(reward: f64) -> Value {
 /// A trajectory with two searches and an answer, where there is one.
 fn trajectory(member: usize, answer: Option<&str>) -> Trajectory {
     let mut it = Trajectory::new("q1", member);
-    it.push_given(Origin::Prompt, Kind::Prompt, "capital of France?", &[1]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "capital of France?", &[1]);
     for _ in 0..2 {
         let at = it.tokens.len();
         it.push_sampled(&[2, 2], &[-1.0, -1.0]);
-        it.tag(Kind::Think, "<think> x </think>", at..at + 1, Some("x"));
-        it.tag(Kind::Search, "<search> x </search>", at + 1..at + 2, Some("x"));
+        it.tag(SegmentKind::Think, "<think> x </think>", at..at + 1, Some("x"));
+        it.tag(SegmentKind::Search, "<search> x </search>", at + 1..at + 2, Some("x"));
         let segment = it.segments.len() - 1;
         it.searches.push(Search { query: "x".into(), hits: vec![], segment, failure: None });
         let page = "<information> <answer> Paris </answer> </information>";
-        it.push_given(Origin::Environment, Kind::Information, page, &[3, 3]);
+        it.push_given(Origin::Environment, SegmentKind::Information, page, &[3, 3]);
     }
     if let Some(answer) = answer {
         let at = it.tokens.len();
         it.push_sampled(&[4], &[-0.5]);
-        it.tag(Kind::Answer, &format!("<answer>{answer}</answer>"), at..at + 1, Some(answer));
+        it.tag(
+            SegmentKind::Answer,
+            &format!("<answer>{answer}</answer>"),
+            at..at + 1,
+            Some(answer),
+        );
         it.outcome = Outcome::Answered;
     }
     it.check().unwrap();
@@ -161,7 +166,9 @@ fn sections() {
         toml::from_str::<RewardSection>(&toml::to_string(&section).unwrap()).unwrap(),
         section
     );
-    assert_eq!(section.gate, Some(Gate { reward: "format".to_owned(), least: 0.5 }));
+    assert_eq!(section.gate, Some(RewardGate { reward: "format".to_owned(), min: 0.5 }));
+    let renamed: RewardSection = toml::from_str(&text.replace("least", "min")).unwrap();
+    assert_eq!(renamed, section, "`least` is the older name of `min`");
     let typo = toml::from_str::<RewardSection>("plugin = \"format\"\nwieght = 0.5\n").unwrap_err();
     assert!(typo.to_string().contains("unknown field `wieght`"), "{typo}");
 
@@ -184,7 +191,7 @@ fn weights_and_combinations_reach_the_grades() {
     assert_eq!(rewards.score(&played).unwrap()[0].reward(), Some(1.0));
 
     let order = vec!["em".to_owned()];
-    let combination = Combination { rule: Rule::Lexicographic, order };
+    let combination = Combination { rule: CombinationRule::Lexicographic, order };
     let sections = [("em".to_owned(), bare("exact_match"), built("exact_match"))];
     let grades = Rewards::load(&sections, combination).unwrap().score(&played).unwrap();
     assert_eq!([grades[0].reward(), grades[1].reward()], [Some(1.0), Some(0.0)]);

@@ -3,7 +3,7 @@
 use forage_trajectory::{Prompt, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::{RolloutError, Template};
+use crate::{ObservationTemplate, RolloutError};
 
 /// Where the question goes in [`RolloutConfig::prompt`].
 const PLACEHOLDER: &str = "{question}";
@@ -38,7 +38,7 @@ pub struct RolloutConfig {
     pub top_k: usize,
     /// How passages are shown.
     #[serde(skip_serializing_if = "is_default")]
-    pub template: Template,
+    pub template: ObservationTemplate,
     /// Tokens sampled in one turn at most.
     pub max_turn_tokens: usize,
     /// Tokens of one observation at most, its tags included; longer passages are cut.
@@ -56,7 +56,7 @@ impl Default for RolloutConfig {
             system: None,
             max_searches: 4,
             top_k: 3,
-            template: Template::default(),
+            template: ObservationTemplate::default(),
             max_turn_tokens: 500,
             max_observation_tokens: 500,
             max_tokens: 4096,
@@ -89,7 +89,7 @@ impl RolloutConfig {
     }
 
     /// What a trajectory begins with, around the text of [`RolloutConfig::prompt_for`].
-    pub fn begin<'a>(&'a self, text: &'a str) -> Prompt<'a> {
+    pub fn as_prompt<'a>(&'a self, text: &'a str) -> Prompt<'a> {
         if self.chat {
             Prompt::Chat { system: self.system.as_deref(), user: text }
         } else {
@@ -144,10 +144,13 @@ mod tests {
         let said = RolloutConfig { system: Some("Be brief.".into()), ..RolloutConfig::default() };
         let error = said.validate().unwrap_err();
         assert_eq!(error.to_string(), "`rollout.system` is used with `rollout.chat = true` only");
-        assert_eq!(RolloutConfig::default().begin("who?"), Prompt::Plain("who?"));
+        assert_eq!(RolloutConfig::default().as_prompt("who?"), Prompt::Plain("who?"));
         let chat = RolloutConfig { chat: true, ..said };
         chat.validate().unwrap();
-        assert_eq!(chat.begin("who?"), Prompt::Chat { system: Some("Be brief."), user: "who?" });
+        assert_eq!(
+            chat.as_prompt("who?"),
+            Prompt::Chat { system: Some("Be brief."), user: "who?" }
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can end a whole call of [`play`](crate::play).
+//! What can end a whole call of [`run_episodes`](crate::run_episodes).
 
 use forage_trajectory::BoxError;
 

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use forage_trajectory::Kind;
+use forage_trajectory::SegmentKind;
 use forage_trajectory::protocol::{ANSWER, SEARCH, TAGS, THINK, TagPair};
 
 /// Generation ends with the token that completes one of these.
@@ -13,17 +13,17 @@ pub const STOP: [&str; 2] = [SEARCH.close, ANSWER.close];
 /// A piece of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// [`Kind::Think`], [`Kind::Search`], [`Kind::Answer`] or [`Kind::Other`].
-    pub kind: Kind,
+    /// [`SegmentKind::Think`], [`SegmentKind::Search`], [`SegmentKind::Answer`] or [`SegmentKind::Other`].
+    pub kind: SegmentKind,
     /// Its bytes in the turn: tags, and white space that only separates it from the next block.
     pub bytes: Range<usize>,
-    /// The bytes between its tags; the same as `bytes` for [`Kind::Other`].
+    /// The bytes between its tags; the same as `bytes` for [`SegmentKind::Other`].
     pub content: Range<usize>,
 }
 
 /// The text of a turn, taken apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct ParsedTurn {
     /// Tile the text.
     pub blocks: Vec<Block>,
     /// Index of the block that the environment acts on, a search or an answer.
@@ -34,7 +34,7 @@ pub struct Turn {
 ///
 /// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the expression
 /// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it; also inside an unclosed thought. What
-/// comes before it is thoughts, and [`Kind::Other`] between them; everything after it is `Other`.
+/// comes before it is thoughts, and [`SegmentKind::Other`] between them; everything after it is `Other`.
 ///
 /// A thought holds no tag. `<think> a <think> b </think>` is `Other` and a thought of `b`, and a
 /// model that writes `<information>` writes `Other`.
@@ -45,17 +45,17 @@ pub struct Turn {
 ///
 /// ```
 /// use forage_rollout::grammar::parse;
-/// use forage_trajectory::Kind;
+/// use forage_trajectory::SegmentKind;
 ///
 /// let text = "<think> hm </think>\n<search> Alien </search>";
 /// let turn = parse(text);
-/// let kinds: Vec<Kind> = turn.blocks.iter().map(|block| block.kind).collect();
-/// assert_eq!(kinds, [Kind::Think, Kind::Search]);
+/// let kinds: Vec<SegmentKind> = turn.blocks.iter().map(|block| block.kind).collect();
+/// assert_eq!(kinds, [SegmentKind::Think, SegmentKind::Search]);
 /// assert_eq!(&text[turn.blocks[1].content.clone()], " Alien ");
 /// assert_eq!(turn.action, Some(1));
 /// ```
-pub fn parse(text: &str) -> Turn {
-    let action = [(Kind::Search, SEARCH), (Kind::Answer, ANSWER)]
+pub fn parse(text: &str) -> ParsedTurn {
+    let action = [(SegmentKind::Search, SEARCH), (SegmentKind::Answer, ANSWER)]
         .into_iter()
         .filter_map(|(kind, tags)| first_pair(text, kind, tags))
         .min_by_key(|block| block.bytes.start);
@@ -81,7 +81,7 @@ pub fn parse(text: &str) -> Turn {
     if close_gap(text, &mut blocks, at..text.len()) {
         blocks.push(other(0..text.len()));
     }
-    Turn { blocks, action }
+    ParsedTurn { blocks, action }
 }
 
 /// Deals with the text between two blocks. True where it has to join the block that follows.
@@ -101,10 +101,10 @@ fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
 }
 
 fn other(bytes: Range<usize>) -> Block {
-    Block { kind: Kind::Other, content: bytes.clone(), bytes }
+    Block { kind: SegmentKind::Other, content: bytes.clone(), bytes }
 }
 
-fn first_pair(text: &str, kind: Kind, tags: TagPair) -> Option<Block> {
+fn first_pair(text: &str, kind: SegmentKind, tags: TagPair) -> Option<Block> {
     let start = text.find(tags.open)?;
     let inner = start + tags.open.len();
     let inner_end = inner + text[inner..].find(tags.close)?;
@@ -121,7 +121,7 @@ fn thoughts(text: &str) -> Vec<Block> {
         match open.take() {
             _ if *tag == THINK.open => open = Some(bytes),
             Some(open) if *tag == THINK.close => thoughts.push(Block {
-                kind: Kind::Think,
+                kind: SegmentKind::Think,
                 bytes: open.start..bytes.end,
                 content: open.end..bytes.start,
             }),
@@ -148,7 +148,7 @@ mod tests {
             .map(|(idx, block)| {
                 let action = if turn.action == Some(idx) { " !" } else { "" };
                 let (all, content) = (&text[block.bytes.clone()], &text[block.content.clone()]);
-                if block.kind == Kind::Other {
+                if block.kind == SegmentKind::Other {
                     format!("{:?} {all:?}{action}", block.kind)
                 } else {
                     format!("{:?} {all:?} {content:?}{action}", block.kind)
@@ -255,7 +255,7 @@ mod tests {
             }
             prop_assert_eq!(at, text.len());
             if let Some(action) = turn.action {
-                prop_assert!(matches!(turn.blocks[action].kind, Kind::Search | Kind::Answer));
+                prop_assert!(matches!(turn.blocks[action].kind, SegmentKind::Search | SegmentKind::Answer));
             }
         }
 

@@ -1,8 +1,8 @@
 //! The agent loop: a policy thinks, searches, reads and answers, and a [`Trajectory`] remains.
 //!
-//! [`play`] is the loop of Search-R1 (arXiv 2503.09516), token in and token out. It knows a
+//! [`run_episodes`] is the loop of Search-R1 (arXiv 2503.09516), token in and token out. It knows a
 //! [`Policy`] and a [`Retriever`] and nothing behind them, so everything here is tested with a
-//! [`Scripted`] policy and a made-up search engine.
+//! [`ScriptedPolicy`] policy and a made-up search engine.
 //!
 //! One turn of all trajectories of a batch is one call of the policy and one of the retriever:
 //!
@@ -19,7 +19,7 @@
 //!   of the turn before, id for id. The prompt and every observation are encoded once, on their
 //!   own; nothing that was sampled is ever decoded and encoded again.
 //! - **Generation stops natively** at the end of an action ([`grammar::STOP`]). Where a policy
-//!   writes on regardless, the first action counts and the rest is [`Kind::Other`].
+//!   writes on regardless, the first action counts and the rest is [`SegmentKind::Other`].
 //! - **The environment earns nothing.** Retrieved text loses the tags of the grammar before it is
 //!   shown, keeps its closing tag however it is cut, and belongs to [`Origin::Environment`].
 //! - **A search that fails ends its trajectory** as [`Outcome::Failed`]. The agent never reads an
@@ -31,8 +31,8 @@
 //! where we end the trajectory as [`Outcome::OverLength`].
 //!
 //! ```
-//! use forage_rollout::scripted::{Bytes, Scripted};
-//! use forage_rollout::{RolloutConfig, Task, play};
+//! use forage_rollout::scripted::{Bytes, ScriptedPolicy};
+//! use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 //! use forage_trajectory::{
 //!     Hit, Outcome, Purpose, Question, Retriever, Sampling, SearchError, Stream,
 //! };
@@ -51,16 +51,16 @@
 //!     }
 //! }
 //!
-//! let mut policy = Scripted::new(Bytes, |_context: &str, _sequence, turn| match turn {
+//! let mut policy = ScriptedPolicy::new(Bytes, |_context: &str, _sequence, turn| match turn {
 //!     0 => "<think> I do not know. </think><search> Alien director </search>".to_owned(),
 //!     _ => "<answer> Ridley Scott </answer>".to_owned(),
 //! });
 //! let question = Question { text: "Who directed Alien?".into(), ..Question::default() };
 //! let task =
-//!     Task { question: &question, member: 0, stream: Stream::new(1, Purpose::Evaluation) };
+//!     RolloutTask { question: &question, member: 0, stream: Stream::new(1, Purpose::Evaluation) };
 //!
 //! let cfg = RolloutConfig::default();
-//! let played = play(&mut policy, &OnePage, &cfg, &[task], Sampling::Greedy)?;
+//! let played = run_episodes(&mut policy, &OnePage, &cfg, &[task], Sampling::Greedy)?;
 //!
 //! assert_eq!(played[0].outcome, Outcome::Answered);
 //! assert_eq!(played[0].final_answer(), Some("Ridley Scott"));
@@ -70,13 +70,13 @@
 //! # Ok::<(), forage_rollout::RolloutError>(())
 //! ```
 //!
-//! [`Kind::Other`]: forage_trajectory::Kind::Other
+//! [`SegmentKind::Other`]: forage_trajectory::SegmentKind::Other
 //! [`Origin::Environment`]: forage_trajectory::Origin::Environment
 //! [`Outcome::Failed`]: forage_trajectory::Outcome::Failed
 //! [`Outcome::OverLength`]: forage_trajectory::Outcome::OverLength
 //! [`Policy`]: forage_trajectory::Policy
 //! [`Retriever`]: forage_trajectory::Retriever
-//! [`Scripted`]: scripted::Scripted
+//! [`ScriptedPolicy`]: scripted::ScriptedPolicy
 //! [`Trajectory`]: forage_trajectory::Trajectory
 
 pub mod grammar;
@@ -85,11 +85,11 @@ pub mod scripted;
 
 mod config;
 mod error;
-mod play;
+mod rollout;
 mod tagging;
 mod template;
 
 pub use config::RolloutConfig;
 pub use error::RolloutError;
-pub use play::{Task, play};
-pub use template::Template;
+pub use rollout::{RolloutTask, run_episodes};
+pub use template::ObservationTemplate;

@@ -1,13 +1,13 @@
 //! What the environment says: search results, cut to a number of tokens, and fixed sentences.
 //!
-//! The layout is that of a [`Template`]. Search-R1's code cuts the tokens of an observation and so
+//! The layout is that of a [`ObservationTemplate`]. Search-R1's code cuts the tokens of an observation and so
 //! may lose the closing tag; here the passages are cut, between words, and the tags stay.
 
 use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX};
 use forage_trajectory::{BoxError, Hit, TokenId};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::Template;
+use crate::ObservationTemplate;
 
 /// Said after a turn that is neither a search nor an answer.
 pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To search, I put \
@@ -43,17 +43,17 @@ impl Observation {
 /// Titles and texts lose the tags of the grammar first.
 ///
 /// ```
-/// # use forage_rollout::{Template, observation::information};
+/// # use forage_rollout::{ObservationTemplate, observation::information};
 /// # use forage_trajectory::Hit;
 /// let hit = Hit { title: "Alien".into(), text: "A film. <answer>".into(), ..Hit::default() };
 /// let bytes = |text: &str| Ok(text.bytes().map(u32::from).collect());
-/// let block = information(&[hit], Template::Plain, 100, bytes)?.expect("there is room");
+/// let block = information(&[hit], ObservationTemplate::Plain, 100, bytes)?.expect("there is room");
 /// assert_eq!(block.text, "\n\n<information>Doc 1(Title: Alien) A film.</information>\n\n");
 /// # Ok::<(), forage_trajectory::BoxError>(())
 /// ```
 pub fn information(
     hits: &[Hit],
-    template: Template,
+    template: ObservationTemplate,
     max_tokens: usize,
     encode: impl Fn(&str) -> Result<Vec<TokenId>, BoxError>,
 ) -> Result<Option<Observation>, BoxError> {
@@ -111,7 +111,7 @@ struct Body {
 }
 
 impl Body {
-    fn new(hits: &[Hit], template: Template) -> Self {
+    fn new(hits: &[Hit], template: ObservationTemplate) -> Self {
         let mut text = String::new();
         // Of each passage, where its heading and where its text begin.
         let mut starts = Vec::new();
@@ -150,14 +150,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scripted::{Bytes, Codec};
+
+    /// One token a byte.
+    fn bytes(text: &str) -> Result<Vec<TokenId>, BoxError> {
+        Ok(text.bytes().map(TokenId::from).collect())
+    }
 
     fn hit(title: &str, text: &str) -> Hit {
         Hit { title: title.into(), text: text.into(), ..Hit::default() }
     }
 
     fn check(hits: &[Hit], max_tokens: usize, expected: &Expect) {
-        let shown = information(hits, Template::Plain, max_tokens, |text| Bytes.encode(text));
+        let shown = information(hits, ObservationTemplate::Plain, max_tokens, bytes);
         expected.assert_eq(&format!("{:?}", shown.unwrap().map(|it| it.text)));
     }
 
@@ -226,14 +230,14 @@ mod tests {
     #[test]
     fn the_top_title_is_read_back() {
         for title in ["Alien", "Alien (film)", "\"Alien\"", "A (b (c)) d", "漢字"] {
-            for template in Template::ALL {
+            for template in ObservationTemplate::ALL {
                 let hits = [hit(title, "text) x")];
-                let block = information(&hits, template, 500, |text| Bytes.encode(text));
+                let block = information(&hits, template, 500, bytes);
                 let block = block.unwrap().unwrap().text;
                 let context = format!("<information> Doc 1(Title: old) </information>{block}");
                 let found = top_title(&context).unwrap().replace("\\\"", "\"");
                 let quotes = |it: &str| it.trim_matches('"').to_owned();
-                if title.is_ascii() || template != Template::SkyRl {
+                if title.is_ascii() || template != ObservationTemplate::SkyRl {
                     assert_eq!(quotes(&found), quotes(title), "{template:?}");
                 }
             }
@@ -245,14 +249,14 @@ mod tests {
     #[test]
     fn templates() {
         let hits = [hit("Alien", "A \"film\".\nÉ 🦀"), hit("", "First line\nrest"), hit("B", "")];
-        let show = |template: Template, expected: Expect| {
-            let shown = information(&hits, template, 500, |text| Bytes.encode(text));
+        let show = |template: ObservationTemplate, expected: Expect| {
+            let shown = information(&hits, template, 500, bytes);
             let shown = shown.unwrap().unwrap();
             assert!(!shown.content().contains("information>"));
             expected.assert_eq(&shown.text);
         };
         show(
-            Template::Plain,
+            ObservationTemplate::Plain,
             expect![[r#"
 
 
@@ -265,7 +269,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::SearchR1,
+            ObservationTemplate::SearchR1,
             expect![[r#"
 
 
@@ -277,7 +281,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::Verl,
+            ObservationTemplate::Verl,
             expect![[r#"
 
 
@@ -286,7 +290,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::SkyRl,
+            ObservationTemplate::SkyRl,
             expect![[r#"
 
                 <information>{"result": "Doc 1: \"Alien\"\nA \"film\".\n\u00c9 \ud83e\udd80\nDoc 2: First line\nrest\nDoc 3: \"B\"\n"}</information>
@@ -298,7 +302,7 @@ mod tests {
         #[test]
         fn the_closing_tag_survives_any_cut(
             texts in prop::collection::vec(("[a-zé漢🦀() ]{0,12}", "[a-zé漢🦀<>/\n ]{0,120}"), 0..5),
-            template in prop::sample::select(&Template::ALL),
+            template in prop::sample::select(&ObservationTemplate::ALL),
             max_tokens in 0_usize..400,
             token_bytes in 1_usize..6,
         ) {

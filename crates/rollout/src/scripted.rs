@@ -1,12 +1,14 @@
 //! Policies that are not models.
 //!
-//! [`Scripted`] writes what a function says, through any tokenizer: for tests, for demonstrations,
+//! [`ScriptedPolicy`] writes what a function says, through any tokenizer: for tests, for demonstrations,
 //! and as a floor that a trained agent has to clear ([`baseline`]).
 
 use std::collections::HashMap;
 
 use forage_trajectory::protocol::{ANSWER, SEARCH, THINK};
-use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
+use forage_trajectory::{
+    BoxError, Completion, FinishReason, Policy, Prompt, Request, Sampling, TokenId,
+};
 
 use crate::observation::top_title;
 
@@ -63,14 +65,14 @@ impl Codec for Bytes {
 /// Its log-probabilities are 0. It does not stop at a stop string by itself: what the function
 /// returns is the turn, and it is cut at `max_new_tokens` only.
 #[derive(Debug)]
-pub struct Scripted<C, F> {
+pub struct ScriptedPolicy<C, F> {
     codec: C,
     write: F,
     max_context: usize,
     turns: HashMap<usize, usize>,
 }
 
-impl<C, F> Scripted<C, F>
+impl<C, F> ScriptedPolicy<C, F>
 where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
@@ -87,7 +89,7 @@ where
     }
 }
 
-impl<C, F> Policy for Scripted<C, F>
+impl<C, F> Policy for ScriptedPolicy<C, F>
 where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
@@ -122,11 +124,11 @@ where
             let mut tokens = self.codec.encode(&text)?;
             let finish = if tokens.len() > request.max_new_tokens {
                 tokens.truncate(request.max_new_tokens);
-                Finish::Length
+                FinishReason::Length
             } else if request.stop.iter().any(|stop| text.ends_with(stop)) {
-                Finish::Stop
+                FinishReason::Stop
             } else {
-                Finish::EndOfTurn
+                FinishReason::EndOfTurn
             };
             completions.push(Completion { logprobs: vec![0.0; tokens.len()], tokens, finish });
         }
@@ -143,7 +145,7 @@ where
 /// Searches for the question itself and answers with the title of the first passage.
 ///
 /// `questions` are the texts of the questions, by sequence: the order of the tasks given to
-/// [`play`](crate::play).
+/// [`run_episodes`](crate::run_episodes).
 pub fn baseline(questions: &[&str]) -> impl FnMut(&str, usize, usize) -> String {
     move |context, sequence, turn| {
         if turn == 0 {
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn finishes_for_the_reason_a_model_would() {
-        let mut policy = Scripted::new(Bytes, |context: &str, _, turn| match turn {
+        let mut policy = ScriptedPolicy::new(Bytes, |context: &str, _, turn| match turn {
             0 => format!("{context}</answer>"),
             _ => format!("{context}</answer>."),
         });
@@ -178,9 +180,9 @@ mod tests {
             assert_eq!(completion.logprobs.len(), completion.tokens.len());
             (policy.decode(&completion.tokens).unwrap(), completion.finish)
         };
-        assert_eq!(generate(11), ("é</answer>".to_owned(), Finish::Stop));
-        assert_eq!(generate(12), ("é</answer>.".to_owned(), Finish::EndOfTurn));
-        assert_eq!(generate(1), ("\u{FFFD}".to_owned(), Finish::Length));
+        assert_eq!(generate(11), ("é</answer>".to_owned(), FinishReason::Stop));
+        assert_eq!(generate(12), ("é</answer>.".to_owned(), FinishReason::EndOfTurn));
+        assert_eq!(generate(1), ("\u{FFFD}".to_owned(), FinishReason::Length));
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::grammar::parse;
-    use crate::scripted::{Codec, Scripted};
+    use crate::scripted::{Codec, ScriptedPolicy};
 
     /// Token `n` is the `n`-th of these pieces.
     struct Pieces(Vec<Vec<u8>>);
@@ -89,7 +89,7 @@ mod tests {
         let codec = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
         let tokens = codec.encode("").unwrap();
         let text = codec.decode(&tokens).unwrap();
-        let policy = Scripted::new(codec, |_: &str, _, _| String::new());
+        let policy = ScriptedPolicy::new(codec, |_: &str, _, _| String::new());
         let blocks = parse(&text).blocks;
         let runs = token_runs(&policy, &tokens, &text, &blocks).unwrap();
         let lines: Vec<String> = blocks

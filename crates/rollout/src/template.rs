@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// How hits are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Template {
+pub enum ObservationTemplate {
     /// Search-R1's, without the quotes around titles.
     #[default]
     Plain,
@@ -45,7 +45,7 @@ pub(crate) struct Shown {
     pub(crate) end: &'static str,
 }
 
-impl Template {
+impl ObservationTemplate {
     /// Every template.
     pub const ALL: [Self; 4] = [Self::Plain, Self::SearchR1, Self::Verl, Self::SkyRl];
 

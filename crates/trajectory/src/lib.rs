@@ -17,12 +17,12 @@
 //! and one caller, the trainer.
 //!
 //! ```
-//! use forage_trajectory::{Kind, Origin, Segment, Trajectory};
+//! use forage_trajectory::{SegmentKind, Origin, Segment, Trajectory};
 //!
 //! let mut trajectory = Trajectory::new("q1", 0);
-//! trajectory.push_given(Origin::Prompt, Kind::Prompt, "who directed Alien?", &[1, 2, 3]);
+//! trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, "who directed Alien?", &[1, 2, 3]);
 //! trajectory.push_sampled(&[7, 8], &[-0.1, -0.2]);
-//! trajectory.tag(Kind::Answer, "<answer> Ridley Scott </answer>", 3..5, Some("Ridley Scott"));
+//! trajectory.tag(SegmentKind::Answer, "<answer> Ridley Scott </answer>", 3..5, Some("Ridley Scott"));
 //! assert!(trajectory.check().is_ok());
 //! assert_eq!(trajectory.final_answer(), Some("Ridley Scott"));
 //! ```
@@ -42,11 +42,13 @@ mod trajectory;
 pub use embedder::{Embedder, TextRole};
 pub use error_chain::error_chain;
 pub use grade::{Grade, Score};
-pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
+pub use policy::{Completion, FinishReason, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
 pub use retriever::{Hit, Retriever, SearchError};
 pub use stream::{Purpose, Stream};
-pub use trajectory::{Group, Kind, Origin, Outcome, Search, Segment, Trajectory, Untiled};
+pub use trajectory::{
+    Group, Origin, Outcome, Search, Segment, SegmentKind, TilingError, Trajectory,
+};
 
 /// An error of an engine behind one of the traits, whose type only the engine knows.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -61,7 +61,7 @@ pub struct Request<'a> {
 
 /// Why a completion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Finish {
+pub enum FinishReason {
     /// A stop string was completed.
     Stop,
     /// The model ended its turn.
@@ -79,7 +79,7 @@ pub struct Completion {
     /// (temperature 1 when greedy).
     pub logprobs: Vec<f32>,
     /// Why it ended.
-    pub finish: Finish,
+    pub finish: FinishReason,
 }
 
 /// What a sequence begins with, before a model has a say.

@@ -7,7 +7,7 @@
 //! Parsing a turn is not here: that is `forage_rollout::grammar`. Plugins do not depend on this
 //! crate and have the tags from `forage_reward_sdk::grammar`; a test holds the two to each other.
 
-use crate::Kind;
+use crate::SegmentKind;
 
 /// Opening and closing tag of one kind of block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl TagPair {
     }
 }
 
-impl Kind {
+impl SegmentKind {
     /// Tags around a segment of this kind; `None` for kinds without tags.
     pub const fn tags(self) -> Option<TagPair> {
         match self {
@@ -167,7 +167,12 @@ mod tests {
 
     #[test]
     fn every_tag_has_its_name_and_its_kind() {
-        let kinds = [Kind::Think, Kind::Search, Kind::Information, Kind::Answer];
+        let kinds = [
+            SegmentKind::Think,
+            SegmentKind::Search,
+            SegmentKind::Information,
+            SegmentKind::Answer,
+        ];
         for ((name, kind), tags) in TAG_NAMES.iter().zip(kinds).zip(TAGS.chunks(2)) {
             assert_eq!(tags, [format!("<{name}>"), format!("</{name}>")]);
             let pair = kind.tags().unwrap();
@@ -175,7 +180,7 @@ mod tests {
             assert_eq!(pair.strip(&pair.wrap(" x ")), Some(" x "));
             assert_eq!(pair.strip("x"), None);
         }
-        for kind in [Kind::Prompt, Kind::Warning, Kind::Other] {
+        for kind in [SegmentKind::Prompt, SegmentKind::Warning, SegmentKind::Other] {
             assert_eq!(kind.tags(), None);
         }
     }

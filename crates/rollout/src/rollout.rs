@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use forage_trajectory::{
-    Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
-    Search, Segment, Stream, TokenId, Trajectory, error_chain,
+    Completion, FinishReason, Hit, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
+    Search, Segment, SegmentKind, Stream, TokenId, Trajectory, error_chain,
 };
 
 use crate::grammar::{self, STOP};
@@ -13,7 +13,7 @@ use crate::{RolloutConfig, RolloutError, tagging};
 
 /// One trajectory to play.
 #[derive(Debug, Clone, Copy)]
-pub struct Task<'a> {
+pub struct RolloutTask<'a> {
     /// What is asked.
     pub question: &'a Question,
     /// Index of the trajectory in its group.
@@ -42,11 +42,11 @@ pub struct Task<'a> {
 /// | [`Outcome::Failed`] | its search failed; [`Search::failure`] says why |
 ///
 /// The texts of the policy segments of a turn, joined, are the text of its tokens.
-pub fn play(
+pub fn run_episodes(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
     cfg: &RolloutConfig,
-    tasks: &[Task<'_>],
+    tasks: &[RolloutTask<'_>],
     sampling: Sampling,
 ) -> Result<Vec<Trajectory>, RolloutError> {
     cfg.validate()?;
@@ -54,27 +54,27 @@ pub fn play(
         check_observation_room(policy, cfg)?;
     }
     let mut trajectories =
-        tasks.iter().map(|task| begin(policy, cfg, task)).collect::<Result<Vec<_>, _>>()?;
+        tasks.iter().map(|task| start(policy, cfg, task)).collect::<Result<Vec<_>, _>>()?;
 
     let mut live: Vec<usize> = (0..tasks.len()).collect();
     let max_tokens = cfg.max_tokens.min(policy.max_context());
-    let mut game =
-        Game { policy, retriever, cfg, tasks, sampling, max_tokens, sent: HashMap::new() };
+    let mut episodes =
+        Episodes { policy, retriever, cfg, tasks, sampling, max_tokens, sent: HashMap::new() };
     for turn in 0..=cfg.max_searches {
         if live.is_empty() {
             break;
         }
-        let still_live = match game.turn(turn, &mut trajectories, &live) {
+        let still_live = match episodes.turn(turn, &mut trajectories, &live) {
             Ok(still_live) => still_live,
             Err(error) => {
-                game.policy.release(&live);
+                episodes.policy.release(&live);
                 return Err(error);
             }
         };
         // Both are in ascending order.
         let over: Vec<usize> =
             live.iter().copied().filter(|idx| still_live.binary_search(idx).is_err()).collect();
-        game.policy.release(&over);
+        episodes.policy.release(&over);
         live = still_live;
     }
     debug_assert!(live.is_empty(), "the last turn ends every trajectory");
@@ -85,24 +85,24 @@ pub fn play(
 }
 
 /// What a turn asks of the environment.
-enum Step {
-    Over(Outcome),
+enum TurnAction {
+    End(Outcome),
     Search { query: String, segment: usize },
-    Warn,
+    FormatWarning,
 }
 
-struct Game<'a> {
+struct Episodes<'a> {
     policy: &'a mut dyn Policy,
     retriever: &'a dyn Retriever,
     cfg: &'a RolloutConfig,
-    tasks: &'a [Task<'a>],
+    tasks: &'a [RolloutTask<'a>],
     sampling: Sampling,
     max_tokens: usize,
     /// Context and completion of the last turn, by sequence; kept in debug builds.
     sent: HashMap<usize, Vec<TokenId>>,
 }
 
-impl Game<'_> {
+impl Episodes<'_> {
     /// Advances all live trajectories by a turn. Returns those that go on, in order.
     fn turn(
         &mut self,
@@ -111,7 +111,7 @@ impl Game<'_> {
         live: &[usize],
     ) -> Result<Vec<usize>, RolloutError> {
         let (live, spent): (Vec<usize>, Vec<usize>) =
-            live.iter().partition(|idx| self.room(&trajectories[**idx]) > 0);
+            live.iter().partition(|idx| self.tokens_left(&trajectories[**idx]) > 0);
         for idx in spent {
             trajectories[idx].outcome = Outcome::OverLength;
         }
@@ -131,11 +131,11 @@ impl Game<'_> {
         for (idx, step) in live.into_iter().zip(steps) {
             let trajectory = &mut trajectories[idx];
             let outcome = match step {
-                Step::Over(outcome) => Some(outcome),
-                Step::Warn => self.warn(trajectory)?,
-                Step::Search { query, segment } => {
+                TurnAction::End(outcome) => Some(outcome),
+                TurnAction::FormatWarning => self.append_format_warning(trajectory)?,
+                TurnAction::Search { query, segment } => {
                     let result = found[&query].clone();
-                    self.inform(trajectory, query, segment, result)?
+                    self.append_observation(trajectory, query, segment, result)?
                 }
             };
             match outcome {
@@ -146,7 +146,7 @@ impl Game<'_> {
         Ok(still_live)
     }
 
-    fn room(&self, trajectory: &Trajectory) -> usize {
+    fn tokens_left(&self, trajectory: &Trajectory) -> usize {
         self.max_tokens.saturating_sub(trajectory.tokens.len())
     }
 
@@ -161,7 +161,7 @@ impl Game<'_> {
             .map(|&idx| Request {
                 sequence: idx,
                 context: &trajectories[idx].tokens,
-                max_new_tokens: self.cfg.max_turn_tokens.min(self.room(&trajectories[idx])),
+                max_new_tokens: self.cfg.max_turn_tokens.min(self.tokens_left(&trajectories[idx])),
                 stop: &STOP,
                 stream: self.tasks[idx].stream.at_turn(turn as u64),
             })
@@ -187,7 +187,7 @@ impl Game<'_> {
         trajectory: &mut Trajectory,
         completion: &Completion,
         is_last: bool,
-    ) -> Result<Step, RolloutError> {
+    ) -> Result<TurnAction, RolloutError> {
         let first_token = trajectory.tokens.len();
         let first_segment = trajectory.segments.len();
         trajectory.push_sampled(&completion.tokens, &completion.logprobs);
@@ -204,38 +204,40 @@ impl Game<'_> {
         }
         // Tokens that decode to nothing still have to belong to someone.
         if turn.blocks.is_empty() && !completion.tokens.is_empty() {
-            trajectory.tag(Kind::Other, "", first_token..trajectory.tokens.len(), None);
+            trajectory.tag(SegmentKind::Other, "", first_token..trajectory.tokens.len(), None);
         }
 
         let action = turn.action.map(|idx| first_segment + idx);
         if let Some(segment) = action {
             let Segment { kind, content, .. } = &trajectory.segments[segment];
             match kind {
-                Kind::Answer => return Ok(Step::Over(Outcome::Answered)),
+                SegmentKind::Answer => return Ok(TurnAction::End(Outcome::Answered)),
                 // A server that refuses an empty query would take the trajectory out of the
                 // statistics, and the agent would learn that this is a way out.
                 _ if content.is_empty() => {}
-                _ if is_last => return Ok(Step::Over(Outcome::OutOfTurns)),
-                _ => return Ok(Step::Search { query: content.clone(), segment }),
+                _ if is_last => return Ok(TurnAction::End(Outcome::OutOfTurns)),
+                _ => return Ok(TurnAction::Search { query: content.clone(), segment }),
             }
         }
         Ok(match completion.finish {
-            Finish::Length if self.room(trajectory) == 0 => Step::Over(Outcome::OverLength),
-            Finish::EndOfTurn if is_last => Step::Over(Outcome::NoAnswer),
-            _ if is_last => Step::Over(Outcome::Malformed),
-            _ => Step::Warn,
+            FinishReason::Length if self.tokens_left(trajectory) == 0 => {
+                TurnAction::End(Outcome::OverLength)
+            }
+            FinishReason::EndOfTurn if is_last => TurnAction::End(Outcome::NoAnswer),
+            _ if is_last => TurnAction::End(Outcome::Malformed),
+            _ => TurnAction::FormatWarning,
         })
     }
 
     /// What was found for each query of the steps, or why nothing was.
     fn search(
         &self,
-        steps: &[Step],
+        steps: &[TurnAction],
     ) -> Result<HashMap<String, Result<Vec<Hit>, String>>, RolloutError> {
         let mut queries: Vec<&str> = Vec::new();
         let mut seen = HashSet::new();
         for step in steps {
-            if let Step::Search { query, .. } = step
+            if let TurnAction::Search { query, .. } = step
                 && seen.insert(query.as_str())
             {
                 queries.push(query);
@@ -254,7 +256,7 @@ impl Game<'_> {
     }
 
     /// Records a search and shows what it found. An outcome where that ends the trajectory.
-    fn inform(
+    fn append_observation(
         &self,
         trajectory: &mut Trajectory,
         query: String,
@@ -270,7 +272,7 @@ impl Game<'_> {
             return Ok(Some(Outcome::Failed(reason)));
         }
         let hits = &trajectory.searches.last().expect("it was just pushed").hits;
-        let max_tokens = self.cfg.max_observation_tokens.min(self.room(trajectory));
+        let max_tokens = self.cfg.max_observation_tokens.min(self.tokens_left(trajectory));
         let encode = |text: &str| self.policy.encode(text);
         let shown = information(hits, self.cfg.template, max_tokens, encode)
             .map_err(RolloutError::policy("encode an observation"))?;
@@ -280,29 +282,32 @@ impl Game<'_> {
     }
 
     /// Says that the action was invalid. An outcome where there is no room to say it.
-    fn warn(&self, trajectory: &mut Trajectory) -> Result<Option<Outcome>, RolloutError> {
+    fn append_format_warning(
+        &self,
+        trajectory: &mut Trajectory,
+    ) -> Result<Option<Outcome>, RolloutError> {
         let tokens =
             self.policy.encode(INVALID_ACTION).map_err(RolloutError::policy("encode a warning"))?;
-        if tokens.len() > self.room(trajectory) {
+        if tokens.len() > self.tokens_left(trajectory) {
             return Ok(Some(Outcome::OverLength));
         }
-        trajectory.push_given(Origin::Environment, Kind::Warning, INVALID_ACTION, &tokens);
+        trajectory.push_given(Origin::Environment, SegmentKind::Warning, INVALID_ACTION, &tokens);
         Ok(None)
     }
 }
 
 /// A trajectory that consists of its prompt.
-fn begin(
+fn start(
     policy: &dyn Policy,
     cfg: &RolloutConfig,
-    task: &Task<'_>,
+    task: &RolloutTask<'_>,
 ) -> Result<Trajectory, RolloutError> {
     let mut trajectory = Trajectory::new(&task.question.id, task.member);
     let prompt = cfg.prompt_for(task.question);
-    let (text, tokens) = policy.encode_prompt(&cfg.begin(&prompt)).map_err(
+    let (text, tokens) = policy.encode_prompt(&cfg.as_prompt(&prompt)).map_err(
         RolloutError::policy(format!("encode the prompt of question `{}`", task.question.id)),
     )?;
-    trajectory.push_given(Origin::Prompt, Kind::Prompt, &text, &tokens);
+    trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &text, &tokens);
     Ok(trajectory)
 }
 
@@ -342,7 +347,7 @@ fn check_completions(
 }
 
 fn push_information(trajectory: &mut Trajectory, shown: &Observation) {
-    let kind = Kind::Information;
+    let kind = SegmentKind::Information;
     trajectory.push_given(Origin::Environment, kind, &shown.text, &shown.tokens);
     if let Some(segment) = trajectory.segments.last_mut() {
         shown.content().clone_into(&mut segment.content);

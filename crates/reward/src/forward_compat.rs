@@ -13,7 +13,7 @@ const NAME: &str = "unheard_of";
 impl Plugin {
     /// [`Plugin::score`], but every table of the request has a field more than the plugin was
     /// built to know. Plugins ignore such fields, or they would break with every new trainer.
-    pub fn score_from_newer(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
+    pub fn score_with_unknown_fields(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
         let mut value = serde_json::to_value(group).expect("plain data is JSON");
         add_fields(&mut value);
         let request = rmp_serde::to_vec_named(&value).expect("plain data serializes into memory");
