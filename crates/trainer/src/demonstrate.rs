@@ -3,8 +3,8 @@
 use anyhow::Result;
 use forage_model::{SPECIAL_TOKENS, Tokenizer};
 use forage_retriever::Bm25;
-use forage_rollout::scripted::{Codec, Scripted};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::scripted::{Codec, ScriptedPolicy};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_synthesis::{
     Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
     reading_exercise, recall_exercise, syllables,
@@ -72,12 +72,14 @@ impl School<'_> {
             ));
             asked.push(it);
         }
-        let tasks: Vec<Task<'_>> =
-            asked.iter().map(|question| Task { question, member: 0, stream }).collect();
-        let mut policy = Scripted::new(TokenizerCodec(self.tokenizer), |_: &str, task, turn| {
-            turns[task].get(turn).cloned().unwrap_or_default()
-        });
-        let played = play(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
+        let tasks: Vec<RolloutTask<'_>> =
+            asked.iter().map(|question| RolloutTask { question, member: 0, stream }).collect();
+        let mut policy =
+            ScriptedPolicy::new(TokenizerCodec(self.tokenizer), |_: &str, task, turn| {
+                turns[task].get(turn).cloned().unwrap_or_default()
+            });
+        let played =
+            run_episodes(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
         let mut samples: Vec<Sample> =
             played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
         let exercises = [

@@ -185,9 +185,9 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
     for (idx, block) in parsed.blocks.iter().enumerate() {
         let content = turn[block.content.clone()].trim();
         let kind = match block.kind {
-            forage_trajectory::Kind::Think => Kind::Think,
-            forage_trajectory::Kind::Search => Kind::Search,
-            forage_trajectory::Kind::Answer => Kind::Answer,
+            forage_trajectory::SegmentKind::Think => Kind::Think,
+            forage_trajectory::SegmentKind::Search => Kind::Search,
+            forage_trajectory::SegmentKind::Answer => Kind::Answer,
             _ => Kind::Other,
         };
         if parsed.action == Some(idx) {
