@@ -1,4 +1,4 @@
-//! The data that flows through Forage, and the traits that its crates meet at.
+//! Plain data of search agents, and the traits that the other crates implement and call.
 //!
 //! The central type is the [`Trajectory`]: the tokens of one episode, and [`Segment`]s that say
 //! which of them the prompt, the policy and the environment wrote. It comes from a [`Question`], a
@@ -12,17 +12,18 @@
 //! | [`Stream`] | random numbers by name: the only ones there are |
 //! | [`statistics`] | mean and standard deviation |
 //!
-//! This crate knows no tensor, no file, no model, no search engine and no reward: they depend on
-//! it. It has no trait for rewards, because there is one implementation, `forage_reward::Rewards`,
-//! and one caller, the trainer.
+//! This crate knows no tensor, file, model, search engine or reward: the crates for those depend on
+//! this one. There is no trait for rewards, because there is one implementation,
+//! `forage_reward::Rewards`, and one caller, the trainer.
 //!
 //! ```
-//! use forage_trajectory::{SegmentKind, Origin, Segment, Trajectory};
+//! use forage_trajectory::{Origin, SegmentKind, Trajectory};
 //!
 //! let mut trajectory = Trajectory::new("q1", 0);
 //! trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, "who directed Alien?", &[1, 2, 3]);
 //! trajectory.push_sampled(&[7, 8], &[-0.1, -0.2]);
-//! trajectory.tag(SegmentKind::Answer, "<answer> Ridley Scott </answer>", 3..5, Some("Ridley Scott"));
+//! let text = "<answer> Ridley Scott </answer>";
+//! trajectory.tag(SegmentKind::Answer, text, 3..5, Some("Ridley Scott"));
 //! assert!(trajectory.check().is_ok());
 //! assert_eq!(trajectory.final_answer(), Some("Ridley Scott"));
 //! ```
@@ -50,8 +51,8 @@ pub use trajectory::{
     Group, Origin, Outcome, Search, Segment, SegmentKind, TilingError, Trajectory,
 };
 
-/// An error of an engine behind one of the traits, whose type only the engine knows.
+/// Boxed error of an implementation of one of the traits.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The id of a token in some vocabulary.
+/// Identifier of a token in a vocabulary.
 pub type TokenId = u32;

@@ -67,7 +67,7 @@ impl Purpose {
 /// its turn 2. These three purposes are used at turn 0 only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stream {
-    /// The run's seed.
+    /// Seed of the run.
     pub seed: u64,
     /// Purpose of the numbers.
     pub purpose: Purpose,
@@ -77,12 +77,12 @@ pub struct Stream {
     pub question: u64,
     /// Index of the trajectory in its group.
     pub member: u64,
-    /// Turn within the trajectory.
+    /// Index of the turn within the trajectory.
     pub turn: u64,
 }
 
 impl Stream {
-    /// The stream of a purpose, with all indices 0.
+    /// Stream of a purpose, with all counters 0.
     pub const fn new(seed: u64, purpose: Purpose) -> Self {
         Self { seed, purpose, step: 0, question: 0, member: 0, turn: 0 }
     }
@@ -105,7 +105,7 @@ impl Stream {
         Self { turn, ..self }
     }
 
-    /// A generator at the start of the stream.
+    /// Random number generator at the start of the stream.
     pub fn rng(&self) -> ChaCha8Rng {
         let mut hasher = blake3::Hasher::new_derive_key("forage 2026 random stream");
         let [purpose, turn] = self.purpose.hashed(self.turn);
