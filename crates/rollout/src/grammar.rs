@@ -1,47 +1,50 @@
-//! The tags an agent writes, and what they mean.
+//! Parser of turns: from the text of a turn to its blocks and its action.
 //!
-//! [`parse`] is a function of the text of one turn. It knows no tokens and no environment.
+//! The central type is [`ParsedTurn`]. [`parse`] is a function of the text of one turn and knows
+//! neither tokens nor the environment. The tags are those of [`forage_trajectory::protocol`].
 
 use std::ops::Range;
 
 use forage_trajectory::SegmentKind;
 use forage_trajectory::protocol::{ANSWER, SEARCH, TAGS, THINK, TagPair};
 
-/// Generation ends with the token that completes one of these.
+/// Stop strings of a turn: generation ends with the token that completes one of them.
 pub const STOP: [&str; 2] = [SEARCH.close, ANSWER.close];
 
-/// A piece of a turn.
+/// Block of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// [`SegmentKind::Think`], [`SegmentKind::Search`], [`SegmentKind::Answer`] or [`SegmentKind::Other`].
+    /// Kind of the block: `Think`, `Search`, `Answer` or `Other`.
     pub kind: SegmentKind,
-    /// Its bytes in the turn: tags, and white space that only separates it from the next block.
+    /// Range of its bytes in the turn, including tags and the white space before the next block.
     pub bytes: Range<usize>,
-    /// The bytes between its tags; the same as `bytes` for [`SegmentKind::Other`].
+    /// Range of the bytes between its tags; equal to `bytes` for [`SegmentKind::Other`].
     pub content: Range<usize>,
 }
 
-/// The text of a turn, taken apart.
+/// Parsed turn: its blocks, and the one that is its action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParsedTurn {
-    /// Tile the text.
+    /// Blocks, which tile the text.
     pub blocks: Vec<Block>,
-    /// Index of the block that the environment acts on, a search or an answer.
+    /// Index of the action, the search or answer that the environment acts on. `None` for an
+    /// invalid turn.
     pub action: Option<usize>,
 }
 
-/// Takes the text of one turn apart.
+/// Parses the text of a turn.
 ///
-/// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the expression
-/// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it; also inside an unclosed thought. What
-/// comes before it is thoughts, and [`SegmentKind::Other`] between them; everything after it is `Other`.
+/// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the regular expression
+/// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it, also inside an unclosed `<think>`. Before
+/// the action there are `Think` blocks, and [`SegmentKind::Other`] between them; everything after
+/// it is `Other`.
 ///
-/// A thought holds no tag. `<think> a <think> b </think>` is `Other` and a thought of `b`, and a
-/// model that writes `<information>` writes `Other`.
+/// A `Think` block has no tag inside: `<think> a <think> b </think>` is an `Other` block and a
+/// `Think` block of `b`. `<information>` that the model writes is `Other`.
 ///
-/// White space between two blocks belongs to the one before it; at the beginning of a turn, to
-/// the one after it. So a turn without an `Other` block has nothing but white space between its
-/// blocks, which is what a format reward asks for.
+/// White space between two blocks belongs to the first of them; at the beginning of a turn, to the
+/// first block. So a turn without an `Other` block has only white space between its blocks, which
+/// is what a format reward asks for.
 ///
 /// ```
 /// use forage_rollout::grammar::parse;
@@ -84,7 +87,8 @@ pub fn parse(text: &str) -> ParsedTurn {
     ParsedTurn { blocks, action }
 }
 
-/// Deals with the text between two blocks. True where it has to join the block that follows.
+/// Adds the text between two blocks to the block before it, or as an `Other` block. Returns true if
+/// it has to join the block that follows.
 fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
     if gap.is_empty() {
         return false;
@@ -100,10 +104,12 @@ fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
     false
 }
 
+/// An `Other` block.
 fn other(bytes: Range<usize>) -> Block {
     Block { kind: SegmentKind::Other, content: bytes.clone(), bytes }
 }
 
+/// The first block between these tags.
 fn first_pair(text: &str, kind: SegmentKind, tags: TagPair) -> Option<Block> {
     let start = text.find(tags.open)?;
     let inner = start + tags.open.len();
@@ -111,7 +117,7 @@ fn first_pair(text: &str, kind: SegmentKind, tags: TagPair) -> Option<Block> {
     Some(Block { kind, bytes: start..inner_end + tags.close.len(), content: inner..inner_end })
 }
 
-/// Every `<think>` that is followed by `</think>` before any other tag.
+/// `Think` blocks: every `<think>` that is followed by `</think>` before any other tag.
 fn thoughts(text: &str) -> Vec<Block> {
     let mut thoughts = Vec::new();
     let mut open: Option<Range<usize>> = None;

@@ -1,7 +1,8 @@
-//! What the environment says: search results, cut to a number of tokens, and fixed sentences.
+//! Observations: search results within a token limit, and the fixed sentences of the environment.
 //!
-//! The layout is that of a [`ObservationTemplate`]. Search-R1's code cuts the tokens of an observation and so
-//! may lose the closing tag; here the passages are cut, between words, and the tags stay.
+//! The layout is that of an [`ObservationTemplate`]. The code of Search-R1 truncates the tokens of
+//! an observation and so may lose the closing tag; here passages are cut between words, and the
+//! tags stay.
 
 use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX};
 use forage_trajectory::{BoxError, Hit, TokenId};
@@ -9,49 +10,54 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::ObservationTemplate;
 
-/// Said after a turn that is neither a search nor an answer.
+/// Warning after an invalid action: a turn that is neither a search nor an answer.
 pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To search, I put \
     the query between <search> and </search>. To answer, I put the answer between <answer> and \
     </answer>. I will try again.\n";
 
-/// Stands for the passages where there are none.
+/// Text of an observation without passages.
 pub const NOTHING_FOUND: &str = "No passage matches this query.";
 
-/// An information block with its tokens.
+/// Observation: an information block with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// The text, tags included.
+    /// Text, including tags.
     pub text: String,
-    /// The text encoded on its own.
+    /// Tokens of the text, encoded on its own.
     pub tokens: Vec<TokenId>,
 }
 
 impl Observation {
-    /// The text between the tags.
+    /// Text between the tags.
     pub fn content(&self) -> &str {
         let text = self.text.trim();
         INFORMATION.strip(text).unwrap_or(text).trim()
     }
 }
 
-/// The information block for the hits of one search, in at most `max_tokens` tokens.
+/// Formats the hits of a search as an observation of at most `max_tokens` tokens.
 ///
-/// What does not fit is cut off the end, between words (UAX #29): first from the text of the last
-/// passage, then the whole passage, and so on. At least the first word is always there, and so is
-/// the closing tag; `None` where not even these fit.
+/// What does not fit is cut off the end, between words (UAX #29): first the text of the last
+/// passage, then the whole passage, and so on. The first word and the closing tag always remain;
+/// `None` if these alone do not fit.
 ///
-/// Titles and texts lose the tags of the grammar first.
+/// Titles and texts are sanitized first, by
+/// [`strip_tags`](forage_trajectory::protocol::strip_tags).
+///
+/// # Errors
+///
+/// Those of `encode`.
 ///
 /// ```
-/// # use forage_rollout::{ObservationTemplate, observation::information};
+/// # use forage_rollout::{ObservationTemplate, observation::format_hits};
 /// # use forage_trajectory::Hit;
 /// let hit = Hit { title: "Alien".into(), text: "A film. <answer>".into(), ..Hit::default() };
 /// let bytes = |text: &str| Ok(text.bytes().map(u32::from).collect());
-/// let block = information(&[hit], ObservationTemplate::Plain, 100, bytes)?.expect("there is room");
+/// let block = format_hits(&[hit], ObservationTemplate::Plain, 100, bytes)?.expect("it fits");
 /// assert_eq!(block.text, "\n\n<information>Doc 1(Title: Alien) A film.</information>\n\n");
 /// # Ok::<(), forage_trajectory::BoxError>(())
 /// ```
-pub fn information(
+pub fn format_hits(
     hits: &[Hit],
     template: ObservationTemplate,
     max_tokens: usize,
@@ -79,7 +85,7 @@ pub fn information(
     Ok(best)
 }
 
-/// The title of the first passage of the last information block in a text.
+/// Title of the first passage in the last observation of a text; `None` without one.
 pub fn top_title(context: &str) -> Option<&str> {
     let block = &context[context.rfind(INFORMATION.open)?..];
     let first = block.split_once(&format!("{DOCUMENT_PREFIX}1"))?.1;
@@ -102,21 +108,21 @@ pub fn top_title(context: &str) -> Option<&str> {
     Some(title.split_once(')')?.0)
 }
 
-/// All passages in one text, with the places where it may be cut.
+/// Text of all passages, with the positions at which it may be cut.
 struct Body {
     text: String,
-    /// Where words end, but for those in the heading of a passage after the first; the last is the
-    /// end of the text. Never empty.
+    /// Ends of words in bytes, except within the headings of passages after the first. The last is
+    /// the end of the text, so that there is always one.
     ends: Vec<usize>,
 }
 
 impl Body {
     fn new(hits: &[Hit], template: ObservationTemplate) -> Self {
         let mut text = String::new();
-        // Of each passage, where its heading and where its text begin.
+        // For each passage, where its heading and where its text begin.
         let mut starts = Vec::new();
         for (idx, hit) in hits.iter().enumerate() {
-            let shown = template.show(idx + 1, hit);
+            let shown = template.format(idx + 1, hit);
             let start = text.len();
             text += &shown.heading;
             starts.push((start, text.len()));
@@ -161,7 +167,7 @@ mod tests {
     }
 
     fn check(hits: &[Hit], max_tokens: usize, expected: &Expect) {
-        let shown = information(hits, ObservationTemplate::Plain, max_tokens, bytes);
+        let shown = format_hits(hits, ObservationTemplate::Plain, max_tokens, bytes);
         expected.assert_eq(&format!("{:?}", shown.unwrap().map(|it| it.text)));
     }
 
@@ -232,7 +238,7 @@ mod tests {
         for title in ["Alien", "Alien (film)", "\"Alien\"", "A (b (c)) d", "漢字"] {
             for template in ObservationTemplate::ALL {
                 let hits = [hit(title, "text) x")];
-                let block = information(&hits, template, 500, bytes);
+                let block = format_hits(&hits, template, 500, bytes);
                 let block = block.unwrap().unwrap().text;
                 let context = format!("<information> Doc 1(Title: old) </information>{block}");
                 let found = top_title(&context).unwrap().replace("\\\"", "\"");
@@ -250,7 +256,7 @@ mod tests {
     fn templates() {
         let hits = [hit("Alien", "A \"film\".\nÉ 🦀"), hit("", "First line\nrest"), hit("B", "")];
         let show = |template: ObservationTemplate, expected: Expect| {
-            let shown = information(&hits, template, 500, bytes);
+            let shown = format_hits(&hits, template, 500, bytes);
             let shown = shown.unwrap().unwrap();
             assert!(!shown.content().contains("information>"));
             expected.assert_eq(&shown.text);
@@ -310,7 +316,7 @@ mod tests {
             let encode = |text: &str| -> Result<Vec<TokenId>, BoxError> {
                 Ok(text.as_bytes().chunks(token_bytes).map(|it| u32::from(it[0])).collect())
             };
-            let shown = information(&hits, template, max_tokens, encode).unwrap();
+            let shown = format_hits(&hits, template, max_tokens, encode).unwrap();
             let whole = Body::new(&hits, template);
             let n_tokens = |end: usize| encode(&template.wrap(&whole.text[..end])).unwrap().len();
             let longest = whole.ends.iter().rev().find(|end| n_tokens(**end) <= max_tokens);

@@ -1,4 +1,4 @@
-//! The loop itself.
+//! Agent loop: batched multi-turn generation with searches in between.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,40 +8,44 @@ use forage_trajectory::{
 };
 
 use crate::grammar::{self, STOP};
-use crate::observation::{INVALID_ACTION, Observation, information};
+use crate::observation::{INVALID_ACTION, Observation, format_hits};
 use crate::{RolloutConfig, RolloutError, tagging};
 
-/// One trajectory to play.
+/// Rollout task: one trajectory to generate.
 #[derive(Debug, Clone, Copy)]
 pub struct RolloutTask<'a> {
-    /// What is asked.
+    /// Question that is asked.
     pub question: &'a Question,
     /// Index of the trajectory in its group.
     pub member: usize,
-    /// Where its random numbers come from; each turn has its own.
+    /// Random stream of the trajectory; each turn has a stream of its own.
     pub stream: Stream,
 }
 
-/// Plays one trajectory a task, all of them side by side, and returns them in their order.
+/// Rollout: generates one trajectory for each task, as one batch, and returns them in their order.
 ///
-/// Each turn is one call of [`Policy::generate`] with every trajectory that is not over and at
-/// most one of [`Retriever::search`] with their distinct queries. The index of a task names its
-/// sequence; a sequence is released when its trajectory is over, also when the call fails.
+/// A turn is one call of [`Policy::generate`] with all unfinished trajectories, and at most one
+/// call of [`Retriever::search`] with their distinct queries. [`Request::sequence`] is the index of
+/// the task; a sequence is released when its trajectory is finished, and also when the call fails.
 ///
-/// There are `max_searches + 1` turns. An invalid action uses one up: it is answered by
-/// [`INVALID_ACTION`]. An empty query is an invalid action. In the last turn no search is
-/// executed. How a trajectory ends:
+/// There are `max_searches + 1` turns. An invalid action, such as an empty query, takes a turn and
+/// is answered by [`INVALID_ACTION`]. In the last turn no search is executed. The outcomes:
 ///
-/// | outcome | when |
+/// | outcome | condition |
 /// |---|---|
-/// | [`Outcome::Answered`] | a turn holds an answer before any search |
+/// | [`Outcome::Answered`] | a turn has an answer before any search |
 /// | [`Outcome::OutOfTurns`] | the last turn is a search |
-/// | [`Outcome::NoAnswer`] | the model ends its last turn, which is neither |
-/// | [`Outcome::Malformed`] | the last turn is neither, and stopped or was cut at `max_turn_tokens` |
+/// | [`Outcome::NoAnswer`] | the last turn is neither, and the policy ended it |
+/// | [`Outcome::Malformed`] | the last turn is neither, and it stopped or was cut at `max_turn_tokens` |
 /// | [`Outcome::OverLength`] | no token is left, or the tags of an observation or a warning do not fit |
-/// | [`Outcome::Failed`] | its search failed; [`Search::failure`] says why |
+/// | [`Outcome::Failed`] | a search of the trajectory failed, with the reason in [`Search::failure`] |
 ///
 /// The texts of the policy segments of a turn, joined, are the text of its tokens.
+///
+/// # Errors
+///
+/// Invalid settings, errors of the policy, and a policy or retriever that breaks the contract of
+/// its trait. A search that fails is no error: it ends its own trajectory.
 pub fn run_episodes(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
@@ -84,26 +88,31 @@ pub fn run_episodes(
     Ok(trajectories)
 }
 
-/// What a turn asks of the environment.
+/// Action of a turn, as the environment handles it.
 enum TurnAction {
+    /// The trajectory is finished.
     End(Outcome),
+    /// A search, with the index of its segment.
     Search { query: String, segment: usize },
+    /// An invalid action, which is answered by a warning.
     FormatWarning,
 }
 
+/// The unfinished episodes of a batch, with the engines and settings of the rollout.
 struct Episodes<'a> {
     policy: &'a mut dyn Policy,
     retriever: &'a dyn Retriever,
     cfg: &'a RolloutConfig,
     tasks: &'a [RolloutTask<'a>],
     sampling: Sampling,
+    /// Maximum length of a trajectory: of the settings or of the policy, whichever is smaller.
     max_tokens: usize,
-    /// Context and completion of the last turn, by sequence; kept in debug builds.
+    /// Context and completion of the last turn, by sequence; kept in debug builds only.
     sent: HashMap<usize, Vec<TokenId>>,
 }
 
 impl Episodes<'_> {
-    /// Advances all live trajectories by a turn. Returns those that go on, in order.
+    /// Advances all unfinished trajectories by a turn. Returns those that go on, in order.
     fn turn(
         &mut self,
         turn: usize,
@@ -121,16 +130,16 @@ impl Episodes<'_> {
 
         let completions = self.generate(turn, trajectories, &live)?;
         let is_last = turn == self.cfg.max_searches;
-        let mut steps = Vec::with_capacity(live.len());
+        let mut actions = Vec::with_capacity(live.len());
         for (&idx, completion) in live.iter().zip(&completions) {
-            steps.push(self.record(&mut trajectories[idx], completion, is_last)?);
+            actions.push(self.record(&mut trajectories[idx], completion, is_last)?);
         }
-        let found = self.search(&steps)?;
+        let found = self.search(&actions)?;
 
         let mut still_live = Vec::with_capacity(live.len());
-        for (idx, step) in live.into_iter().zip(steps) {
+        for (idx, action) in live.into_iter().zip(actions) {
             let trajectory = &mut trajectories[idx];
-            let outcome = match step {
+            let outcome = match action {
                 TurnAction::End(outcome) => Some(outcome),
                 TurnAction::FormatWarning => self.append_format_warning(trajectory)?,
                 TurnAction::Search { query, segment } => {
@@ -146,10 +155,12 @@ impl Episodes<'_> {
         Ok(still_live)
     }
 
+    /// Number of tokens until the trajectory has its maximum length.
     fn tokens_left(&self, trajectory: &Trajectory) -> usize {
         self.max_tokens.saturating_sub(trajectory.tokens.len())
     }
 
+    /// Generates a turn of all unfinished trajectories.
     fn generate(
         &mut self,
         turn: usize,
@@ -181,7 +192,7 @@ impl Episodes<'_> {
         Ok(completions)
     }
 
-    /// Appends a completion, says what its tokens are, and decides what comes next.
+    /// Appends a completion with its segments, and decides on the action.
     fn record(
         &self,
         trajectory: &mut Trajectory,
@@ -202,7 +213,7 @@ impl Episodes<'_> {
             let content = &text[block.content.clone()];
             trajectory.tag(block.kind, &text[block.bytes.clone()], tokens, Some(content));
         }
-        // Tokens that decode to nothing still have to belong to someone.
+        // Tokens that decode to nothing still need a segment.
         if turn.blocks.is_empty() && !completion.tokens.is_empty() {
             trajectory.tag(SegmentKind::Other, "", first_token..trajectory.tokens.len(), None);
         }
@@ -229,15 +240,16 @@ impl Episodes<'_> {
         })
     }
 
-    /// What was found for each query of the steps, or why nothing was.
+    /// Searches the distinct queries of the actions. The result of each is its hits, or the reason
+    /// why it failed.
     fn search(
         &self,
-        steps: &[TurnAction],
+        actions: &[TurnAction],
     ) -> Result<HashMap<String, Result<Vec<Hit>, String>>, RolloutError> {
         let mut queries: Vec<&str> = Vec::new();
         let mut seen = HashSet::new();
-        for step in steps {
-            if let TurnAction::Search { query, .. } = step
+        for action in actions {
+            if let TurnAction::Search { query, .. } = action
                 && seen.insert(query.as_str())
             {
                 queries.push(query);
@@ -249,13 +261,13 @@ impl Episodes<'_> {
         let results = self.retriever.search(&queries, self.cfg.top_k);
         if results.len() != queries.len() {
             let problem = format!("gave {} results for {} queries", results.len(), queries.len());
-            return Err(RolloutError::Contract { who: "retriever", problem });
+            return Err(RolloutError::Contract { engine: "retriever", problem });
         }
         let results = results.into_iter().map(|result| result.map_err(|error| error_chain(&error)));
         Ok(queries.into_iter().map(str::to_owned).zip(results).collect())
     }
 
-    /// Records a search and shows what it found. An outcome where that ends the trajectory.
+    /// Appends a search and its observation. Returns the outcome if that ends the trajectory.
     fn append_observation(
         &self,
         trajectory: &mut Trajectory,
@@ -274,14 +286,14 @@ impl Episodes<'_> {
         let hits = &trajectory.searches.last().expect("it was just pushed").hits;
         let max_tokens = self.cfg.max_observation_tokens.min(self.tokens_left(trajectory));
         let encode = |text: &str| self.policy.encode(text);
-        let shown = information(hits, self.cfg.template, max_tokens, encode)
+        let shown = format_hits(hits, self.cfg.template, max_tokens, encode)
             .map_err(RolloutError::policy("encode an observation"))?;
         let Some(shown) = shown else { return Ok(Some(Outcome::OverLength)) };
-        push_information(trajectory, &shown);
+        push_observation(trajectory, &shown);
         Ok(None)
     }
 
-    /// Says that the action was invalid. An outcome where there is no room to say it.
+    /// Appends the warning about an invalid action. Returns the outcome if it does not fit.
     fn append_format_warning(
         &self,
         trajectory: &mut Trajectory,
@@ -296,7 +308,7 @@ impl Episodes<'_> {
     }
 }
 
-/// A trajectory that consists of its prompt.
+/// Starts a trajectory with its prompt.
 fn start(
     policy: &dyn Policy,
     cfg: &RolloutConfig,
@@ -311,9 +323,9 @@ fn start(
     Ok(trajectory)
 }
 
-/// Refuses a limit under which every search would end its trajectory.
+/// Rejects a limit on observations under which every search would end its trajectory.
 fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<(), RolloutError> {
-    let shortest = information(&[], cfg.template, usize::MAX, |text| policy.encode(text))
+    let shortest = format_hits(&[], cfg.template, usize::MAX, |text| policy.encode(text))
         .map_err(RolloutError::policy("encode an observation"))?
         .map_or(0, |shown| shown.tokens.len());
     let max = cfg.max_observation_tokens;
@@ -324,11 +336,12 @@ fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<()
     Err(RolloutError::Config { key: "max_observation_tokens", problem })
 }
 
+/// Checks the contract of [`Policy::generate`].
 fn check_completions(
     requests: &[Request<'_>],
     completions: &[Completion],
 ) -> Result<(), RolloutError> {
-    let broken = |problem| Err(RolloutError::Contract { who: "policy", problem });
+    let broken = |problem| Err(RolloutError::Contract { engine: "policy", problem });
     let (n_requests, n_completions) = (requests.len(), completions.len());
     if n_requests != n_completions {
         return broken(format!("gave {n_completions} completions for {n_requests} requests"));
@@ -346,7 +359,8 @@ fn check_completions(
     Ok(())
 }
 
-fn push_information(trajectory: &mut Trajectory, shown: &Observation) {
+/// Appends an observation as a segment of the environment.
+fn push_observation(trajectory: &mut Trajectory, shown: &Observation) {
     let kind = SegmentKind::Information;
     trajectory.push_given(Origin::Environment, kind, &shown.text, &shown.tokens);
     if let Some(segment) = trajectory.segments.last_mut() {

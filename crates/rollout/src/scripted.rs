@@ -1,7 +1,7 @@
-//! Policies that are not models.
+//! Scripted policies, for tests, demonstrations and as a baseline.
 //!
-//! [`ScriptedPolicy`] writes what a function says, through any tokenizer: for tests, for demonstrations,
-//! and as a floor that a trained agent has to clear ([`baseline`]).
+//! A [`ScriptedPolicy`] writes what a function returns, through any tokenizer. [`baseline`] is the
+//! script that a trained agent should be better than.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,13 @@ use forage_trajectory::{
 
 use crate::observation::top_title;
 
-/// Text to tokens and back.
+/// Codec: text to tokens and back.
 pub trait Codec {
-    /// The tokens of a text.
+    /// Tokens of a text.
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
 
-    /// The text and the tokens that a sequence begins with; an error where a chat template is
-    /// asked for and there is none, as here.
+    /// Text and tokens of a prompt. Default: plain text only; a chat is an error, because there is
+    /// no chat template.
     fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
         match prompt {
             Prompt::Plain(text) => Ok(((*text).to_owned(), self.encode(text)?)),
@@ -26,7 +26,7 @@ pub trait Codec {
         }
     }
 
-    /// The text of tokens.
+    /// Text of some tokens.
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError>;
 }
 
@@ -44,7 +44,7 @@ impl<C: Codec + ?Sized> Codec for &C {
     }
 }
 
-/// One token a byte, for whoever has no tokenizer.
+/// Codec without a vocabulary: one token for each byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bytes;
 
@@ -59,11 +59,11 @@ impl Codec for Bytes {
     }
 }
 
-/// A policy whose turns are written by a function of the context so far, the sequence and the
-/// turn of that sequence, from 0.
+/// Scripted policy: its turns are a function of the context so far, the sequence, and the turn of
+/// that sequence, from 0.
 ///
-/// Its log-probabilities are 0. It does not stop at a stop string by itself: what the function
-/// returns is the turn, and it is cut at `max_new_tokens` only.
+/// All log-probabilities are 0. The turn is what the function returns, cut at `max_new_tokens` and
+/// not at a stop string.
 #[derive(Debug)]
 pub struct ScriptedPolicy<C, F> {
     codec: C,
@@ -77,12 +77,12 @@ where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
 {
-    /// A policy without a limit on its context.
+    /// Scripted policy without a limit on the context.
     pub fn new(codec: C, write: F) -> Self {
         Self { codec, write, max_context: usize::MAX, turns: HashMap::new() }
     }
 
-    /// The same policy with room for `max_context` tokens.
+    /// The same policy with a context of at most `max_context` tokens.
     #[must_use]
     pub fn with_max_context(self, max_context: usize) -> Self {
         Self { max_context, ..self }
@@ -142,7 +142,8 @@ where
     }
 }
 
-/// Searches for the question itself and answers with the title of the first passage.
+/// Baseline script: searches for the question itself and answers with the title of the first
+/// passage.
 ///
 /// `questions` are the texts of the questions, by sequence: the order of the tasks given to
 /// [`run_episodes`](crate::run_episodes).

@@ -60,11 +60,11 @@ impl Purpose {
 /// It is a name and not a state: [`Stream::rng`] starts at the same number every time. Threads
 /// may draw in any order, and a resumed run has no random state to restore.
 ///
-/// The name is hashed with blake3, which gives the seed of a `ChaCha8` generator. What is hashed are
-/// six numbers of 64 bits: the fields of the stream in their order, with the purpose as the number
-/// it has in [`Purpose`]. Two purposes are hashed as turns of [`Purpose::Shuffle`], which has no
-/// turns of its own: [`Purpose::DynamicSampling`] as its turn 1 and [`Purpose::HindsightLabels`] as
-/// its turn 2. These three purposes are used at turn 0 only.
+/// The name is hashed with blake3, which gives the seed of a `ChaCha8` generator. What is hashed
+/// are six numbers of 64 bits: the fields of the stream in their order, with the purpose as the
+/// number it has in [`Purpose`]. Two purposes are hashed as turns of [`Purpose::Shuffle`], which
+/// has no turns of its own: [`Purpose::DynamicSampling`] as its turn 1 and
+/// [`Purpose::HindsightLabels`] as its turn 2. These three purposes are used at turn 0 only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stream {
     /// Seed of the run.
