@@ -1,6 +1,6 @@
-//! From the grades of several rewards to one: the section `[combination]`.
+//! Combination of several rewards to one: the section `[combination]` of a run file.
 //!
-//! [`combine`] is a function of the grades of one group and of weights; it knows no plugin.
+//! [`combine`] is a pure function of the grades of one group and of weights. It knows no plugin.
 
 use std::path::Path;
 
@@ -11,33 +11,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{PluginError, PluginErrorKind, RewardGate};
 
-/// Keeps the quotient finite where all rewards of a group are equal; that of GRPO in verl.
+/// Keeps the quotient finite for a group of equal rewards; the value of GRPO in verl.
 const EPSILON: f64 = 1e-6;
 
-/// How rewards become one: the section `[combination]` of the run file.
+/// Combination of rewards: the section `[combination]` of a run file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Combination {
-    /// The rule.
+    /// Combination rule. Default: `sum`.
     pub rule: CombinationRule,
-    /// `lexicographic`: names of rewards, the most important first. Others only watch.
+    /// For `lexicographic`: names of rewards, the most important first. Rewards that are not named
+    /// are computed and logged, but not trained on. Default: empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<String>,
 }
 
-/// How rewards become one.
+/// Combination rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CombinationRule {
-    /// Each reward times its weight, added up.
+    /// Weighted sum.
     #[default]
     Sum,
-    /// Each reward is first standardized within its group, then times its weight, added up: GDPO
-    /// (arXiv 2601.05242, equations 4 and 5), so that none drowns another by its scale. With the
-    /// unbiased deviation. What follows, over the batch, is for the optimizer.
+    /// Weighted sum of rewards that are first standardized within their group, with the unbiased
+    /// standard deviation: GDPO (arXiv 2601.05242, equations 4 and 5). A reward with a larger scale
+    /// does not dominate the others. The normalization over the batch is left to the optimizer.
     NormalizeThenSum,
-    /// The group is sorted by the first reward, where that is equal by the second, and so on. The
-    /// reward is the rank, from 0 for the worst to 1 for the best.
+    /// Lexicographic rank: the group is sorted by the first reward, ties by the second, and so on.
+    /// The combined reward is the rank, from 0 for the worst to 1 for the best.
     Lexicographic,
 }
 
@@ -62,27 +63,29 @@ impl Combination {
     }
 }
 
-/// One reward's grades of a group.
+/// Grades of a group by one reward.
 pub(crate) struct Column<'a> {
     pub(crate) name: &'a str,
-    /// After its schedule.
+    /// Weight, including the factor of the schedule.
     pub(crate) weight: f64,
     pub(crate) gate: Option<&'a RewardGate>,
-    /// One a trajectory.
+    /// One grade for each trajectory.
     pub(crate) grades: Vec<wire::Grade>,
 }
 
-/// One grade a trajectory.
+/// Combines the grades of a group of `n` trajectories: one grade for each trajectory.
 ///
 /// - A reward that failed fails the trajectory, whatever its weight.
-/// - A reward that does not apply adds nothing; where none applies, the result does not either.
-/// - A reward whose gate is shut counts as 0, and so do its step values.
-/// - Step values are added up with their weights under every rule.
+/// - A reward that is not applicable adds nothing. If none is applicable, neither is the result.
+/// - A reward whose gate is closed counts as 0, and so do its step rewards.
+/// - Step rewards are added up with their weights under every rule.
 /// - The parts are those of all rewards: `NAME`, before weight and gate, `NAME/PART`, and
-///   `NAME/open` where it has a gate.
+///   `NAME/open` for a reward with a gate.
 pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usize) -> Vec<Grade> {
-    let counted: Vec<Vec<Option<f64>>> =
-        columns.iter().map(|it| (0..n).map(|at| counted(columns, it, at)).collect()).collect();
+    let counted: Vec<Vec<Option<f64>>> = columns
+        .iter()
+        .map(|column| (0..n).map(|at| counted(columns, column, at)).collect())
+        .collect();
     let failed: Vec<Option<String>> = (0..n).map(|at| failure(columns, at)).collect();
     let is_in = |column: &Column<'_>| match combination.rule {
         CombinationRule::Lexicographic => combination.order.iter().any(|it| it == column.name),
@@ -103,7 +106,7 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
             let key = |at: usize| -> Vec<f64> {
                 let column = |name: &String| columns.iter().position(|it| it.name == name);
                 let places = combination.order.iter().filter_map(column);
-                // So that 0 and −0 are equal.
+                // Adding 0 makes 0 and −0 equal.
                 places.map(|it| counted[it][at].unwrap_or(0.0) + 0.0).collect()
             };
             let keys: Vec<_> = (0..n).map(|at| failed[at].is_none().then(|| key(at))).collect();
@@ -129,6 +132,7 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
 }
 
 impl Column<'_> {
+    /// Score of a trajectory, if there is one.
     fn score(&self, at: usize) -> Option<&wire::Score> {
         match &self.grades[at] {
             wire::Grade::Scored(score) => Some(score),
@@ -136,12 +140,14 @@ impl Column<'_> {
         }
     }
 
+    /// Whether the gate is open for a trajectory. A reward without a gate is always open.
     fn is_open(&self, columns: &[Column<'_>], at: usize) -> bool {
         let Some(gate) = self.gate else { return true };
         let other = columns.iter().find(|it| it.name == gate.reward);
         other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.min)
     }
 
+    /// Adds the parts and step rewards of a trajectory to its combined score.
     fn add_to(
         &self,
         sum: &mut Score,
@@ -170,13 +176,13 @@ impl Column<'_> {
     }
 }
 
-/// What a reward counts as for a trajectory, before its weight; `None` where it has none.
+/// Reward of a trajectory after the gate and before the weight; `None` without a score.
 fn counted(columns: &[Column<'_>], column: &Column<'_>, at: usize) -> Option<f64> {
     let score = column.score(at)?;
     Some(if column.is_open(columns, at) { score.reward } else { 0.0 })
 }
 
-/// Why a trajectory has no grade: the first of the rewards that failed.
+/// Reason why a trajectory fails: that of the first reward that failed.
 fn failure(columns: &[Column<'_>], at: usize) -> Option<String> {
     columns.iter().find_map(|column| match &column.grades[at] {
         wire::Grade::Failed(reason) => Some(format!("reward `{}`: {reason}", column.name)),
@@ -184,6 +190,7 @@ fn failure(columns: &[Column<'_>], at: usize) -> Option<String> {
     })
 }
 
+/// Weighted sums of the rewards.
 fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f64> {
     let sum = |at: usize| {
         let terms = columns.iter().zip(counted);
@@ -192,14 +199,17 @@ fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f
     (0..n).map(sum).collect()
 }
 
-/// `(x − mean) / (deviation + ε)` with the unbiased deviation; 0 for a value alone.
+/// Standardized values: `(x − mean) / (deviation + ε)` with the unbiased standard deviation; 0 for
+/// a single value.
 fn standardize(values: &[Option<f64>]) -> Vec<Option<f64>> {
     let present: Vec<f64> = values.iter().copied().flatten().collect();
     let (center, deviation) = (mean(&present), standard_deviation(&present));
-    values.iter().map(|it| it.map(|value| (value - center) / (deviation + EPSILON))).collect()
+    let standardized = |value: f64| (value - center) / (deviation + EPSILON);
+    values.iter().map(|value| value.map(standardized)).collect()
 }
 
-/// The share of the other distinct keys that are smaller; equal keys have equal ranks.
+/// Rank of each key: the share of the other distinct keys that are smaller. Equal keys have equal
+/// ranks.
 fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     let order = |a: &Vec<f64>, b: &Vec<f64>| {
         let places = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
@@ -213,7 +223,7 @@ fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     keys.iter().map(|key| key.as_ref().map_or(0.0, rank)).collect()
 }
 
-/// Finite numbers can have a sum that is not.
+/// Grade of a combined score, which fails if a sum is not finite.
 fn finite(score: Score) -> Grade {
     if score.reward.is_finite() && score.steps.iter().all(|it| it.is_finite()) {
         Grade::Scored(score)

@@ -1,15 +1,15 @@
-//! From the trainer's types to those of the wire.
+//! Conversion from the types of the host to the wire types.
 //!
-//! Two sets of types that look alike are the price for a trainer that can change its own without
-//! breaking plugins: a change that matters to them does not compile here.
+//! The two sets of types look alike on purpose: the host can change its own without breaking
+//! plugins, and a change that would matter to plugins does not compile here.
 
 use forage_reward_sdk::wire::{self, Text};
 use forage_trajectory as host;
 
-/// What the plugins are told of a group, whose texts it borrows. Trajectories that the infrastructure
-/// failed are left out.
+/// Wire form of a group, which borrows its texts. Trajectories whose outcome is
+/// [`Outcome::Failed`](host::Outcome::Failed) are left out.
 ///
-/// The group does not know its training step; [`Rewards::score_at`](crate::Rewards::score_at) does.
+/// [`step`](wire::Group::step) is `None`: [`Rewards::score_at`](crate::Rewards::score_at) sets it.
 pub fn to_wire(group: &host::Group) -> wire::Group<'_> {
     let played = group.trajectories.iter().filter(|it| !it.failed());
     wire::Group {

@@ -4,19 +4,19 @@
 //! says. [`Rewards::score_at`] turns the trajectories of one question into grades. A [`Plugin`] is
 //! one loaded shared library with its configuration.
 //!
-//! The way of a plugin into a run: [`find_plugin`] says where its library is, [`copy_plugin`] puts a copy
-//! into the run's folder and says its hash, [`Plugin::load`] opens the copy. So a rebuild does not
-//! change a run that is under way, and a run can say later what scored it.
+//! How a plugin gets into a run: [`find_plugin`] finds its library, [`copy_plugin`] copies it into
+//! the folder of the run and returns its hash, and [`Plugin::load`] opens the copy. So a rebuild
+//! does not change a run that has started, and the run records which libraries scored it.
 //!
-//! This is the host's side of the boundary. What a plugin may count on stands in
-//! [`forage_reward_abi`], what it is told in [`wire`]. This crate knows no reward itself.
+//! This is the side of the host. The binary contract is in [`forage_reward_abi`], the data that
+//! plugins are sent in [`wire`]. This crate contains no reward and knows none.
 //!
 //! # Trust
 //!
-//! To open a library is to run its code, with all rights of the process: a plugin is no sandbox.
-//! [`Plugin::load`] is a safe function all the same, as `std::process::Command` is: it takes a
-//! program that the user chose to run. What the host can check, it checks: versions before the
-//! first call, and counts and numbers of every answer.
+//! Opening a library runs its code with all rights of the process: there is no sandbox.
+//! [`Plugin::load`] is a safe function nevertheless, like `std::process::Command`: it takes a
+//! program that the user chose to run. The host checks what it can: versions before the first call,
+//! and the number and values of the grades of every reply.
 
 mod combination;
 mod convert;

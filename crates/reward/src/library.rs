@@ -1,4 +1,4 @@
-//! Where a plugin's library is, and the copy of it that a run keeps.
+//! Shared libraries of plugins: finding them, and copying them into the folder of a run.
 
 use std::env::consts::DLL_EXTENSION;
 use std::fs;
@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::{PluginError, PluginErrorKind};
 
-/// Finds the library of a plugin.
+/// Finds the shared library of a plugin.
 ///
-/// `plugin` is a path where it has a separator or the extension of a library, and is taken as it
-/// is. Else it is a name, such as `exact-match`, and the first of the folders that holds its
-/// library (`libexact_match.so` on Linux) wins.
+/// A `plugin` with a path separator or the extension of a library is a path, and is used as it
+/// stands. Otherwise it is a name, such as `exact-match`, and its library (`libexact_match.so` on
+/// Linux) is taken from the first of the folders that has it.
+///
+/// # Errors
+///
+/// [`PluginErrorKind::NotFound`], with the files that were looked for.
 pub fn find_plugin(plugin: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginError> {
     let path = Path::new(plugin);
     let is_path = path.components().count() > 1
@@ -27,17 +31,21 @@ pub fn find_plugin(plugin: &str, folders: &[PathBuf]) -> Result<PathBuf, PluginE
     }
 }
 
-/// A library in the folder of a run.
+/// Copy of a plugin library in the folder of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginCopy {
-    /// The copy. Its name ends in the first digits of the hash, so that two builds of a plugin can
-    /// stand side by side and a library that is in use is never written to.
+    /// Path of the copy. The file name ends in the first 8 digits of the hash, so that two builds
+    /// of a plugin have two files and a library that is in use is never overwritten.
     pub path: PathBuf,
-    /// blake3 of the file, 64 hexadecimal digits.
+    /// blake3 hash of the file, in 64 hexadecimal digits.
     pub hash: String,
 }
 
-/// Copies a library into a folder, which is made where it is absent.
+/// Copies a plugin library into a folder, which is created if it does not exist.
+///
+/// # Errors
+///
+/// [`PluginErrorKind::Read`] and [`PluginErrorKind::Copy`].
 pub fn copy_plugin(library: &Path, folder: &Path) -> Result<PluginCopy, PluginError> {
     let bytes =
         fs::read(library).map_err(|err| PluginError::new(library, PluginErrorKind::Read(err)))?;
