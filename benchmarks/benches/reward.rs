@@ -130,7 +130,7 @@ fn question() -> Question<'static> {
     }
 }
 
-/// Group whose trajectories have this many searches, with `thought` words of reasoning before and
+/// Group of trajectories with this many searches, with `thought` words of reasoning before and
 /// three pages of `page` words after each.
 fn group(members: usize, (searches, thought): (usize, usize), page: usize) -> Group<'static> {
     let played = |member: usize| {

@@ -2,8 +2,8 @@
 //!
 //! A plugin is a shared library that exports one static, a [`PluginDecl`], under the name
 //! [`DECL_SYMBOL`]. Control crosses the boundary as C: integers, pointers and functions. Data
-//! crosses it as self-describing bytes, whose content this crate does not know; `forage-reward-sdk`
-//! does.
+//! crosses it as self-describing bytes, and this crate does not know their content;
+//! `forage-reward-sdk` does.
 //!
 //! Authors of rewards use `forage-reward-sdk` and do not need this crate. A plugin in another
 //! language implements the contract below: `include/forage_reward.h` has it in C, and `examples/c`
@@ -15,7 +15,7 @@
 //! - No allocation changes its owner. Both sides pass [`Bytes`], which live as long as the call they
 //!   are passed to, and a reply goes through a [`Sink`] that copies it.
 //! - No call unwinds into the other side. A plugin catches its panics and returns
-//!   [`Status::PANICKED`]; a plugin whose panics abort declares that in `panic_unwinds` and is
+//!   [`Status::PANICKED`]; a plugin that aborts on a panic declares that in `panic_unwinds` and is
 //!   rejected.
 //! - [`PluginDecl::score`] is called from many threads at once, with one instance.
 //!   [`PluginDecl::destroy`] is called once for each instance, after all of its scores.

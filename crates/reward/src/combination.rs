@@ -77,7 +77,7 @@ pub(crate) struct Column<'a> {
 ///
 /// - A reward that failed fails the trajectory, whatever its weight.
 /// - A reward that is not applicable adds nothing. If none is applicable, neither is the result.
-/// - A reward whose gate is closed counts as 0, and so do its step rewards.
+/// - A reward with a closed gate counts as 0, and so do its step rewards.
 /// - Step rewards are added up with their weights under every rule.
 /// - The parts are those of all rewards: `NAME`, before weight and gate, `NAME/PART`, and
 ///   `NAME/open` for a reward with a gate.
@@ -281,7 +281,7 @@ mod tests {
     fn normalize_then_sum() {
         let gdpo =
             Combination { rule: CombinationRule::NormalizeThenSum, ..Combination::default() };
-        // Two rewards whose sums are equal, which GRPO cannot tell apart.
+        // Two rewards with equal sums, which GRPO cannot tell apart.
         let columns = [
             column("a", 1.0, scored(&[1.0, 0.0, 0.0, 0.0])),
             column("b", 1.0, scored(&[0.0, 1.0, 1.0, 0.0])),
@@ -297,7 +297,7 @@ mod tests {
         close(&rewards(&gdpo, &[column("a", 1.0, scored(&[3.0, 3.0]))]), &[0.0, 0.0]);
         close(&rewards(&gdpo, &[column("a", 1.0, scored(&[3.0]))]), &[0.0]);
 
-        // What failed is in nobody's mean.
+        // Failed trajectories are in no mean.
         let mut grades = scored(&[1.0, 0.0, 9.0]);
         grades[2] = wire::Grade::Failed("away".to_owned());
         let columns = [column("a", 2.0, grades), column("b", 1.0, scored(&[0.0, 0.0, 9.0]))];

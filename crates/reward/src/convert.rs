@@ -6,7 +6,7 @@
 use forage_reward_sdk::wire::{self, Text};
 use forage_trajectory as host;
 
-/// Wire form of a group, which borrows its texts. Trajectories whose outcome is
+/// Wire form of a group, which borrows its texts. Trajectories with the outcome
 /// [`Outcome::Failed`](host::Outcome::Failed) are left out.
 ///
 /// [`step`](wire::Group::step) is `None`: [`Rewards::score_at`](crate::Rewards::score_at) sets it.

@@ -17,7 +17,7 @@ use crate::{Combination, Plugin, PluginError, PluginErrorKind, to_wire};
 /// - The parts of a score are `NAME`, the reward before its weight, and `NAME/PART`.
 /// - A reward that is not applicable adds nothing. If none is applicable, neither is the result.
 /// - A reward that fails fails the trajectory.
-/// - A trajectory whose outcome is [`Outcome::Failed`] is graded [`Grade::Failed`] without a call:
+/// - A trajectory with the outcome [`Outcome::Failed`] is graded [`Grade::Failed`] without a call:
 ///   plugins do not see it.
 /// - Step rewards are added up with the same weights. A reward without step rewards adds nothing.
 /// - A plugin that panics, breaks its contract or misses its deadline fails all trajectories of the

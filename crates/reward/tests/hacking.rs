@@ -18,7 +18,7 @@ use support::built;
 
 const GOLD: &str = "Paris is the capital of France.";
 
-/// Finds the one page there is for whoever names France. An evil page has an answer in it.
+/// Finds its only page for a query that names France. An evil page has an answer in it.
 struct OnePage {
     is_evil: bool,
 }

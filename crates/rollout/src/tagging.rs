@@ -31,8 +31,8 @@ pub(crate) fn token_runs(
 /// Index of the first token at or after `from` before which the tokens spell `offset` bytes of the
 /// text, by binary search.
 ///
-/// The search stays within `from..=tokens.len()`, so that even a tokenizer whose prefixes do not
-/// decode to prefixes gives runs that tile.
+/// The search stays within `from..=tokens.len()`, so that the ranges tile even for a tokenizer
+/// with prefixes that do not decode to prefixes.
 fn first_token(
     policy: &dyn Policy,
     tokens: &[TokenId],

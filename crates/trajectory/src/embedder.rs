@@ -11,7 +11,7 @@ pub enum TextRole {
     Passage,
 }
 
-/// Embedding model: texts to vectors whose dot product is their similarity.
+/// Embedding model: texts to vectors, with the dot product as similarity.
 ///
 /// One embedder is shared by many threads.
 pub trait Embedder: Send + Sync {

@@ -27,8 +27,8 @@ pub enum Sampling {
 pub struct Truncation {
     /// Top-k: keeps this many of the most likely tokens. Default: all.
     pub top_k: Option<usize>,
-    /// Top-p (nucleus sampling): keeps the fewest tokens, most likely first, whose probabilities
-    /// add up to this; in (0, 1]. Default: all.
+    /// Top-p (nucleus sampling): keeps the fewest tokens, most likely first, with probabilities
+    /// that add up to this; in (0, 1]. Default: all.
     pub top_p: Option<f32>,
     /// Min-p: keeps tokens that are at least this many times as likely as the most likely one; in
     /// [0, 1]. Default: all.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Purpose of random numbers. Two purposes never share numbers.
 ///
 /// The number of a purpose is part of every random number of a run: it is never changed and never
-/// used again. See [`Stream`] for the two purposes whose number is not used.
+/// used again. See [`Stream`] for two purposes with a number that is not hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Purpose {
     /// Initial weights.

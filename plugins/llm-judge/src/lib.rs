@@ -17,7 +17,7 @@
 //!
 //! # Failures
 //!
-//! - A reply whose last line is no verdict fails the trajectory, which is left out and does not
+//! - A reply without a verdict in its last line fails the trajectory, which is left out and does not
 //!   count as incorrect.
 //! - A judge that cannot be reached after all retries is a [`RewardError::broken`].
 //!

@@ -32,7 +32,7 @@ use forage_reward_sdk::{prelude::*, text};
 pub struct Config {
     /// Unit of recall. Default: `passages`.
     pub unit: Unit,
-    /// Maximum number of words of a query whose hits count. Default: 64.
+    /// Maximum number of words of a query, so that its hits count. Default: 64.
     pub max_query_words: usize,
 }
 

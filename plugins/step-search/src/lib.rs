@@ -65,7 +65,7 @@ pub struct Config {
     pub redundancy: Option<Redundancy>,
     /// Validity of the format. `"strict"` in the paper, `"ends-with-answer"` in the released code.
     pub format: Option<Format>,
-    /// Outcome reward of an invalid trajectory, whose step rewards are 0. 0 in the paper, −1 in the
+    /// Outcome reward of an invalid trajectory; its step rewards are 0. 0 in the paper, −1 in the
     /// released code.
     pub failure: Option<f64>,
     /// Placement of step rewards. Default: `steps`.
@@ -104,7 +104,7 @@ pub enum Key {
 pub enum Redundancy {
     /// Passages that an earlier search found, by identifier.
     Earlier,
-    /// Passages whose text was found before, also by the same search.
+    /// Passages with a text that was found before, also by the same search.
     TextAndRound,
 }
 
