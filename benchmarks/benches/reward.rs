@@ -26,7 +26,7 @@ use forage_cli::run_file::{RunFile, Task};
 use forage_reward::wire::{
     Evidence, EvidenceStep, Grade, Group, Hit, Passage, Question, Trajectory,
 };
-use forage_reward::{Combination, Plugin, PluginError, Rewards, find, to_wire};
+use forage_reward::{Combination, Plugin, PluginError, Rewards, find_plugin, to_wire};
 use serde_json::{Value, json};
 
 /// Trajectories of a group.
@@ -82,7 +82,7 @@ fn library(name: &str) -> PathBuf {
         assert!(status.success(), "the plugins do not build");
         PathBuf::from(target).join("release")
     });
-    find(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built")
+    find_plugin(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built")
 }
 
 /// How a plugin is configured here. `url` is that of [`serve`].

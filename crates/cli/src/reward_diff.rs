@@ -9,7 +9,7 @@ use std::fmt::Write;
 use forage_reward_sdk::{Grade, Kind};
 
 use crate::trajectory_files::Stored;
-use forage_training::statistics::mean;
+use forage_trajectory::statistics::mean;
 
 /// Below this, rewards are the same and an advantage is none.
 const EPSILON: f64 = 1e-9;

@@ -433,7 +433,7 @@ fn train_task(raw: &RawRunConfig, training: &TrainingSection, model: PathBuf) ->
         bail!("`training` needs at least one `[reward.<name>]`");
     }
     let rewards = raw.reward.iter().map(|(name, section)| (name.as_str(), section));
-    forage_reward::check(rewards, &raw.combination)?;
+    forage_reward::check_rewards(rewards, &raw.combination)?;
     Ok(TrainTask {
         model,
         rewards: raw.reward.clone(),

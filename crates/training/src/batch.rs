@@ -16,9 +16,6 @@ use crate::run::RunContext;
 use crate::sample::Sample;
 use crate::self_distillation::{DistillationTargets, distillation_targets};
 
-/// Purposes that share [`Purpose::Shuffle`] are told apart by its turn.
-const LABELS: u64 = 2;
-
 /// The policies of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Policies<'a> {
@@ -282,7 +279,7 @@ fn distill(
         return Ok(None);
     };
     let seed = context.config.seed;
-    let stream = Stream::new(seed, Purpose::Shuffle).at_step(step).at_turn(LABELS);
+    let stream = Stream::new(seed, Purpose::HindsightLabels).at_step(step);
     let mut all = DistillationTargets::default();
     for (idx, (group, _)) in groups.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use forage_reward_sdk::text::{exact_match, token_f1};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
+use forage_trajectory::statistics::mean;
 use forage_trajectory::{
     Group, Policy, Purpose, Question, Retriever, Sampling, Stream, Trajectory,
 };
@@ -14,7 +15,6 @@ use crate::error::TrainingError;
 use crate::observer::Observer;
 use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use crate::run_folder::RunFolder;
-use crate::statistics::mean;
 
 /// Trajectories played at once.
 const BATCH: usize = 128;
@@ -145,12 +145,15 @@ pub fn answer_questions(
     mut tick: impl FnMut(usize),
 ) -> Result<Vec<EvaluatedTrajectory>, TrainingError> {
     let stream = Stream::new(seed, Purpose::Evaluation);
-    let task =
-        |(idx, question)| Task { question, member: 0, stream: stream.of_member(idx as u64, 0) };
-    let tasks: Vec<Task<'_>> = questions.iter().enumerate().map(task).collect();
+    let task = |(idx, question)| RolloutTask {
+        question,
+        member: 0,
+        stream: stream.of_member(idx as u64, 0),
+    };
+    let tasks: Vec<RolloutTask<'_>> = questions.iter().enumerate().map(task).collect();
     let mut answered = Vec::with_capacity(tasks.len());
     for batch in tasks.chunks(BATCH) {
-        let trajectories = play(policy, retriever, rollout, batch, sampling)?;
+        let trajectories = run_episodes(policy, retriever, rollout, batch, sampling)?;
         for (task, trajectory) in batch.iter().zip(trajectories) {
             let golden = &task.question.golden_answers;
             let answer = trajectory.final_answer().unwrap_or_default();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use forage_optimizer::{AlgorithmConfig, Surrogate};
 use forage_reward_sdk::text::exact_match;
+use forage_trajectory::statistics::{mean, standard_deviation};
 use forage_trajectory::{Grade, Group, Outcome, Question, Trajectory};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -16,7 +17,7 @@ use crate::config::TrainingSection;
 use crate::loss_stats::LossStats;
 use crate::record::Evaluation;
 use crate::rollout_step::{RolloutBatch, has_variance};
-use crate::statistics::{differ, mean, share, standard_deviation};
+use crate::statistics::{differ, share};
 use crate::update::{CriticStats, UpdateStats};
 
 /// Metrics of a step of reinforcement learning: a row of `metrics.jsonl`.

@@ -10,9 +10,6 @@ use rand::seq::SliceRandom;
 use crate::config::{CurriculumStage, TrainingSection};
 use crate::error::ConfigurationError;
 
-/// Purposes that share [`Purpose::Shuffle`] are told apart by its turn.
-const FURTHER: u64 = 1;
-
 /// Sampler of training questions, without replacement within an epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct QuestionSampler<'a> {
@@ -67,7 +64,7 @@ impl<'a> QuestionSampler<'a> {
         let asked: BTreeSet<&str> = self.batch(step).iter().map(|it| it.id.as_str()).collect();
         let mut others = self.eligible(step);
         others.retain(|it| !asked.contains(it.id.as_str()));
-        let stream = Stream::new(self.seed, Purpose::Shuffle).at_step(step).at_turn(FURTHER);
+        let stream = Stream::new(self.seed, Purpose::DynamicSampling).at_step(step);
         others.shuffle(&mut stream.rng());
         others
     }

@@ -1,7 +1,7 @@
 //! Rollout of a training step: groups of trajectories with their grades, and dynamic sampling.
 
 use forage_model::{Decoder, Generator, Tokenizer};
-use forage_rollout::{Task, play};
+use forage_rollout::{RolloutTask, run_episodes};
 use forage_trajectory::{Grade, Group, Purpose, Question, Stream, Trajectory};
 
 use crate::config::TrainingSection;
@@ -98,7 +98,7 @@ impl RolloutBatch {
         let retriever = &*environment.retriever;
         let tasks = self.tasks(config.seed, step, questions, training.group_size);
         let trajectories =
-            play(generator, retriever, &config.rollout, &tasks, training.sampling())?;
+            run_episodes(generator, retriever, &config.rollout, &tasks, training.sampling())?;
         check(&trajectories, step)?;
         if retriever.has_given_up() {
             return Err(TrainingError::SearchStopped { step: step + 1 });
@@ -120,12 +120,12 @@ impl RolloutBatch {
         step: u64,
         questions: &[&'q Question],
         group_size: usize,
-    ) -> Vec<Task<'q>> {
+    ) -> Vec<RolloutTask<'q>> {
         let stream = Stream::new(seed, Purpose::Rollout).at_step(step);
         let first = self.groups.len();
         let of_question = |(idx, question): (usize, &&'q Question)| {
             let (group, question) = ((first + idx) as u64, *question);
-            (0..group_size).map(move |member| Task {
+            (0..group_size).map(move |member| RolloutTask {
                 question,
                 member,
                 stream: stream.of_member(group, member as u64),

@@ -1,6 +1,6 @@
 //! Training sample: a trajectory with what the loss needs at its trained tokens.
 
-use forage_trajectory::{Kind, Origin, TokenId, Trajectory};
+use forage_trajectory::{Origin, SegmentKind, TokenId, Trajectory};
 
 use crate::micro_batch::ScoredTargets;
 use crate::self_distillation::DistillationTarget;
@@ -44,7 +44,7 @@ impl Sample {
         }
         let mut answer = vec![false; mask.len()];
         for segment in &trajectory.segments {
-            if segment.origin == Origin::Policy && segment.kind == Kind::Answer {
+            if segment.origin == Origin::Policy && segment.kind == SegmentKind::Answer {
                 answer[segment.tokens.clone()].fill(true);
             }
         }

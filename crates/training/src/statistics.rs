@@ -1,16 +1,6 @@
-//! Statistics of a handful of numbers: mean, standard deviation, share.
+//! Statistics of a step: variance and shares.
 
-/// Mean; 0 of nothing.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Unbiased standard deviation; 0 of fewer than two numbers.
-pub fn standard_deviation(values: &[f64]) -> f64 {
-    let center = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - center).powi(2)).sum();
-    (squares / (values.len().max(2) - 1) as f64).sqrt()
-}
+use forage_trajectory::statistics::standard_deviation;
 
 /// Whether numbers differ by more than rounding.
 pub fn differ(values: &[f64]) -> bool {

@@ -3,10 +3,10 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_synthesis::sage::{Agent, Made, Run, Searched, StepError, Trace, Turn};
 use forage_trajectory::{
-    Kind, Origin, Outcome, Policy, Question, Retriever, Sampling, Stream, Trajectory,
+    Origin, Outcome, Policy, Question, Retriever, Sampling, SegmentKind, Stream, Trajectory,
 };
 
 /// Runs that somebody waits for.
@@ -75,15 +75,19 @@ fn serve(
             .iter()
             .map(|it| Question { text: it.question.clone(), ..Question::default() })
             .collect();
-        let tasks: Vec<Task<'_>> = asks
+        let tasks: Vec<RolloutTask<'_>> = asks
             .iter()
             .zip(&questions)
             .flat_map(|(ask, question)| {
                 let streams = ask.streams.iter().enumerate();
-                streams.map(move |(member, stream)| Task { question, member, stream: *stream })
+                streams.map(move |(member, stream)| RolloutTask {
+                    question,
+                    member,
+                    stream: *stream,
+                })
             })
             .collect();
-        let played = play(policy, retriever, rollout, &tasks, sampling);
+        let played = run_episodes(policy, retriever, rollout, &tasks, sampling);
         let mut trajectories = match played {
             Ok(trajectories) => trajectories.into_iter(),
             Err(error) => {
@@ -123,7 +127,7 @@ pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
                 }
             }
             Origin::Environment => {
-                if segment.kind == Kind::Warning {
+                if segment.kind == SegmentKind::Warning {
                     turn.text.push_str(&segment.text);
                 }
                 trace.turns.push(std::mem::take(&mut turn));
@@ -140,7 +144,7 @@ pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
 
 #[cfg(test)]
 mod tests {
-    use forage_rollout::scripted::{Bytes, Scripted};
+    use forage_rollout::scripted::{Bytes, ScriptedPolicy};
     use forage_trajectory::{Hit, Purpose, SearchError};
 
     use super::*;
@@ -170,7 +174,7 @@ mod tests {
                 _ => format!("<answer> {name} </answer>"),
             }
         };
-        let mut policy = Scripted::new(Bytes, script).with_max_context(usize::MAX);
+        let mut policy = ScriptedPolicy::new(Bytes, script).with_max_context(usize::MAX);
         let rollout =
             RolloutConfig { prompt: "{question} ".to_owned(), ..RolloutConfig::default() };
         let stream = Stream::new(1, Purpose::Verification);

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::Result;
-use forage_reward::{Combination, RewardSection, Rewards, copy_into, find};
+use forage_reward::{Combination, RewardSection, Rewards, copy_plugin, find_plugin};
 use forage_synthesis::sage::{Judge, Judgement, Made, Pair, StepError};
-use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Stream, Trajectory};
+use forage_trajectory::{Grade, Group, Origin, Outcome, SegmentKind, Stream, Trajectory};
 use serde_json::Value;
 
 use super::section::JudgeSection;
@@ -30,8 +30,8 @@ impl PluginJudge {
         run_file: &Path,
         folder: &Path,
     ) -> Result<(Self, String)> {
-        let library = find(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
-        let copied = copy_into(&library, folder).map_err(plugin_failure)?;
+        let library = find_plugin(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
+        let copied = copy_plugin(&library, folder).map_err(plugin_failure)?;
         let config = Value::Object(section.config.clone());
         let reward: RewardSection =
             serde_json::from_value(serde_json::json!({"plugin": plugin, "config": config}))?;
@@ -51,8 +51,13 @@ impl Judge for PluginJudge {
     ) -> Result<Made<Judgement>, StepError> {
         let question = pair.question(NAME.to_owned());
         let mut trajectory = Trajectory::new(NAME, 0);
-        trajectory.push_given(Origin::Prompt, Kind::Prompt, &question.text, &[]);
-        trajectory.tag(Kind::Answer, &format!("<answer> {answer} </answer>"), 0..0, Some(answer));
+        trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &question.text, &[]);
+        trajectory.tag(
+            SegmentKind::Answer,
+            &format!("<answer> {answer} </answer>"),
+            0..0,
+            Some(answer),
+        );
         trajectory.outcome = Outcome::Answered;
         let group = Group { question, trajectories: vec![trajectory] };
         let grades = self

@@ -12,7 +12,7 @@ use super::{open, score};
 use crate::output::{print, print_line};
 use crate::reward_diff::{Pair, rank_correlation};
 use crate::trajectory_files::{Stored, read_all};
-use forage_training::statistics::mean;
+use forage_trajectory::statistics::mean;
 
 /// Score stored trajectories again.
 ///
