@@ -23,7 +23,7 @@ pub struct Policies<'a> {
     pub decoder: &'a Decoder,
     /// Reference policy for the KL term.
     pub reference: &'a Decoder,
-    /// The critic, for estimators that need one.
+    /// Critic, for advantage estimators that need one.
     pub critic: Option<&'a CriticState>,
 }
 
@@ -39,11 +39,11 @@ pub struct TrainedTrajectory {
 /// Batch of a training step.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// The trajectories in the loss, by group.
+    /// Trajectories in the loss, by group.
     pub groups: Vec<Vec<TrainedTrajectory>>,
-    /// The mean advantage of every trajectory; `None` where it is not in the loss.
+    /// Mean advantage of every trajectory, by group; `None` where it is not in the loss.
     pub advantages: Vec<Vec<Option<f64>>>,
-    /// Trajectories that the importance correction left out.
+    /// Trajectories that the importance correction rejected.
     pub n_rejected: usize,
     /// Trajectories that are not distilled, since the teacher would read more than the model's
     /// positions.

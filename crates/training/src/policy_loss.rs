@@ -110,8 +110,8 @@ impl PolicyLoss<'_> {
         sums.loss = number(&surrogate.sum);
         sums.n_clipped = surrogate.ratios.n_clipped;
         sums.n_dual_clipped = surrogate.ratios.n_dual_clipped;
-        sums.ratio_least = surrogate.ratios.least;
-        sums.ratio_most = surrogate.ratios.most;
+        sums.ratio_min = surrogate.ratios.least;
+        sums.ratio_max = surrogate.ratios.most;
         sums.update_kl = surrogate.ratios.kl;
 
         let bonus = self.algorithm.entropy.unwrap_or(0.0);
