@@ -12,6 +12,7 @@ use crate::config::TrainingSection;
 use crate::critic::{CriticState, ValueSample};
 use crate::error::{ConfigurationError, TrainingError};
 use crate::micro_batch::{ScoredTargets, log_probabilities};
+use crate::policy_loss::DistillationTerm;
 use crate::run::RunContext;
 use crate::sample::Sample;
 use crate::self_distillation::{DistillationTargets, distillation_targets};
@@ -274,8 +275,7 @@ fn distill(
     max_tokens: usize,
     step: u64,
 ) -> Result<Option<DistillationTargets>, TrainingError> {
-    let config = context.config.algorithm.self_distillation.as_ref();
-    let Some(config) = config.filter(|config| config.coefficient_at(step) > 0.0) else {
+    let Some(term) = DistillationTerm::at_step(&context.config.algorithm, step) else {
         return Ok(None);
     };
     let seed = context.config.seed;
@@ -283,8 +283,9 @@ fn distill(
     let mut all = DistillationTargets::default();
     for (idx, (group, _)) in groups.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);
-        let of_group = distillation_targets(config, context.tokenizer, max_tokens, group, stream)
-            .map_err(TrainingError::Model)?;
+        let of_group =
+            distillation_targets(term.config, context.tokenizer, max_tokens, group, stream)
+                .map_err(TrainingError::Model)?;
         all.n_too_long += of_group.n_too_long;
         all.targets.extend(of_group.targets);
     }

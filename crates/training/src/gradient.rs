@@ -50,7 +50,7 @@ pub fn compute_gradient(
     let batches = split_by_tokens(&targets, micro_batches.tokens);
     let began = Instant::now();
     let teacher = match objective {
-        Objective::PolicyLoss(loss) if loss.distillation > 0.0 => {
+        Objective::PolicyLoss(loss) if loss.distillation.is_some() => {
             Teacher::read(decoder, samples, micro_batches.tokens)
         }
         Objective::PolicyLoss(_) | Objective::CrossEntropy { .. } => None,
