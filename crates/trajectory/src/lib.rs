@@ -19,6 +19,7 @@
 //! ```
 
 mod embedder;
+mod error_chain;
 mod grade;
 mod policy;
 mod question;
@@ -27,6 +28,7 @@ mod stream;
 mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
+pub use error_chain::error_chain;
 pub use grade::{Grade, Grader, Score};
 pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
