@@ -1,27 +1,28 @@
-//! Remembers what became of a word: of the words of a corpus, nearly all come again soon.
+//! Cache of stems: of the words of a corpus, nearly all come again soon.
 
-/// Longer words, and words with longer terms, are not remembered.
+/// Longest word and longest term that the cache holds, in bytes.
 const MAX_BYTES: usize = 15;
-/// Words that are remembered at once, half a megabyte of them.
+/// Number of entries, half a megabyte of them.
 const SLOTS: usize = 1 << 14;
 
-/// Terms of words in lower-case ASCII. Of two words that fall on one place, the later stays.
+/// Direct-mapped cache from words in lower-case ASCII to their terms. Of two words with the same
+/// slot, the later stays.
 #[derive(Clone)]
-pub(crate) struct Stems(Vec<Slot>);
+pub(crate) struct StemCache(Vec<Slot>);
 
-/// A word and its term; no term for a word that is dropped.
+/// Entry: a word and its term, which is empty for a word that is dropped.
 #[derive(Clone, Copy, Default)]
 struct Slot {
-    word: Short,
-    term: Short,
+    word: PackedWord,
+    term: PackedWord,
 }
 
-/// A text of at most [`MAX_BYTES`], padded with zeros, and its length; compared at once.
+/// Text of at most [`MAX_BYTES`] bytes and its length, packed into one number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Short(u128);
+pub(crate) struct PackedWord(u128);
 
-impl Short {
-    /// A word in lower case; none where it is too long, or not in ASCII.
+impl PackedWord {
+    /// Word in lower case; none where it is too long, or not in ASCII.
     pub(crate) fn lower(word: &str) -> Option<Self> {
         if word.len() > MAX_BYTES || !word.is_ascii() {
             return None;
@@ -33,36 +34,37 @@ impl Short {
         Some(Self(u128::from_le_bytes(bytes)))
     }
 
-    /// Puts it in the place of a text.
+    /// Writes the word in the place of a text.
     pub(crate) fn write_to(self, text: &mut String) {
         let bytes = self.0.to_le_bytes();
         text.clear();
         text.extend(bytes[..usize::from(bytes[MAX_BYTES])].iter().map(|&it| char::from(it)));
     }
 
-    fn place(self) -> usize {
+    /// Index of the slot: a multiplicative hash.
+    fn slot(self) -> usize {
         let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
         let mixed = (low ^ high.rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
     }
 }
 
-impl Stems {
+impl StemCache {
     pub(crate) fn new() -> Self {
         Self(vec![Slot::default(); SLOTS])
     }
 
-    /// The term of a word, empty for one that is dropped, where it is remembered.
-    pub(crate) fn get(&self, word: Short) -> Option<Short> {
-        let slot = self.0[word.place()];
+    /// Term of a word, empty for one that is dropped; none where the cache does not hold it.
+    pub(crate) fn get(&self, word: PackedWord) -> Option<PackedWord> {
+        let slot = self.0[word.slot()];
         (slot.word == word).then_some(slot.term)
     }
 
-    /// Remembers the term of a word, or that it is dropped.
-    pub(crate) fn put(&mut self, word: Short, term: &str) {
+    /// Stores the term of a word; an empty one says that the word is dropped.
+    pub(crate) fn put(&mut self, word: PackedWord, term: &str) {
         // Terms are in lower case.
-        if let Some(term) = Short::lower(term) {
-            self.0[word.place()] = Slot { word, term };
+        if let Some(term) = PackedWord::lower(term) {
+            self.0[word.slot()] = Slot { word, term };
         }
     }
 }
@@ -77,25 +79,25 @@ mod tests {
             [("", ""), ("A", "a"), ("Don't", "don't"), ("ABCDEFGHIJKLMNO", "abcdefghijklmno")]
         {
             let mut text = "before".to_owned();
-            Short::lower(word).unwrap().write_to(&mut text);
+            PackedWord::lower(word).unwrap().write_to(&mut text);
             assert_eq!(text, lower);
         }
-        assert_eq!(Short::lower("ABCDEFGHIJKLMNOP"), None);
-        assert_eq!(Short::lower("é"), None);
-        assert_ne!(Short::lower("a\0"), Short::lower("a"));
+        assert_eq!(PackedWord::lower("ABCDEFGHIJKLMNOP"), None);
+        assert_eq!(PackedWord::lower("é"), None);
+        assert_ne!(PackedWord::lower("a\0"), PackedWord::lower("a"));
     }
 
     #[test]
     fn the_later_word_stays() {
-        let mut stems = Stems::new();
-        let words: Vec<Short> =
-            (0..40_000).map(|idx| Short::lower(&format!("word{idx}")).unwrap()).collect();
+        let mut stems = StemCache::new();
+        let words: Vec<PackedWord> =
+            (0..40_000).map(|idx| PackedWord::lower(&format!("word{idx}")).unwrap()).collect();
         for (idx, word) in words.iter().enumerate() {
             assert_eq!(stems.get(*word), None);
             stems.put(*word, if idx % 3 == 0 { "" } else { "term" });
-            assert_eq!(stems.get(*word), Short::lower(if idx % 3 == 0 { "" } else { "term" }));
+            assert_eq!(stems.get(*word), PackedWord::lower(if idx % 3 == 0 { "" } else { "term" }));
         }
         stems.put(words[7], "a term that is too long");
-        assert!(stems.get(words[7]).is_none_or(|it| it == Short::lower("term").unwrap()));
+        assert!(stems.get(words[7]).is_none_or(|it| it == PackedWord::lower("term").unwrap()));
     }
 }
