@@ -382,9 +382,6 @@ impl RunConfig {
                 return wrong("without `world`, both `data` and `retriever` are needed");
             }
         }
-        if let Some(retriever) = &self.retriever {
-            retriever.check()?;
-        }
         if let Some(lora) = &self.model.lora {
             lora.check().context("`model.lora`")?;
             if self.model.fresh.is_some() {

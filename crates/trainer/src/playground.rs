@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use forage_model::{EncoderOptions, TextEncoder};
 use forage_retriever::{
-    Bm25, Corpus, EncoderConfig, EngineError, IndexOptions, Manifest, RetrieverConfig,
-    SearchEngine, SearchOptions, build,
+    Bm25, Corpus, EncoderConfig, EngineConfig, EngineError, IndexOptions, RetrieverConfig,
+    SearchEngine, SearchOptions, build_index,
 };
 use forage_synthesis::{Split, SynthesisError, World, WorldConfig, questions};
 use forage_trajectory::{BoxError, Embedder, Question};
@@ -86,25 +86,25 @@ pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngin
         Ok(Arc::new(encoder(it, device)?))
     };
     SearchEngine::open(config, &load).map_err(|error| {
-        let failure = match (&error, &config.index) {
-            (EngineError::Config(_) | EngineError::Client(_), _) => {
+        let failure = match &error {
+            EngineError::Client(_) => {
                 Failure::new(Code::Usage, "the search engine of the run file cannot be used")
                     .hint("docs/configuration.md lists every key")
             }
-            (EngineError::Encoder { .. }, _) => {
+            EngineError::Encoder { .. } => {
                 Failure::new(Code::Input, "the encoder of the run file cannot be used")
                     .hint("`retriever.encoder.path` is the folder of a model such as e5 or MiniLM")
             }
-            (EngineError::Dense(_), _) => {
+            EngineError::Dense(_) => {
                 Failure::new(Code::Input, "the vectors of the run file cannot be searched")
                     .hint("`forage index --vectors` makes them, with the same index and model")
             }
-            (EngineError::Record(_), _) => {
+            EngineError::Record(_) => {
                 Failure::new(Code::Input, "the record of searches cannot be used")
                     .hint("`retriever.record` names its file and its mode, `record` or `replay`")
             }
-            (EngineError::Index(_), index) => {
-                let index = index.as_deref().unwrap_or(Path::new("")).display();
+            EngineError::Index(_) => {
+                let index = config.index().unwrap_or(Path::new("")).display();
                 Failure::new(Code::Input, format!("cannot search the index `{index}`"))
                     .hint("build it with `forage index --corpus FILE --out DIR`")
             }
@@ -144,20 +144,11 @@ pub fn survey(config: &RunConfig) -> Result<Survey> {
     let [n_dev, n_test] = [read_questions(&data.dev)?.len(), read_questions(&data.test)?.len()];
     let questions = [train.len(), n_dev, n_test];
     let first = train.into_iter().next().unwrap_or_default();
-    let of_index = |it: &Manifest| corpus(it.passages, &it.analyzer);
-    let of_server = || {
-        let urls = [
-            retriever.remote.as_ref().map(|it| &it.url),
-            retriever.elastic.as_ref().map(|it| &it.url),
-            retriever.qdrant.as_ref().map(|it| &it.url),
-        ];
-        match (urls.into_iter().flatten().next(), &retriever.web) {
-            (Some(url), _) => format!("what `{url}` searches; it was not asked"),
-            (None, Some(web)) => format!("the web, by {:?}; it was not asked", web.engine),
-            (None, None) => unreachable!("a checked section names an index or an engine"),
-        }
+    let corpus = match (engine.manifest(), &retriever.engine) {
+        (Some(manifest), _) => corpus(manifest.passages, &manifest.analyzer),
+        (None, EngineConfig::Web(web)) => format!("the web, by {:?}; it was not asked", web.engine),
+        (None, server) => format!("what `{}` searches; it was not asked", server.location()),
     };
-    let corpus = engine.manifest().map_or_else(of_server, of_index);
     Ok(Survey { corpus, questions, first })
 }
 
@@ -189,7 +180,7 @@ pub fn write_world(world: &World, section: &WorldSection, seed: u64, folder: &Pa
             std::fs::write(part.path().join(format!("{split}.jsonl")), jsonl(questions)?)?;
         }
         let corpus = Corpus::memory(world.passages().to_vec());
-        build(corpus, &part.path().join("index"), &IndexOptions::default(), &|_| {})?;
+        build_index(corpus, &part.path().join("index"), &IndexOptions::default(), &|_| {})?;
         std::fs::rename(part.path(), folder)?;
         // Nothing is left for it to remove.
         let _ = part.keep();

@@ -83,12 +83,7 @@ impl Target {
         let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
         let config = match (&self.index, &self.config.retriever, of_world) {
             // Another index, ranked as the run file says.
-            (Some(index), Some(section), _) => RetrieverConfig {
-                analyzer: section.analyzer,
-                k1: section.k1,
-                b: section.b,
-                ..RetrieverConfig::of_index(index)
-            },
+            (Some(index), Some(section), _) => section.with_index(index),
             (Some(index), None, _) => RetrieverConfig::of_index(index),
             (None, None, Some(index)) => RetrieverConfig::of_index(index),
             (None, Some(section), _) => section.clone(),
