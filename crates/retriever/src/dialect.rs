@@ -27,7 +27,7 @@ pub enum Dialect {
     SearchR1,
     /// slime: as `search-r1`, without scores.
     Slime,
-    /// SkyRL: as `search-r1`, with one query in a request.
+    /// `SkyRL`: as `search-r1`, with one query in a request.
     #[serde(rename = "skyrl")]
     SkyRl,
     /// rLLM: one query in a request, and a flat list of results.

@@ -1,4 +1,4 @@
-//! Block-max MaxScore: exact top-k of a bag of terms, without scoring every passage.
+//! Block-max `MaxScore`: exact top-k of a bag of terms, without scoring every passage.
 //!
 //! `MaxScore` (Turtle and Flood 1995) with score upper bounds for blocks of a posting list (Ding and
 //! Suel 2011), a window of passages at a time. In a window, the non-essential terms are those whose
