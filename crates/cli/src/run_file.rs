@@ -323,10 +323,7 @@ fn source(
             world.check()?;
             Ok(Source::World(world))
         }
-        (None, Some(data), Some(retriever)) => {
-            retriever.check()?;
-            Ok(Source::Data { data, retriever })
-        }
+        (None, Some(data), Some(retriever)) => Ok(Source::Data { data, retriever }),
         (Some(_), _, _) => {
             bail!("`world` makes its own questions and index: drop `data` and `retriever`")
         }

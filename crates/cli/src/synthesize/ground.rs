@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use forage_retriever::{Corpus, IndexOptions, SearchEngine, SearchOptions, build};
+use forage_retriever::{Corpus, IndexOptions, SearchEngine, SearchOptions, build_index};
 use forage_synthesis::sage::{Walker, WalkerConfig};
 use forage_synthesis::{World, WorldConfig};
 use forage_trajectory::Passage;
@@ -66,7 +66,7 @@ impl Ground {
         }
         if !folder.exists() {
             let corpus = Corpus::memory(self.passages.clone());
-            build(corpus, folder, &IndexOptions::default(), &|_| {})
+            build_index(corpus, folder, &IndexOptions::default(), &|_| {})
                 .with_context(|| unwritable(folder))?;
         }
         Ok(Arc::new(open_index(folder, &SearchOptions::default())?.into()))

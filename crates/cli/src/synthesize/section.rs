@@ -230,9 +230,6 @@ impl SynthesisConfig {
         {
             bail!("`questions.shares` wants shares that leave something to train on")
         }
-        if let Some(retriever) = &self.retriever {
-            retriever.check()?;
-        }
         match (&self.generator.walker, &self.generator.chat, &self.generator.model) {
             (Some(walker), None, None) => walker.check()?,
             (None, Some(chat), None) => chat.server.check().context("`generator.chat`")?,
@@ -275,7 +272,7 @@ impl SynthesisConfig {
         }
         let computes = self.agent.model.is_some()
             || self.generator.model.is_some()
-            || self.retriever.as_ref().is_some_and(|it| it.encoder.is_some());
+            || self.retriever.as_ref().is_some_and(|it| it.encoder().is_some());
         if !computes && self.device != default_device() {
             bail!("`device` is used by models of our own, and there is none")
         }

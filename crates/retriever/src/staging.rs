@@ -1,30 +1,34 @@
-//! Where something is built, so that a build that is cut short leaves what was there as it was.
+//! Staging folder of a build: a build that is cut short leaves what was there as it was.
+//!
+//! [`forage_fs::write_folder`] replaces a folder as a whole, too. Here a lock also keeps two
+//! processes from the same build, which may take an hour, and parts are built beside the result.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::IndexError;
 
-/// The sibling folder that an index is built in, held by a lock while it is.
+/// Staging folder: a sibling of the target, locked for as long as it is built in.
 ///
 /// ```text
 /// .wiki.building/lock     held by the process that builds `wiki`
-/// .wiki.building/parts    parts of the index to be
-/// .wiki.building/new      the index to be
-/// .wiki.building/graph    the graph to be, of vectors that stay
-/// .wiki.building/old      the index that was, for the moment between two renames
+/// .wiki.building/parts    segments before they are merged
+/// .wiki.building/new      the merged index
+/// .wiki.building/graph    a new graph for vectors that stay
+/// .wiki.building/old      the old index, between two renames
 /// ```
-pub(crate) struct BuildSite {
+pub(crate) struct StagingDir {
     folder: PathBuf,
     target: PathBuf,
-    /// The file that a finished folder has.
+    /// File that only a complete target has.
     manifest: &'static str,
-    /// Unlocked when it is dropped, by whatever end the process comes to.
+    /// The operating system releases the lock however the process ends.
     _lock: File,
 }
 
-impl BuildSite {
-    /// Takes the site of a folder whose finished form has the file `manifest`, and clears what an earlier build left there.
+impl StagingDir {
+    /// Locks the staging folder of a target, restores a target whose replacement was cut short, and
+    /// clears what an earlier build left. `manifest` is the file that only a complete target has.
     pub(crate) fn claim(target: &Path, manifest: &'static str) -> Result<Self, IndexError> {
         let target = std::path::absolute(target).map_err(IndexError::file("find", target))?;
         let occupied = || IndexError::Occupied { folder: target.clone() };
@@ -42,30 +46,30 @@ impl BuildSite {
                 return Err(IndexError::file("lock", &lock_file)(error));
             }
         }
-        let site = Self { folder, target: target.clone(), manifest, _lock: lock };
-        let old = site.folder.join("old");
-        if !target.exists() && old.join(site.manifest).exists() {
+        let staging = Self { folder, target: target.clone(), manifest, _lock: lock };
+        let old = staging.folder.join("old");
+        if !target.exists() && old.join(staging.manifest).exists() {
             fs::rename(&old, &target).map_err(IndexError::file("restore", &target))?;
         }
         for leftover in ["old", "new", "parts", "graph"] {
-            remove_folder(&site.folder.join(leftover))?;
+            remove_folder(&staging.folder.join(leftover))?;
         }
-        let is_index = target.join(site.manifest).exists();
+        let is_index = target.join(staging.manifest).exists();
         let is_empty = || fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_none());
         if target.exists() && !is_index && !is_empty() {
             return Err(occupied());
         }
-        Ok(site)
+        Ok(staging)
     }
 
-    /// A fresh folder in the site.
+    /// Makes an empty folder in the staging folder.
     pub(crate) fn folder(&self, name: &str) -> Result<PathBuf, IndexError> {
         let folder = self.folder.join(name);
         fs::create_dir(&folder).map_err(IndexError::file("create", &folder))?;
         Ok(folder)
     }
 
-    /// Puts the new index in the place of the old one.
+    /// Renames a folder to the target, in the place of the one that may be there.
     pub(crate) fn publish(&self, fresh: &Path) -> Result<(), IndexError> {
         let old = self.folder.join("old");
         if self.target.exists() {
@@ -73,14 +77,13 @@ impl BuildSite {
         }
         fs::rename(fresh, &self.target).map_err(IndexError::file("create", &self.target))?;
         if let Some(parent) = self.target.parent() {
-            let sync = File::open(parent).and_then(|it| it.sync_all());
-            sync.map_err(IndexError::file("sync", parent))?;
+            forage_fs::sync_folder(parent).map_err(IndexError::file("sync", parent))?;
         }
         Ok(())
     }
 }
 
-impl Drop for BuildSite {
+impl Drop for StagingDir {
     fn drop(&mut self) {
         // The old index goes only if there is a new one in its place.
         if self.target.exists() || !self.folder.join("old").exists() {

@@ -1,43 +1,45 @@
-//! How good a ranking is, exactly as `trec_eval` computes it.
+//! Information retrieval metrics, exactly as `trec_eval` computes them.
 //!
 //! A ranking is sorted by score; equal scores by the name of the passage, descending; the ranks in
-//! a file are not read. A passage that nobody judged is not relevant.
+//! a file are not read. A passage without a judgement is not relevant.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::trec::{Qrels, Run, ranked};
+use crate::trec::{Qrels, TrecRun, ranked};
 
-/// A measure of the ranking of one topic, from 0 to 1.
+/// Retrieval metric of the ranking of one topic, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Measure {
-    /// Mean over the relevant passages of the precision at their ranks; 0 for one that is not
-    /// found. Its mean over topics is MAP. `map` of `trec_eval`.
+    /// Average precision, `map` of `trec_eval`: mean over the relevant passages of the precision at
+    /// their ranks, 0 for one that is not found. Its mean over topics is MAP.
     AveragePrecision,
-    /// One divided by the rank of the first relevant passage. `recip_rank`.
+    /// Reciprocal rank of the first relevant passage, `recip_rank`. Its mean over topics is MRR.
     ReciprocalRank,
-    /// Share of the relevant passages among the first k. `recall_k`.
+    /// Recall at k, `recall_k`: share of the relevant passages among the first k.
     Recall(usize),
-    /// Whether there is a relevant passage among the first k. `success_k`.
+    /// Hit rate at k, `success_k`: whether there is a relevant passage among the first k.
     Hit(usize),
-    /// Whether all relevant passages are among the first k: what a question of several hops needs.
+    /// Full recall at k: whether all relevant passages are among the first k, which a question of
+    /// several hops needs.
     All(usize),
-    /// Share of relevant passages in the first k places. `P_k`.
+    /// Precision at k, `P_k`: share of relevant passages among the first k.
     Precision(usize),
-    /// Gains of the first k, each the relevance divided by log2(rank + 1), as a share of what the
-    /// best ranking has. Gains are linear, not 2^relevance - 1. `ndcg_cut_k`.
+    /// Normalized discounted cumulative gain at k, `ndcg_cut_k`: relevances of the first k, each
+    /// divided by log2(rank + 1), as a share of what the best ranking has. Gains are linear, not
+    /// 2^relevance - 1.
     Ndcg(usize),
 }
 
-/// A name that no measure has.
+/// Error: no metric has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no measure is called `{name}`; there are `map`, `mrr`, and with a number such as 10 \
      `recall@10`, `hit@10`, `all@10`, `p@10` and `ndcg@10`"
 )]
 pub struct UnknownMeasure {
-    /// The name.
+    /// Name that was asked for.
     pub name: String,
 }
 
@@ -82,8 +84,7 @@ impl FromStr for Measure {
 }
 
 impl Measure {
-    /// The measure of one topic: the relevance of what was found, best first, and of all that was
-    /// judged.
+    /// Value for one topic, from the relevance of the hits, best first, and of all judged passages.
     fn of(self, ranking: &[i64], judged: &BTreeMap<String, i64>) -> f64 {
         let n_relevant = judged.values().filter(|&&it| it > 0).count();
         let among = |k: usize| ranking.iter().take(k).filter(|&&it| it > 0).count();
@@ -124,34 +125,39 @@ fn gain(ranking: &[i64], k: usize) -> f64 {
     ranking.iter().take(k).enumerate().map(discounted).sum()
 }
 
-/// Over which topics a mean is taken.
+/// Topics that a mean is taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Averaged {
-    /// Those that are both in the run and in the judgements, as `trec_eval` does.
+pub enum TopicAverage {
+    /// Topics that are both in the run and in the judgements, as `trec_eval` does.
     Common,
-    /// All that are judged; one that is not in the run counts as 0. `trec_eval -c`.
+    /// All judged topics, `trec_eval -c`: one that is not in the run counts as 0.
     Judged,
 }
 
-/// Values of measures, in the order in which these were asked for.
+/// Values of metrics for a run, in the order of the metrics.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
-    /// The measures.
+pub struct RunMeasures {
+    /// Metrics.
     pub measures: Vec<Measure>,
-    /// Their values by topic.
+    /// Values by topic.
     pub topics: BTreeMap<String, Vec<f64>>,
-    /// Their means over the topics; 0 where there is none.
+    /// Means over the topics; 0 where there is none.
     pub means: Vec<f64>,
 }
 
-/// Measures a run.
-pub fn measure(run: &Run, qrels: &Qrels, measures: &[Measure], over: Averaged) -> Measured {
+/// Evaluates a run against relevance judgements.
+pub fn measure(
+    run: &TrecRun,
+    qrels: &Qrels,
+    measures: &[Measure],
+    over: TopicAverage,
+) -> RunMeasures {
     let nothing = Vec::new();
     let mut topics = BTreeMap::new();
     for (topic, judged) in qrels {
         let found = match run.topics.get(topic) {
             Some(found) => found,
-            None if over == Averaged::Judged => &nothing,
+            None if over == TopicAverage::Judged => &nothing,
             None => continue,
         };
         let relevance = |(passage, _): (&str, f32)| judged.get(passage).copied().unwrap_or(0);
@@ -162,7 +168,7 @@ pub fn measure(run: &Run, qrels: &Qrels, measures: &[Measure], over: Averaged) -
     let n = topics.len().max(1) as f64;
     let mean = |idx| topics.values().map(|it: &Vec<f64>| it[idx]).sum::<f64>() / n;
     let means = (0..measures.len()).map(mean).collect();
-    Measured { measures: measures.to_vec(), topics, means }
+    RunMeasures { measures: measures.to_vec(), topics, means }
 }
 
 #[cfg(test)]
@@ -180,7 +186,7 @@ mod tests {
             [("1".to_owned(), judged(&[("a", 1), ("b", 3), ("c", 0), ("d", 2), ("e", -1)]))].into();
         let found = [("c", 9.0), ("a", 7.0), ("x", 7.0), ("b", 1.0), ("e", 0.5)];
         let found = found.map(|(id, score)| (id.to_owned(), score)).to_vec();
-        let run = Run { topics: [("1".to_owned(), found)].into() };
+        let run = TrecRun { topics: [("1".to_owned(), found)].into() };
         // Ranked: c, x, a, b, e.
         let log = |rank: f64| (rank + 1.0).log2();
         let best = 3.0 + 2.0 / log(2.0) + 1.0 / log(3.0);
@@ -200,7 +206,7 @@ mod tests {
             ("ndcg_cut_10", (1.0 / log(3.0) + 3.0 / log(4.0)) / best),
             ("ndcg@1", 0.0),
         ] {
-            let measured = measure(&run, &qrels, &[name.parse().unwrap()], Averaged::Common);
+            let measured = measure(&run, &qrels, &[name.parse().unwrap()], TopicAverage::Common);
             assert!((measured.means[0] - expected).abs() < 1e-12, "{name}: {measured:?}");
         }
     }
@@ -216,11 +222,11 @@ mod tests {
         .into();
         let found = vec![("a".to_owned(), 1.0)];
         let topics = ["1", "3", "not judged"].map(|it| (it.to_owned(), found.clone()));
-        let run = Run { topics: topics.into() };
+        let run = TrecRun { topics: topics.into() };
         let mean = |over| measure(&run, &qrels, &[Measure::Hit(1)], over).means[0];
-        assert!((mean(Averaged::Common) - 0.5).abs() < 1e-12);
-        assert!((mean(Averaged::Judged) - 1.0 / 3.0).abs() < 1e-12);
-        let none = measure(&Run::default(), &qrels, &[Measure::Hit(1)], Averaged::Common);
+        assert!((mean(TopicAverage::Common) - 0.5).abs() < 1e-12);
+        assert!((mean(TopicAverage::Judged) - 1.0 / 3.0).abs() < 1e-12);
+        let none = measure(&TrecRun::default(), &qrels, &[Measure::Hit(1)], TopicAverage::Common);
         assert!(none.means[0].abs() < f64::EPSILON);
     }
 

@@ -1,5 +1,5 @@
-//! The parts of an index that is being made: runs of passages in the order of the corpus, each a
-//! segment of its own, made on several threads and merged in their order.
+//! Segments of an index that is being built: runs of passages in the order of the corpus, indexed
+//! on several threads and merged in their order.
 //!
 //! So passages keep the order of the corpus however many threads there are, and the merge copies
 //! stored text block by block instead of unpacking it.
@@ -16,29 +16,29 @@ use tantivy::tokenizer::TokenizerManager;
 use tantivy::{Index, IndexBuilder, IndexSettings, TantivyDocument};
 
 use crate::IndexError;
-use crate::index::Fields;
+use crate::schema::Fields;
 
-/// Bytes of text in the first parts. Each later one is as long as the earlier of its thread
-/// together, so that a small corpus keeps all threads busy and a large one has few parts.
+/// Bytes of text in the first segments. Each later one is as long as the earlier of its thread
+/// together, so that a small corpus keeps all threads busy and a large one has few segments.
 const FIRST_BYTES: usize = 1 << 20;
 
-/// The number of a part and its passages.
+/// Ordinal of a segment, and its passages.
 type Job = (usize, Vec<Passage>);
 
-/// How parts are made.
-pub(crate) struct Workshop<'a> {
+/// Multi-threaded builder of segments.
+pub(crate) struct SegmentBuilder<'a> {
     pub(crate) schema: Schema,
     pub(crate) tokenizers: TokenizerManager,
     pub(crate) n_threads: usize,
-    /// For text, postings and all else of a part.
+    /// Memory budget of a thread, for text, postings and all else of a segment.
     pub(crate) bytes_a_thread: usize,
-    /// Makes an empty place for the part of a number.
-    pub(crate) place: &'a (dyn Fn(usize) -> Result<Box<dyn Directory>, IndexError> + Sync),
+    /// Makes an empty directory for the segment of an ordinal.
+    pub(crate) directory: &'a (dyn Fn(usize) -> Result<Box<dyn Directory>, IndexError> + Sync),
 }
 
-impl Workshop<'_> {
-    /// Makes parts of the passages, up to the first error.
-    pub(crate) fn make(
+impl SegmentBuilder<'_> {
+    /// Indexes the passages into segments, up to the first error.
+    pub(crate) fn build(
         &self,
         passages: impl Iterator<Item = Result<Passage, IndexError>>,
     ) -> Result<Vec<Index>, IndexError> {
@@ -47,80 +47,80 @@ impl Workshop<'_> {
         let waiting = Mutex::new(Some(waiting));
         thread::scope(|scope| {
             let work = || {
-                let made = self.work(&waiting);
-                if made.is_err() {
+                let built = self.build_waiting(&waiting);
+                if built.is_err() {
                     // Or the reader would wait for ever.
                     drop(lock(&waiting).take());
                 }
-                made
+                built
             };
             let threads: Vec<_> = (0..self.n_threads).map(|_| scope.spawn(work)).collect();
-            let read = self.hand_out(passages, &jobs);
+            let read = self.send_jobs(passages, &jobs);
             drop(jobs);
             // All of them are waited for before the first error is returned.
             let ended: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
-            let made: Result<Vec<_>, _> = ended
+            let built: Result<Vec<_>, _> = ended
                 .into_iter()
                 .map(|it| it.unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect();
-            let mut parts = made?.concat();
+            let mut segments = built?.concat();
             read?;
-            parts.sort_by_key(|(number, _)| *number);
-            Ok(parts.into_iter().map(|(_, part)| part).collect())
+            segments.sort_by_key(|(ordinal, _)| *ordinal);
+            Ok(segments.into_iter().map(|(_, segment)| segment).collect())
         })
     }
 
-    /// Cuts the passages into jobs. Ends early where nobody takes them any more: a thread then
-    /// ended with an error, which says why.
-    fn hand_out(
+    /// Cuts the passages into jobs and sends them. Ends early where no thread receives any more: one
+    /// of them then ended with an error, which says why.
+    fn send_jobs(
         &self,
         passages: impl Iterator<Item = Result<Passage, IndexError>>,
         jobs: &SyncSender<Job>,
     ) -> Result<(), IndexError> {
-        let (mut part, mut bytes, mut number) = (Vec::new(), 0, 0);
+        let (mut segment, mut bytes, mut ordinal) = (Vec::new(), 0, 0);
         for passage in passages {
             let passage = passage?;
             bytes += passage.title.len() + passage.text.len();
-            part.push(passage);
-            if bytes >= self.part_bytes(number) {
-                if jobs.send((number, std::mem::take(&mut part))).is_err() {
+            segment.push(passage);
+            if bytes >= self.segment_bytes(ordinal) {
+                if jobs.send((ordinal, std::mem::take(&mut segment))).is_err() {
                     return Ok(());
                 }
-                (bytes, number) = (0, number + 1);
+                (bytes, ordinal) = (0, ordinal + 1);
             }
         }
-        if !part.is_empty() {
+        if !segment.is_empty() {
             // As above.
-            drop(jobs.send((number, part)));
+            drop(jobs.send((ordinal, segment)));
         }
         Ok(())
     }
 
-    /// Bytes of text in a part. A quarter of what a thread may take is its text; postings and a
-    /// copy of the text on its way to the disk fit in the rest.
-    fn part_bytes(&self, number: usize) -> usize {
+    /// Bytes of text in a segment: at most a quarter of the budget of a thread. Postings, and a copy
+    /// of the text on its way to the disk, fit in the rest.
+    fn segment_bytes(&self, ordinal: usize) -> usize {
         let most = self.bytes_a_thread / 4;
-        let round = (number / self.n_threads).min(30) as u32;
+        let round = (ordinal / self.n_threads).min(30) as u32;
         FIRST_BYTES.saturating_mul(1 << round).min(most)
     }
 
-    /// Makes parts until there are no more.
-    fn work(
+    /// Indexes jobs until there are no more.
+    fn build_waiting(
         &self,
         waiting: &Mutex<Option<Receiver<Job>>>,
     ) -> Result<Vec<(usize, Index)>, IndexError> {
         let next = || lock(waiting).as_ref().and_then(|it| it.recv().ok());
-        let mut made = Vec::new();
-        while let Some((number, passages)) = next() {
-            made.push((number, self.part(number, passages)?));
+        let mut built = Vec::new();
+        while let Some((ordinal, passages)) = next() {
+            built.push((ordinal, self.build_segment(ordinal, passages)?));
         }
-        Ok(made)
+        Ok(built)
     }
 
-    fn part(&self, number: usize, passages: Vec<Passage>) -> Result<Index, IndexError> {
+    fn build_segment(&self, ordinal: usize, passages: Vec<Passage>) -> Result<Index, IndexError> {
         let fields = Fields::of(&self.schema)?;
         let mut writer = self.builder().single_segment_index_writer::<TantivyDocument>(
-            (self.place)(number)?,
+            (self.directory)(ordinal)?,
             self.bytes_a_thread,
         )?;
         for passage in passages {

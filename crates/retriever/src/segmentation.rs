@@ -1,16 +1,17 @@
-//! Where words are: at the boundaries of Unicode (UAX #29), and where Lucene departs from them.
+//! Word segmentation: at the word boundaries of Unicode (UAX #29), or as Lucene's
+//! `StandardTokenizer` departs from them.
 
 use std::iter::Peekable;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_segmentation::{UWordBoundIndices, UnicodeSegmentation, UnicodeWordIndices};
 
-/// Longer words are cut by Lucene, in units of UTF-16. Other analyzers drop what has more bytes.
+/// Longest word: Lucene cuts longer ones, in units of UTF-16; others are dropped, in bytes.
 const MAX_LENGTH: usize = 255;
 
-/// A walk over the words of a text, with the bytes where they begin.
+/// Iterator over the words of a text, with the byte offsets where they begin.
 ///
-/// A text is gone through in chunks, of ASCII or not: for ASCII there is a fast way. They are cut
+/// A text is segmented in chunks, of ASCII or not: for ASCII there is a fast path. Chunks are cut
 /// between a space and ASCII that is none, where every rule of UAX #29 sees a boundary and none
 /// looks across.
 pub(crate) struct Words<'a> {
@@ -18,26 +19,29 @@ pub(crate) struct Words<'a> {
     rules: Rules,
     chunk: Chunk<'a>,
     start: usize,
-    /// Where the next chunk begins.
+    /// Byte offset of the next chunk.
     end: usize,
-    /// What is left of a word that was cut.
+    /// Rest of a word that was cut.
     rest: Option<(usize, &'a str)>,
 }
 
+/// Segmentation rules.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rules {
-    /// A word holds a letter or a digit. Longer ones are dropped.
+    /// UAX #29: a word holds a letter or a digit. Too long ones are dropped.
     Unicode,
-    /// The words of Lucene's `StandardTokenizer`.
+    /// Lucene's `StandardTokenizer`.
     ///
     /// Beyond those of Unicode it has whole stretches of Thai, Lao, Khmer and Burmese, which are
     /// written without spaces, and emoji; signs such as `\u{b2}` and `\u{bd}` are none.
     Lucene,
 }
 
+/// Iterator over a chunk of the text.
 enum Chunk<'a> {
-    /// In ASCII, Lucene departs from nothing.
+    /// Words of UAX #29; in ASCII, Lucene does not depart from them.
     Words(UnicodeWordIndices<'a>),
+    /// Segments of UAX #29, out of which the tokens of Lucene are made.
     Segments(Peekable<UWordBoundIndices<'a>>),
 }
 
@@ -55,7 +59,7 @@ impl<'a> Words<'a> {
         Self { text, rules, chunk, start: 0, end: 0, rest: None }
     }
 
-    /// The next word, however long.
+    /// Next word, however long.
     fn whole(&mut self) -> Option<(usize, &'a str)> {
         loop {
             let found = match &mut self.chunk {
@@ -80,7 +84,7 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// As much of a word as Lucene takes for one.
+    /// Beginning of a word, as long as Lucene takes for one token.
     fn cut(&mut self, start: usize, word: &'a str) -> &'a str {
         let mut units = 0;
         let fits = |it: &(usize, char)| {
@@ -112,7 +116,7 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// How much of a text is ASCII, or else how much of it is not.
+/// Length of the next chunk: as much of the text as is ASCII, or else as is not.
 fn chunk_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let Some(other) = bytes.iter().position(|it| !it.is_ascii()) else { return bytes.len() };
@@ -124,7 +128,7 @@ fn chunk_length(text: &str) -> usize {
     gap.map_or(bytes.len(), |gap| other + gap + 1)
 }
 
-/// The next word of Lucene among the segments of a text.
+/// Next token of Lucene among the segments of a text.
 fn next_of_lucene<'a>(
     segments: &mut Peekable<UWordBoundIndices<'a>>,
     text: &'a str,
@@ -145,13 +149,13 @@ fn next_of_lucene<'a>(
 }
 
 fn is_word(segment: &str) -> bool {
-    let has_letter = segment
-        .chars()
-        .any(|it| it.is_alphanumeric() && it.general_category() != GeneralCategory::OtherNumber);
+    let has_letter = segment.chars().any(|letter| {
+        letter.is_alphanumeric() && letter.general_category() != GeneralCategory::OtherNumber
+    });
     has_letter || (!segment.is_ascii() && is_emoji(segment))
 }
 
-/// A pictograph and what belongs to it, a flag of two letters, or a key.
+/// Whether a segment is an emoji: a pictograph, a flag of two letters, or a keycap.
 fn is_emoji(segment: &str) -> bool {
     let is_letter_of_flag = |it: char| ('\u{1f1e6}'..='\u{1f1ff}').contains(&it);
     let mut characters = segment.chars();

@@ -1,40 +1,41 @@
-//! What a caller is told when a request is not answered: a status and a sentence.
+//! Error responses: a status and a sentence.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
 
-/// A request that is not answered.
+/// Error response: why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ErrorResponse {
+    /// Response with a status and a sentence.
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), retry_after: None }
     }
 
-    /// What was sent is not JSON.
+    /// 400: the body is not JSON.
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// What was sent is JSON, and not a request.
+    /// 422: the body is JSON, and not a request.
     pub(super) fn unprocessable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// There is no room, for now.
+    /// 503: the queue is full.
     pub(super) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
         let retry_after = Some(retry_after);
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
-    /// The answer: `{"error": "…"}`.
+    /// HTTP response with the body `{"error": "…"}`.
     pub(super) fn into_response(self) -> Response<Body> {
         let body = serde_json::json!({ "error": self.message }).to_string();
         let mut response = Response::builder()

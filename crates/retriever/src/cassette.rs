@@ -1,9 +1,10 @@
-//! Remembers what a search engine found, on disk and across runs.
+//! Record and replay of searches, on disk and across runs.
 //!
 //! The members of a group, and a run that is repeated, see the same results, whatever the engine
-//! would say the second time. A run can be replayed without the engine.
+//! would find the second time. A run can be replayed without the engine. Equal searches at the same
+//! time are made once (single flight).
 //!
-//! The file is JSON lines, `{"source", "k", "query", "hits"}`; only the places of lines are held
+//! The file is JSON lines, `{"source", "k", "query", "hits"}`; only the offsets of lines are held
 //! in memory. Lines are appended whole; what a killed run left of a last line is cut off. Searches
 //! that failed are not recorded.
 
@@ -17,82 +18,83 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 
-/// The record of a run's searches.
+/// Record of the searches of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordConfig {
-    /// The file.
+    /// File of the record.
     pub file: PathBuf,
-    /// What is done with it.
+    /// Mode: record or replay.
     pub mode: RecordMode,
 }
 
-/// What is done with recorded searches.
+/// Record mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordMode {
-    /// What is not recorded yet is searched for and recorded.
+    /// Record: searches that are not in the record are made and recorded.
     Record,
-    /// What is not recorded fails. No engine is needed.
+    /// Replay: searches that are not in the record fail. No engine is needed.
     Replay,
 }
 
-/// A record that cannot be used.
+/// Unusable record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// The file cannot be read or written.
+    /// File that cannot be read or written.
     #[error("cannot {action} the recorded searches `{}`", path.display())]
     File {
         /// `open`, `read`, `write`, …
         action: &'static str,
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// A line is no recorded search.
+    /// Line that is no recorded search.
     #[error("{}:{line}: not a recorded search", path.display())]
     Line {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line, from 1.
         line: u64,
-        /// Why.
+        /// Cause.
         source: serde_json::Error,
     },
-    /// Another process records into the same file.
+    /// File that another process records into.
     #[error("another run records into `{}`", path.display())]
     Busy {
-        /// The file.
+        /// File.
         path: PathBuf,
     },
-    /// A replayed run searched for what was not recorded.
+    /// Search of a replayed run that is not in the record.
     #[error("it is not among the recorded searches in `{}`", path.display())]
     Missing {
-        /// The file.
+        /// File.
         path: PathBuf,
     },
-    /// The engine panicked, or gave another number of answers than queries.
+    /// Engine that panicked, or gave another number of answers than queries.
     #[error("the search engine broke off")]
     BrokenOff,
 }
 
-/// A search engine whose answers are remembered, and asked for once at a time: callers that search
-/// for the same at the same moment share one search.
+/// Retriever with recorded searches. Callers that search for the same at the same time share one
+/// search.
 pub struct Recorded {
-    /// None where a record is replayed.
+    /// Engine that is recorded; none where a record is replayed.
     engine: Option<Box<dyn Retriever>>,
-    /// What tells answers of different engines apart.
+    /// Name of engine and settings, which tells their searches from those of others.
     source: String,
     log: Mutex<Log>,
-    flights: Mutex<HashMap<Key, Arc<Flight>>>,
+    in_flight: Mutex<HashMap<Key, Arc<InFlight>>>,
 }
 
-/// A hash of source, k and query.
+/// Key of a search: a hash of source, k and query.
 type Key = u128;
-/// An answer that several callers share.
+/// Answer that several callers share.
 type Shared = Result<Vec<Hit>, Arc<dyn Error + Send + Sync>>;
 
+/// Recorded search: a line of the file.
 #[derive(Serialize, Deserialize)]
 struct Line<'a> {
     source: std::borrow::Cow<'a, str>,
@@ -101,23 +103,23 @@ struct Line<'a> {
     hits: Vec<Hit>,
 }
 
-/// A search on its way.
+/// Search in flight.
 #[derive(Default)]
-struct Flight {
+struct InFlight {
     answer: Mutex<Option<Shared>>,
-    landed: Condvar,
+    completed: Condvar,
 }
 
-/// Holds a flight until it lands. One that is dropped before has crashed.
-struct Pilot<'a> {
+/// Caller that makes a search in flight. One that is dropped before it completes has crashed.
+struct Leader<'a> {
     recorded: &'a Recorded,
     key: Key,
-    flight: Arc<Flight>,
+    search: Arc<InFlight>,
 }
 
 impl Recorded {
-    /// Searches with an engine, and records what it finds. `source` names engine and settings:
-    /// answers of one source are not given for another.
+    /// Records the searches of an engine. `source` names engine and settings: searches of one source
+    /// are not replayed for another.
     pub fn record(
         engine: Box<dyn Retriever>,
         source: impl Into<String>,
@@ -127,21 +129,21 @@ impl Recorded {
         Ok(Self::over(Some(engine), source.into(), log))
     }
 
-    /// Gives recorded answers and nothing else.
+    /// Replays recorded searches.
     pub fn replay(source: impl Into<String>, file: &Path) -> Result<Self, RecordError> {
         Ok(Self::over(None, source.into(), Log::open(file, RecordMode::Replay)?))
     }
 
     fn over(engine: Option<Box<dyn Retriever>>, source: String, log: Log) -> Self {
-        Self { engine, source, log: Mutex::new(log), flights: Mutex::default() }
+        Self { engine, source, log: Mutex::new(log), in_flight: Mutex::default() }
     }
 
-    /// How many searches are recorded.
+    /// Number of recorded searches.
     pub fn len(&self) -> usize {
         lock(&self.log).lines.len()
     }
 
-    /// Whether none is.
+    /// Whether no search is recorded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -150,18 +152,18 @@ impl Recorded {
         key(&self.source, query, k)
     }
 
-    /// Takes the lead in a search, or joins whoever has it.
-    fn board(&self, key: Key) -> Result<Pilot<'_>, Arc<Flight>> {
-        let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(&key) {
-            return Err(Arc::clone(flight));
+    /// Becomes the leader of a search, or joins one that is in flight.
+    fn join(&self, key: Key) -> Result<Leader<'_>, Arc<InFlight>> {
+        let mut in_flight = lock(&self.in_flight);
+        if let Some(search) = in_flight.get(&key) {
+            return Err(Arc::clone(search));
         }
-        let flight = Arc::<Flight>::default();
-        flights.insert(key, Arc::clone(&flight));
-        Ok(Pilot { recorded: self, key, flight })
+        let search = Arc::<InFlight>::default();
+        in_flight.insert(key, Arc::clone(&search));
+        Ok(Leader { recorded: self, key, search })
     }
 
-    /// Searches for what is not recorded, and records it.
+    /// Makes searches and records them.
     fn find(&self, queries: &[&str], k: usize) -> Vec<Shared> {
         let Some(engine) = &self.engine else {
             let path = lock(&self.log).path.clone();
@@ -189,37 +191,37 @@ impl Recorded {
 impl Retriever for Recorded {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         let mut answers: HashMap<&str, Option<Shared>> = HashMap::new();
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut leading, mut joined) = (Vec::new(), Vec::new());
         for &query in queries {
             if answers.insert(query, None).is_some() {
                 continue;
             }
-            match self.board(self.key(query, k)) {
-                Ok(pilot) => match lock(&self.log).get(pilot.key) {
+            match self.join(self.key(query, k)) {
+                Ok(leader) => match lock(&self.log).get(leader.key) {
                     Ok(Some(hits)) => {
-                        pilot.land(Ok(hits.clone()));
+                        leader.complete(Ok(hits.clone()));
                         answers.insert(query, Some(Ok(hits)));
                     }
-                    Ok(None) => ours.push((query, pilot)),
+                    Ok(None) => leading.push((query, leader)),
                     Err(error) => {
                         let answer: Shared = Err(Arc::new(error));
-                        pilot.land(answer.clone());
+                        leader.complete(answer.clone());
                         answers.insert(query, Some(answer));
                     }
                 },
-                Err(flight) => theirs.push((query, flight)),
+                Err(search) => joined.push((query, search)),
             }
         }
-        let asked: Vec<&str> = ours.iter().map(|it| it.0).collect();
+        let asked: Vec<&str> = leading.iter().map(|it| it.0).collect();
         if !asked.is_empty() {
-            for ((query, pilot), answer) in ours.into_iter().zip(self.find(&asked, k)) {
-                pilot.land(answer.clone());
+            for ((query, leader), answer) in leading.into_iter().zip(self.find(&asked, k)) {
+                leader.complete(answer.clone());
                 answers.insert(query, Some(answer));
             }
         }
-        // Only now, when nobody waits for this call, may it wait for others.
-        for (query, flight) in theirs {
-            answers.insert(query, Some(flight.wait()));
+        // Only now, when no caller waits for this call, may it wait for others.
+        for (query, search) in joined {
+            answers.insert(query, Some(search.wait()));
         }
         let answer = |&query: &&str| {
             let answer = answers[query].clone().expect("every query was answered above");
@@ -229,24 +231,24 @@ impl Retriever for Recorded {
     }
 }
 
-impl Pilot<'_> {
-    fn land(self, answer: Shared) {
-        self.flight.land(answer);
+impl Leader<'_> {
+    fn complete(self, answer: Shared) {
+        self.search.complete(answer);
     }
 }
 
-impl Drop for Pilot<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        lock(&self.recorded.flights).remove(&self.key);
-        self.flight.land(Err(Arc::new(RecordError::BrokenOff)));
+        lock(&self.recorded.in_flight).remove(&self.key);
+        self.search.complete(Err(Arc::new(RecordError::BrokenOff)));
     }
 }
 
-impl Flight {
-    /// The first answer counts.
-    fn land(&self, answer: Shared) {
+impl InFlight {
+    /// Sets the answer; the first one counts.
+    fn complete(&self, answer: Shared) {
         lock(&self.answer).get_or_insert(answer);
-        self.landed.notify_all();
+        self.completed.notify_all();
     }
 
     fn wait(&self) -> Shared {
@@ -255,17 +257,18 @@ impl Flight {
             if let Some(answer) = &*answer {
                 return answer.clone();
             }
-            answer = self.landed.wait(answer).unwrap_or_else(PoisonError::into_inner);
+            answer = self.completed.wait(answer).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-/// The file.
+/// File of recorded searches.
 struct Log {
     path: PathBuf,
     file: File,
-    /// Where the next line goes.
+    /// Offset of the next line.
     end: u64,
+    /// Offset and length of lines.
     lines: HashMap<Key, (u64, u32)>,
 }
 
@@ -302,7 +305,7 @@ impl Log {
         Ok(log)
     }
 
-    /// Finds all whole lines.
+    /// Indexes all whole lines.
     fn index(&mut self) -> Result<(), Result<(u64, serde_json::Error), io::Error>> {
         let mut reader = BufReader::new(&self.file);
         let (mut text, mut n_lines) = (Vec::new(), 0);
@@ -323,14 +326,13 @@ impl Log {
 
     fn get(&mut self, key: Key) -> Result<Option<Vec<Hit>>, RecordError> {
         let Some(&(start, length)) = self.lines.get(&key) else { return Ok(None) };
-        let read = || {
+        let mut read = || {
             let mut text = vec![0; length as usize];
             self.file.seek(SeekFrom::Start(start))?;
             self.file.read_exact(&mut text)?;
             let line: Line<'_> = serde_json::from_slice(&text)?;
             Ok(Some(line.hits))
         };
-        let mut read = read;
         read().map_err(|source| self.failed("read", source))
     }
 
