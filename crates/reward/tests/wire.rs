@@ -152,7 +152,7 @@ fn news_does_not_break_an_old_plugin() {
     let trajectory = &group.trajectories[0];
     assert_eq!(group.question.id, "q");
     assert_eq!(trajectory.outcome, wire::Outcome::Unknown);
-    assert_eq!(trajectory.segments[0].kind, wire::SegmentKind::Unknown);
+    assert_eq!(trajectory.segments[0].kind, wire::Kind::Unknown);
     assert_eq!(trajectory.segments[0].origin, wire::Origin::Unknown);
     assert_eq!(trajectory.answer, None);
 }
