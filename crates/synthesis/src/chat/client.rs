@@ -26,11 +26,11 @@ use serde_json::{Map, Value, json};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 
+use super::budget::{Budget as Ledger, Usage};
 use super::config::{ChatConfig, Checked};
 use super::error::{Blame, ChatError};
 use super::reply::Source;
 use super::{ChatModel, ChatReply, ChatRequest};
-use crate::sage::{Ledger, Usage};
 
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use forage_trajectory::BoxError;
 
-use crate::sage::Spent;
+use super::budget::BudgetExceeded as Spent;
 
 /// A request without a reply that can be used.
 #[derive(Debug, thiserror::Error)]
