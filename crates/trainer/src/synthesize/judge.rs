@@ -1,17 +1,17 @@
-//! A reward plugin as the judge.
+//! Judge that is a reward plugin.
 
 use std::path::Path;
 
 use anyhow::Result;
 use forage_reward::{Combination, RewardSection, Rewards, copy_into, find};
-use forage_synthesis::sage::{Judge, Judgement, Made, Pair, StepError};
+use forage_synthesis::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
 use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Stream, Trajectory};
 use serde_json::Value;
 
-use super::section::JudgeSection;
+use super::section::PluginJudgeSection;
 use crate::plugins::{plugin_failure, search_folders};
 
-/// A reward that says how right an answer is.
+/// Judge that is a reward plugin with a threshold.
 #[derive(Debug)]
 pub struct PluginJudge {
     rewards: Rewards,
@@ -24,19 +24,19 @@ const NAME: &str = "judge";
 impl PluginJudge {
     /// Copies the plugin of a run file into `folder` and loads the copy. Also returns its hash.
     pub fn load(
-        plugin: &str,
-        section: &JudgeSection,
+        section: &PluginJudgeSection,
         run_file: &Path,
         folder: &Path,
     ) -> Result<(Self, String)> {
+        let PluginJudgeSection { plugin, config, least } = section;
         let library = find(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
         let copied = copy_into(&library, folder).map_err(plugin_failure)?;
-        let config = Value::Object(section.config.clone());
+        let config = Value::Object(config.clone());
         let reward: RewardSection =
             serde_json::from_value(serde_json::json!({"plugin": plugin, "config": config}))?;
         let sections = [(NAME.to_owned(), reward, copied.path)];
         let rewards = Rewards::load(&sections, Combination::default()).map_err(plugin_failure)?;
-        Ok((Self { rewards, least: section.least }, copied.hash))
+        Ok((Self { rewards, least: *least }, copied.hash))
     }
 }
 
@@ -44,10 +44,10 @@ impl Judge for PluginJudge {
     /// The plugin sees a trajectory that holds the answer and nothing else.
     fn judge(
         &self,
-        pair: &Pair,
+        pair: &QaPair,
         answer: &str,
         _stream: Stream,
-    ) -> Result<Made<Judgement>, StepError> {
+    ) -> Result<WithUsage<Judgement>, StepError> {
         let question = pair.question(NAME.to_owned());
         let mut trajectory = Trajectory::new(NAME, 0);
         trajectory.push_given(Origin::Prompt, Kind::Prompt, &question.text, &[]);
@@ -61,7 +61,7 @@ impl Judge for PluginJudge {
         match grades.into_iter().next() {
             Some(Grade::Scored(score)) => {
                 let right = score.reward >= self.least;
-                Ok(Made::free(Judgement { right, reply: String::new() }))
+                Ok(WithUsage::free(Judgement { right, reply: String::new() }))
             }
             Some(Grade::Failed(reason)) => Err(StepError::engine("the judge's plugin", reason)),
             Some(Grade::NotApplicable) | None => Err(StepError::item("the judge does not apply")),
