@@ -14,8 +14,8 @@ use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
 use forage_rollout::RolloutConfig;
-use forage_synthesis::{Entities, Habits, QuestionMix};
 use forage_trajectory::{Sampling, Truncation};
+use forage_world::{Perturbations, WorldSection};
 use serde::{Deserialize, Serialize};
 
 use crate::alarms::AlarmSection;
@@ -108,37 +108,6 @@ pub struct FreshModel {
     pub max_positions: usize,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-}
-
-/// A generated world.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorldSection {
-    /// Entities of each split.
-    pub entities: Entities,
-    /// Questions of each split.
-    pub questions: QuestionCounts,
-    /// Hops and comparisons.
-    #[serde(default)]
-    pub mix: QuestionMix,
-    /// Share of names that are longer than those of other worlds.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub long_names: f64,
-    /// Share of links beside which a passage tells a fact of what they lead to.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub asides: f64,
-}
-
-/// How many questions each split gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QuestionCounts {
-    /// For training.
-    pub train: usize,
-    /// For evaluation while training.
-    pub dev: usize,
-    /// For the evaluation before and after.
-    pub test: usize,
 }
 
 /// Question files.
@@ -263,7 +232,7 @@ pub struct SftPhase {
     pub recall: usize,
     /// Bad habits of the demonstrations.
     #[serde(default)]
-    pub habits: Habits,
+    pub habits: Perturbations,
 }
 
 /// Evaluation on held-out questions.
@@ -402,13 +371,7 @@ impl RunConfig {
         }
         self.optimizer.check()?;
         if let Some(world) = &self.world {
-            world.mix.check()?;
-            let QuestionCounts { train, dev, test } = world.questions;
-            for (split, count) in [("train", train), ("dev", dev), ("test", test)] {
-                if count == 0 {
-                    return Err(anyhow::anyhow!("`world.questions.{split}` is 0"));
-                }
-            }
+            world.check()?;
         }
         if self.evaluation.every == 0 {
             return wrong("`evaluation.every` is 0");

@@ -5,11 +5,11 @@ use forage_model::{SPECIAL_TOKENS, Tokenizer};
 use forage_retriever::Bm25;
 use forage_rollout::scripted::{Codec, Scripted};
 use forage_rollout::{RolloutConfig, Task, play};
-use forage_synthesis::{
-    Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
+use forage_trajectory::{BoxError, Prompt, Purpose, Sampling, Stream, TokenId};
+use forage_world::{
+    Exercise, Perturbations, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
     reading_exercise, recall_exercise, syllables,
 };
-use forage_trajectory::{BoxError, Prompt, Purpose, Sampling, Stream, TokenId};
 use regex::Regex;
 
 use crate::config::SftPhase;
@@ -123,7 +123,7 @@ pub fn tokenizer_texts(
         let stream = stream.of_member(idx as u64, 2);
         let question = question(world, Split::Train, mix.shape(idx), stream)?;
         texts.push(rollout.prompt_for(&question));
-        let turns = demonstrate(world, &question, &Habits::default(), stream);
+        let turns = demonstrate(world, &question, &Perturbations::default(), stream);
         let untagged = |turn: &String| {
             SPECIAL_TOKENS.iter().fold(turn.clone(), |text, tag| text.replace(tag, ""))
         };

@@ -9,10 +9,10 @@ use forage_retriever::{
     Bm25, Corpus, EncoderConfig, EngineError, IndexOptions, Manifest, RetrieverConfig,
     SearchEngine, SearchOptions, build,
 };
-use forage_synthesis::{Split, SynthesisError, World, WorldConfig, questions};
 use forage_trajectory::{BoxError, Embedder, Question};
+use forage_world::{Split, World, WorldError, WorldSection};
 
-use crate::config::{RunConfig, WorldSection};
+use crate::config::RunConfig;
 use crate::failure::{Code, Failure};
 use crate::model;
 use crate::questions::read_questions;
@@ -167,13 +167,7 @@ fn corpus(passages: u64, analyzer: &str) -> String {
 
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    World::generate(&WorldConfig {
-        seed,
-        entities: section.entities.clone(),
-        long_names: section.long_names,
-        asides: section.asides,
-    })
-    .map_err(impossible)
+    section.generate(seed).map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, as a whole.
@@ -204,20 +198,11 @@ fn questions_of(
     section: &WorldSection,
     seed: u64,
 ) -> Result<[(Split, Vec<Question>); 3]> {
-    let counts = section.questions;
-    let ask = |split, count| {
-        let asked = questions(world, split, count, seed, &section.mix).map_err(impossible)?;
-        Ok::<_, anyhow::Error>((split, asked))
-    };
-    Ok([
-        ask(Split::Train, counts.train)?,
-        ask(Split::Dev, counts.dev)?,
-        ask(Split::Test, counts.test)?,
-    ])
+    section.questions(world, seed).map_err(impossible)
 }
 
 /// A world that cannot be made as the run file asks.
-fn impossible(error: SynthesisError) -> anyhow::Error {
+fn impossible(error: WorldError) -> anyhow::Error {
     let failure = Failure::new(Code::Usage, "the world cannot be made")
         .hint("ask for more `world.entities` or for fewer `world.questions`");
     anyhow::Error::new(error).context(failure)

@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
 use forage_retriever::{Analyzer, Bm25, SearchOptions};
-use forage_synthesis::World;
 use forage_trajectory::{Purpose, Stream};
+use forage_world::{World, WorldSection};
 use rand::Rng;
 use serde_json::{Map, json};
 
 use crate::checkpoint::{TrainState, save_model};
-use crate::config::{RunConfig, SftPhase, SftSection, WorldSection};
+use crate::config::{RunConfig, SftPhase, SftSection};
 use crate::demonstrate::{School, tokenizer_texts};
 use crate::evaluate::Evaluator;
 use crate::failure::{Code, Failure};
