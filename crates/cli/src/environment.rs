@@ -9,15 +9,16 @@ use forage_retriever::{
     Analyzer, Bm25, Corpus, EncoderConfig, EngineConfig, EngineError, IndexManifest, IndexOptions,
     RetrieverConfig, SearchEngine, SearchOptions, build_index,
 };
-use forage_synthesis::{Split, SynthesisError, World, questions};
 use forage_training::environment::Environment;
 use forage_training::run_folder::{RunFolder, jsonl};
 use forage_trajectory::{BoxError, Embedder, Passage, Question, Retriever};
 
+use forage_world::{Split, World, WorldError, WorldSection};
+
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::model;
 use crate::questions::read_questions;
-use crate::run_file::{RunConfig, Source, WorldSection};
+use crate::run_file::{RunConfig, Source};
 
 /// Opens the environment of a run: the files of its run file, or its world, which is generated into
 /// the run's folder. The manifest is that of the index, where there is one.
@@ -154,7 +155,7 @@ fn corpus(passages: u64, analyzer: &str) -> String {
 
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    World::generate(&section.config(seed)).map_err(impossible)
+    section.generate(seed).map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, whole or not at all.
@@ -179,20 +180,11 @@ fn questions_of(
     section: &WorldSection,
     seed: u64,
 ) -> Result<[(Split, Vec<Question>); 3]> {
-    let counts = section.questions;
-    let ask = |split, count| {
-        let asked = questions(world, split, count, seed, &section.mix).map_err(impossible)?;
-        Ok::<_, anyhow::Error>((split, asked))
-    };
-    Ok([
-        ask(Split::Train, counts.train)?,
-        ask(Split::Dev, counts.dev)?,
-        ask(Split::Test, counts.test)?,
-    ])
+    section.questions(world, seed).map_err(impossible)
 }
 
 /// A world that cannot be made as the run file asks.
-fn impossible(error: SynthesisError) -> anyhow::Error {
+fn impossible(error: WorldError) -> anyhow::Error {
     let failure = Failure::new(Code::Usage, "the world cannot be made")
         .hint("ask for more `world.entities` or for fewer `world.questions`");
     anyhow::Error::new(error).context(failure)

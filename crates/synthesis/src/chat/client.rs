@@ -27,11 +27,11 @@ use forage_http::{
 };
 use serde_json::{Map, Value, json};
 
+use super::budget::{Budget as Ledger, Usage};
 use super::config::{ChatConfig, Checked};
 use super::error::ChatError;
 use super::reply::ReplyParser;
 use super::{ChatModel, ChatReply, ChatRequest};
-use crate::sage::{Ledger, Usage};
 
 /// Poll interval of waiting requests, which end when the run stops.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use forage_http::{HttpError, RetryClass, StatusError};
 use forage_trajectory::BoxError;
 
-use crate::sage::Spent;
+use super::budget::BudgetExceeded as Spent;
 
 /// Request without a usable reply.
 #[derive(Debug, thiserror::Error)]
