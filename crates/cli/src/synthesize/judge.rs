@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use forage_reward::{Combination, RewardSection, Rewards, copy_plugin, find_plugin};
 use forage_synthesis::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
+use forage_trajectory::protocol::ANSWER;
 use forage_trajectory::{Grade, Group, Origin, Outcome, SegmentKind, Stream, Trajectory};
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ impl Judge for PluginJudge {
         trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &question.text, &[]);
         trajectory.tag(
             SegmentKind::Answer,
-            &format!("<answer> {answer} </answer>"),
+            &ANSWER.wrap(&format!(" {answer} ")),
             0..0,
             Some(answer),
         );

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use forage_fs::AtomicFile;
 use forage_synthesis::feedback_loop::{
     AcceptedQuestion, Assembly, Attempt, Journal, JournalEvent, Proposal,
 };
@@ -48,9 +49,8 @@ pub(super) fn traces(
     splits: &[Split],
 ) -> Result<()> {
     let path = run.path("traces.jsonl.zst");
-    let part = tempfile::Builder::new().prefix(".part-").tempfile_in(run.root());
-    let part = part.with_context(|| unwritable(&path))?;
-    let mut encoder = zstd::Encoder::new(part, 3).with_context(|| unwritable(&path))?;
+    let file = AtomicFile::create(&path).with_context(|| unwritable(&path))?;
+    let mut encoder = zstd::Encoder::new(file, 3).with_context(|| unwritable(&path))?;
     for (accepted, split) in assembly.accepted.iter().zip(splits) {
         let mut row = TraceRow {
             split: *split,
@@ -73,8 +73,5 @@ pub(super) fn traces(
         line.push(b'\n');
         encoder.write_all(&line).with_context(|| unwritable(&path))?;
     }
-    let part = encoder.finish().with_context(|| unwritable(&path))?;
-    part.as_file().sync_all().with_context(|| unwritable(&path))?;
-    part.persist(&path).map_err(|err| err.error).with_context(|| unwritable(&path))?;
-    Ok(())
+    encoder.finish().and_then(AtomicFile::commit).with_context(|| unwritable(&path))
 }
