@@ -23,7 +23,7 @@ use forage_model::{
     Critic, Decoder, ParameterSpec, SaveOptions, Tokenizer, numbers, read_tensors, save_adapter,
     write_tensors,
 };
-use forage_optimizer::{AdamW, State, moving_average};
+use forage_optimizer::{AdamState, AdamW, exponential_moving_average};
 use serde::{Deserialize, Serialize};
 
 use crate::critic::CriticState;
@@ -98,7 +98,8 @@ impl TrainState {
     /// Moves the average towards the weights.
     pub fn move_average(&mut self, decay: f64) {
         let Some(average) = &self.average else { return };
-        let moved = moving_average(average.trainable(), self.decoder.trainable(), decay);
+        let moved =
+            exponential_moving_average(average.trainable(), self.decoder.trainable(), decay);
         self.average = Some(self.decoder.with_trainable(moved));
     }
 
@@ -243,7 +244,7 @@ fn write_moments(path: &Path, specs: &[ParameterSpec], adamw: &AdamW) -> Result<
     let moments: Vec<Tensor<2>> = adamw
         .states
         .iter()
-        .flat_map(|State { first, second }| [first.clone(), second.clone()])
+        .flat_map(|AdamState { first, second }| [first.clone(), second.clone()])
         .collect();
     write_weights(path, &moment_specs(specs), &moments)
 }
@@ -257,7 +258,7 @@ fn read_moments(
     let moments = read_weights(path, &moment_specs(specs), device)?;
     let states = moments
         .chunks_exact(2)
-        .map(|pair| State { first: pair[0].clone(), second: pair[1].clone() })
+        .map(|pair| AdamState { first: pair[0].clone(), second: pair[1].clone() })
         .collect();
     Ok(AdamW { states, n_steps })
 }

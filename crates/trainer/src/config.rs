@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use forage_model::{Family, LoraConfig, ModelConfig, NumberType, Rope};
-use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule, Surrogate};
+use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
 use forage_rollout::RolloutConfig;
@@ -222,7 +222,7 @@ pub struct CriticSection {
     pub lr: f64,
     /// How that moves.
     #[serde(default)]
-    pub schedule: Schedule,
+    pub schedule: LrSchedule,
 }
 
 /// The supervised warm start on scripted demonstrations.

@@ -23,7 +23,9 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use forage_model::Tokenizer;
-use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
+use forage_optimizer::{
+    DistillationConfig, DistillationPositions, HindsightContent, hindsight_block,
+};
 use forage_reward_sdk::text::token_f1;
 use forage_rollout::grammar::without_tags;
 use forage_trajectory::{
@@ -80,14 +82,14 @@ pub fn lessons(
     for (focal, trajectory) in group.trajectories.iter().enumerate() {
         let taught = taught(config.positions, tokenizer, trajectory);
         let by_group = |said: fn(&Trajectory) -> Vec<&str>, taught| {
-            let entries = hindsight(&config.hindsight, &f1, focal, stream);
+            let entries = hindsight_block(&config.hindsight, &f1, focal, stream);
             told_by_group(said, group, &entries, taught)
         };
         let told = match config.hindsight.content {
             _ if trajectory.failed() => Vec::new(),
-            Content::Queries => by_group(queries, taught),
-            Content::Everything => by_group(everything, taught),
-            Content::Documents => told_by_documents(trajectory, &taught),
+            HindsightContent::Queries => by_group(queries, taught),
+            HindsightContent::Everything => by_group(everything, taught),
+            HindsightContent::Documents => told_by_documents(trajectory, &taught),
         };
         if told.is_empty() {
             found.lessons.push(None);
@@ -161,13 +163,17 @@ fn everything(trajectory: &Trajectory) -> Vec<&str> {
 }
 
 /// Positions of the taught tokens, in order.
-fn taught(positions: Positions, tokenizer: &Tokenizer, trajectory: &Trajectory) -> Vec<usize> {
+fn taught(
+    positions: DistillationPositions,
+    tokenizer: &Tokenizer,
+    trajectory: &Trajectory,
+) -> Vec<usize> {
     match positions {
-        Positions::Policy => {
+        DistillationPositions::Policy => {
             let mask = trajectory.policy_mask();
             (1..mask.len()).filter(|&at| mask[at]).collect()
         }
-        Positions::Queries => searches(trajectory)
+        DistillationPositions::Queries => searches(trajectory)
             .flat_map(|it| {
                 let tokens = &trajectory.tokens[it.tokens.clone()];
                 let bytes: Vec<&[u8]> = tokens.iter().map(|&id| tokenizer.bytes(id)).collect();
@@ -354,7 +360,7 @@ mod tests {
             assert_eq!(found.n_too_long, 0);
             found.lessons.into_iter().map(Option::unwrap).collect::<Vec<_>>()
         };
-        let found = of(Positions::Queries);
+        let found = of(DistillationPositions::Queries);
         let first = "Question: who?\nThe next search finds:\nPAGE of director of Veltor\n\
                      <think> THOUGHT</think><search> director of Veltor";
         let second = "Question: who?\nThe next search finds:\nPAGE of birthplace\n\
@@ -378,7 +384,7 @@ mod tests {
             assert_eq!(taught.collect::<Vec<_>>(), said.concat());
         }
         // All that the policy wrote but the answer, each token once.
-        let everywhere = of(Positions::Policy);
+        let everywhere = of(DistillationPositions::Policy);
         let answer = group.trajectories[0].segments.last().unwrap().tokens.len();
         let n_taught = group.trajectories[0].n_policy_tokens() - answer;
         assert_eq!(everywhere[0].taught, (0..n_taught).collect::<Vec<_>>());
@@ -406,7 +412,7 @@ mod tests {
             let query = tokenizer.decode(&query).unwrap();
             assert_eq!(query.trim(), trajectory.segments[2].content);
         }
-        let everywhere = DistillationConfig { positions: Positions::Policy, ..config };
+        let everywhere = DistillationConfig { positions: DistillationPositions::Policy, ..config };
         let found = lessons(&everywhere, &tokenizer, 10_000, &group, stream).unwrap();
         let n_policy = group.trajectories[0].n_policy_tokens();
         assert_eq!(found.lessons[0].as_ref().unwrap().taught.len(), n_policy);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forage_optimizer::{AlgorithmConfig, Surrogate};
+use forage_optimizer::{AlgorithmConfig, Ppo, Surrogate};
 use forage_reward_sdk::text::exact_match;
 use forage_trajectory::{Grade, Group, Outcome, Question, Trajectory};
 use serde_json::{Map, Value, json};
@@ -163,7 +163,7 @@ pub fn of_update(row: &mut Map<String, Value>, algorithm: &AlgorithmConfig, it: 
         row.insert("policy/ratio_max".into(), json!(sums.ratio_most));
     }
     row.insert("policy/update_kl".into(), json!(sums.mean(sums.update_kl)));
-    if matches!(algorithm.loss, Surrogate::Ppo { dual_clip: Some(_), .. }) {
+    if matches!(algorithm.loss, Surrogate::Ppo(Ppo { dual_clip: Some(_), .. })) {
         let share = sums.mean(sums.n_dual_clipped as f64);
         row.insert("policy/dual_clip_fraction".into(), json!(share));
     }

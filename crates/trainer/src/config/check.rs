@@ -1,7 +1,7 @@
 //! What sections of a run file ask of each other.
 
 use anyhow::Result;
-use forage_optimizer::Advantage;
+use forage_optimizer::AdvantageEstimator;
 
 use super::{RunConfig, SftSection, TrainingSection};
 
@@ -35,8 +35,8 @@ impl RunConfig {
             }
             _ => {}
         }
-        let compares =
-            !advantage.needs_critic() && !matches!(advantage, Advantage::ReinforcePlusPlus { .. });
+        let compares = !advantage.needs_critic()
+            && !matches!(advantage, AdvantageEstimator::ReinforcePlusPlus(_));
         if training.group_size < 2 && (compares || training.extra_groups > 0) {
             return wrong(
                 "`training.group_size` must be 2 or more: a group of one has no advantage",

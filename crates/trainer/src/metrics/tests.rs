@@ -246,7 +246,7 @@ fn what_updates_say() {
         ],
     );
     let mut row = Map::new();
-    let plain = AlgorithmConfig::grpo(Surrogate::Reinforce);
+    let plain = AlgorithmConfig::grpo(Surrogate::Reinforce {});
     of_update(&mut row, &plain, &Improvement { lr: 0.25, ..Improvement::default() });
     for name in ["policy/dual_clip_fraction", "policy/reference_kl", "loss/llds", "critic/loss"] {
         assert!(!row.contains_key(name), "{name}");
