@@ -11,10 +11,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::SEED;
 use forage_optimizer::{
-    AdamW, Advantage, Aggregation, Convention, Correction, DistillationConfig, Episode, Gate,
-    KlEstimator, LldsConfig, Observations, OptimizerConfig, Ratio, Scale, Surrogate, Tokens,
-    Totals, Turn, ValueConfig, correct, distillation_loss, entropy, entropy_loss, estimate, grpo,
-    kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, value_loss,
+    AdamW, AdvantageEstimator, Cispo, DistillationConfig, DrGrpo, Episode, EpisodeTurn, Gae,
+    GaeObservations, Gigpo, GigpoScale, GroupConvention, Grpo, Gspo, ImportanceCorrection,
+    KlEstimator, LldsConfig, LldsGranularity, LossAggregation, LossTotals, OptimizerConfig,
+    RatioLevel, ReinforcePlusPlus, ReinforcePlusPlusBaseline, Rloo, Sapo, StepGae, Surrogate,
+    TokenTis, TrainedTokens, ValueConfig, distillation_loss, entropy, entropy_loss,
+    estimate_advantages, grpo, importance_weights, kl_loss, llds_loss, n_preserved_tokens,
+    surrogate_loss, value_loss,
 };
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
@@ -54,14 +57,18 @@ fn optimizer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("optimizer");
     let rewards: Vec<Option<f64>> = numbers(16, 0).into_iter().map(|it| Some(it.into())).collect();
     group.throughput(Throughput::Elements(16)).bench_function("advantages", |bencher| {
-        bencher.iter(|| grpo(black_box(&rewards), Convention::Forage));
+        bencher.iter(|| grpo(black_box(&rewards), GroupConvention::Forage));
     });
 
     let device = Device::flex().autodiff();
     let [new, old, advantages] = [1, 2, 3].map(|it| numbers(TOKENS, it));
     let weights = vec![1.0; TOKENS];
-    let tokens =
-        Tokens { lengths: &[TOKENS], old: &old, advantages: &advantages, weights: &weights };
+    let tokens = TrainedTokens {
+        lengths: &[TOKENS],
+        old_logprobs: &old,
+        advantages: &advantages,
+        weights: &weights,
+    };
     group.throughput(Throughput::Elements(TOKENS as u64));
     group.bench_function("loss and gradient", |bencher| {
         bencher.iter(|| {
@@ -82,7 +89,12 @@ fn optimizer(criterion: &mut Criterion) {
     let config = OptimizerConfig { weight_decay: 0.01, ..OptimizerConfig::new(1e-3) };
     group.throughput(Throughput::Elements((WIDTH * WIDTH) as u64));
     group.bench_function("AdamW", |bencher| {
-        bencher.iter(|| adamw.step(&config, 1e-3, &weights, vec![gradient.clone()], &[true]));
+        bencher.iter(|| {
+            let gradients = vec![gradient.clone()];
+            let weights = adamw.apply(&config, 1e-3, &weights, &gradients, &[true]);
+            adamw.update_moments(&config, gradients);
+            weights
+        });
     });
     group.finish();
 }
@@ -103,7 +115,7 @@ fn episodes(values: bool) -> Vec<Episode> {
         values: vec![0.1; if values { LENGTH } else { 0 }],
         turns: turns
             .clone()
-            .map(|start| Turn {
+            .map(|start| EpisodeTurn {
                 positions: start..start + TURN,
                 state: vec![(start + idx % 2) as u32; TURN],
             })
@@ -116,23 +128,33 @@ fn episodes(values: bool) -> Vec<Episode> {
 fn advantages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("advantages");
     group.throughput(Throughput::Elements((TRAJECTORIES * LENGTH) as u64)).sample_size(10);
-    let convention = Convention::Forage;
-    let gigpo =
-        Advantage::Gigpo { gamma: 0.95, step_weight: 1.0, step_scale: None, scale: Scale::None };
-    let (gamma, lambda, observations) = (1.0, 1.0, Observations::Skip);
+    let convention = GroupConvention::Forage;
+    let gigpo = AdvantageEstimator::Gigpo(Gigpo {
+        gamma: 0.95,
+        step_weight: 1.0,
+        step_scale: None,
+        scale: GigpoScale::None,
+    });
+    let (gamma, lambda, observations) = (1.0, 1.0, GaeObservations::Skip);
     for (name, advantage) in [
-        ("grpo", Advantage::Grpo { convention }),
-        ("dr-grpo", Advantage::DrGrpo { convention }),
-        ("rloo", Advantage::Rloo { convention }),
-        ("reinforce-plus-plus", Advantage::ReinforcePlusPlus { gamma }),
-        ("reinforce-plus-plus-baseline", Advantage::ReinforcePlusPlusBaseline { convention }),
-        ("gae", Advantage::Gae { gamma, lambda, observations }),
-        ("step-gae", Advantage::StepGae { gamma, lambda, observations, step_scale: 1.0 }),
+        ("grpo", AdvantageEstimator::Grpo(Grpo { convention })),
+        ("dr-grpo", AdvantageEstimator::DrGrpo(DrGrpo { convention })),
+        ("rloo", AdvantageEstimator::Rloo(Rloo { convention })),
+        ("reinforce-plus-plus", AdvantageEstimator::ReinforcePlusPlus(ReinforcePlusPlus { gamma })),
+        (
+            "reinforce-plus-plus-baseline",
+            AdvantageEstimator::ReinforcePlusPlusBaseline(ReinforcePlusPlusBaseline { convention }),
+        ),
+        ("gae", AdvantageEstimator::Gae(Gae { gamma, lambda, observations })),
+        (
+            "step-gae",
+            AdvantageEstimator::StepGae(StepGae { gamma, lambda, observations, step_scale: 1.0 }),
+        ),
         ("gigpo", gigpo),
     ] {
         let episodes = episodes(advantage.needs_critic());
         group.bench_function(name, |bencher| {
-            bencher.iter(|| estimate(&advantage, black_box(&episodes)));
+            bencher.iter(|| estimate_advantages(&advantage, black_box(&episodes)));
         });
     }
     group.finish();
@@ -145,21 +167,25 @@ fn losses(criterion: &mut Criterion) {
     let device = Device::flex().autodiff();
     let [new, old, advantages] = [7, 8, 9].map(|it| numbers(n_tokens, it));
     let lengths = vec![LENGTH; TRAJECTORIES];
-    let weights = Aggregation::SequenceMean.weights(&lengths, Totals::of(&lengths));
-    let tokens =
-        Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+    let weights = LossAggregation::SequenceMean {}.weights(&lengths, LossTotals::of(&lengths));
+    let tokens = TrainedTokens {
+        lengths: &lengths,
+        old_logprobs: &old,
+        advantages: &advantages,
+        weights: &weights,
+    };
     let gradient = |loss: &dyn Fn(Tensor<1>) -> Tensor<1>| {
         let new = vector(new.clone(), &device).require_grad();
         let mut gradients = loss(new.clone()).backward();
         new.grad_remove(&mut gradients)
     };
-    let ratio = Ratio::Token;
+    let ratio = RatioLevel::Token;
     for (name, surrogate) in [
         ("ppo", Surrogate::ppo(0.2, 0.28)),
-        ("gspo", Surrogate::Gspo { clip_low: 3e-4, clip_high: 4e-4 }),
-        ("cispo", Surrogate::Cispo { clip_low: None, clip_high: 4.0, ratio }),
-        ("sapo", Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio }),
-        ("reinforce", Surrogate::Reinforce),
+        ("gspo", Surrogate::Gspo(Gspo { clip_low: 3e-4, clip_high: 4e-4 })),
+        ("cispo", Surrogate::Cispo(Cispo { clip_low: None, clip_high: 4.0, ratio })),
+        ("sapo", Surrogate::Sapo(Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio })),
+        ("reinforce", Surrogate::Reinforce {}),
     ] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| gradient(&|new| surrogate_loss(&surrogate, new, &tokens).sum));
@@ -177,7 +203,8 @@ fn losses(criterion: &mut Criterion) {
         bencher.iter(|| gradient(&|new| value_loss(&config, new, &old, &advantages, &weights).sum));
     });
     group.bench_function("llds", |bencher| {
-        let config = LldsConfig { coefficient: 0.2, gate: Gate::Action, answer_weight: 0.5 };
+        let config =
+            LldsConfig { coefficient: 0.2, gate: LldsGranularity::Action, answer_weight: 0.5 };
         let actions = vec![TURN; n_tokens / TURN];
         let answers: Vec<bool> = (0..n_tokens).map(|at| at % LENGTH >= LENGTH - TURN).collect();
         bencher.iter(|| {
@@ -186,8 +213,8 @@ fn losses(criterion: &mut Criterion) {
         });
     });
     group.bench_function("correction", |bencher| {
-        let correction = Correction::Token { cap: 2.0, reject: None };
-        bencher.iter(|| correct(&correction, &lengths, black_box(&new), &old));
+        let correction = ImportanceCorrection::Token(TokenTis { cap: 2.0, reject: None });
+        bencher.iter(|| importance_weights(&correction, &lengths, black_box(&new), &old));
     });
 
     let [rows, width] = ROWS;

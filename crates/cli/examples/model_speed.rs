@@ -133,7 +133,9 @@ fn train(mut decoder: Decoder, arguments: &Arguments) -> Result<f64> {
             start = Instant::now();
         }
         let learned = compute_gradient(&decoder, &samples, objective, micro_batches);
-        let weights = adamw.step(&config, 1e-3, decoder.trainable(), learned.gradients, &decayed);
+        let gradients = learned.gradients;
+        let weights = adamw.apply(&config, 1e-3, decoder.trainable(), &gradients, &decayed);
+        adamw.update_moments(&config, gradients);
         decoder = decoder.with_trainable(weights);
         decoder.device().sync()?;
     }

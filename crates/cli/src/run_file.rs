@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use forage_model::{LoraConfig, NumberType};
-use forage_optimizer::{Advantage, AlgorithmConfig, OptimizerConfig, Surrogate};
+use forage_optimizer::{AdvantageEstimator, AlgorithmConfig, OptimizerConfig, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
 use forage_rollout::RolloutConfig;
@@ -396,7 +396,10 @@ fn train_task(raw: &RawRunConfig, training: &TrainingSection, model: PathBuf) ->
 }
 
 /// The critic: there if and only if the estimator needs one.
-fn critic(section: Option<&CriticSection>, advantage: &Advantage) -> Result<Option<CriticSection>> {
+fn critic(
+    section: Option<&CriticSection>,
+    advantage: &AdvantageEstimator,
+) -> Result<Option<CriticSection>> {
     match (section, advantage.needs_critic()) {
         (None, true) => bail!(
             "`critic` is missing, which `algorithm.advantage` `gae` and `step-gae` need: give \
@@ -414,9 +417,9 @@ fn critic(section: Option<&CriticSection>, advantage: &Advantage) -> Result<Opti
 }
 
 /// Refuses groups of one where trajectories are compared with each other.
-fn check_group_size(training: &TrainingSection, advantage: &Advantage) -> Result<()> {
+fn check_group_size(training: &TrainingSection, advantage: &AdvantageEstimator) -> Result<()> {
     let compares =
-        !advantage.needs_critic() && !matches!(advantage, Advantage::ReinforcePlusPlus { .. });
+        !advantage.needs_critic() && !matches!(advantage, AdvantageEstimator::ReinforcePlusPlus(_));
     if training.group_size < 2 && (compares || training.extra_groups > 0) {
         bail!("`training.group_size` must be 2 or more: a group of one has no advantage");
     }

@@ -1,20 +1,20 @@
-//! AdamW (arXiv 1711.05101) over a list of weights.
+//! AdamW: Adam with decoupled weight decay (arXiv 1711.05101), over a list of weights.
 
 use burn::tensor::Tensor;
 
-use crate::OptimizerConfig;
+use crate::config::OptimizerConfig;
 
-/// Moments of one weight.
+/// Moments of one weight, each with the weight's shape.
 #[derive(Debug, Clone)]
-pub struct State {
-    /// Mean of the gradients.
+pub struct AdamState {
+    /// First moment: moving average of the gradients.
     pub first: Tensor<2>,
-    /// Mean of their squares.
+    /// Second moment: moving average of their squares.
     pub second: Tensor<2>,
 }
 
-impl State {
-    /// After another gradient.
+impl AdamState {
+    /// The moments after one more gradient.
     fn after(&self, [beta1, beta2]: [f64; 2], gradient: Tensor<2>) -> Self {
         let square = gradient.clone() * gradient.clone();
         Self {
@@ -24,46 +24,35 @@ impl State {
     }
 }
 
-/// The optimizer's state: one [`State`] a weight, and how many steps were taken.
+/// AdamW optimizer: the moments of all weights and the number of steps.
+///
+/// A step is [`AdamW::apply`], which computes the new weights, and then [`AdamW::update_moments`].
+/// Between the two, the caller can reject weights that are not finite.
 #[derive(Debug, Clone)]
 pub struct AdamW {
-    /// In the order of the weights.
-    pub states: Vec<State>,
-    /// Steps taken, for the bias correction.
+    /// Moments, in the order of the weights.
+    pub states: Vec<AdamState>,
+    /// Number of steps taken, for the bias correction.
     pub n_steps: u64,
 }
 
 impl AdamW {
-    /// No step taken.
+    /// The optimizer before its first step: all moments are 0.
     pub fn new(weights: &[Tensor<2>]) -> Self {
         let states = weights
             .iter()
-            .map(|it| State { first: it.zeros_like(), second: it.zeros_like() })
+            .map(|weight| AdamState { first: weight.zeros_like(), second: weight.zeros_like() })
             .collect();
         Self { states, n_steps: 0 }
     }
 
-    /// One step: `gradients` and `decayed` (whether weight decay applies) are in the order of the
-    /// weights. Returns the new weights.
-    #[must_use]
-    pub fn step(
-        &mut self,
-        config: &OptimizerConfig,
-        lr: f64,
-        weights: &[Tensor<2>],
-        gradients: Vec<Tensor<2>>,
-        decayed: &[bool],
-    ) -> Vec<Tensor<2>> {
-        let weights = self.weights_after(config, lr, weights, &gradients, decayed);
-        self.remember(config, gradients);
-        weights
-    }
-
-    /// The weights that a step would lead to. The step is taken with [`AdamW::remember`].
+    /// The weights after a step with these gradients; the moments stay as they are.
     ///
-    /// That the moments are computed twice is cheaper than holding those of before and after at
-    /// once: they are twice as large as the weights.
-    pub fn weights_after(
+    /// `gradients` and `decayed`, whether weight decay applies, are in the order of the weights.
+    ///
+    /// The moments are computed here and once more in [`AdamW::update_moments`]: that is cheaper
+    /// than to hold those of before and after at once, which are twice as large as the weights.
+    pub fn apply(
         &self,
         config: &OptimizerConfig,
         lr: f64,
@@ -72,11 +61,11 @@ impl AdamW {
         decayed: &[bool],
     ) -> Vec<Tensor<2>> {
         let [correction1, correction2] =
-            config.betas.map(|it| 1.0 - it.powf((self.n_steps + 1) as f64));
+            config.betas.map(|beta| 1.0 - beta.powf((self.n_steps + 1) as f64));
         let parts = weights.iter().zip(gradients).zip(&self.states).zip(decayed);
         parts
             .map(|(((weight, gradient), state), &decayed)| {
-                let State { first, second } = state.after(config.betas, gradient.clone());
+                let AdamState { first, second } = state.after(config.betas, gradient.clone());
                 let scale = (second / correction2).sqrt() + config.eps;
                 let update = first / correction1 / scale;
                 let decay = if decayed { 1.0 - lr * config.weight_decay } else { 1.0 };
@@ -85,8 +74,8 @@ impl AdamW {
             .collect()
     }
 
-    /// Takes the gradients of a step into the moments.
-    pub fn remember(&mut self, config: &OptimizerConfig, gradients: Vec<Tensor<2>>) {
+    /// Updates the moments with the gradients of a step, and counts the step.
+    pub fn update_moments(&mut self, config: &OptimizerConfig, gradients: Vec<Tensor<2>>) {
         self.n_steps += 1;
         for (state, gradient) in self.states.iter_mut().zip(gradients) {
             *state = state.after(config.betas, gradient);
@@ -112,7 +101,9 @@ mod tests {
         let (mut w, mut m, mut v) = (1.0_f64, 0.0_f64, 0.0_f64);
         for step in 1..=3 {
             let gradient = weights[0].clone() * 2.0;
-            weights = adamw.step(&config, 0.1, &weights, vec![gradient], &[true]);
+            let gradients = vec![gradient];
+            weights = adamw.apply(&config, 0.1, &weights, &gradients, &[true]);
+            adamw.update_moments(&config, gradients);
             let g = 2.0 * w;
             m = 0.9 * m + 0.1 * g;
             v = 0.95 * v + 0.05 * g * g;

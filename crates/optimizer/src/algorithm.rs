@@ -1,71 +1,71 @@
-//! All choices of an algorithm in one place.
+//! Algorithm configuration: the `[algorithm]` section of a run file.
 
 use serde::{Deserialize, Serialize};
 
-use crate::options::positive;
-use crate::{
-    Advantage, Aggregation, Convention, Correction, DistillationConfig, KlConfig, LldsConfig,
-    OptimizerError, Surrogate, ValueConfig,
+use crate::advantage::{AdvantageEstimator, Grpo};
+use crate::distillation::DistillationConfig;
+use crate::error::OptimizerError;
+use crate::loss::{
+    ImportanceCorrection, KlConfig, LldsConfig, LossAggregation, Surrogate, ValueConfig,
 };
+use crate::ranges::positive;
 
-/// The clip of a critic's values, as in Search-R1.
-pub const DEFAULT_VALUE_CLIP: f64 = 0.5;
-
-/// The `[algorithm]` section of a run file: how rewards become a loss. A section that is missing is
-/// a term that is not there.
+/// Reinforcement learning algorithm, from rewards to the loss: `[algorithm]` of a run file. A term
+/// without its section is not in the loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AlgorithmConfig {
-    /// How much better than expected a token went.
-    pub advantage: Advantage,
-    /// The policy's loss.
+    /// Advantage estimator.
+    pub advantage: AdvantageEstimator,
+    /// Policy loss.
     pub loss: Surrogate,
-    /// The mean that losses are.
+    /// Loss aggregation. Default: `token-mean`.
     #[serde(default)]
-    pub aggregation: Aggregation,
-    /// Whether trajectories that spent a budget are trained on.
+    pub aggregation: LossAggregation,
+    /// Over-length trajectories. Default: `train`.
     #[serde(default)]
-    pub over_length: OverLength,
-    /// Distance from a reference policy.
+    pub over_length: OverLengthRule,
+    /// KL penalty against the reference policy. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<KlConfig>,
-    /// Coefficient of the entropy bonus.
+    /// Coefficient of the entropy bonus, above 0. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
-    /// The critic's loss; for estimators with a critic, its defaults where it is missing.
+    /// Value loss of the critic. Default: that of [`ValueConfig`], for estimators with a critic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<ValueConfig>,
-    /// Trajectories that another policy sampled.
+    /// Importance correction for off-policy trajectories (TIS). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correction: Option<Correction>,
-    /// What went well must not become less likely.
+    pub correction: Option<ImportanceCorrection>,
+    /// LLDS: likelihood-preserving regularizer. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llds: Option<LldsConfig>,
-    /// Queries learn from hindsight.
+    /// Self-distillation from hindsight (SD-Search). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_distillation: Option<DistillationConfig>,
 }
 
-/// What becomes of a trajectory that spent its budget of tokens or turns.
+/// Treatment of over-length trajectories, those that spent their budget of tokens or turns.
+/// Default: `train`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum OverLength {
-    /// It is trained on like any other (Search-R1).
+pub enum OverLengthRule {
+    /// In the statistics and in the loss, like any other trajectory (Search-R1).
     #[default]
     Train,
-    /// It is in the statistics, not in the loss (DAPO, E-GRPO).
+    /// In the statistics, not in the loss (overlong filtering of DAPO; E-GRPO).
     Exclude,
 }
 
 impl AlgorithmConfig {
-    /// GRPO with this loss, the mean over tokens, and no further term: what is trained where a run
-    /// file says nothing.
+    /// GRPO with this policy loss, `token-mean` and no further term: the algorithm of a run file
+    /// without `[algorithm]`.
     pub fn grpo(loss: Surrogate) -> Self {
         Self {
-            advantage: Advantage::Grpo { convention: Convention::Forage },
+            advantage: AdvantageEstimator::Grpo(Grpo::default()),
             loss,
-            aggregation: Aggregation::TokenMean,
-            over_length: OverLength::Train,
+            aggregation: LossAggregation::default(),
+            over_length: OverLengthRule::Train,
             kl: None,
             entropy: None,
             value: None,
@@ -75,29 +75,32 @@ impl AlgorithmConfig {
         }
     }
 
-    /// Checks what the types cannot say.
+    /// Checks the ranges of all numbers, and which keys exclude each other.
+    ///
+    /// # Errors
+    ///
+    /// For the first key that is wrong.
     pub fn check(&self) -> Result<(), OptimizerError> {
-        if let Some(kl) = &self.kl {
-            kl.check()?;
+        self.advantage.check()?;
+        self.loss.check()?;
+        self.aggregation.check()?;
+        self.kl.as_ref().map_or(Ok(()), KlConfig::check)?;
+        self.entropy.map_or(Ok(()), |entropy| positive("algorithm.entropy", entropy))?;
+        self.check_value()?;
+        self.correction.as_ref().map_or(Ok(()), ImportanceCorrection::check)?;
+        self.llds.as_ref().map_or(Ok(()), LldsConfig::check)?;
+        self.self_distillation.as_ref().map_or(Ok(()), DistillationConfig::check)
+    }
+
+    fn check_value(&self) -> Result<(), OptimizerError> {
+        let Some(value) = &self.value else { return Ok(()) };
+        value.check()?;
+        if self.advantage.needs_critic() {
+            return Ok(());
         }
-        if let Some(entropy) = self.entropy {
-            positive("algorithm.entropy", entropy)?;
-        }
-        if let Some(value) = &self.value {
-            value.check()?;
-            if !self.advantage.needs_critic() {
-                return Err(OptimizerError::conflict(
-                    "`algorithm.value` is used by `algorithm.advantage` `gae` and `step-gae` only: \
-                     no other estimator has a critic",
-                ));
-            }
-        }
-        if let Some(llds) = &self.llds {
-            llds.check()?;
-        }
-        if let Some(distillation) = &self.self_distillation {
-            distillation.check()?;
-        }
-        Ok(())
+        Err(OptimizerError::conflict(
+            "`algorithm.value` is used by `algorithm.advantage` `gae` and `step-gae` only: no \
+             other estimator has a critic",
+        ))
     }
 }

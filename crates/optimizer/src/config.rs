@@ -1,52 +1,54 @@
-//! The `[optimizer]` section of a run file.
+//! Optimizer configuration: the `[optimizer]` section of a run file.
 
 use serde::{Deserialize, Serialize};
 
-use crate::OptimizerError;
-use crate::options::{below_one, not_negative, positive};
-use crate::{DecayRule, Schedule, Warmup};
+use crate::error::OptimizerError;
+use crate::loss::DEFAULT_CLIP;
+use crate::ranges::{below_one, not_negative, positive};
+use crate::schedule::{ConstantSchedule, LrSchedule, LrWarmup};
+use crate::weight_decay::DecayRule;
 
-/// The clip bound of PPO.
-pub const DEFAULT_CLIP: f64 = 0.2;
-
-/// How weights follow rewards.
+/// AdamW with its learning rate schedule and gradient clipping: `[optimizer]` of a run file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizerConfig {
-    /// Peak learning rate.
+    /// Peak learning rate, above 0.
     pub lr: f64,
-    /// Steps over which the learning rate rises linearly from 0; it is constant afterwards.
+    /// Steps of linear warm-up, after which the learning rate is constant. Default: 0.
     #[serde(default)]
     pub warmup_steps: u64,
-    /// How the learning rate moves, where that is not enough; has a warm-up of its own.
+    /// Learning rate schedule, with a warm-up of its own; not to be given together with
+    /// `warmup_steps`. Default: constant after `warmup_steps`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<Schedule>,
-    /// Decay rates of the two moments.
+    pub schedule: Option<LrSchedule>,
+    /// β1 and β2, the decay rates of the first and second moment, each in [0, 1). Default:
+    /// [0.9, 0.95].
     #[serde(default = "default_betas")]
     pub betas: [f64; 2],
-    /// Added to the root of the second moment.
+    /// ε, which is added to the root of the second moment; above 0. Default: 1e-8.
     #[serde(default = "default_eps")]
     pub eps: f64,
-    /// Decoupled weight decay.
+    /// Coefficient of decoupled weight decay, 0 or more. Default: 0.
     #[serde(default)]
     pub weight_decay: f64,
-    /// Which weights decay.
+    /// Weights that weight decay applies to. Default: `matrices`.
     #[serde(default)]
     pub decay: DecayRule,
-    /// Gradients are scaled down to this global norm.
+    /// Largest global norm of the gradients, above 0; larger ones are scaled down to it. Default: 1.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
-    /// The importance ratio is clipped to [1 - `clip_low`, 1 + `clip_high`], where no algorithm
-    /// says how; [`DEFAULT_CLIP`] where nothing is said.
+    /// `ε_low` of PPO, in [0, 1), in a run file without `[algorithm]`: the importance ratio is
+    /// clipped to [1 - `clip_low`, 1 + `clip_high`]. Default: 0.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_low: Option<f64>,
-    /// See `clip_low`; larger than it in DAPO's clip-higher.
+    /// `ε_high` of PPO, 0 or more, in a run file without `[algorithm]`; larger than `clip_low` in
+    /// DAPO's clip-higher. Default: 0.2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_high: Option<f64>,
 }
 
 impl OptimizerConfig {
-    /// What a run file says that gives a learning rate and nothing else.
+    /// The defaults, with this learning rate.
     pub fn new(lr: f64) -> Self {
         Self {
             lr,
@@ -88,19 +90,20 @@ impl OptimizerConfig {
         Ok(())
     }
 
-    /// How far below and above 1 the importance ratio may be, where no algorithm says it.
+    /// Clip bounds [`ε_low`, `ε_high`] of a run file without `[algorithm]`.
     pub fn clip(&self) -> [f64; 2] {
-        [self.clip_low, self.clip_high].map(|it| it.unwrap_or(DEFAULT_CLIP))
+        [self.clip_low, self.clip_high].map(|clip| clip.unwrap_or(DEFAULT_CLIP))
     }
 
-    /// Whether it says anything of that.
+    /// Whether `clip_low` or `clip_high` is given.
     pub fn clips(&self) -> bool {
         self.clip_low.is_some() || self.clip_high.is_some()
     }
 
     /// The learning rate of a step, counted from 0, in a run of `n_steps`.
     pub fn lr_at(&self, step: u64, n_steps: u64) -> f64 {
-        let constant = Schedule::Constant { warmup: Warmup::Steps(self.warmup_steps) };
+        let warmup = LrWarmup::Steps(self.warmup_steps);
+        let constant = LrSchedule::Constant(ConstantSchedule { warmup });
         self.lr * self.schedule.unwrap_or(constant).at(step, n_steps)
     }
 }

@@ -1,71 +1,70 @@
-//! SD-Search (arXiv 2605.18299): queries learn from the policy that has seen how it ended.
+//! Self-distillation from hindsight: SD-Search (arXiv 2605.18299).
 //!
 //! The student is the policy on its trajectory. The teacher is the same policy with the same
 //! weights, which also reads a hindsight block: the searches of all trajectories of the question,
-//! and which of them led to the answer. Where the two differ on the tokens of a query, the student
-//! follows. [`hindsight`] says what is in the block, [`distillation_loss`] is the loss as a function
-//! of logits. Who writes the block's text and runs the model twice is the trainer's business.
+//! and which of them led to the answer. The loss is the divergence of the two at the tokens of
+//! queries. [`hindsight_block`] chooses the entries of the block, and [`distillation_loss`] is the
+//! loss as a function of logits. The text of the block and the passes of the model are made
+//! elsewhere.
 //!
-//! The paper was read through two sets of notes that agree; what they do not say is our choice and
-//! marked so.
+//! The paper was read through two sets of notes that agree; where they are silent, the choice is
+//! ours, and the documentation says so.
 
 mod divergence;
 mod hindsight;
 
-pub use divergence::{Divergence, divergence};
-pub use hindsight::{Content, HindsightConfig, Labels, Members, hindsight};
+pub use divergence::{DistillationDivergence, divergence};
+pub use hindsight::{
+    HindsightConfig, HindsightContent, HindsightLabels, HindsightMembers, hindsight_block,
+};
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::OptimizerError;
+use crate::error::OptimizerError;
 use crate::loss::weighted_sum;
-use crate::options::{not_negative, positive};
+use crate::ranges::{not_negative, positive};
 
-/// Self-distillation: `algorithm.self_distillation` of a run file. Every ablation of the paper is a
-/// value of a key.
+/// Self-distillation from hindsight: `algorithm.self_distillation` of a run file. Every ablation of
+/// the paper is a value of a key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct DistillationConfig {
-    /// α. With 0 nothing is taught, and no teacher reads.
-    #[serde(default = "default_coefficient")]
+    /// α, the coefficient of the loss, 0 or more. Default: 0.001. With 0 the loss is not computed,
+    /// nor any pass of the teacher.
     pub coefficient: f64,
-    /// Steps at the beginning without it.
-    #[serde(default = "default_warmup_steps")]
+    /// Steps at the beginning of the run without the loss. Default: 50.
     pub warmup_steps: u64,
-    /// How far apart student and teacher are.
-    #[serde(default)]
-    pub divergence: Divergence,
-    /// Distributions are taken over the teacher's likeliest tokens, so many.
-    #[serde(default = "default_top_k")]
+    /// Divergence of student and teacher. Default: `jensen-shannon`.
+    pub divergence: DistillationDivergence,
+    /// Number of the teacher's likeliest tokens that both distributions are restricted to.
+    /// Default: 50.
     pub top_k: usize,
-    /// Which tokens are taught.
-    #[serde(default)]
-    pub positions: Positions,
-    /// What the teacher reads.
-    #[serde(default)]
+    /// Tokens that are distilled. Default: `queries`.
+    pub positions: DistillationPositions,
+    /// Hindsight block that the teacher reads.
     pub hindsight: HindsightConfig,
 }
 
-/// Which tokens are taught.
+/// Tokens that are distilled. Default: `queries`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Positions {
-    /// Those strictly inside the search tags.
+pub enum DistillationPositions {
+    /// The tokens of queries: those strictly between the tags of a search.
     #[default]
     Queries,
-    /// All that the policy wrote.
+    /// All tokens of the policy.
     Policy,
 }
 
 impl Default for DistillationConfig {
     fn default() -> Self {
         Self {
-            coefficient: default_coefficient(),
-            warmup_steps: default_warmup_steps(),
-            divergence: Divergence::default(),
-            top_k: default_top_k(),
-            positions: Positions::default(),
+            coefficient: 1e-3,
+            warmup_steps: 50,
+            divergence: DistillationDivergence::default(),
+            top_k: 50,
+            positions: DistillationPositions::default(),
             hindsight: HindsightConfig::default(),
         }
     }
@@ -78,22 +77,24 @@ impl DistillationConfig {
         self.hindsight.check()
     }
 
-    /// α at a step, counted from 0: nothing during the warm-up, all of it from then on.
+    /// α at a step, counted from 0: 0 during the warm-up, the whole coefficient from then on.
     pub fn coefficient_at(&self, step: u64) -> f64 {
         if step < self.warmup_steps { 0.0 } else { self.coefficient }
     }
 }
 
-/// Σ weight · divergence over the taught tokens; the caller multiplies with α.
+/// Self-distillation loss: Σ weight · divergence over the Q distilled tokens, `[1]`; the caller
+/// multiplies it with α. Without tokens it is 0.
 ///
 /// `student_qv` in training and `teacher_qv`, both `[Q, V]`: logits at the same tokens, each given
-/// what came before it, so that the teacher's row of a token is further down by the length of the
-/// block and by nothing else. No gradient reaches the teacher. `weights`: the loss is the mean over
-/// the taught tokens of a trajectory and, our choice, over the trajectories that have any; so they
-/// are [`Aggregation::SequenceMean`](crate::Aggregation::SequenceMean) of the numbers of taught
-/// tokens.
-/// Groups that are all right or all wrong are taught too, our choice: the notes say that their
-/// signal is weak, not that they are left out. Without taught tokens the loss is 0.
+/// what came before it; the position of a token in the teacher's text is larger by the length of
+/// the block. No gradient reaches the teacher.
+///
+/// `weights`, `[Q]`: those of
+/// [`LossAggregation::SequenceMean`](crate::LossAggregation::SequenceMean) over the numbers of
+/// distilled tokens, since the loss is the mean over the tokens of a trajectory and, our choice,
+/// over the trajectories that have any. Groups that are all right or all wrong are distilled too,
+/// our choice: the notes say that their signal is weak, not that they are left out.
 pub fn distillation_loss(
     config: &DistillationConfig,
     student_qv: Tensor<2>,
@@ -101,16 +102,4 @@ pub fn distillation_loss(
     weights: &[f32],
 ) -> Tensor<1> {
     weighted_sum(divergence(config.divergence, config.top_k, student_qv, teacher_qv), weights)
-}
-
-fn default_coefficient() -> f64 {
-    1e-3
-}
-
-fn default_warmup_steps() -> u64 {
-    50
-}
-
-fn default_top_k() -> usize {
-    50
 }

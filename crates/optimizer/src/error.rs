@@ -1,52 +1,90 @@
-//! What can be wrong with a configuration or a batch.
+//! Errors of this crate.
 
-/// A setting that no optimizer can work with, or a batch whose parts do not fit.
+/// An invalid setting of a run file, or a batch with inconsistent numbers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OptimizerError {
-    /// A number is out of its range.
+    /// A number outside its range.
     #[error("`{key}` is {value}, but must be {must}")]
     Range {
-        /// The key, with its section.
+        /// Key with its section, such as `algorithm.loss.clip_low`.
         key: String,
-        /// What was given.
+        /// The number in the run file.
         value: f64,
-        /// What it has to be, as the rest of the sentence.
+        /// The range, as the end of the sentence.
         must: &'static str,
     },
-    /// A name that nothing has.
-    #[error("`{section}.name` is `{name}`, but must be one of {known}")]
-    Unknown {
-        /// Section of the key.
-        section: &'static str,
-        /// What was given.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
-    /// A key that the chosen algorithm would ignore.
-    #[error("`{section}.{key}` is not used by `{name}`, only by {users}")]
-    Unused {
-        /// Section of the key.
-        section: &'static str,
-        /// The key.
-        key: &'static str,
-        /// The chosen algorithm.
-        name: String,
-        /// The algorithms that use it.
-        users: String,
-    },
-    /// Two settings that do not go together, or one that needs another.
-    #[error("{problem}")]
-    Conflict {
-        /// The whole sentence; it names both keys.
+    /// A value of another type than the key has, or a table that cannot be read.
+    #[error("`{key}` cannot be read: {problem}")]
+    Value {
+        /// Key with its section.
+        key: String,
+        /// Message of the deserializer.
         problem: String,
     },
-    /// Numbers of a trajectory that do not fit each other.
+    /// A name that no algorithm of the section has.
+    #[error("`{section}.name` is `{name}`, but must be one of {known}")]
+    UnknownName {
+        /// Section of the key, such as `algorithm.advantage`.
+        section: &'static str,
+        /// The name in the run file.
+        name: String,
+        /// The names of the section, as a list for people.
+        known: String,
+    },
+    /// A section without `name`.
+    #[error("`{section}.name` is missing, which must be one of {known}")]
+    MissingName {
+        /// Section of the key.
+        section: &'static str,
+        /// The names of the section, as a list for people.
+        known: String,
+    },
+    /// A key of another algorithm of the same section.
+    #[error("`{section}.{key}` is not used by `{name}`, only by {users}")]
+    UnusedKey {
+        /// Section of the key.
+        section: &'static str,
+        /// The key, without its section.
+        key: String,
+        /// The chosen algorithm.
+        name: String,
+        /// The algorithms that have the key, as a list for people.
+        users: String,
+    },
+    /// A key that no algorithm of the section has.
+    #[error("unknown field `{key}` in `{section}`: `{name}` has {known}")]
+    UnknownKey {
+        /// Section of the key.
+        section: &'static str,
+        /// The key, without its section.
+        key: String,
+        /// The chosen algorithm.
+        name: String,
+        /// The keys that this algorithm has, as a list for people.
+        known: String,
+    },
+    /// A key without a default that is missing.
+    #[error("`{section}.{key}` is missing, which `{name}` is about")]
+    MissingKey {
+        /// Section of the key.
+        section: &'static str,
+        /// The key, without its section.
+        key: String,
+        /// The chosen algorithm.
+        name: String,
+    },
+    /// Two settings that exclude each other, or one that needs another.
+    #[error("{problem}")]
+    Conflict {
+        /// The whole message, which names both keys.
+        problem: String,
+    },
+    /// A trajectory with inconsistent numbers.
     #[error("trajectory {trajectory} of the batch {problem}")]
     Batch {
-        /// Its index.
+        /// Index of the trajectory.
         trajectory: usize,
-        /// What is wrong, as the rest of the sentence.
+        /// The problem, as the end of the sentence.
         problem: String,
     },
 }

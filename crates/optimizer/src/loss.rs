@@ -1,34 +1,42 @@
 //! Losses over the trained tokens of a micro-batch.
 //!
-//! [`Tokens`] is what a loss knows of its tokens, [`Aggregation`] gives each a weight from the
-//! totals of the whole step, and [`surrogate_loss`], [`value_loss`], [`entropy_loss`], [`kl_loss`]
-//! and [`llds_loss`] are Σ weight · loss with a gradient. [`with_term`] adds them up.
-//! [`correct`] weighs tokens that another policy sampled, before any of it.
+//! [`TrainedTokens`] is the input of a loss, and [`LossAggregation`] gives each token a weight from
+//! the totals of the whole step. [`surrogate_loss`], [`value_loss`], [`entropy_loss`], [`kl_loss`]
+//! and [`llds_loss`] are Σ weight · loss with a gradient, and [`with_term`] adds them up. Before
+//! all of them, [`importance_weights`] corrects the advantages of off-policy tokens.
 
 mod aggregation;
-mod correction;
 mod entropy;
+mod importance_correction;
 mod kl;
 mod llds;
 mod surrogate;
 mod tokens;
 mod value;
 
-pub use aggregation::{Aggregation, Totals};
-pub use correction::{Corrected, Correction, Distance, Rejection, correct};
+pub use aggregation::{ConstantAggregation, LossAggregation, LossTotals};
 pub use entropy::{entropy, entropy_loss};
+pub use importance_correction::{
+    IcePop, ImportanceCorrection, ImportanceWeights, RejectionDistance, RejectionOnly,
+    RejectionSampling, SequenceTis, TokenTis, importance_weights,
+};
 pub use kl::{KlConfig, KlEstimator, KlPlace, kl_estimate, kl_loss};
-pub use llds::{Gate, LldsConfig, llds_loss, n_preserved_tokens};
-pub use surrogate::{Ratio, Ratios, Surrogate, SurrogateLoss, surrogate_loss};
-pub use tokens::Tokens;
-pub use value::{ValueConfig, ValueLoss, value_loss};
+pub use llds::{LldsConfig, LldsGranularity, llds_loss, n_preserved_tokens};
+pub use surrogate::{
+    Cispo, DEFAULT_CLIP, Gspo, Ppo, RatioLevel, RatioStats, Sapo, Surrogate, SurrogateLoss,
+    surrogate_loss,
+};
+pub use tokens::TrainedTokens;
+pub use value::{DEFAULT_VALUE_CLIP, ValueConfig, ValueLoss, value_loss};
 
 use burn::tensor::Tensor;
 
 pub(crate) use tokens::weighted_sum;
 
-/// A loss and a further term. A term of coefficient 0 is never computed, so that switching it off
-/// gives the same bits as not having it.
+/// The sum of a loss and a further term: loss + coefficient · term, each `[1]`.
+///
+/// A term of coefficient 0 is never computed, so that switching it off gives the same bits as not
+/// having it.
 #[must_use]
 pub fn with_term(loss: Tensor<1>, coefficient: f64, term: impl FnOnce() -> Tensor<1>) -> Tensor<1> {
     if coefficient == 0.0 { loss } else { loss + term() * coefficient }
@@ -46,8 +54,12 @@ mod tests {
     fn one(surrogate: &Surrogate, ratio: f32, advantage: f32) -> (f32, f32, [usize; 2]) {
         let device = Device::flex().autodiff();
         let new = constant(&[ratio.ln()], &device).require_grad();
-        let tokens =
-            Tokens { lengths: &[1], old: &[0.0], advantages: &[advantage], weights: &[1.0] };
+        let tokens = TrainedTokens {
+            lengths: &[1],
+            old_logprobs: &[0.0],
+            advantages: &[advantage],
+            weights: &[1.0],
+        };
         let loss = surrogate_loss(surrogate, new.clone(), &tokens);
         let value = loss.sum.clone().into_scalar::<f32>();
         let mut gradients = loss.sum.backward();
@@ -79,7 +91,7 @@ mod tests {
     /// Dual clip holds what became far likelier although it was bad, and nothing else.
     #[test]
     fn dual_clip_bounds_the_loss_of_what_was_bad() {
-        let surrogate = Surrogate::Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(3.0) };
+        let surrogate = Surrogate::Ppo(Ppo { dual_clip: Some(3.0), ..Ppo::default() });
         // ratio, advantage, loss, gradient, by clip and dual clip
         let table = [
             (4.0, -1.0, 3.0, 0.0, [0, 1]),

@@ -1,112 +1,138 @@
-//! How the learning rate moves over a run.
+//! Learning rate schedules.
 
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Serialize};
 
-use crate::OptimizerError;
-use crate::options::{Known, below_one, choose};
+use crate::error::OptimizerError;
+use crate::named_algorithm::named_algorithm;
+use crate::ranges::below_one;
 
-/// A schedule: what multiplies the peak learning rate. A key that the named schedule does not use
-/// is an error.
+/// Learning rate schedule: the factor of the peak learning rate at each step. Default: `constant`
+/// without a warm-up.
+///
+/// `optimizer.schedule` and `critic.schedule` of a run file. A key that the named schedule does not
+/// have is an error.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", try_from = "RawSchedule")]
-pub enum Schedule {
+#[serde(tag = "name", rename_all = "kebab-case", remote = "Self")]
+pub enum LrSchedule {
     /// 1 after the warm-up.
-    Constant {
-        /// Length of the warm-up.
-        warmup: Warmup,
-    },
-    /// From 1 to `floor` in a line, over the steps after the warm-up.
-    Linear {
-        /// Length of the warm-up.
-        warmup: Warmup,
-        /// What it comes down to.
-        floor: f64,
-    },
-    /// From 1 to `floor` along half a cosine (arXiv 1608.03983, without restarts).
-    Cosine {
-        /// Length of the warm-up.
-        warmup: Warmup,
-        /// What it comes down to.
-        floor: f64,
-    },
+    Constant(ConstantSchedule),
+    /// Linear decay after the warm-up.
+    Linear(LinearSchedule),
+    /// Cosine decay after the warm-up.
+    Cosine(CosineSchedule),
 }
 
-/// The steps over which the learning rate rises in a line.
+named_algorithm!(LrSchedule, "optimizer.schedule");
+
+/// Constant learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConstantSchedule {
+    /// Length of the warm-up. Default: 0 steps.
+    pub warmup: LrWarmup,
+}
+
+/// Linear decay from 1 to `floor` over the steps after the warm-up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinearSchedule {
+    /// Length of the warm-up. Default: 0 steps.
+    pub warmup: LrWarmup,
+    /// Factor at the end, in [0, 1). Default: 0.
+    pub floor: f64,
+}
+
+/// Cosine decay from 1 to `floor` over the steps after the warm-up (arXiv 1608.03983, equation 5,
+/// without restarts).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CosineSchedule {
+    /// Length of the warm-up. Default: 0 steps.
+    pub warmup: LrWarmup,
+    /// Factor at the end, in [0, 1). Default: 0.
+    pub floor: f64,
+}
+
+/// Length of the warm-up, over which the learning rate rises linearly. Default: 0 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Warmup {
-    /// So many.
+pub enum LrWarmup {
+    /// A number of steps.
     Steps(u64),
-    /// A share of the run; Search-R1 has 0.285 for the policy and 0.015 for the critic.
+    /// A share of the steps of the run, in [0, 1). Search-R1 has 0.285 for the policy and 0.015 for
+    /// the critic.
     Ratio(f64),
 }
 
-impl Default for Schedule {
+impl Default for LrWarmup {
     fn default() -> Self {
-        Self::Constant { warmup: Warmup::Steps(0) }
+        Self::Steps(0)
     }
 }
 
-impl Schedule {
-    /// The multiplier of a step, counted from 0, in a run of `n_steps`.
+impl LrWarmup {
+    fn n_steps(self, n_steps_of_run: u64) -> u64 {
+        match self {
+            Self::Steps(steps) => steps,
+            Self::Ratio(ratio) => (ratio * n_steps_of_run as f64).round() as u64,
+        }
+    }
+
+    fn check(self) -> Result<(), OptimizerError> {
+        match self {
+            Self::Steps(_) => Ok(()),
+            Self::Ratio(ratio) => below_one("optimizer.schedule.warmup.ratio", ratio),
+        }
+    }
+}
+
+impl Default for LrSchedule {
+    fn default() -> Self {
+        Self::Constant(ConstantSchedule::default())
+    }
+}
+
+impl LrSchedule {
+    /// The factor of the peak learning rate at a step, counted from 0, in a run of `n_steps`.
     ///
     /// In a warm-up of w steps it is (step + 1) / (w + 1), so that no step is wasted at 0 and the
-    /// first one after it has 1. The last step of the run is just above `floor`.
+    /// first one after the warm-up has 1. At the last step of the run it is just above `floor`.
     pub fn at(&self, step: u64, n_steps: u64) -> f64 {
-        let (Self::Constant { warmup } | Self::Linear { warmup, .. } | Self::Cosine { warmup, .. }) =
-            *self;
-        let warmup = match warmup {
-            Warmup::Steps(steps) => steps,
-            Warmup::Ratio(ratio) => (ratio * n_steps as f64).round() as u64,
-        };
+        let warmup = self.warmup().n_steps(n_steps);
         if step < warmup {
             return (step + 1) as f64 / (warmup + 1) as f64;
         }
         let left = n_steps.saturating_sub(warmup).max(1) as f64;
         let progress = ((step - warmup) as f64 / left).min(1.0);
-        match *self {
-            Self::Constant { .. } => 1.0,
-            Self::Linear { floor, .. } => 1.0 - (1.0 - floor) * progress,
-            Self::Cosine { floor, .. } => {
+        match self {
+            Self::Constant(_) => 1.0,
+            Self::Linear(LinearSchedule { floor, .. }) => 1.0 - (1.0 - floor) * progress,
+            Self::Cosine(CosineSchedule { floor, .. }) => {
                 floor + (1.0 - floor) * 0.5 * (1.0 + (PI * progress).cos())
             }
         }
     }
-}
 
-const KNOWN: Known = &[
-    ("constant", &["warmup"]),
-    ("linear", &["warmup", "floor"]),
-    ("cosine", &["warmup", "floor"]),
-];
-
-/// The section as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSchedule {
-    name: String,
-    warmup: Option<Warmup>,
-    floor: Option<f64>,
-}
-
-impl TryFrom<RawSchedule> for Schedule {
-    type Error = OptimizerError;
-
-    fn try_from(raw: RawSchedule) -> Result<Self, OptimizerError> {
-        let given = [("warmup", raw.warmup.is_some()), ("floor", raw.floor.is_some())];
-        choose("optimizer.schedule", KNOWN, &raw.name, &given)?;
-        let warmup = raw.warmup.unwrap_or(Warmup::Steps(0));
-        if let Warmup::Ratio(ratio) = warmup {
-            below_one("optimizer.schedule.warmup.ratio", ratio)?;
+    fn warmup(&self) -> LrWarmup {
+        match self {
+            Self::Constant(options) => options.warmup,
+            Self::Linear(options) => options.warmup,
+            Self::Cosine(options) => options.warmup,
         }
-        let floor = || below_one("optimizer.schedule.floor", raw.floor.unwrap_or(0.0));
-        Ok(match raw.name.as_str() {
-            "constant" => Self::Constant { warmup },
-            "linear" => Self::Linear { warmup, floor: floor()? },
-            _ => Self::Cosine { warmup, floor: floor()? },
-        })
+    }
+
+    /// Checks the ranges of the options.
+    pub(crate) fn check(&self) -> Result<(), OptimizerError> {
+        self.warmup().check()?;
+        match self {
+            Self::Constant(_) => Ok(()),
+            Self::Linear(LinearSchedule { floor, .. })
+            | Self::Cosine(CosineSchedule { floor, .. }) => {
+                below_one("optimizer.schedule.floor", *floor)
+            }
+        }
     }
 }
 
@@ -114,25 +140,37 @@ impl TryFrom<RawSchedule> for Schedule {
 mod tests {
     use super::*;
 
+    fn constant(warmup: LrWarmup) -> LrSchedule {
+        LrSchedule::Constant(ConstantSchedule { warmup })
+    }
+
+    fn linear(warmup: LrWarmup, floor: f64) -> LrSchedule {
+        LrSchedule::Linear(LinearSchedule { warmup, floor })
+    }
+
+    fn cosine(warmup: LrWarmup, floor: f64) -> LrSchedule {
+        LrSchedule::Cosine(CosineSchedule { warmup, floor })
+    }
+
     #[test]
     fn multipliers_by_the_formula() {
-        let steps = Warmup::Steps(3);
-        let ratio = Warmup::Ratio(0.3);
+        let steps = LrWarmup::Steps(3);
+        let ratio = LrWarmup::Ratio(0.3);
         let table = [
-            (Schedule::default(), 0, 1.0),
-            (Schedule::Constant { warmup: steps }, 0, 0.25),
-            (Schedule::Constant { warmup: steps }, 2, 0.75),
-            (Schedule::Constant { warmup: steps }, 3, 1.0),
-            (Schedule::Constant { warmup: steps }, 9, 1.0),
-            (Schedule::Linear { warmup: ratio, floor: 0.0 }, 1, 0.5),
-            (Schedule::Linear { warmup: ratio, floor: 0.0 }, 3, 1.0),
-            (Schedule::Linear { warmup: ratio, floor: 0.0 }, 9, 1.0 / 7.0),
-            (Schedule::Linear { warmup: ratio, floor: 0.3 }, 10, 0.3),
-            (Schedule::Linear { warmup: ratio, floor: 0.3 }, 99, 0.3),
-            (Schedule::Cosine { warmup: Warmup::Steps(0), floor: 0.0 }, 0, 1.0),
-            (Schedule::Cosine { warmup: Warmup::Steps(0), floor: 0.0 }, 5, 0.5),
-            (Schedule::Cosine { warmup: Warmup::Steps(2), floor: 0.2 }, 6, 0.6),
-            (Schedule::Cosine { warmup: Warmup::Steps(2), floor: 0.2 }, 10, 0.2),
+            (LrSchedule::default(), 0, 1.0),
+            (constant(steps), 0, 0.25),
+            (constant(steps), 2, 0.75),
+            (constant(steps), 3, 1.0),
+            (constant(steps), 9, 1.0),
+            (linear(ratio, 0.0), 1, 0.5),
+            (linear(ratio, 0.0), 3, 1.0),
+            (linear(ratio, 0.0), 9, 1.0 / 7.0),
+            (linear(ratio, 0.3), 10, 0.3),
+            (linear(ratio, 0.3), 99, 0.3),
+            (cosine(LrWarmup::Steps(0), 0.0), 0, 1.0),
+            (cosine(LrWarmup::Steps(0), 0.0), 5, 0.5),
+            (cosine(LrWarmup::Steps(2), 0.2), 6, 0.6),
+            (cosine(LrWarmup::Steps(2), 0.2), 10, 0.2),
         ];
         for (schedule, step, expected) in table {
             let found = schedule.at(step, 10);
@@ -145,7 +183,7 @@ mod tests {
         for name in ["constant", "linear", "cosine"] {
             for warmup in ["{ steps = 0 }", "{ steps = 7 }", "{ ratio = 0.9 }"] {
                 let text = format!("name = '{name}'\nwarmup = {warmup}");
-                let schedule: Schedule = toml::from_str(&text).unwrap();
+                let schedule: LrSchedule = toml::from_str(&text).unwrap();
                 for (step, n_steps) in [(0, 0), (0, 1), (5, 5), (20, 5)] {
                     let found = schedule.at(step, n_steps);
                     assert!((0.0..=1.0).contains(&found), "{text}: {found}");

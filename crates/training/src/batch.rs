@@ -3,8 +3,9 @@
 
 use forage_model::Decoder;
 use forage_optimizer::{
-    Advantage, AlgorithmConfig, Correction, Episode, Estimate, KlPlace, Observations, OverLength,
-    Standing, correct, estimate,
+    AdvantageEstimate, AdvantageEstimator, AlgorithmConfig, Episode, Gae, GaeObservations, Gigpo,
+    ImportanceCorrection, Inclusion, KlPlace, OverLengthRule, StepGae, estimate_advantages,
+    importance_weights,
 };
 use forage_trajectory::{Grade, Group, Purpose, Stream, Trajectory};
 
@@ -92,7 +93,8 @@ pub(crate) fn assemble(
     let mut entries = entries(algorithm, groups)?;
     recompute(&mut entries, algorithm, policies, training);
     let episodes: Vec<Episode> = entries.iter().map(|entry| entry.episode.clone()).collect();
-    let estimates = estimate(&algorithm.advantage, &episodes).map_err(TrainingError::Advantage)?;
+    let estimates =
+        estimate_advantages(&algorithm.advantage, &episodes).map_err(TrainingError::Advantage)?;
 
     let mut batch = Batch {
         groups: vec![Vec::new(); groups.len()],
@@ -130,8 +132,8 @@ fn entries<'a>(
             let episode = Episode::of(trajectory, grade, group_idx, scale)
                 .map_err(TrainingError::Advantage)?;
             let episode = match algorithm.over_length {
-                OverLength::Train => episode,
-                OverLength::Exclude => episode.without_over_length(&trajectory.outcome),
+                OverLengthRule::Train => episode,
+                OverLengthRule::Exclude => episode.without_over_length(&trajectory.outcome),
             };
             let sample = Sample::of_trajectory(trajectory, 0.0);
             entries.push(Entry { trajectory, group: group_idx, episode, sample, values: vec![] });
@@ -143,14 +145,14 @@ fn entries<'a>(
 /// Refuses an estimator that needs rewards of steps where no reward has any: it would be another
 /// estimator, silently, or a key would do nothing.
 fn check_steps(
-    advantage: &Advantage,
+    advantage: &AdvantageEstimator,
     groups: &[(&Group, &[Grade])],
 ) -> Result<(), ConfigurationError> {
     let (user, otherwise) = match advantage {
-        Advantage::StepGae { .. } => {
+        AdvantageEstimator::StepGae(_) => {
             ("`algorithm.advantage.name = \"step-gae\"` places on their tokens", "`gae`")
         }
-        Advantage::Gigpo { step_scale: Some(_), .. } => {
+        AdvantageEstimator::Gigpo(Gigpo { step_scale: Some(_), .. }) => {
             ("`algorithm.advantage.step_scale` multiplies", "leave the key out")
         }
         _ => return Ok(()),
@@ -180,8 +182,9 @@ fn recompute(
     training: &TrainingSection,
 ) {
     let (limit, temperature) = (training.micro_batch_tokens, training.temperature);
-    let live: Vec<usize> =
-        (0..entries.len()).filter(|&it| entries[it].episode.standing != Standing::Failed).collect();
+    let live: Vec<usize> = (0..entries.len())
+        .filter(|&it| entries[it].episode.inclusion != Inclusion::Failed)
+        .collect();
     let logprobs = |decoder: &Decoder, entries: &[Entry<'_>]| {
         let targets: Vec<ScoredTargets<'_>> =
             live.iter().map(|&idx| entries[idx].sample.scored_targets()).collect();
@@ -227,18 +230,23 @@ fn positions_of(entry: &Entry<'_>) -> Vec<usize> {
 
 /// Writes the advantages into a sample, weighted by the importance correction. False where the
 /// correction leaves the trajectory out.
-fn keep(correction: Option<&Correction>, sample: &mut Sample, advantages: &[f32]) -> bool {
+fn keep(
+    correction: Option<&ImportanceCorrection>,
+    sample: &mut Sample,
+    advantages: &[f32],
+) -> bool {
     sample.advantages = advantages.to_vec();
     let Some(correction) = correction else { return true };
     let lengths = [advantages.len()];
-    let corrected = correct(correction, &lengths, &sample.old_logprobs, &sample.rollout_logprobs);
+    let corrected =
+        importance_weights(correction, &lengths, &sample.old_logprobs, &sample.rollout_logprobs);
     for (advantage, weight) in sample.advantages.iter_mut().zip(&corrected.weights) {
         *advantage *= weight;
     }
     corrected.kept[0]
 }
 
-fn mean_of_policy(estimate: &Estimate, entry: &Entry<'_>) -> f64 {
+fn mean_of_policy(estimate: &AdvantageEstimate, entry: &Entry<'_>) -> f64 {
     let positions = estimate.advantages.iter().zip(&entry.episode.policy);
     let of_policy: Vec<f64> =
         positions.filter(|(_, policy)| **policy).map(|(advantage, _)| *advantage).collect();
@@ -249,13 +257,13 @@ fn mean_of_policy(estimate: &Estimate, entry: &Entry<'_>) -> f64 {
 /// observations are steps (Search-R1's code).
 fn value_sample(
     algorithm: &AlgorithmConfig,
-    estimate: &Estimate,
+    estimate: &AdvantageEstimate,
     entry: &Entry<'_>,
 ) -> ValueSample {
     let all = matches!(
         algorithm.advantage,
-        Advantage::Gae { observations: Observations::Include, .. }
-            | Advantage::StepGae { observations: Observations::Include, .. }
+        AdvantageEstimator::Gae(Gae { observations: GaeObservations::Include, .. })
+            | AdvantageEstimator::StepGae(StepGae { observations: GaeObservations::Include, .. })
     );
     let counts = |&at: &usize| all || entry.episode.policy[at];
     let positions: Vec<usize> = (0..entry.episode.policy.len()).filter(counts).collect();

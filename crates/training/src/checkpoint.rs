@@ -21,7 +21,7 @@ use forage_model::{
     Critic, Decoder, ParameterSpec, SaveOptions, Tokenizer, numbers, read_tensors, save_adapter,
     write_tensors,
 };
-use forage_optimizer::{AdamW, State, moving_average};
+use forage_optimizer::{AdamState, AdamW, exponential_moving_average};
 use forage_trajectory::BoxError;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +97,7 @@ impl TrainState {
     /// Moves the average towards the weights, where one is kept.
     pub fn update_ema(&mut self, decay: Option<f64>) {
         let (Some(ema), Some(decay)) = (&self.ema, decay) else { return };
-        let moved = moving_average(ema.trainable(), self.decoder.trainable(), decay);
+        let moved = exponential_moving_average(ema.trainable(), self.decoder.trainable(), decay);
         self.ema = Some(self.decoder.with_trainable(moved));
     }
 
@@ -234,7 +234,7 @@ fn write_moments(path: &Path, specs: &[ParameterSpec], adamw: &AdamW) -> Result<
     let moments: Vec<Tensor<2>> = adamw
         .states
         .iter()
-        .flat_map(|State { first, second }| [first.clone(), second.clone()])
+        .flat_map(|AdamState { first, second }| [first.clone(), second.clone()])
         .collect();
     write_weights(path, &moment_specs(specs), &moments)
 }
@@ -248,7 +248,7 @@ fn read_moments(
     let moments = read_weights(path, &moment_specs(specs), device)?;
     let states = moments
         .chunks_exact(2)
-        .map(|pair| State { first: pair[0].clone(), second: pair[1].clone() })
+        .map(|pair| AdamState { first: pair[0].clone(), second: pair[1].clone() })
         .collect();
     Ok(AdamW { states, n_steps })
 }

@@ -4,7 +4,7 @@
 //! Reading the file, and what sections ask of each other, is the command line's.
 
 use forage_model::{Family, ModelConfig, Rope};
-use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule};
+use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig};
 use forage_rollout::RolloutConfig;
 use forage_trajectory::{Sampling, Truncation};
 use forage_world::Perturbations;
@@ -123,7 +123,7 @@ pub struct CriticSection {
     pub lr: f64,
     /// Learning rate schedule. Default: constant.
     #[serde(default)]
-    pub schedule: Schedule,
+    pub schedule: LrSchedule,
 }
 
 /// Supervised warm start on scripted demonstrations: the `[sft]` section.

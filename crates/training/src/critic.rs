@@ -134,7 +134,8 @@ mod tests {
             let (gradients, _) = critic_gradient(&state.critic, samples, &config, 12);
             let weights = state.critic.weights();
             let decayed = vec![false; weights.len()];
-            let weights = state.adamw.step(&optimizer, 1e-2, &weights, gradients, &decayed);
+            let weights = state.adamw.apply(&optimizer, 1e-2, &weights, &gradients, &decayed);
+            state.adamw.update_moments(&optimizer, gradients);
             state.critic = state.critic.with_weights(weights);
         }
         state

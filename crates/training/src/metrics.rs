@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forage_optimizer::{AlgorithmConfig, Surrogate};
+use forage_optimizer::{AlgorithmConfig, Ppo, Surrogate};
 use forage_reward_sdk::text::exact_match;
 use forage_trajectory::statistics::{mean, standard_deviation};
 use forage_trajectory::{Grade, Group, Outcome, Question, Trajectory};
@@ -406,7 +406,8 @@ impl UpdateMetrics {
         // Where no token of the first update is trained, there was nothing to compare.
         let has_first = first.n_tokens > 0 || stats.norms.len() < 2;
         let of_first = |number: f64| has_first.then_some(number);
-        let has_dual_clip = matches!(algorithm.loss, Surrogate::Ppo { dual_clip: Some(_), .. });
+        let has_dual_clip =
+            matches!(algorithm.loss, Surrogate::Ppo(Ppo { dual_clip: Some(_), .. }));
         let is_distilled = sums.n_distilled > 0;
         let norms = stats.norms_by_part.iter();
         Self {

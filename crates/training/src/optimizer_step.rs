@@ -67,11 +67,11 @@ impl OptimizerStep<'_> {
         let gradients = clip_to_norm(gradients, norm, self.config.clip_norm);
         let rule = self.config.decay;
         let decayed: Vec<bool> = self.specs.iter().map(|it| rule.applies(kind(it.role))).collect();
-        let weights = adamw.weights_after(self.config, self.lr, weights, &gradients, &decayed);
+        let weights = adamw.apply(self.config, self.lr, weights, &gradients, &decayed);
         if !global_norm(&weights).is_finite() {
             return Err(NonFinite::Weights);
         }
-        adamw.remember(self.config, gradients);
+        adamw.update_moments(self.config, gradients);
         Ok((weights, norm))
     }
 }
@@ -128,8 +128,12 @@ mod tests {
         // The next step is the one that would have come.
         let (after, then) = apply(0.1, 0.5, &[0.5, 0.25]);
         let mut fresh = AdamW::new(&weights);
-        let mut twice =
-            [0, 1].map(|_| fresh.step(&config, 0.1, &weights, vec![tensor(&[0.5, 0.25])], &[true]));
+        let mut twice = [0, 1].map(|_| {
+            let gradients = vec![tensor(&[0.5, 0.25])];
+            let weights = fresh.apply(&config, 0.1, &weights, &gradients, &[true]);
+            fresh.update_moments(&config, gradients);
+            weights
+        });
         assert_eq!(after, Ok(numbers(&twice[1].remove(0))));
         assert_eq!(then, memory(&fresh));
     }

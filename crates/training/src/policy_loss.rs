@@ -4,8 +4,9 @@
 use burn::tensor::Tensor;
 use forage_model::Pass;
 use forage_optimizer::{
-    Aggregation, AlgorithmConfig, DistillationConfig, KlPlace, Tokens, Totals, distillation_loss,
-    entropy, entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
+    AlgorithmConfig, DistillationConfig, KlPlace, LossAggregation, LossTotals, TrainedTokens,
+    distillation_loss, entropy, entropy_loss, kl_loss, llds_loss, n_preserved_tokens,
+    surrogate_loss, with_term,
 };
 
 use crate::loss_stats::LossStats;
@@ -48,11 +49,11 @@ impl<'a> DistillationTerm<'a> {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Normalizers {
     /// Trained tokens and trajectories.
-    pub trained: Totals,
+    pub trained: LossTotals,
     /// Tokens of the trajectories that LLDS preserves.
     pub n_preserved: usize,
     /// Tokens that hindsight teaches, and trajectories with any.
-    pub distilled: Totals,
+    pub distilled: LossTotals,
 }
 
 impl Normalizers {
@@ -64,24 +65,24 @@ impl Normalizers {
         let distilled = samples.iter().filter_map(|sample| sample.distillation.as_ref());
         let distilled: Vec<usize> = distilled.map(|target| target.distilled.len()).collect();
         Self {
-            trained: Totals::of(&lengths),
+            trained: LossTotals::of(&lengths),
             n_preserved: n_preserved_tokens(&lengths, &advantages),
-            distilled: Totals::of(&distilled),
+            distilled: LossTotals::of(&distilled),
         }
     }
 }
 
 impl PolicyLoss<'_> {
     /// Denominator of the weighted sum over tokens: trained tokens, or trajectories. The weights of
-    /// [`Aggregation`] in a step of one token and one trajectory, over this, are those of the
+    /// [`LossAggregation`] in a step of one token and one trajectory, over this, are those of the
     /// update; the mean over tokens so has weights that are exactly 1.
     pub fn divisor(&self) -> usize {
-        let Totals { n_tokens, n_sequences } = self.normalizers.trained;
+        let LossTotals { n_tokens, n_sequences } = self.normalizers.trained;
         match self.algorithm.aggregation {
-            Aggregation::TokenMean => n_tokens.max(1),
-            Aggregation::SequenceMean | Aggregation::SequenceSum | Aggregation::Constant { .. } => {
-                n_sequences.max(1)
-            }
+            LossAggregation::TokenMean {} => n_tokens.max(1),
+            LossAggregation::SequenceMean {}
+            | LossAggregation::SequenceSum {}
+            | LossAggregation::Constant(_) => n_sequences.max(1),
         }
     }
 
@@ -112,10 +113,16 @@ impl PolicyLoss<'_> {
         let reference: Vec<f32> = gathered(|it| &it.reference_logprobs);
         let advantages: Vec<f32> = gathered(|it| &it.advantages);
         let lengths: Vec<usize> = samples.iter().map(|it| it.targets.len()).collect();
-        let weights =
-            self.algorithm.aggregation.weights(&lengths, Totals { n_tokens: 1, n_sequences: 1 });
-        let tokens =
-            Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+        let weights = self
+            .algorithm
+            .aggregation
+            .weights(&lengths, LossTotals { n_tokens: 1, n_sequences: 1 });
+        let tokens = TrainedTokens {
+            lengths: &lengths,
+            old_logprobs: &old,
+            advantages: &advantages,
+            weights: &weights,
+        };
 
         let new = pass.logprobs.clone();
         let recomputed = read(new.clone());
@@ -128,8 +135,8 @@ impl PolicyLoss<'_> {
         sums.loss = number(&surrogate.sum);
         sums.n_clipped = surrogate.ratios.n_clipped;
         sums.n_dual_clipped = surrogate.ratios.n_dual_clipped;
-        sums.ratio_min = surrogate.ratios.least;
-        sums.ratio_max = surrogate.ratios.most;
+        sums.ratio_min = surrogate.ratios.min;
+        sums.ratio_max = surrogate.ratios.max;
         sums.update_kl = surrogate.ratios.kl;
 
         let bonus = self.algorithm.entropy.unwrap_or(0.0);
@@ -195,7 +202,8 @@ impl PolicyLoss<'_> {
             .map(|it| it.distilled.len())
             .collect();
         sums.n_distilled = lengths.iter().sum();
-        let weights = Aggregation::SequenceMean.weights(&lengths, self.normalizers.distilled);
+        let weights =
+            LossAggregation::SequenceMean {}.weights(&lengths, self.normalizers.distilled);
         let term = distillation_loss(config, student_qv, teacher_qv, &weights);
         sums.divergence = number(&term);
         term

@@ -208,8 +208,8 @@ impl CriticTrainer {
 fn explained(samples: &[&ValueSample]) -> f64 {
     let pairs = samples.iter().flat_map(|it| it.returns.iter().zip(&it.old));
     let pairs = pairs.map(|(returns, old)| (f64::from(*returns), f64::from(*old)));
-    let returns = forage_optimizer::Moments::of(pairs.clone().map(|it| it.0)).variance;
-    let errors = forage_optimizer::Moments::of(pairs.map(|it| it.0 - it.1)).variance;
+    let returns = forage_optimizer::SampleMoments::of(pairs.clone().map(|it| it.0)).variance;
+    let errors = forage_optimizer::SampleMoments::of(pairs.map(|it| it.0 - it.1)).variance;
     if returns > 0.0 { 1.0 - errors / returns } else { 0.0 }
 }
 

@@ -1,65 +1,68 @@
-//! A trajectory in numbers, as the estimators see it.
+//! Episode: a trajectory in numbers, the input of the advantage estimators.
 
 use std::ops::Range;
 
 use forage_trajectory::{Grade, Origin, Outcome, TokenId, Trajectory};
 
-use crate::OptimizerError;
+use crate::error::OptimizerError;
 
-/// Whether a trajectory counts.
+/// Inclusion of a trajectory in the statistics of its group and batch, and in the loss. Default:
+/// in both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Standing {
+pub enum Inclusion {
     /// In the statistics and in the loss.
     #[default]
     Trained,
-    /// In the statistics, not in the loss.
+    /// Over-length: in the statistics, not in the loss.
     OverLength,
-    /// In neither: the infrastructure or the reward failed, or it does not apply.
+    /// In neither: the infrastructure or the reward failed, or the reward does not apply.
     Failed,
 }
 
-/// What the policy wrote between two observations.
+/// Turn of an episode: the policy's tokens between two observations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Its positions.
+pub struct EpisodeTurn {
+    /// Positions of its tokens.
     pub positions: Range<usize>,
-    /// The tokens that it answered: the observation before it, empty for the first turn. Turns of
-    /// one question with the same tokens here are turns from the same state.
+    /// Tokens of the observation before it; empty for the first turn. Turns of one question with
+    /// the same tokens here start in the same state.
     pub state: Vec<TokenId>,
 }
 
-/// One trajectory. Positions are counted from the first token after the prompt.
+/// Trajectory in numbers. Positions are counted from the first token after the prompt, and all
+/// fields with one entry for each position have the same length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Episode {
-    /// Which group it belongs to: trajectories of one question share a number.
+    /// Number of the group; trajectories of one question share it.
     pub group: usize,
-    /// For each position, whether the policy wrote it.
+    /// Policy mask: for each position, whether the policy wrote the token.
     pub policy: Vec<bool>,
-    /// For each position, the reward that falls there; 0 where the environment wrote.
+    /// Reward at each position; 0 at the environment's tokens.
     pub rewards: Vec<f64>,
-    /// For each position, the critic's value; empty where there is no critic.
+    /// Value of the critic at each position; empty for estimators without a critic.
     pub values: Vec<f64>,
-    /// The turns in order; used by `GiGPO` only.
-    pub turns: Vec<Turn>,
-    /// Whether it counts.
-    pub standing: Standing,
+    /// Turns in order; used by `GiGPO` only.
+    pub turns: Vec<EpisodeTurn>,
+    /// Inclusion in statistics and loss.
+    pub inclusion: Inclusion,
 }
 
 impl Episode {
-    /// The numbers of a graded trajectory, without values.
+    /// The episode of a graded trajectory, without values of a critic.
     ///
-    /// `step_scale` multiplies the value of each executed search, which falls on the last token of
-    /// its `</search>` (StepSearch, arXiv 2505.15107; its released code has 1.6 where the paper has
-    /// 1); `None` leaves the values out ([`Advantage::step_scale`](super::Advantage::step_scale)).
-    /// Only searches that were executed count: a malformed tag, or an information block that the
-    /// policy wrote itself, has no value to place. The reward falls on the last policy token.
+    /// The reward is on the last policy token. `step_scale` is the factor of the step rewards
+    /// ([`AdvantageEstimator::step_scale`](super::AdvantageEstimator::step_scale)): the value of
+    /// each executed search is on the last token of its `</search>` (StepSearch, arXiv 2505.15107;
+    /// its released code has the factor 1.6 where the paper has 1). `None` leaves the step rewards
+    /// out. Only executed searches have one: a malformed tag, or an information block that the
+    /// policy wrote itself, has none.
     ///
-    /// Its standing is [`Standing::Failed`] where there is no score, and [`Standing::Trained`]
-    /// otherwise: see [`Episode::without_over_length`].
+    /// The inclusion is [`Inclusion::Failed`] for a failed trajectory or one without a score, and
+    /// [`Inclusion::Trained`] otherwise: see [`Episode::without_over_length`].
     ///
     /// # Errors
     ///
-    /// Where the grade has values, but not one for each executed search.
+    /// Where the grade has values of searches, but not one for each executed search.
     pub fn of(
         trajectory: &Trajectory,
         grade: &Grade,
@@ -73,8 +76,8 @@ impl Episode {
         let turns = turns(trajectory, start);
         let Grade::Scored(score) = grade else {
             let rewards = vec![0.0; policy.len()];
-            let standing = Standing::Failed;
-            return Ok(Self { group, policy, rewards, turns, standing, ..Self::default() });
+            let inclusion = Inclusion::Failed;
+            return Ok(Self { group, policy, rewards, turns, inclusion, ..Self::default() });
         };
         let mut steps = Vec::new();
         if let Some(scale) = step_scale.filter(|_| !score.steps.is_empty()) {
@@ -88,37 +91,38 @@ impl Episode {
             }));
         }
         let rewards = place_rewards(&policy, score.reward, &steps);
-        let standing = if trajectory.failed() { Standing::Failed } else { Standing::Trained };
-        Ok(Self { group, policy, rewards, turns, standing, ..Self::default() })
+        let inclusion = if trajectory.failed() { Inclusion::Failed } else { Inclusion::Trained };
+        Ok(Self { group, policy, rewards, turns, inclusion, ..Self::default() })
     }
 
-    /// The same episode, not in the loss where a budget of tokens or turns was spent (DAPO,
-    /// arXiv 2503.14476; E-GRPO, arXiv 2510.24694).
+    /// Overlong filtering (DAPO, arXiv 2503.14476; E-GRPO, arXiv 2510.24694): the same episode,
+    /// excluded from the loss if the trajectory spent its budget of tokens or turns.
     #[must_use]
     pub fn without_over_length(mut self, outcome: &Outcome) -> Self {
         let spent = matches!(outcome, Outcome::OverLength | Outcome::OutOfTurns);
-        if spent && self.standing == Standing::Trained {
-            self.standing = Standing::OverLength;
+        if spent && self.inclusion == Inclusion::Trained {
+            self.inclusion = Inclusion::OverLength;
         }
         self
     }
 
-    /// Pays for distance from a reference policy with the k1 estimate, on each policy token:
+    /// KL penalty in the reward, by the k1 estimate, at each policy token:
     /// `r_t - β (log π_old - log π_ref)` (Search-R1 with PPO, arXiv 2503.09516; β = 0.001).
     ///
-    /// `old` and `reference` have one entry a policy token, in order.
+    /// `coefficient` is β. `old` and `reference`: log-probabilities under the two policies, one for
+    /// each policy token, in order.
     #[must_use]
     pub fn penalized(mut self, coefficient: f64, old: &[f32], reference: &[f32]) -> Self {
-        let positions = (0..self.policy.len()).filter(|&it| self.policy[it]);
+        let positions = (0..self.policy.len()).filter(|&position| self.policy[position]);
         for ((position, old), reference) in positions.zip(old).zip(reference) {
             self.rewards[position] -= coefficient * (f64::from(*old) - f64::from(*reference));
         }
         self
     }
 
-    /// The sum of its rewards; `None` where it failed.
+    /// Score of the trajectory, the sum of its rewards; `None` if it failed.
     pub fn score(&self) -> Option<f64> {
-        (self.standing != Standing::Failed).then(|| self.rewards.iter().sum())
+        (self.inclusion != Inclusion::Failed).then(|| self.rewards.iter().sum())
     }
 
     pub(super) fn check(&self, idx: usize, needs_critic: bool) -> Result<(), OptimizerError> {
@@ -158,8 +162,9 @@ impl Episode {
     }
 }
 
-/// One reward a position: the outcome's on the last position of the policy, and each step's where
-/// it says. A trajectory without policy tokens has nowhere to put the outcome's.
+/// Reward at each position: the outcome reward on the last policy token, and each step reward of
+/// `steps`, as (position, value), on its position. Without policy tokens, there is no position for
+/// the outcome reward.
 pub fn place_rewards(policy: &[bool], outcome: f64, steps: &[(usize, f64)]) -> Vec<f64> {
     let mut rewards = vec![0.0; policy.len()];
     if let Some(last) = policy.iter().rposition(|it| *it) {
@@ -171,9 +176,9 @@ pub fn place_rewards(policy: &[bool], outcome: f64, steps: &[(usize, f64)]) -> V
     rewards
 }
 
-/// Runs of policy segments, each with the tokens of the observation before it.
-fn turns(trajectory: &Trajectory, start: usize) -> Vec<Turn> {
-    let mut turns: Vec<Turn> = Vec::new();
+/// Turns of a trajectory: runs of policy segments, each with the tokens of the observation before.
+fn turns(trajectory: &Trajectory, start: usize) -> Vec<EpisodeTurn> {
+    let mut turns: Vec<EpisodeTurn> = Vec::new();
     let mut state = Vec::new();
     let mut in_turn = false;
     for segment in &trajectory.segments {
@@ -190,7 +195,7 @@ fn turns(trajectory: &Trajectory, start: usize) -> Vec<Turn> {
                 let end = segment.tokens.end - start;
                 match turns.last_mut() {
                     Some(turn) if in_turn => turn.positions.end = end,
-                    _ => turns.push(Turn {
+                    _ => turns.push(EpisodeTurn {
                         positions: segment.tokens.start - start..end,
                         state: state.clone(),
                     }),

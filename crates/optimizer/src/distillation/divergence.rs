@@ -1,13 +1,13 @@
-//! How far apart two distributions are, row by row.
+//! Divergence of student and teacher, row by row.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-/// A distance between teacher P and student Q, in nats.
+/// Divergence of teacher P and student Q, in nats. Default: `jensen-shannon`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Divergence {
+pub enum DistillationDivergence {
     /// ½ KL(P||M) + ½ KL(Q||M) with M = (P + Q) / 2; symmetric, at most ln 2.
     #[default]
     JensenShannon,
@@ -19,16 +19,16 @@ pub enum Divergence {
     SquaredError,
 }
 
-/// The divergence of each row: logits `[Q, V]` twice → `[Q]`.
+/// Divergence of each row of logits: `[Q, V]` twice → `[Q]`.
 ///
-/// Both distributions are renormalized on the `top_k` tokens that the teacher finds likeliest (our
-/// choice: the notes give the number, not whose tokens they are); with `top_k` ≥ V, on all.
-/// `top_k` is 1 or more.
+/// Both distributions are renormalized on the `top_k` tokens that are likeliest under the teacher
+/// (our choice: the notes give the number, but do not say under which of the two); with `top_k` ≥
+/// V, on all tokens. `top_k` is 1 or more.
 ///
 /// By the student's logits z, with q = softmax z, the gradient of Jensen-Shannon is
 /// `q_j (g_j - Σ q_k g_k)`, `g = ½ ln(q / m)`. No gradient reaches the teacher.
 pub fn divergence(
-    kind: Divergence,
+    kind: DistillationDivergence,
     top_k: usize,
     student_qv: Tensor<2>,
     teacher_qv: Tensor<2>,
@@ -44,23 +44,24 @@ pub fn divergence(
     .map(|logits_qk| log_softmax(logits_qk, 1));
     let (p, q) = (log_p.clone().exp(), log_q.clone().exp());
     let terms_qk = match kind {
-        Divergence::JensenShannon => {
+        DistillationDivergence::JensenShannon => {
             // M minimizes ½ KL(P||M) + ½ KL(Q||M), so holding it still changes no gradient.
             let log_m = log_mean(log_p.clone(), log_q.clone().inner());
             (p * (log_p - log_m.clone()) + q * (log_q - log_m)) * 0.5
         }
-        Divergence::ForwardKl => p * (log_p - log_q),
-        Divergence::ReverseKl => q * (log_q - log_p),
-        Divergence::SquaredError => (p - q).square(),
+        DistillationDivergence::ForwardKl => p * (log_p - log_q),
+        DistillationDivergence::ReverseKl => q * (log_q - log_p),
+        DistillationDivergence::SquaredError => (p - q).square(),
     };
     // [Q, 1] -> [Q]
     terms_qk.sum_dim(1).reshape([rows])
 }
 
-/// The `k` largest of each row, `[Q, V]` → `[Q, k]`; of equal ones, those of smaller index.
+/// Indices of the `k` largest logits of each row, ascending: `[Q, V]` → `[Q, k]`; of equal logits,
+/// those of smaller index.
 ///
-/// burn's backends sort whole rows for it, which at the size of a vocabulary costs several times
-/// what the loss itself does.
+/// burn's `topk` sorts whole rows, which at the size of a vocabulary costs several times what the
+/// loss itself does.
 fn likeliest(logits_qv: &Tensor<2>, k: usize) -> Tensor<2, Int> {
     let [rows, width] = logits_qv.dims();
     let numbers: Vec<f32> =

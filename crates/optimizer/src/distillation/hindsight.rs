@@ -1,69 +1,65 @@
-//! What the teacher reads: which trajectories stand in the hindsight block, and as what.
+//! Hindsight block: the trajectories that the teacher reads, and their labels.
 
 use forage_trajectory::Stream;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::OptimizerError;
-use crate::options::below_one;
+use crate::error::OptimizerError;
+use crate::ranges::below_one;
 
-/// The hindsight block: `algorithm.self_distillation.hindsight` of a run file.
+/// Hindsight block: `algorithm.self_distillation.hindsight` of a run file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct HindsightConfig {
-    /// What stands there of a trajectory.
-    #[serde(default)]
-    pub content: Content,
-    /// Whether it says how each trajectory ended.
-    #[serde(default)]
-    pub labels: Labels,
-    /// Whose trajectories stand there.
-    #[serde(default)]
-    pub members: Members,
-    /// ρ: a trajectory is correct if the F1 of its answer is above this.
-    #[serde(default)]
+    /// Content of an entry. Default: `queries`.
+    pub content: HindsightContent,
+    /// Label of an entry. Default: `true`.
+    pub labels: HindsightLabels,
+    /// Trajectories in the block. Default: `all`.
+    pub members: HindsightMembers,
+    /// ρ, in [0, 1): a trajectory is correct if the F1 of its answer is above this. Default: 0.
     pub threshold: f64,
 }
 
-/// What stands in the block of a trajectory.
+/// Content of an entry of the hindsight block. Default: `queries`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Content {
-    /// Its searches only ("future masking").
+pub enum HindsightContent {
+    /// The queries of the trajectory only ("future masking").
     #[default]
     Queries,
-    /// Thoughts, documents and answer too.
+    /// Queries, thoughts, documents and answer.
     Everything,
-    /// No block of the group: for each query, what that search went on to find, of the taught
-    /// trajectory alone. Nothing says how any trajectory ended.
+    /// No block of the group: for each query of the distilled trajectory, the documents that its
+    /// search found. No label tells whether a trajectory was correct.
     Documents,
 }
 
-/// Whether the block says how a trajectory ended.
+/// Label of an entry of the hindsight block. Default: `true`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Labels {
+pub enum HindsightLabels {
     /// CORRECT or INCORRECT.
     #[default]
     True,
-    /// Nothing.
+    /// No label.
     None,
-    /// The labels of the block, dealt out at random.
+    /// The labels of the block, in random order.
     Shuffled,
 }
 
-/// Whose trajectories stand in the block.
+/// Trajectories in the hindsight block. Default: `all`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Members {
-    /// Of the whole group, the taught one included.
+pub enum HindsightMembers {
+    /// All trajectories of the group, the distilled one included.
     #[default]
     All,
-    /// Of those that were correct.
+    /// The correct trajectories of the group.
     Correct,
-    /// Of the taught one only.
+    /// The distilled trajectory only.
     Focal,
-    /// Of all but the taught one.
+    /// All trajectories of the group but the distilled one.
     Others,
 }
 
@@ -74,8 +70,9 @@ impl HindsightConfig {
             let problem = format!("`algorithm.self_distillation.hindsight.{key}` {why}");
             Err(OptimizerError::conflict(problem))
         };
-        let says_who = self.labels != Labels::None || self.members == Members::Correct;
-        if self.content == Content::Documents {
+        let labels_correct =
+            self.labels != HindsightLabels::None || self.members == HindsightMembers::Correct;
+        if self.content == HindsightContent::Documents {
             let default = Self::default();
             let given = [
                 ("labels", self.labels != default.labels),
@@ -87,12 +84,12 @@ impl HindsightConfig {
                            `everything`: what a search found is there, and no trajectory";
                 return conflict(key, why);
             }
-        } else if self.threshold > 0.0 && !says_who {
-            let why = "is not used with `labels = \"none\"`, unless `members` is `correct`: nothing \
-                       says who is";
+        } else if self.threshold > 0.0 && !labels_correct {
+            let why = "is not used with `labels = \"none\"`, unless `members` is `correct`: no \
+                       label says which trajectories are correct";
             return conflict("threshold", why);
-        } else if self.labels == Labels::Shuffled
-            && matches!(self.members, Members::Correct | Members::Focal)
+        } else if self.labels == HindsightLabels::Shuffled
+            && matches!(self.members, HindsightMembers::Correct | HindsightMembers::Focal)
         {
             let why = "cannot be `shuffled` where `members` is `correct` or `focal`: all labels of \
                        the block are alike, and no order changes them";
@@ -102,38 +99,38 @@ impl HindsightConfig {
     }
 }
 
-/// The entries of the block that teaches trajectory `focal`: its members in order, each with
-/// whether it is called correct, or `None` where nothing is said. [`Content::Documents`] has no
-/// such block.
+/// Entries of the hindsight block of trajectory `focal`: the index of each trajectory in it, in
+/// ascending order, and its label, true for correct. The label is `None` with
+/// [`HindsightLabels::None`]. [`HindsightContent::Documents`] has no such block.
 ///
-/// `f1`: of the answer of each trajectory of the group; `None` for one that failed, which is never
-/// in a block. `stream`: names the random numbers of shuffled labels.
+/// `f1`: F1 of the answer of each trajectory of the group; `None` for a failed trajectory, which is
+/// in no block. `stream`: the random numbers of shuffled labels.
 ///
-/// The block may be empty (no correct trajectory, or a group of one without itself): the teacher is
-/// then the student, and teaches nothing.
-pub fn hindsight(
+/// The block may be empty (no correct trajectory, or a group of one without itself): teacher and
+/// student then read the same, and the loss is 0.
+pub fn hindsight_block(
     config: &HindsightConfig,
     f1: &[Option<f64>],
     focal: usize,
     stream: Stream,
 ) -> Vec<(usize, Option<bool>)> {
     let correct = |f1: f64| f1 > config.threshold;
-    let stands = |member: usize, f1: f64| match config.members {
-        Members::All => true,
-        Members::Correct => correct(f1),
-        Members::Focal => member == focal,
-        Members::Others => member != focal,
+    let is_member = |member: usize, f1: f64| match config.members {
+        HindsightMembers::All => true,
+        HindsightMembers::Correct => correct(f1),
+        HindsightMembers::Focal => member == focal,
+        HindsightMembers::Others => member != focal,
     };
     let entries = f1.iter().enumerate().filter_map(|(member, f1)| f1.map(|f1| (member, f1)));
     let (members, mut labels): (Vec<usize>, Vec<bool>) = entries
-        .filter(|(member, f1)| stands(*member, *f1))
+        .filter(|(member, f1)| is_member(*member, *f1))
         .map(|(member, f1)| (member, correct(f1)))
         .unzip();
-    if config.labels == Labels::Shuffled {
+    if config.labels == HindsightLabels::Shuffled {
         labels.shuffle(&mut stream.rng());
     }
-    let label = |it: bool| (config.labels != Labels::None).then_some(it);
-    members.into_iter().zip(labels).map(|(member, it)| (member, label(it))).collect()
+    let label = |correct: bool| (config.labels != HindsightLabels::None).then_some(correct);
+    members.into_iter().zip(labels).map(|(member, correct)| (member, label(correct))).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How the losses of tokens become one number: a weight for each token.
+//! Loss aggregation: the weight of each token in the loss of a step.
 //!
 //! Every loss of this crate is Σ weight · loss over the tokens that it is given. The weights come
 //! from the totals of the whole step and not from the micro-batch at hand, so the sum over all
@@ -6,101 +6,100 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::OptimizerError;
-use crate::options::{Known, choose};
+use crate::error::OptimizerError;
+use crate::named_algorithm::named_algorithm;
 
-/// The mean that a loss is: `algorithm.aggregation` of a run file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", try_from = "RawAggregation")]
-pub enum Aggregation {
+/// Loss aggregation (`loss_agg_mode` of verl): `algorithm.aggregation` of a run file. Default:
+/// `token-mean`.
+///
+/// n trajectories are in the loss, |y| is the number of trained tokens of one of them. The empty
+/// braces are there because serde ignores unknown keys of a variant without any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields, remote = "Self")]
+pub enum LossAggregation {
     /// 1 / Σ|y|: long trajectories weigh more. Search-R1's code, DAPO, verl's `token-mean`, TRL's
     /// `dapo`, `bnpo` and `cispo`.
-    #[default]
-    TokenMean,
+    TokenMean {},
     /// 1 / (n |y|): every trajectory weighs the same. GRPO's paper, E-GRPO, verl's
     /// `seq-mean-token-mean`, TRL's `grpo` and `sapo`.
-    SequenceMean,
-    /// 1 / n: every token of every length weighs the same, and the loss grows with length. verl's
+    SequenceMean {},
+    /// 1 / n: every token weighs the same, and the loss grows with length. verl's
     /// `seq-mean-token-sum`, TRL's `luspo`.
-    SequenceSum,
-    /// 1 / (n L) with a constant L: Dr.GRPO (arXiv 2503.20783). verl's `seq-mean-token-sum-norm`,
-    /// TRL's `dr_grpo`, whose L is the longest completion there can be.
-    Constant {
-        /// L, in tokens.
-        length: usize,
-    },
+    SequenceSum {},
+    /// 1 / (n L) with a constant L. Dr.GRPO, verl's `seq-mean-token-sum-norm`, TRL's `dr_grpo`.
+    Constant(ConstantAggregation),
 }
 
-/// What there is to take a mean over: the trained tokens and trajectories of the whole step.
+named_algorithm!(LossAggregation, "algorithm.aggregation");
+
+impl Default for LossAggregation {
+    fn default() -> Self {
+        Self::TokenMean {}
+    }
+}
+
+/// Aggregation of Dr.GRPO (arXiv 2503.20783): sums of tokens over a constant length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConstantAggregation {
+    /// L, in tokens, 1 or more; must be given. TRL takes the longest completion that there can be.
+    pub length: usize,
+}
+
+impl ConstantAggregation {
+    fn check(self) -> Result<(), OptimizerError> {
+        if self.length > 0 {
+            return Ok(());
+        }
+        Err(OptimizerError::conflict(
+            "`algorithm.aggregation.length` must be 1 or more: `constant` divides by it",
+        ))
+    }
+}
+
+/// Number of trained tokens and trajectories of the whole step, which a loss is normalized by.
 ///
 /// Trajectories that are not in the loss (over-length, failed) are not in the totals either: TRL
 /// once counted truncated tokens in the denominator, which shrinks the step for nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct LossTotals {
     /// Trained tokens.
     pub n_tokens: usize,
-    /// Trajectories with at least one of them.
+    /// Trajectories with at least one trained token.
     pub n_sequences: usize,
 }
 
-impl Totals {
-    /// Of trajectories with these numbers of trained tokens.
+impl LossTotals {
+    /// The totals of trajectories with these numbers of trained tokens.
     pub fn of(lengths: &[usize]) -> Self {
         let n_sequences = lengths.iter().filter(|it| **it > 0).count();
         Self { n_tokens: lengths.iter().sum(), n_sequences }
     }
 }
 
-impl Aggregation {
-    /// The weight of each token of some trajectories of the step, laid end to end.
+impl LossAggregation {
+    /// The weight of each token of some trajectories of the step, end to end: `[M]` for trajectories
+    /// of `lengths` trained tokens, M together.
     ///
-    /// Departure from verl, whose sequence mean divides by |y| + 1e-8.
-    pub fn weights(&self, lengths: &[usize], totals: Totals) -> Vec<f32> {
+    /// Departure from verl: its sequence mean divides by |y| + 1e-8.
+    pub fn weights(&self, lengths: &[usize], totals: LossTotals) -> Vec<f32> {
         let n_tokens = totals.n_tokens.max(1) as f64;
         let n_sequences = totals.n_sequences.max(1) as f64;
-        let weight = |length: usize| match *self {
-            Self::TokenMean => 1.0 / n_tokens,
-            Self::SequenceMean => 1.0 / (n_sequences * length as f64),
-            Self::SequenceSum => 1.0 / n_sequences,
-            Self::Constant { length } => 1.0 / (n_sequences * length as f64),
+        let weight = |length: usize| match self {
+            Self::TokenMean {} => 1.0 / n_tokens,
+            Self::SequenceMean {} => 1.0 / (n_sequences * length as f64),
+            Self::SequenceSum {} => 1.0 / n_sequences,
+            Self::Constant(options) => 1.0 / (n_sequences * options.length as f64),
         };
-        lengths.iter().flat_map(|&it| std::iter::repeat_n(weight(it) as f32, it)).collect()
+        let weights = lengths.iter().map(|&length| (weight(length) as f32, length));
+        weights.flat_map(|(weight, length)| std::iter::repeat_n(weight, length)).collect()
     }
-}
 
-const KNOWN: Known = &[
-    ("token-mean", &[]),
-    ("sequence-mean", &[]),
-    ("sequence-sum", &[]),
-    ("constant", &["length"]),
-];
-
-/// The section as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAggregation {
-    name: String,
-    length: Option<usize>,
-}
-
-impl TryFrom<RawAggregation> for Aggregation {
-    type Error = OptimizerError;
-
-    fn try_from(raw: RawAggregation) -> Result<Self, OptimizerError> {
-        let given = [("length", raw.length.is_some())];
-        choose("algorithm.aggregation", KNOWN, &raw.name, &given)?;
-        Ok(match raw.name.as_str() {
-            "token-mean" => Self::TokenMean,
-            "sequence-mean" => Self::SequenceMean,
-            "sequence-sum" => Self::SequenceSum,
-            _ => match raw.length {
-                Some(length) if length > 0 => Self::Constant { length },
-                _ => {
-                    return Err(OptimizerError::conflict(
-                        "`algorithm.aggregation.length` must be 1 or more: `constant` divides by it",
-                    ));
-                }
-            },
-        })
+    /// Checks the ranges of the options.
+    pub(crate) fn check(&self) -> Result<(), OptimizerError> {
+        match self {
+            Self::Constant(options) => options.check(),
+            Self::TokenMean {} | Self::SequenceMean {} | Self::SequenceSum {} => Ok(()),
+        }
     }
 }

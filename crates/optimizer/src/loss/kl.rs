@@ -1,58 +1,60 @@
-//! Distance from a reference policy, estimated at the sampled tokens.
+//! KL divergence from a reference policy, estimated at the sampled tokens.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::tokens::{constant, weighted_sum};
-use crate::OptimizerError;
-use crate::options::positive;
+use crate::error::OptimizerError;
+use crate::ranges::positive;
 
-/// Log-ratios are held within ± this in k3, as verl does.
+/// Log-ratios are clamped to ± this in k3, as in verl.
 const LOG_RATIO_BOUND: f32 = 20.0;
 
-/// k3 is held within ± this, as verl and Search-R1 do.
+/// k3 is clamped to ± this, as in verl and Search-R1.
 const K3_BOUND: f32 = 10.0;
 
-/// The distance that is paid for, and where: `algorithm.kl` of a run file.
+/// KL penalty against the reference policy: `algorithm.kl` of a run file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KlConfig {
-    /// β.
+    /// β, the coefficient of the penalty, above 0. Search-R1 has 0.001.
     pub coefficient: f64,
-    /// In the reward, before advantages, or in the loss.
+    /// Whether the penalty is part of the reward or of the loss.
     pub place: KlPlace,
-    /// The estimate; in the reward it is k1 and is not named.
+    /// Estimator of the divergence in the loss. Default: `k3`. With `place = "reward"` the key is an
+    /// error, since the estimator is always k1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimator: Option<KlEstimator>,
 }
 
-/// Where a distance is paid for.
+/// Place of the KL penalty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KlPlace {
-    /// [`Episode::penalized`](crate::Episode::penalized): Search-R1 and StepSearch with PPO.
+    /// In the reward of each token, before the advantages:
+    /// [`Episode::penalized`](crate::Episode::penalized). Search-R1 and StepSearch with PPO.
     Reward,
-    /// [`kl_loss`]: Search-R1 with GRPO.
+    /// A term of the loss: [`kl_loss`]. Search-R1 with GRPO.
     Loss,
 }
 
-/// An estimate of `KL(π || π_ref)` from one sampled token (Schulman 2020,
-/// `joschu.net/blog/kl-approx.html`). `d = log π - log π_ref`.
+/// KL estimator: `KL(π || π_ref)` from one sampled token (Schulman 2020,
+/// `joschu.net/blog/kl-approx.html`), by `d = log π - log π_ref`. Default: `k3`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KlEstimator {
-    /// d. Unbiased; as a loss its expected gradient is 0, so it only shows there.
+    /// d. Unbiased. As a loss its expected gradient is 0, so there it is only of use as a metric.
     K1,
-    /// d² / 2. Biased; its gradient is that of the KL.
+    /// d² / 2. Biased; its gradient is that of the KL divergence.
     K2,
-    /// exp(-d) - 1 + d, d within ±20 and the result within ±10 (verl's `low_var_kl`). Unbiased and
-    /// never negative.
+    /// exp(-d) - 1 + d, with d clamped to ±20 and the result to ±10 (verl's `low_var_kl`). Unbiased
+    /// and never negative.
     #[default]
     K3,
 }
 
 impl KlConfig {
-    /// The estimate that is used in the loss.
+    /// The estimator of the loss.
     pub fn in_loss(&self) -> KlEstimator {
         self.estimator.unwrap_or_default()
     }
@@ -68,9 +70,10 @@ impl KlConfig {
     }
 }
 
-/// The estimate at each token: `new` in training and `reference`, `[M]` both.
+/// KL estimate at each token, `[M]`, from the log-probabilities `new` under the weights in training
+/// and `reference` under the reference policy, `[M]` each.
 ///
-/// Departure from TRL, whose k3 has no bounds; below a distance of about 2.6 nats they are the same.
+/// Departure from TRL: its k3 has no bounds; for |d| below about 2.6 nats they are the same.
 pub fn kl_estimate(estimator: KlEstimator, new: Tensor<1>, reference: &[f32]) -> Tensor<1> {
     let reference = constant(reference, &new.device());
     match estimator {
@@ -83,7 +86,8 @@ pub fn kl_estimate(estimator: KlEstimator, new: Tensor<1>, reference: &[f32]) ->
     }
 }
 
-/// Σ weight · estimate; the caller multiplies with β.
+/// KL loss, Σ weight · estimate, `[1]`; the caller multiplies it with β. Arguments as in
+/// [`kl_estimate`].
 pub fn kl_loss(
     estimator: KlEstimator,
     new: Tensor<1>,

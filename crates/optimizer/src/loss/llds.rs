@@ -1,55 +1,63 @@
-//! LLDS (arXiv 2512.04220): what went well must not become less likely.
+//! LLDS: likelihood-preserving regularization (arXiv 2512.04220).
 //!
-//! GRPO on searching agents collapses after the likelihood of correct trajectories has drifted
-//! down: wrong trajectories begin with the same correct search, and their push takes it along. The
-//! regularizer pushes back on just the tokens that fell, in just the actions that fell as a whole.
+//! GRPO on search agents collapses after the likelihood of correct trajectories has drifted down:
+//! wrong trajectories begin with the same correct search, and lowering their likelihood lowers that
+//! of the search too. The regularizer penalizes a token only if its likelihood fell, and only in
+//! actions that became less likely as a whole.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::tokens::{Tokens, constant, detached, weighted_sum};
-use crate::OptimizerError;
-use crate::options::{positive, share};
+use super::tokens::{TrainedTokens, constant, detached, weighted_sum};
+use crate::error::OptimizerError;
+use crate::ranges::{at_most_one, positive};
 
-/// The regularizer: `algorithm.llds` of a run file.
+/// LLDS: likelihood-preserving regularizer, `algorithm.llds` of a run file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct LldsConfig {
-    /// λ; the paper has 0.2.
-    #[serde(default = "default_coefficient")]
+    /// λ, the coefficient of the term, above 0. Default: 0.2, as in the paper.
     pub coefficient: f64,
-    /// What has to have become less likely as a whole.
-    #[serde(default)]
-    pub gate: Gate,
-    /// β of LLDS-MA: what a token of the final answer weighs. 1 is LLDS; less of it keeps the
-    /// policy from answering at once.
-    #[serde(default = "default_answer_weight")]
+    /// Granularity of the gate: the tokens that must have become less likely together.
+    /// Default: `action`.
+    pub gate: LldsGranularity,
+    /// β of LLDS-MA, the weight of a token of the final answer, in [0, 1]. Default: 1, which is
+    /// LLDS; less keeps the policy from answering at once.
     pub answer_weight: f64,
 }
 
-/// What a fall is summed over, before it is decided whether anything is done about it.
+impl Default for LldsConfig {
+    fn default() -> Self {
+        Self { coefficient: 0.2, gate: LldsGranularity::default(), answer_weight: 1.0 }
+    }
+}
+
+/// Granularity of the gate of LLDS: the tokens over which the change of the log-probability is
+/// summed, to decide whether the term applies to them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Gate {
+pub enum LldsGranularity {
     /// Each token by itself.
     Token,
-    /// What was written between two observations; the paper's choice.
+    /// All tokens of a turn, from one observation to the next; the paper's choice.
     #[default]
     Action,
-    /// The trajectory.
+    /// All trained tokens of the trajectory.
     Response,
 }
 
 impl LldsConfig {
     pub(crate) fn check(&self) -> Result<(), OptimizerError> {
         positive("algorithm.llds.coefficient", self.coefficient)?;
-        share("algorithm.llds.answer_weight", self.answer_weight).map(|_| ())
+        at_most_one("algorithm.llds.answer_weight", self.answer_weight)
     }
 }
 
-/// Tokens of the trajectories that the regularizer preserves: those whose advantages do not sum to
-/// less than 0 (the paper's set, A ≥ 0, where all tokens of a trajectory have one advantage).
-/// Their number over the whole step normalizes the loss.
+/// Number of tokens of the preserved trajectories, those with advantages that sum to 0 or more. Over
+/// the whole step it normalizes the loss.
+///
+/// It is the paper's set, A ≥ 0, where all tokens of a trajectory have one advantage. `lengths`:
+/// trained tokens of each trajectory; `advantages`: of each token, end to end, `[M]`.
 pub fn n_preserved_tokens(lengths: &[usize], advantages: &[f32]) -> usize {
     let mut at = 0;
     let mut count = 0;
@@ -60,17 +68,21 @@ pub fn n_preserved_tokens(lengths: &[usize], advantages: &[f32]) -> usize {
     count
 }
 
-/// Σ over preserved actions that fell, Σ w max(0, old - new), divided by the tokens of all
-/// preserved trajectories of the step (equations 4 and 5); the caller multiplies with λ.
+/// LLDS loss: Σ w max(0, old - new) over the actions of preserved trajectories that became less
+/// likely, divided by the tokens of all preserved trajectories of the step (equations 4 and 5),
+/// `[1]`; the caller multiplies it with λ.
 ///
-/// `actions`: trained tokens of each action, end to end, which tile the trajectories of `tokens`.
-/// `answers`: for each token, whether it is of the final answer. `n_preserved`: see
-/// [`n_preserved_tokens`]. The weights of `tokens` are not used. On the first update after a
-/// rollout old and new are equal and the loss is 0: it acts from the second mini-batch on.
+/// `new`: log-probabilities under the weights in training, `[M]`. `actions`: trained tokens of each
+/// action, end to end, which tile the trajectories of `tokens`. `answers`, `[M]`: whether a token
+/// is of the final answer. `n_preserved`: [`n_preserved_tokens`] of the whole step. The weights of
+/// `tokens` are not used.
+///
+/// On the first update after a rollout, old and new are equal and the loss is 0: it acts from the
+/// second mini-batch on.
 pub fn llds_loss(
     config: &LldsConfig,
     new: Tensor<1>,
-    tokens: &Tokens<'_>,
+    tokens: &TrainedTokens<'_>,
     actions: &[usize],
     answers: &[bool],
     n_preserved: usize,
@@ -78,13 +90,13 @@ pub fn llds_loss(
     tokens.check(&new);
     let falls: Vec<f64> = detached(&new)
         .iter()
-        .zip(tokens.old)
+        .zip(tokens.old_logprobs)
         .map(|(new, old)| f64::from(*old) - f64::from(*new))
         .collect();
     let spans: &[usize] = match config.gate {
-        Gate::Token => &vec![1; tokens.count()],
-        Gate::Action => actions,
-        Gate::Response => tokens.lengths,
+        LldsGranularity::Token => &vec![1; tokens.count()],
+        LldsGranularity::Action => actions,
+        LldsGranularity::Response => tokens.lengths,
     };
     let unit = 1.0 / n_preserved.max(1) as f64;
     let mut weights = vec![0.0; tokens.count()];
@@ -106,18 +118,10 @@ pub fn llds_loss(
         }
         at += length;
     }
-    let old = constant(tokens.old, &new.device());
+    let old = constant(tokens.old_logprobs, &new.device());
     weighted_sum((old - new).clamp_min(0.0), &weights)
 }
 
 fn preserved(advantages: &[f32]) -> bool {
     advantages.iter().map(|it| f64::from(*it)).sum::<f64>() >= 0.0
-}
-
-fn default_coefficient() -> f64 {
-    0.2
-}
-
-fn default_answer_weight() -> f64 {
-    1.0
 }

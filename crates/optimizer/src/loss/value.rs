@@ -1,18 +1,20 @@
-//! The critic's loss.
+//! Value loss of the critic.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::tokens::{constant, detached, weighted_sum};
-use crate::options::positive;
-use crate::{DEFAULT_VALUE_CLIP, OptimizerError};
+use crate::error::OptimizerError;
+use crate::ranges::positive;
 
-/// The critic's loss: `algorithm.value` of a run file.
+/// Default clip of the value loss, as in Search-R1.
+pub const DEFAULT_VALUE_CLIP: f64 = 0.5;
+
+/// Value loss of the critic: `algorithm.value` of a run file.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ValueConfig {
-    /// A value is held within ± this of what it was, as far as the loss goes.
-    #[serde(default = "default_clip")]
+    /// c, the clip bound of a value's change, above 0. Default: 0.5.
     pub clip: f64,
 }
 
@@ -24,28 +26,25 @@ impl Default for ValueConfig {
 
 impl ValueConfig {
     pub(crate) fn check(self) -> Result<(), OptimizerError> {
-        positive("algorithm.value.clip", self.clip).map(|_| ())
+        positive("algorithm.value.clip", self.clip)
     }
 }
 
-fn default_clip() -> f64 {
-    DEFAULT_VALUE_CLIP
-}
-
-/// A critic's loss.
+/// Value loss with the number of clipped tokens.
 #[derive(Debug)]
 pub struct ValueLoss {
-    /// Σ weight · loss; rank 1 with one number.
+    /// Σ weight · loss, `[1]`.
     pub sum: Tensor<1>,
-    /// Tokens at which the clipped value was the worse one.
+    /// Tokens at which the clipped value has the larger error.
     pub n_clipped: usize,
 }
 
-/// `½ max((v - R)², (clip(v, v_old - c, v_old + c) - R)²)` (PPO2 of `OpenAI`'s baselines; Search-R1
-/// has c = 0.5).
+/// Clipped value loss, `½ max((v - R)², (clip(v, v_old - c, v_old + c) - R)²)` (PPO2 of `OpenAI`'s
+/// baselines; Search-R1 has c = 0.5).
 ///
-/// `new`: values in training, `[M]`; `old`, `returns` and `weights` likewise. Which tokens are here
-/// is the caller's choice: verl trains the policy's, Search-R1's code the environment's too.
+/// `new`: values under the weights in training, `[M]`; `old`: values before the step, `[M]`;
+/// `returns`: their targets, `[M]`; `weights`: those of the aggregation, `[M]`. The caller chooses
+/// the tokens: verl trains the policy's, Search-R1's code the environment's too.
 pub fn value_loss(
     config: &ValueConfig,
     new: Tensor<1>,

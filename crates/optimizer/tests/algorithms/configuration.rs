@@ -1,7 +1,9 @@
 //! The `[algorithm]` section and the schedule: what is read, and what is refused in which words.
 
 use forage_optimizer::{
-    Advantage, AlgorithmConfig, Convention, Correction, OverLength, Schedule, Surrogate, Warmup,
+    AdvantageEstimator, AlgorithmConfig, ConstantAggregation, ConstantSchedule, GroupConvention,
+    Grpo, ImportanceCorrection, LinearSchedule, LossAggregation, LrSchedule, LrWarmup,
+    OverLengthRule, Ppo, Surrogate, TokenTis,
 };
 
 const LEAST: &str = "advantage.name = 'grpo'\nloss.name = 'ppo'\n";
@@ -15,9 +17,12 @@ fn read(text: &str) -> Result<AlgorithmConfig, String> {
 #[test]
 fn defaults_are_search_r1s() {
     let config = read(LEAST).unwrap();
-    assert_eq!(config.advantage, Advantage::Grpo { convention: Convention::Forage });
+    assert_eq!(
+        config.advantage,
+        AdvantageEstimator::Grpo(Grpo { convention: GroupConvention::Forage })
+    );
     assert_eq!(config.loss, Surrogate::ppo(0.2, 0.2));
-    assert_eq!(config.over_length, OverLength::Train);
+    assert_eq!(config.over_length, OverLengthRule::Train);
     assert!(config.kl.is_none() && config.self_distillation.is_none());
 }
 
@@ -66,12 +71,174 @@ fn a_configuration_survives_being_written() {
         "name = 'linear'\nwarmup = { ratio = 0.285 }\nfloor = 0.1",
         "name = 'cosine'\nwarmup = { steps = 10 }",
     ] {
-        let schedule: Schedule = toml::from_str(text).unwrap();
+        let schedule: LrSchedule = toml::from_str(text).unwrap();
         let written = toml::to_string(&schedule).unwrap();
-        assert_eq!(toml::from_str::<Schedule>(&written).unwrap(), schedule);
+        assert_eq!(toml::from_str::<LrSchedule>(&written).unwrap(), schedule);
     }
-    let schedule: Schedule = toml::from_str("name = 'constant'").unwrap();
-    assert_eq!(schedule, Schedule::Constant { warmup: Warmup::Steps(0) });
+    let schedule: LrSchedule = toml::from_str("name = 'constant'").unwrap();
+    assert_eq!(schedule, LrSchedule::Constant(ConstantSchedule { warmup: LrWarmup::Steps(0) }));
+}
+
+/// The text of each algorithm with its defaults: what the manifest of a run holds.
+#[test]
+fn every_algorithm_is_written_with_its_defaults() {
+    fn check<T>(table: &[(&str, &str)])
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        for (name, expected) in table {
+            let value: T = toml::from_str(&format!("name = '{name}'")).unwrap();
+            let written = toml::to_string(&value).unwrap();
+            assert_eq!(written, format!("name = \"{name}\"\n{expected}"));
+        }
+    }
+    let gae = "gamma = 1.0\nlambda = 1.0\nobservations = \"skip\"\n";
+    let step_gae = format!("{gae}step_scale = 1.0\n");
+    check::<AdvantageEstimator>(&[
+        ("grpo", "convention = \"forage\"\n"),
+        ("dr-grpo", "convention = \"forage\"\n"),
+        ("rloo", "convention = \"forage\"\n"),
+        ("reinforce-plus-plus", "gamma = 1.0\n"),
+        ("reinforce-plus-plus-baseline", "convention = \"forage\"\n"),
+        ("gae", gae),
+        ("step-gae", &step_gae),
+        ("gigpo", "gamma = 0.95\nstep_weight = 1.0\nscale = \"none\"\n"),
+    ]);
+    check::<Surrogate>(&[
+        ("ppo", "clip_low = 0.2\nclip_high = 0.2\n"),
+        ("gspo", "clip_low = 0.0003\nclip_high = 0.0004\n"),
+        ("cispo", "clip_high = 4.0\nratio = \"token\"\n"),
+        ("sapo", "tau_positive = 1.0\ntau_negative = 1.05\nratio = \"token\"\n"),
+        ("reinforce", ""),
+    ]);
+    check::<LossAggregation>(&[("token-mean", ""), ("sequence-mean", ""), ("sequence-sum", "")]);
+    check::<ImportanceCorrection>(&[
+        ("token", "cap = 2.0\n"),
+        ("sequence", "cap = 2.0\n"),
+        ("icepop", "floor = 0.5\ncap = 5.0\n"),
+    ]);
+    check::<LrSchedule>(&[
+        ("constant", "\n[warmup]\nsteps = 0\n"),
+        ("linear", "floor = 0.0\n\n[warmup]\nsteps = 0\n"),
+        ("cosine", "floor = 0.0\n\n[warmup]\nsteps = 0\n"),
+    ]);
+}
+
+/// Each algorithm refuses every key that it does not have, the ones without any key too.
+#[test]
+fn no_algorithm_has_an_unknown_key() {
+    let refuses = |error: String, name: &str| {
+        assert!(error.contains("unknown field `foo`"), "{name}: {error}");
+        assert!(error.contains(&format!("`{name}` has ")), "{name}: {error}");
+    };
+    let message = |error: toml::de::Error| error.message().to_owned();
+    for name in [
+        "grpo",
+        "dr-grpo",
+        "rloo",
+        "reinforce-plus-plus",
+        "reinforce-plus-plus-baseline",
+        "gae",
+        "step-gae",
+        "gigpo",
+    ] {
+        let text = format!("name = '{name}'\nfoo = 1");
+        refuses(message(toml::from_str::<AdvantageEstimator>(&text).unwrap_err()), name);
+    }
+    for name in ["ppo", "gspo", "cispo", "sapo", "reinforce"] {
+        let text = format!("name = '{name}'\nfoo = 1");
+        refuses(message(toml::from_str::<Surrogate>(&text).unwrap_err()), name);
+    }
+    for name in ["token-mean", "sequence-mean", "sequence-sum", "constant"] {
+        let text = format!("name = '{name}'\nfoo = 1");
+        refuses(message(toml::from_str::<LossAggregation>(&text).unwrap_err()), name);
+    }
+    for name in ["token", "sequence", "icepop", "reject"] {
+        let text = format!("name = '{name}'\nfoo = 1");
+        refuses(message(toml::from_str::<ImportanceCorrection>(&text).unwrap_err()), name);
+    }
+    for name in ["constant", "linear", "cosine"] {
+        let text = format!("name = '{name}'\nfoo = 1");
+        refuses(message(toml::from_str::<LrSchedule>(&text).unwrap_err()), name);
+    }
+}
+
+/// What serde says of a value does not name its key.
+#[test]
+fn errors_of_values_name_their_key() {
+    let table = [
+        (
+            "advantage = { name = 'gae', gamma = 'high' }",
+            "`algorithm.advantage.gamma` cannot be read: invalid type: string \"high\", expected f64",
+        ),
+        (
+            "advantage = { name = 'grpo', convention = 'vrl' }",
+            "`algorithm.advantage.convention` cannot be read: unknown variant `vrl`, expected one \
+             of `forage`, `verl`, `trl`",
+        ),
+        (
+            "advantage = { convention = 'verl' }",
+            "`algorithm.advantage.name` is missing, which must be one of `grpo`, `dr-grpo`, \
+             `rloo`, `reinforce-plus-plus`, `reinforce-plus-plus-baseline`, `gae`, `step-gae`, \
+             `gigpo`",
+        ),
+        (
+            "aggregation = { name = 1 }",
+            "`algorithm.aggregation.name` cannot be read: it must be one of the strings \
+             `token-mean`, `sequence-mean`, `sequence-sum`, `constant`",
+        ),
+        (
+            "aggregation = { name = 'constant', length = -1 }",
+            "`algorithm.aggregation.length` cannot be read: invalid value: integer `-1`, expected \
+             usize",
+        ),
+        (
+            "correction = { name = 'reject', reject = { distance = 'mean-k3' } }",
+            "`algorithm.correction.reject` cannot be read: missing field `high`",
+        ),
+        (
+            "correction = { name = 'token', reject = { distance = 'mean-k3', high = 1, top = 2 } }",
+            "`algorithm.correction.reject` cannot be read: unknown field `top`, expected one of \
+             `distance`, `low`, `high`",
+        ),
+        (
+            "loss = { name = 'reinforce', foo = 1 }\nadvantage.name = 'grpo'",
+            "unknown field `foo` in `algorithm.loss`: `reinforce` has no keys",
+        ),
+    ];
+    for (text, expected) in table {
+        let advantage = if text.contains("advantage") { "" } else { "advantage.name = 'grpo'\n" };
+        let loss = if text.contains("loss") { "" } else { "loss.name = 'ppo'\n" };
+        assert_eq!(read(&format!("{advantage}{loss}{text}")).unwrap_err(), expected, "{text}");
+    }
+}
+
+/// Whole numbers are numbers, and keys stand in any order.
+#[test]
+fn numbers_may_be_whole() {
+    let loss: Surrogate = toml::from_str("dual_clip = 3\nclip_low = 0\nname = 'ppo'").unwrap();
+    assert_eq!(loss, Surrogate::Ppo(Ppo { clip_low: 0.0, dual_clip: Some(3.0), ..Ppo::default() }));
+    let schedule: LrSchedule =
+        toml::from_str("warmup = { ratio = 0 }\nname = 'linear'\nfloor = 0").unwrap();
+    let warmup = LrWarmup::Ratio(0.0);
+    assert_eq!(schedule, LrSchedule::Linear(LinearSchedule { warmup, floor: 0.0 }));
+}
+
+/// A configuration that was made in code is checked like one that was read.
+#[test]
+fn the_options_of_an_algorithm_are_checked_without_a_file() {
+    let ppo = AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2));
+    let loss = Surrogate::ppo(1.0, 0.2);
+    let aggregation = LossAggregation::Constant(ConstantAggregation { length: 0 });
+    let table = [
+        (AlgorithmConfig { loss, ..ppo.clone() }, "`algorithm.loss.clip_low` is 1"),
+        (AlgorithmConfig { aggregation, ..ppo.clone() }, "`algorithm.aggregation.length`"),
+    ];
+    assert_eq!(ppo.check(), Ok(()));
+    for (config, expected) in table {
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
 }
 
 #[test]
@@ -128,7 +295,7 @@ fn what_an_algorithm_does_not_use_is_refused() {
         let text = if text.contains("loss") { text.to_owned() } else { format!("{LEAST}{text}") };
         assert_eq!(read(&text).unwrap_err(), expected, "{text}");
     }
-    let error = toml::from_str::<Schedule>("name = 'constant'\nfloor = 0.1").unwrap_err();
+    let error = toml::from_str::<LrSchedule>("name = 'constant'\nfloor = 0.1").unwrap_err();
     assert_eq!(
         error.message(),
         "`optimizer.schedule.floor` is not used by `constant`, only by `linear`, `cosine`"
@@ -182,6 +349,6 @@ fn what_no_algorithm_can_work_with_is_refused() {
     // The message of toml names the line.
     let error = error.unwrap_err().to_string();
     assert!(error.contains("line 4") || error.contains("line 5"), "{error}");
-    let correction: Correction = toml::from_str("name = 'token'").unwrap();
-    assert_eq!(correction, Correction::Token { cap: 2.0, reject: None });
+    let correction: ImportanceCorrection = toml::from_str("name = 'token'").unwrap();
+    assert_eq!(correction, ImportanceCorrection::Token(TokenTis { cap: 2.0, reject: None }));
 }

@@ -2,9 +2,11 @@
 
 use burn::tensor::Tensor;
 use forage_optimizer::{
-    Advantage, Aggregation, Convention, Episode, Gate, KlEstimator, LldsConfig, Observations,
-    Ratio, Scale, Standing, Surrogate, Tokens, Totals, Turn, ValueConfig, estimate, kl_loss,
-    llds_loss, n_preserved_tokens, surrogate_loss, value_loss,
+    AdvantageEstimator, Cispo, ConstantAggregation, DrGrpo, Episode, EpisodeTurn, Gae,
+    GaeObservations, Gigpo, GigpoScale, GroupConvention, Grpo, Gspo, Inclusion, KlEstimator,
+    LldsConfig, LldsGranularity, LossAggregation, LossTotals, Ppo, RatioLevel, ReinforcePlusPlus,
+    ReinforcePlusPlusBaseline, Rloo, Sapo, StepGae, Surrogate, TrainedTokens, ValueConfig,
+    estimate_advantages, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, value_loss,
 };
 use proptest::prelude::*;
 
@@ -13,45 +15,57 @@ use super::batch::{Rows, assert_close, loss_and_gradient, masked_loss_and_gradie
 fn surrogates() -> Vec<Surrogate> {
     let mut all = vec![
         Surrogate::ppo(0.2, 0.28),
-        Surrogate::Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(1.5) },
-        Surrogate::Gspo { clip_low: 0.05, clip_high: 0.05 },
-        Surrogate::Reinforce,
+        Surrogate::Ppo(Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(1.5) }),
+        Surrogate::Gspo(Gspo { clip_low: 0.05, clip_high: 0.05 }),
+        Surrogate::Reinforce {},
     ];
-    for ratio in [Ratio::Token, Ratio::Sequence] {
-        all.push(Surrogate::Cispo { clip_low: Some(0.2), clip_high: 0.28, ratio });
-        all.push(Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio });
+    for ratio in [RatioLevel::Token, RatioLevel::Sequence] {
+        all.push(Surrogate::Cispo(Cispo { clip_low: Some(0.2), clip_high: 0.28, ratio }));
+        all.push(Surrogate::Sapo(Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio }));
     }
     all
 }
 
-fn estimators() -> Vec<Advantage> {
+fn estimators() -> Vec<AdvantageEstimator> {
     let (gamma, lambda) = (0.99, 0.95);
-    let mut all = vec![Advantage::ReinforcePlusPlus { gamma }];
-    for convention in [Convention::Forage, Convention::Verl, Convention::Trl] {
-        all.push(Advantage::Grpo { convention });
-        all.push(Advantage::DrGrpo { convention });
-        all.push(Advantage::Rloo { convention });
-        all.push(Advantage::ReinforcePlusPlusBaseline { convention });
+    let mut all = vec![AdvantageEstimator::ReinforcePlusPlus(ReinforcePlusPlus { gamma })];
+    for convention in [GroupConvention::Forage, GroupConvention::Verl, GroupConvention::Trl] {
+        all.push(AdvantageEstimator::Grpo(Grpo { convention }));
+        all.push(AdvantageEstimator::DrGrpo(DrGrpo { convention }));
+        all.push(AdvantageEstimator::Rloo(Rloo { convention }));
+        all.push(AdvantageEstimator::ReinforcePlusPlusBaseline(ReinforcePlusPlusBaseline {
+            convention,
+        }));
     }
-    for observations in [Observations::Skip, Observations::Include] {
-        all.push(Advantage::Gae { gamma, lambda, observations });
-        all.push(Advantage::StepGae { gamma, lambda, observations, step_scale: 1.0 });
+    for observations in [GaeObservations::Skip, GaeObservations::Include] {
+        all.push(AdvantageEstimator::Gae(Gae { gamma, lambda, observations }));
+        all.push(AdvantageEstimator::StepGae(StepGae {
+            gamma,
+            lambda,
+            observations,
+            step_scale: 1.0,
+        }));
     }
-    for scale in [Scale::None, Scale::Deviation] {
-        all.push(Advantage::Gigpo { gamma, step_weight: 1.0, step_scale: None, scale });
+    for scale in [GigpoScale::None, GigpoScale::Deviation] {
+        all.push(AdvantageEstimator::Gigpo(Gigpo {
+            gamma,
+            step_weight: 1.0,
+            step_scale: None,
+            scale,
+        }));
     }
     all
 }
 
-const AGGREGATIONS: [Aggregation; 4] = [
-    Aggregation::TokenMean,
-    Aggregation::SequenceMean,
-    Aggregation::SequenceSum,
-    Aggregation::Constant { length: 64 },
+const AGGREGATIONS: [LossAggregation; 4] = [
+    LossAggregation::TokenMean {},
+    LossAggregation::SequenceMean {},
+    LossAggregation::SequenceSum {},
+    LossAggregation::Constant(ConstantAggregation { length: 64 }),
 ];
 
 /// Value and gradient of a further term.
-type Term = Box<dyn Fn(&[f32], &Tokens<'_>) -> (f32, Vec<f32>)>;
+type Term = Box<dyn Fn(&[f32], &TrainedTokens<'_>) -> (f32, Vec<f32>)>;
 
 /// A loss by log-probabilities.
 type Loss<'a> = Box<dyn Fn(Tensor<1>) -> Tensor<1> + 'a>;
@@ -63,10 +77,10 @@ type Step = Vec<Vec<(f32, f32, f32)>>;
 fn in_micro_batches(
     step: &Step,
     size: usize,
-    loss: impl Fn(&[f32], &Tokens<'_>) -> (f32, Vec<f32>),
-    aggregation: Aggregation,
+    loss: impl Fn(&[f32], &TrainedTokens<'_>) -> (f32, Vec<f32>),
+    aggregation: LossAggregation,
 ) -> (f64, Vec<f32>) {
-    let totals = Totals::of(&step.iter().map(Vec::len).collect::<Vec<usize>>());
+    let totals = LossTotals::of(&step.iter().map(Vec::len).collect::<Vec<usize>>());
     let mut sum = 0.0;
     let mut gradients = Vec::new();
     for part in step.chunks(size) {
@@ -76,8 +90,12 @@ fn in_micro_batches(
         };
         let (new, old, advantages) = (column(|it| it.0), column(|it| it.1), column(|it| it.2));
         let weights = aggregation.weights(&lengths, totals);
-        let tokens =
-            Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+        let tokens = TrainedTokens {
+            lengths: &lengths,
+            old_logprobs: &old,
+            advantages: &advantages,
+            weights: &weights,
+        };
         let (value, gradient) = loss(&new, &tokens);
         sum += f64::from(value);
         gradients.extend(gradient);
@@ -98,20 +116,20 @@ fn steps() -> impl Strategy<Value = Step> {
 fn episodes() -> impl Strategy<Value = Vec<Episode>> {
     let turn = (0..4_usize, 0..3_u32, -1.0..1.0_f64);
     let episode = (0..3_usize, prop::collection::vec(turn, 0..4), 0..4_u8).prop_map(
-        |(group, turns, standing)| {
+        |(group, turns, inclusion)| {
             let mut it = Episode { group, ..Episode::default() };
             for (length, state, reward) in turns {
                 let start = it.policy.len();
                 it.policy.extend(std::iter::repeat_n(true, length));
                 it.rewards.extend(std::iter::repeat_n(reward, length));
-                it.turns.push(Turn { positions: start..start + length, state: vec![state] });
+                it.turns.push(EpisodeTurn { positions: start..start + length, state: vec![state] });
                 it.policy.push(false);
                 it.rewards.push(0.0);
             }
-            it.standing = match standing {
-                0 => Standing::Failed,
-                1 => Standing::OverLength,
-                _ => Standing::Trained,
+            it.inclusion = match inclusion {
+                0 => Inclusion::Failed,
+                1 => Inclusion::OverLength,
+                _ => Inclusion::Trained,
             };
             it
         },
@@ -148,14 +166,14 @@ proptest! {
             advantages.extend(trajectory.iter().map(|it| it.2));
         }
         let n_preserved = n_preserved_tokens(&lengths, &advantages);
-        let llds = LldsConfig { coefficient: 0.2, gate: Gate::Action, answer_weight: 0.5 };
+        let llds = LldsConfig { coefficient: 0.2, gate: LldsGranularity::Action, answer_weight: 0.5 };
         let terms: [Term; 3] = [
             Box::new(|new, tokens| loss_and_gradient(new, |new| {
-                kl_loss(KlEstimator::K3, new, tokens.old, tokens.weights)
+                kl_loss(KlEstimator::K3, new, tokens.old_logprobs, tokens.weights)
             })),
             Box::new(|new, tokens| loss_and_gradient(new, |new| {
                 let config = ValueConfig::default();
-                value_loss(&config, new, tokens.old, tokens.advantages, tokens.weights).sum
+                value_loss(&config, new, tokens.old_logprobs, tokens.advantages, tokens.weights).sum
             })),
             Box::new(move |new, tokens| loss_and_gradient(new, |new| {
                 let answers = vec![false; new.dims()[0]];
@@ -163,7 +181,7 @@ proptest! {
             })),
         ];
         for term in terms {
-            let run = |size| in_micro_batches(&step, size, &term, Aggregation::SequenceMean);
+            let run = |size| in_micro_batches(&step, size, &term, LossAggregation::SequenceMean {});
             let whole = run(step.len());
             for size in [1, 2, 7] {
                 let (loss, gradient) = run(size);
@@ -191,9 +209,9 @@ proptest! {
         let (lengths, old, advantages) = ([n], vec![-1.0; n], vec![reward; n]);
         for surrogate in surrogates() {
             for aggregation in AGGREGATIONS {
-                let weights = aggregation.weights(&lengths, Totals::of(&lengths));
-                let tokens = Tokens {
-                    lengths: &lengths, old: &old, advantages: &advantages, weights: &weights,
+                let weights = aggregation.weights(&lengths, LossTotals::of(&lengths));
+                let tokens = TrainedTokens {
+                    lengths: &lengths, old_logprobs: &old, advantages: &advantages, weights: &weights,
                 };
                 let (loss, gradient) = masked_loss_and_gradient(&new, &mask, |new| {
                     surrogate_loss(&surrogate, new.clone(), &tokens).sum
@@ -215,14 +233,14 @@ proptest! {
                 values: vec![0.1; if advantage.needs_critic() { it.policy.len() } else { 0 }],
                 ..it
             }).collect();
-            let estimates = estimate(&advantage, &episodes).unwrap();
+            let estimates = estimate_advantages(&advantage, &episodes).unwrap();
             prop_assert_eq!(estimates.len(), episodes.len());
             for (estimate, episode) in estimates.iter().zip(&episodes) {
-                prop_assert_eq!(estimate.trained, episode.standing == Standing::Trained);
+                prop_assert_eq!(estimate.trained, episode.inclusion == Inclusion::Trained);
                 prop_assert_eq!(estimate.advantages.len(), episode.policy.len());
                 prop_assert_eq!(estimate.returns.len(), episode.policy.len());
                 for (advantage, policy) in estimate.advantages.iter().zip(&episode.policy) {
-                    let must_be_0 = !policy || episode.standing == Standing::Failed;
+                    let must_be_0 = !policy || episode.inclusion == Inclusion::Failed;
                     prop_assert!(advantage.is_finite() && (!must_be_0 || *advantage == 0.0));
                 }
             }
@@ -232,12 +250,12 @@ proptest! {
     /// A failed trajectory changes nothing for the others.
     #[test]
     fn a_failed_trajectory_is_in_no_statistic(episodes in episodes()) {
-        let alive = |it: &Episode| it.standing != Standing::Failed;
+        let alive = |it: &Episode| it.inclusion != Inclusion::Failed;
         let without: Vec<Episode> = episodes.iter().filter(|it| alive(it)).cloned().collect();
         for advantage in estimators().into_iter().filter(|it| !it.needs_critic()) {
-            let estimates = estimate(&advantage, &episodes).unwrap();
+            let estimates = estimate_advantages(&advantage, &episodes).unwrap();
             let mut of_all = estimates.into_iter().zip(&episodes).filter(|(_, of)| alive(of));
-            for expected in estimate(&advantage, &without).unwrap() {
+            for expected in estimate_advantages(&advantage, &without).unwrap() {
                 prop_assert_eq!(of_all.next().unwrap().0, expected);
             }
         }
@@ -252,7 +270,7 @@ proptest! {
         };
         let episodes: Vec<Episode> = rewards.iter().map(one).collect();
         for advantage in estimators().into_iter().filter(|it| !it.needs_critic()) {
-            let estimates = estimate(&advantage, &episodes).unwrap();
+            let estimates = estimate_advantages(&advantage, &episodes).unwrap();
             let sum: f64 = estimates.iter().map(|it| it.advantages[0]).sum();
             prop_assert!(sum.abs() < 1e-6, "{:?}: {}", advantage, sum);
         }
@@ -267,13 +285,18 @@ fn gradients_by_finite_differences() {
     let old = [-1.0_f32, -1.0, -0.4, -1.3, -0.6];
     let advantages = [0.8_f32, 0.8, -0.7, -0.7, -0.7];
     let weights = [0.2_f32, 0.3, 0.1, 0.25, 0.15];
-    let tokens = Tokens { lengths: &[2, 3], old: &old, advantages: &advantages, weights: &weights };
+    let tokens = TrainedTokens {
+        lengths: &[2, 3],
+        old_logprobs: &old,
+        advantages: &advantages,
+        weights: &weights,
+    };
     let mut losses: Vec<(String, Loss<'_>)> = Vec::new();
     for surrogate in [
         Surrogate::ppo(0.2, 0.28),
-        Surrogate::Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(1.05) },
-        Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio: Ratio::Token },
-        Surrogate::Reinforce,
+        Surrogate::Ppo(Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(1.05) }),
+        Surrogate::Sapo(Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio: RatioLevel::Token }),
+        Surrogate::Reinforce {},
     ] {
         losses.push((
             format!("{surrogate:?}"),
@@ -291,7 +314,7 @@ fn gradients_by_finite_differences() {
         "value".to_owned(),
         Box::new(move |new| value_loss(&config, new, &old, &[0.0; 5], &weights).sum),
     ));
-    let llds = LldsConfig { coefficient: 0.2, gate: Gate::Token, answer_weight: 0.5 };
+    let llds = LldsConfig { coefficient: 0.2, gate: LldsGranularity::Token, answer_weight: 0.5 };
     let answers = [false, true, false, false, true];
     losses.push((
         "llds".to_owned(),
@@ -318,8 +341,13 @@ fn an_all_masked_batch_has_loss_zero() {
     let lengths = [0, 0];
     for surrogate in surrogates() {
         for aggregation in AGGREGATIONS {
-            let weights = aggregation.weights(&lengths, Totals::of(&lengths));
-            let tokens = Tokens { lengths: &lengths, old: &[], advantages: &[], weights: &weights };
+            let weights = aggregation.weights(&lengths, LossTotals::of(&lengths));
+            let tokens = TrainedTokens {
+                lengths: &lengths,
+                old_logprobs: &[],
+                advantages: &[],
+                weights: &weights,
+            };
             let (loss, gradient) =
                 loss_and_gradient(&[], |new| surrogate_loss(&surrogate, new, &tokens).sum);
             assert_close("loss", &[loss], &[0.0], 0.0);
@@ -328,7 +356,7 @@ fn an_all_masked_batch_has_loss_zero() {
     }
     assert_eq!(n_preserved_tokens(&lengths, &[]), 0);
     let (rows, mask): (Rows, Rows) = (vec![vec![-1.0, f32::NAN]], vec![vec![0.0, 0.0]]);
-    let tokens = Tokens { lengths: &[0], old: &[], advantages: &[], weights: &[] };
+    let tokens = TrainedTokens { lengths: &[0], old_logprobs: &[], advantages: &[], weights: &[] };
     let (loss, gradient) = masked_loss_and_gradient(&rows, &mask, |new| {
         surrogate_loss(&Surrogate::ppo(0.2, 0.2), new, &tokens).sum
     });
@@ -336,7 +364,7 @@ fn an_all_masked_batch_has_loss_zero() {
     assert_close("gradient", &gradient, &[0.0_f32; 2], 0.0);
     let masked = Episode { policy: vec![false], rewards: vec![0.0], ..Episode::default() };
     for advantage in estimators().into_iter().filter(|it| !it.needs_critic()) {
-        let estimates = estimate(&advantage, &[masked.clone(), masked.clone()]).unwrap();
+        let estimates = estimate_advantages(&advantage, &[masked.clone(), masked.clone()]).unwrap();
         assert_close("advantages", &estimates[0].advantages, &[0.0], 0.0);
     }
 }
@@ -348,8 +376,12 @@ fn extreme_ratios_are_finite() {
     for advantage in [-1.0, 1.0] {
         for surrogate in surrogates() {
             let advantages = [advantage; 3];
-            let tokens =
-                Tokens { lengths: &[3], old: &old, advantages: &advantages, weights: &[1.0; 3] };
+            let tokens = TrainedTokens {
+                lengths: &[3],
+                old_logprobs: &old,
+                advantages: &advantages,
+                weights: &[1.0; 3],
+            };
             let (loss, gradient) =
                 loss_and_gradient(&new, |new| surrogate_loss(&surrogate, new, &tokens).sum);
             assert!(loss.is_finite() && gradient.iter().all(|it| it.is_finite()), "{surrogate:?}");
@@ -365,9 +397,13 @@ fn batches_that_do_not_fit_are_refused() {
         values: vec![0.0, 0.0],
         ..Episode::default()
     };
-    let gae = Advantage::Gae { gamma: 1.0, lambda: 1.0, observations: Observations::Skip };
-    let grpo = Advantage::Grpo { convention: Convention::Forage };
-    let table: [(&Advantage, Episode, &str); 6] = [
+    let gae = AdvantageEstimator::Gae(Gae {
+        gamma: 1.0,
+        lambda: 1.0,
+        observations: GaeObservations::Skip,
+    });
+    let grpo = AdvantageEstimator::Grpo(Grpo { convention: GroupConvention::Forage });
+    let table: [(&AdvantageEstimator, Episode, &str); 6] = [
         (&gae, Episode { rewards: vec![1.0], ..whole.clone() }, "has 2 positions, but 1 rewards"),
         (
             &gae,
@@ -396,7 +432,7 @@ fn batches_that_do_not_fit_are_refused() {
             values: if advantage.needs_critic() { vec![0.0, 0.0] } else { vec![] },
             ..whole.clone()
         };
-        let error = estimate(advantage, &[good, episode]).unwrap_err().to_string();
+        let error = estimate_advantages(advantage, &[good, episode]).unwrap_err().to_string();
         assert_eq!(error, format!("trajectory 1 of the batch {expected}"));
     }
 }

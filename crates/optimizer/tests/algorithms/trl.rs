@@ -1,7 +1,8 @@
 //! TRL 1.16's `GRPOTrainer`, loss and gradient, to 1e-5.
 
 use forage_optimizer::{
-    Aggregation, KlEstimator, Ratio, Surrogate, Tokens, Totals, kl_loss, surrogate_loss, with_term,
+    Cispo, ConstantAggregation, Gspo, KlEstimator, LossAggregation, LossTotals, RatioLevel, Sapo,
+    Surrogate, TrainedTokens, kl_loss, surrogate_loss, with_term,
 };
 
 use super::batch::{
@@ -28,27 +29,33 @@ fn losses_and_gradients() {
             completion.clone()
         };
         let beta: f64 = beta.strip_prefix("beta").unwrap().parse().unwrap();
-        let ratio = if level == "token" { Ratio::Token } else { Ratio::Sequence };
+        let ratio = if level == "token" { RatioLevel::Token } else { RatioLevel::Sequence };
         let surrogate = match (loss, ratio) {
             // TRL's bound is 5, and ours 1 + 4.
-            ("cispo", ratio) => Surrogate::Cispo { clip_low: None, clip_high: 4.0, ratio },
-            ("sapo", ratio) => Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio },
-            (_, Ratio::Token) => Surrogate::ppo(0.2, 0.28),
-            (_, Ratio::Sequence) => Surrogate::Gspo { clip_low: 0.2, clip_high: 0.28 },
+            ("cispo", ratio) => Surrogate::Cispo(Cispo { clip_low: None, clip_high: 4.0, ratio }),
+            ("sapo", ratio) => {
+                Surrogate::Sapo(Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio })
+            }
+            (_, RatioLevel::Token) => Surrogate::ppo(0.2, 0.28),
+            (_, RatioLevel::Sequence) => Surrogate::Gspo(Gspo { clip_low: 0.2, clip_high: 0.28 }),
         };
         let aggregation = match loss {
-            "grpo" | "sapo" => Aggregation::SequenceMean,
-            "bnpo" | "dapo" | "cispo" => Aggregation::TokenMean,
-            "dr_grpo" => Aggregation::Constant { length: 6 },
-            "luspo" => Aggregation::SequenceSum,
+            "grpo" | "sapo" => LossAggregation::SequenceMean {},
+            "bnpo" | "dapo" | "cispo" => LossAggregation::TokenMean {},
+            "dr_grpo" => LossAggregation::Constant(ConstantAggregation { length: 6 }),
+            "luspo" => LossAggregation::SequenceSum {},
             other => panic!("no mean for `{other}`"),
         };
         let lengths = lengths(&mask);
-        let weights = aggregation.weights(&lengths, Totals::of(&lengths));
+        let weights = aggregation.weights(&lengths, LossTotals::of(&lengths));
         let [old, reference, advantages] =
             [&old, &reference, &advantages].map(|it| pick(it, &mask));
-        let tokens =
-            Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+        let tokens = TrainedTokens {
+            lengths: &lengths,
+            old_logprobs: &old,
+            advantages: &advantages,
+            weights: &weights,
+        };
         let (found, gradient) = masked_loss_and_gradient(&new, &mask, |new| {
             let policy = surrogate_loss(&surrogate, new.clone(), &tokens).sum;
             with_term(policy, beta, || kl_loss(KlEstimator::K3, new, &reference, &weights))

@@ -4,11 +4,12 @@ use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
 use burn::tensor::Tensor;
 use forage_optimizer::{
-    Advantage, Aggregation, Convention, DistillationConfig, Divergence, Episode, Gate,
-    HindsightConfig, KlEstimator, Labels, LldsConfig, Members, Moments, Observations, Scale,
-    Standing, Surrogate, Tokens, Totals, Turn, ValueConfig, distillation_loss, divergence, entropy,
-    entropy_loss, estimate, gae, hindsight, kl_loss, llds_loss, n_preserved_tokens, place_rewards,
-    surrogate_loss, value_loss, with_term,
+    AdvantageEstimator, DistillationConfig, DistillationDivergence, Episode, EpisodeTurn, Gae,
+    GaeObservations, Gigpo, GigpoScale, GroupConvention, Grpo, HindsightConfig, HindsightLabels,
+    HindsightMembers, Inclusion, KlEstimator, LldsConfig, LldsGranularity, LossAggregation,
+    LossTotals, SampleMoments, Surrogate, TrainedTokens, ValueConfig, distillation_loss,
+    divergence, entropy, entropy_loss, estimate_advantages, gae, hindsight_block, kl_loss,
+    llds_loss, n_preserved_tokens, place_rewards, surrogate_loss, value_loss, with_term,
 };
 use forage_trajectory::{
     Grade, Origin, Outcome, Purpose, Score, Search, SegmentKind, Stream, Trajectory,
@@ -32,14 +33,18 @@ fn own(rewards: &[f64]) -> Episode {
 fn gae_and_its_whitening() {
     let rewards = [0.0, 0.0, 0.5, 0.0, 0.0, 1.0];
     let (values, policy) = ([0.0; 6], [true; 6]);
-    let raw = gae(&rewards, &values, &policy, [1.0, 1.0], Observations::Skip);
+    let raw = gae(&rewards, &values, &policy, [1.0, 1.0], GaeObservations::Skip);
     assert_close("raw", &raw, &[1.5, 1.5, 1.5, 1.0, 1.0, 1.0], TOLERANCE);
-    let moments = Moments::of(raw.iter().copied());
+    let moments = SampleMoments::of(raw.iter().copied());
     let whitened: Vec<f64> = raw.iter().map(|it| moments.whiten(*it)).collect();
     let expected = [0.91287, 0.91287, 0.91287, -0.91287, -0.91287, -0.91287];
     assert_close("whitened", &whitened, &expected, TOLERANCE);
-    let config = Advantage::Gae { gamma: 1.0, lambda: 1.0, observations: Observations::default() };
-    let estimates = estimate(&config, &[own(&rewards)]).unwrap();
+    let config = AdvantageEstimator::Gae(Gae {
+        gamma: 1.0,
+        lambda: 1.0,
+        observations: GaeObservations::default(),
+    });
+    let estimates = estimate_advantages(&config, &[own(&rewards)]).unwrap();
     assert_close("estimated", &estimates[0].advantages, &expected, TOLERANCE);
     assert_close("returns", &estimates[0].returns, &raw, TOLERANCE);
 }
@@ -51,9 +56,9 @@ fn observations_are_stepped_over_or_included() {
     let policy = [true, false, true];
     let advantages = |it| gae(&rewards, &values, &policy, [0.5, 1.0], it);
     // 1 - 0.25; stepped over; 0.5 * 0.25 - 0.5 + 0.5 * 0.75
-    assert_close("skip", &advantages(Observations::Skip), &[0.0, 0.0, 0.75], TOLERANCE);
+    assert_close("skip", &advantages(GaeObservations::Skip), &[0.0, 0.0, 0.75], TOLERANCE);
     // 1 - 0.25; 0.5 * 0.25 - 9 + 0.5 * 0.75; 0.5 * 9 - 0.5 - 0.5 * 8.5
-    assert_close("include", &advantages(Observations::Include), &[-0.25, -8.5, 0.75], TOLERANCE);
+    assert_close("include", &advantages(GaeObservations::Include), &[-0.25, -8.5, 0.75], TOLERANCE);
 }
 
 /// Search-R1's code takes observations into mean and deviation too, and keeps advantages of the
@@ -69,11 +74,11 @@ fn whitening_counts_observations_where_they_are_steps() {
     // Of the raw advantages of the last test: 0 and 0.75, or -0.25, -8.5 and 0.75. The means are
     // 0.375 and -2.66667, the unbiased deviations 0.53033 and 5.07650.
     for (observations, expected, returns) in [
-        (Observations::Skip, [-FRAC_1_SQRT_2, 0.0, FRAC_1_SQRT_2], [0.5, 9.0, 1.0]),
-        (Observations::Include, [0.47605, 0.0, 0.67304], [0.25, 0.5, 1.0]),
+        (GaeObservations::Skip, [-FRAC_1_SQRT_2, 0.0, FRAC_1_SQRT_2], [0.5, 9.0, 1.0]),
+        (GaeObservations::Include, [0.47605, 0.0, 0.67304], [0.25, 0.5, 1.0]),
     ] {
-        let gae = Advantage::Gae { gamma: 0.5, lambda: 1.0, observations };
-        let found = &estimate(&gae, std::slice::from_ref(&episode)).unwrap()[0];
+        let gae = AdvantageEstimator::Gae(Gae { gamma: 0.5, lambda: 1.0, observations });
+        let found = &estimate_advantages(&gae, std::slice::from_ref(&episode)).unwrap()[0];
         assert_close("whitened", &found.advantages, &expected, TOLERANCE);
         assert_close("returns", &found.returns, &returns, TOLERANCE);
     }
@@ -92,24 +97,26 @@ fn k3_of_two_probabilities() {
 /// format error are in both.
 #[test]
 fn over_length_counts_and_is_not_trained() {
-    let episode = |reward: f64, standing: Standing| Episode {
+    let episode = |reward: f64, inclusion: Inclusion| Episode {
         policy: vec![true, false, true],
         rewards: vec![0.0, 0.0, reward],
-        standing,
+        inclusion,
         ..Episode::default()
     };
-    let grpo = Advantage::Grpo { convention: Convention::Forage };
-    let trained = Standing::Trained;
-    let group = [(1.0, trained), (0.15, trained), (0.0, Standing::OverLength), (0.0, trained)];
-    let estimates = estimate(&grpo, &group.map(|(reward, it)| episode(reward, it))).unwrap();
+    let grpo = AdvantageEstimator::Grpo(Grpo { convention: GroupConvention::Forage });
+    let trained = Inclusion::Trained;
+    let group = [(1.0, trained), (0.15, trained), (0.0, Inclusion::OverLength), (0.0, trained)];
+    let estimates =
+        estimate_advantages(&grpo, &group.map(|(reward, it)| episode(reward, it))).unwrap();
     let firsts: Vec<f64> = estimates.iter().map(|it| it.advantages[0]).collect();
     assert_close("group", &firsts, &[1.48365, -0.28632, -0.59866, -0.59866], TOLERANCE);
     let in_loss: Vec<bool> = estimates.iter().map(|it| it.trained).collect();
     assert_eq!(in_loss, [true, true, false, true]);
     assert!(estimates.iter().all(|it| it.advantages[1].abs() < 1e-12));
 
-    let failed = [(1.0, trained), (f64::NAN, Standing::Failed), (0.0, trained)];
-    let estimates = estimate(&grpo, &failed.map(|(reward, it)| episode(reward, it))).unwrap();
+    let failed = [(1.0, trained), (f64::NAN, Inclusion::Failed), (0.0, trained)];
+    let estimates =
+        estimate_advantages(&grpo, &failed.map(|(reward, it)| episode(reward, it))).unwrap();
     let firsts: Vec<f64> = estimates.iter().map(|it| it.advantages[0]).collect();
     let half = 0.5_f64.sqrt();
     assert_close("failed", &firsts, &[half, 0.0, -half], TOLERANCE);
@@ -168,7 +175,7 @@ fn step_rewards_stand_on_the_last_token_of_a_search() {
     assert_eq!(turns, [(0..5, 0), (9..11, 4), (14..21, 3)]);
 
     // γ = λ = 1 without a critic: what is still to come. After the last search, only the outcome.
-    let raw = gae(&episode.rewards, &[0.0; 21], &episode.policy, [1.0, 1.0], Observations::Skip);
+    let raw = gae(&episode.rewards, &[0.0; 21], &episode.policy, [1.0, 1.0], GaeObservations::Skip);
     let mut expected = vec![1.25; 5];
     expected.extend([0.0; 4].iter().chain(&[0.75; 2]).chain(&[0.0; 3]).chain(&[1.0; 7]));
     assert_close("advantages", &raw, &expected, TOLERANCE);
@@ -191,20 +198,20 @@ fn step_rewards_stand_on_the_last_token_of_a_search() {
 #[test]
 fn standings_of_graded_trajectories() {
     let mut trajectory = searched();
-    let standing = |trajectory: &Trajectory, grade: &Grade| {
+    let inclusion = |trajectory: &Trajectory, grade: &Grade| {
         let episode = Episode::of(trajectory, grade, 0, None).unwrap();
-        episode.without_over_length(&trajectory.outcome).standing
+        episode.without_over_length(&trajectory.outcome).inclusion
     };
-    assert_eq!(standing(&trajectory, &scored(1.0, &[])), Standing::Trained);
-    assert_eq!(standing(&trajectory, &Grade::NotApplicable), Standing::Failed);
-    assert_eq!(standing(&trajectory, &Grade::Failed(String::new())), Standing::Failed);
+    assert_eq!(inclusion(&trajectory, &scored(1.0, &[])), Inclusion::Trained);
+    assert_eq!(inclusion(&trajectory, &Grade::NotApplicable), Inclusion::Failed);
+    assert_eq!(inclusion(&trajectory, &Grade::Failed(String::new())), Inclusion::Failed);
     trajectory.outcome = Outcome::OverLength;
-    assert_eq!(standing(&trajectory, &scored(0.0, &[])), Standing::OverLength);
-    assert_eq!(standing(&trajectory, &Grade::NotApplicable), Standing::Failed);
+    assert_eq!(inclusion(&trajectory, &scored(0.0, &[])), Inclusion::OverLength);
+    assert_eq!(inclusion(&trajectory, &Grade::NotApplicable), Inclusion::Failed);
     trajectory.outcome = Outcome::OutOfTurns;
-    assert_eq!(standing(&trajectory, &scored(0.0, &[])), Standing::OverLength);
+    assert_eq!(inclusion(&trajectory, &scored(0.0, &[])), Inclusion::OverLength);
     trajectory.outcome = Outcome::Failed(String::new());
-    assert_eq!(standing(&trajectory, &scored(0.0, &[])), Standing::Failed);
+    assert_eq!(inclusion(&trajectory, &scored(0.0, &[])), Inclusion::Failed);
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn rewards_pay_for_distance() {
 /// `GiGPO`: two trajectories that meet in the state `[9]`, from which one of them gets on.
 #[test]
 fn turns_from_one_state_are_compared() {
-    let turn = |positions, state: &[u32]| Turn { positions, state: state.to_vec() };
+    let turn = |positions, state: &[u32]| EpisodeTurn { positions, state: state.to_vec() };
     let episode = |last: f64, state: &[u32]| Episode {
         policy: vec![true, false, true],
         rewards: vec![0.0, 0.0, last],
@@ -231,18 +238,19 @@ fn turns_from_one_state_are_compared() {
     };
     let episodes = [episode(1.0, &[9]), episode(0.0, &[9]), episode(0.5, &[8])];
     let of = |scale, step_weight| {
-        let gigpo = Advantage::Gigpo { gamma: 0.5, step_weight, step_scale: None, scale };
-        let estimates = estimate(&gigpo, &episodes).unwrap();
+        let gigpo =
+            AdvantageEstimator::Gigpo(Gigpo { gamma: 0.5, step_weight, step_scale: None, scale });
+        let estimates = estimate_advantages(&gigpo, &episodes).unwrap();
         estimates.into_iter().flat_map(|it| it.advantages).collect::<Vec<f64>>()
     };
     // Trajectories: ±0.5 and 0. First turns: returns 0.5, 0, 0.25, so ±0.25 and 0. Second turns:
     // returns 1 and 0 from the same state, so ±0.5; the third is alone with its state.
     let expected = [0.75, 0.0, 1.0, -0.75, 0.0, -1.0, 0.0, 0.0, 0.0];
-    assert_close("mean only", &of(Scale::None, 1.0), &expected, TOLERANCE);
+    assert_close("mean only", &of(GigpoScale::None, 1.0), &expected, TOLERANCE);
     let half = 0.5_f64.sqrt();
     let (first, second) = (1.0 + 2.0, 1.0 + 2.0 * half);
     let expected = [first, 0.0, second, -first, 0.0, -second, 0.0, 0.0, 0.0];
-    assert_close("deviation", &of(Scale::Deviation, 2.0), &expected, TOLERANCE);
+    assert_close("deviation", &of(GigpoScale::Deviation, 2.0), &expected, TOLERANCE);
 }
 
 #[test]
@@ -283,8 +291,12 @@ fn what_went_well_is_held() {
     let new = [-0.3, 0.1, 0.5, -0.1, 0.2, -0.1, -1.0, -1.0];
     let answers = [false, true, false, true, false, true, false, true];
     let weights = [1.0; 8];
-    let tokens =
-        Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+    let tokens = TrainedTokens {
+        lengths: &lengths,
+        old_logprobs: &old,
+        advantages: &advantages,
+        weights: &weights,
+    };
     let n = n_preserved_tokens(&lengths, &advantages);
     assert_eq!(n, 6);
     let run = |gate, answer_weight| {
@@ -293,10 +305,10 @@ fn what_went_well_is_held() {
     };
     let sixth = 1.0 / 6.0;
     for (gate, answer_weight, sum, pushed) in [
-        (Gate::Action, 1.0, 0.3 + 0.1, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
-        (Gate::Action, 0.5, 0.3 + 0.05, [1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]),
-        (Gate::Token, 1.0, 0.3 + 0.1 + 0.1, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]),
-        (Gate::Response, 1.0, 0.0, [0.0; 8]),
+        (LldsGranularity::Action, 1.0, 0.3 + 0.1, [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+        (LldsGranularity::Action, 0.5, 0.3 + 0.05, [1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0]),
+        (LldsGranularity::Token, 1.0, 0.3 + 0.1 + 0.1, [1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0]),
+        (LldsGranularity::Response, 1.0, 0.0, [0.0; 8]),
     ] {
         let (loss, gradient) = run(gate, answer_weight);
         assert_close("loss", &[loss], &[sum * sixth], TOLERANCE);
@@ -309,7 +321,12 @@ fn logits(probabilities: &[f32]) -> Vec<f32> {
 }
 
 /// Divergence of one row, and its gradient by the student's logits.
-fn row(kind: Divergence, top_k: usize, teacher: &[f32], student: &[f32]) -> (f32, Vec<f32>) {
+fn row(
+    kind: DistillationDivergence,
+    top_k: usize,
+    teacher: &[f32],
+    student: &[f32],
+) -> (f32, Vec<f32>) {
     let shape = [1, student.len()];
     let (teacher, student) = (leaf(teacher, shape), leaf(student, shape));
     let loss = divergence(kind, top_k, student.clone(), teacher.clone()).sum();
@@ -321,7 +338,7 @@ fn row(kind: Divergence, top_k: usize, teacher: &[f32], student: &[f32]) -> (f32
 #[test]
 fn jensen_shannon_of_the_paper() {
     let distance = |p: &[f32], q: &[f32]| {
-        f64::from(row(Divergence::JensenShannon, 50, &logits(p), &logits(q)).0)
+        f64::from(row(DistillationDivergence::JensenShannon, 50, &logits(p), &logits(q)).0)
     };
     let table: [(&[f32], &[f32], f64); 4] = [
         (&[0.5, 0.5], &[0.9, 0.1], 0.101_749),
@@ -336,9 +353,9 @@ fn jensen_shannon_of_the_paper() {
     let (p, q) = ([0.6, 0.3, 0.1], [0.2, 0.5, 0.3]);
     let (p32, q32) = (p.map(|it| it as f32), q.map(|it| it as f32));
     for (kind, expected) in [
-        (Divergence::ForwardKl, kl(&p, &q)),
-        (Divergence::ReverseKl, kl(&q, &p)),
-        (Divergence::SquaredError, 0.16 + 0.04 + 0.04),
+        (DistillationDivergence::ForwardKl, kl(&p, &q)),
+        (DistillationDivergence::ReverseKl, kl(&q, &p)),
+        (DistillationDivergence::SquaredError, 0.16 + 0.04 + 0.04),
     ] {
         let (found, _) = row(kind, 50, &logits(&p32), &logits(&q32));
         assert_close("divergence", &[found], &[expected], TOLERANCE);
@@ -353,7 +370,7 @@ fn gradient_of_jensen_shannon_by_hand() {
         (&[0.2, 0.5, 0.3], &[0.2, 0.5, 0.3], &[0.0, 0.0, 0.0]),
     ];
     for (p, q, expected) in table {
-        let (_, gradient) = row(Divergence::JensenShannon, 50, &logits(p), &logits(q));
+        let (_, gradient) = row(DistillationDivergence::JensenShannon, 50, &logits(p), &logits(q));
         assert_close("gradient", &gradient, expected, TOLERANCE);
     }
 }
@@ -363,10 +380,10 @@ fn gradients_of_divergences_by_finite_differences() {
     let teacher = [0.3, -1.2, 0.9, 0.1, -0.4];
     let student = [-0.5, 0.4, 0.2, 1.1, -0.9];
     for kind in [
-        Divergence::JensenShannon,
-        Divergence::ForwardKl,
-        Divergence::ReverseKl,
-        Divergence::SquaredError,
+        DistillationDivergence::JensenShannon,
+        DistillationDivergence::ForwardKl,
+        DistillationDivergence::ReverseKl,
+        DistillationDivergence::SquaredError,
     ] {
         for top_k in [2, 3, 5, 9] {
             let (_, gradient) = row(kind, top_k, &teacher, &student);
@@ -388,7 +405,7 @@ fn gradients_of_divergences_by_finite_differences() {
 fn the_support_is_the_teachers() {
     let teacher = [2.0, 1.0, -3.0, -9.0];
     let student = [0.5, 1.5, 7.0, 8.0];
-    for kind in [Divergence::JensenShannon, Divergence::ForwardKl] {
+    for kind in [DistillationDivergence::JensenShannon, DistillationDivergence::ForwardKl] {
         let (cut, gradient) = row(kind, 2, &teacher, &student);
         let (expected, _) = row(kind, 2, &teacher[..2], &student[..2]);
         assert_close("top 2", &[cut], &[expected], TOLERANCE);
@@ -402,7 +419,7 @@ fn batch_loss(config: &DistillationConfig, n_taught: &[usize]) -> (f32, f32) {
     let logits = |salt: usize| -> Vec<f32> {
         (0..n * 6).map(|it| ((it * 37 + salt * 11) % 17) as f32 / 5.0).collect()
     };
-    let weights = Aggregation::SequenceMean.weights(n_taught, Totals::of(n_taught));
+    let weights = LossAggregation::SequenceMean {}.weights(n_taught, LossTotals::of(n_taught));
     let (student, teacher) = (leaf(&logits(1), [n, 6]), leaf(&logits(2), [n, 6]));
     let rows = divergence(config.divergence, config.top_k, student.clone(), teacher.clone());
     let rows = rows.inner().try_into_vec_as::<f32>().unwrap();
@@ -434,9 +451,13 @@ fn self_distillation_switched_off_is_grpo() {
     let config = DistillationConfig::default();
     let lengths = [2, 1];
     let (old, advantages) = ([-1.0, -2.0, -0.5], [0.7, 0.7, -1.3]);
-    let weights = Aggregation::TokenMean.weights(&lengths, Totals::of(&lengths));
-    let tokens =
-        Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+    let weights = LossAggregation::TokenMean {}.weights(&lengths, LossTotals::of(&lengths));
+    let tokens = TrainedTokens {
+        lengths: &lengths,
+        old_logprobs: &old,
+        advantages: &advantages,
+        weights: &weights,
+    };
     let student = [0.3, -0.2, 0.9, 1.1, 0.0, -0.6, 0.2, 0.4, -0.8];
     let teacher = [0.1, 0.8, -0.3, 0.2, 0.2, 0.5, -0.9, 0.3, 0.6];
     let run = |coefficient: Option<f64>| {
@@ -472,27 +493,27 @@ fn self_distillation_switched_off_is_grpo() {
 fn hindsight_blocks_by_their_switches() {
     let f1 = [Some(0.0), Some(0.01), None, Some(1.0)];
     let stream = Stream::new(1, Purpose::Shuffle);
-    let block = |config: HindsightConfig, focal| hindsight(&config, &f1, focal, stream);
+    let block = |config: HindsightConfig, focal| hindsight_block(&config, &f1, focal, stream);
     let config = HindsightConfig::default();
     let (yes, no) = (Some(true), Some(false));
     assert_eq!(block(config, 0), [(0, no), (1, yes), (3, yes)]);
     let of = |members| block(HindsightConfig { members, ..config }, 1);
-    assert_eq!(of(Members::Correct), [(1, yes), (3, yes)]);
-    assert_eq!(of(Members::Focal), [(1, yes)]);
-    assert_eq!(of(Members::Others), [(0, no), (3, yes)]);
+    assert_eq!(of(HindsightMembers::Correct), [(1, yes), (3, yes)]);
+    assert_eq!(of(HindsightMembers::Focal), [(1, yes)]);
+    assert_eq!(of(HindsightMembers::Others), [(0, no), (3, yes)]);
     let strict = block(HindsightConfig { threshold: 0.5, ..config }, 0);
     assert_eq!(strict, [(0, no), (1, no), (3, yes)]);
-    let silent = block(HindsightConfig { labels: Labels::None, ..config }, 0);
+    let silent = block(HindsightConfig { labels: HindsightLabels::None, ..config }, 0);
     assert_eq!(silent, [(0, None), (1, None), (3, None)]);
     // Shuffled labels are the same labels, on some stream in another order, and the same for the
     // same stream.
     let shuffled = |step| {
-        let config = HindsightConfig { labels: Labels::Shuffled, ..config };
-        hindsight(&config, &f1, 0, stream.at_step(step))
+        let config = HindsightConfig { labels: HindsightLabels::Shuffled, ..config };
+        hindsight_block(&config, &f1, 0, stream.at_step(step))
     };
     assert_eq!(shuffled(3), shuffled(3));
     let n_correct = |it: &[(usize, Option<bool>)]| it.iter().filter(|it| it.1 == yes).count();
     assert!((0..9).all(|it| n_correct(&shuffled(it)) == 2));
     assert!((0..9).any(|it| shuffled(it) != block(config, 0)));
-    assert_eq!(hindsight(&config, &[None], 0, stream), []);
+    assert_eq!(hindsight_block(&config, &[None], 0, stream), []);
 }

@@ -1,8 +1,11 @@
 //! verl 0.9.1, to 1e-5.
 
 use forage_optimizer::{
-    Advantage, Aggregation, Convention, Correction, Distance, Episode, KlEstimator, Observations,
-    Ratio, Rejection, Surrogate, Tokens, Totals, correct, estimate, kl_estimate, surrogate_loss,
+    AdvantageEstimator, Cispo, ConstantAggregation, DrGrpo, Episode, Gae, GaeObservations,
+    GroupConvention, Grpo, Gspo, IcePop, ImportanceCorrection, KlEstimator, LossAggregation,
+    LossTotals, Ppo, RatioLevel, ReinforcePlusPlus, ReinforcePlusPlusBaseline, RejectionDistance,
+    RejectionOnly, RejectionSampling, Rloo, Sapo, SequenceTis, Surrogate, TokenTis, TrainedTokens,
+    estimate_advantages, importance_weights, kl_estimate, surrogate_loss,
 };
 
 use super::batch::{
@@ -13,8 +16,8 @@ const VERL: &str = include_str!("../fixtures/verl.json");
 
 const TOLERANCE: f64 = 1e-5;
 
-fn gae(gamma: f64, lambda: f64) -> Advantage {
-    Advantage::Gae { gamma, lambda, observations: Observations::Skip }
+fn gae(gamma: f64, lambda: f64) -> AdvantageEstimator {
+    AdvantageEstimator::Gae(Gae { gamma, lambda, observations: GaeObservations::Skip })
 }
 
 #[test]
@@ -25,16 +28,24 @@ fn advantages() {
     let values = rows(&section["values"]);
     let index: Vec<&str> =
         section["index"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
-    let convention = Convention::Verl;
+    let convention = GroupConvention::Verl;
     let mut n_cases = 0;
     for (name, case) in cases(section) {
         let advantage = match name {
-            "grpo_std" | "grpo_singleton_group" => Advantage::Grpo { convention },
-            "grpo_nostd(dr_grpo)" => Advantage::DrGrpo { convention },
-            "rloo" => Advantage::Rloo { convention },
-            "reinforce_pp_baseline" => Advantage::ReinforcePlusPlusBaseline { convention },
-            "reinforce_pp_gamma1" => Advantage::ReinforcePlusPlus { gamma: 1.0 },
-            "reinforce_pp_gamma0.9" => Advantage::ReinforcePlusPlus { gamma: 0.9 },
+            "grpo_std" | "grpo_singleton_group" => AdvantageEstimator::Grpo(Grpo { convention }),
+            "grpo_nostd(dr_grpo)" => AdvantageEstimator::DrGrpo(DrGrpo { convention }),
+            "rloo" => AdvantageEstimator::Rloo(Rloo { convention }),
+            "reinforce_pp_baseline" => {
+                AdvantageEstimator::ReinforcePlusPlusBaseline(ReinforcePlusPlusBaseline {
+                    convention,
+                })
+            }
+            "reinforce_pp_gamma1" => {
+                AdvantageEstimator::ReinforcePlusPlus(ReinforcePlusPlus { gamma: 1.0 })
+            }
+            "reinforce_pp_gamma0.9" => {
+                AdvantageEstimator::ReinforcePlusPlus(ReinforcePlusPlus { gamma: 0.9 })
+            }
             "gae_g1.0_l1.0" => gae(1.0, 1.0),
             "gae_g0.99_l0.95" => gae(0.99, 0.95),
             other => panic!("no estimator for `{other}`"),
@@ -52,7 +63,7 @@ fn advantages() {
                 ..Episode::default()
             })
             .collect();
-        let estimates = estimate(&advantage, &episodes).unwrap();
+        let estimates = estimate_advantages(&advantage, &episodes).unwrap();
         let of_policy: Vec<f32> =
             estimates.iter().zip(&episodes).flat_map(|(it, of)| it.of_policy(of)).collect();
         assert_close(name, &of_policy, &pick(&rows(&case["advantages"]), &mask), TOLERANCE);
@@ -79,32 +90,44 @@ fn policy_losses_and_gradients() {
     for (name, case) in cases(section) {
         let (loss, mode) = name.split_once('|').unwrap();
         let surrogate = match loss {
-            "vanilla" => Surrogate::Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(3.0) },
+            "vanilla" => {
+                Surrogate::Ppo(Ppo { clip_low: 0.2, clip_high: 0.2, dual_clip: Some(3.0) })
+            }
             "vanilla_clip_higher" => {
-                Surrogate::Ppo { clip_low: 0.2, clip_high: 0.28, dual_clip: Some(3.0) }
+                Surrogate::Ppo(Ppo { clip_low: 0.2, clip_high: 0.28, dual_clip: Some(3.0) })
             }
-            "gspo" => Surrogate::Gspo { clip_low: 3e-4, clip_high: 4e-4 },
-            "cispo" => {
-                Surrogate::Cispo { clip_low: Some(0.2), clip_high: 0.28, ratio: Ratio::Token }
-            }
-            "sapo" => {
-                Surrogate::Sapo { tau_positive: 1.0, tau_negative: 1.05, ratio: Ratio::Token }
-            }
-            "gpg" => Surrogate::Reinforce,
+            "gspo" => Surrogate::Gspo(Gspo { clip_low: 3e-4, clip_high: 4e-4 }),
+            "cispo" => Surrogate::Cispo(Cispo {
+                clip_low: Some(0.2),
+                clip_high: 0.28,
+                ratio: RatioLevel::Token,
+            }),
+            "sapo" => Surrogate::Sapo(Sapo {
+                tau_positive: 1.0,
+                tau_negative: 1.05,
+                ratio: RatioLevel::Token,
+            }),
+            "gpg" => Surrogate::Reinforce {},
             other => panic!("no loss for `{other}`"),
         };
         // verl's SAPO has one mean, whatever it is asked for.
         let mode = if loss == "sapo" { "seq-mean-token-mean" } else { mode };
         let aggregation = match mode {
-            "token-mean" => Aggregation::TokenMean,
-            "seq-mean-token-mean" => Aggregation::SequenceMean,
-            "seq-mean-token-sum" => Aggregation::SequenceSum,
-            "seq-mean-token-sum-norm" => Aggregation::Constant { length: mask[0].len() },
+            "token-mean" => LossAggregation::TokenMean {},
+            "seq-mean-token-mean" => LossAggregation::SequenceMean {},
+            "seq-mean-token-sum" => LossAggregation::SequenceSum {},
+            "seq-mean-token-sum-norm" => {
+                LossAggregation::Constant(ConstantAggregation { length: mask[0].len() })
+            }
             other => panic!("no mean for `{other}`"),
         };
-        let weights = aggregation.weights(&lengths, Totals::of(&lengths));
-        let tokens =
-            Tokens { lengths: &lengths, old: &old, advantages: &advantages, weights: &weights };
+        let weights = aggregation.weights(&lengths, LossTotals::of(&lengths));
+        let tokens = TrainedTokens {
+            lengths: &lengths,
+            old_logprobs: &old,
+            advantages: &advantages,
+            weights: &weights,
+        };
         let mut seen = None;
         let (found, gradient) = masked_loss_and_gradient(&new, &mask, |new| {
             let loss = surrogate_loss(&surrogate, new, &tokens);
@@ -161,12 +184,15 @@ fn aggregations() {
     let section = &fixture(VERL)["agg_loss"];
     let [numbers, mask] = ["mat", "mask"].map(|it| rows(&section[it]));
     let lengths = lengths(&mask);
-    let totals = Totals::of(&lengths);
+    let totals = LossTotals::of(&lengths);
     for (aggregation, name) in [
-        (Aggregation::TokenMean, "token-mean"),
-        (Aggregation::SequenceMean, "seq-mean-token-mean"),
-        (Aggregation::SequenceSum, "seq-mean-token-sum"),
-        (Aggregation::Constant { length: mask[0].len() }, "seq-mean-token-sum-norm"),
+        (LossAggregation::TokenMean {}, "token-mean"),
+        (LossAggregation::SequenceMean {}, "seq-mean-token-mean"),
+        (LossAggregation::SequenceSum {}, "seq-mean-token-sum"),
+        (
+            LossAggregation::Constant(ConstantAggregation { length: mask[0].len() }),
+            "seq-mean-token-sum-norm",
+        ),
     ] {
         let pairs = aggregation.weights(&lengths, totals).into_iter().zip(pick(&numbers, &mask));
         let found: f32 = pairs.map(|(weight, number)| weight * number).sum();
@@ -180,21 +206,28 @@ fn corrections() {
     let [old, rollout, mask] =
         ["old_log_prob", "rollout_log_prob", "mask"].map(|it| rows(&section[it]));
     let lengths = lengths(&mask);
-    let reject = |distance, low, high| Rejection { distance, low, high };
-    let ratio = reject(Distance::SumK1, Some(0.5), 2.0);
-    let mean = reject(Distance::MeanK1, Some(0.9), 1.1);
-    let k3 = reject(Distance::MeanK3, None, 0.01);
+    let reject = |distance, low, high| RejectionSampling { distance, low, high };
+    let ratio = reject(RejectionDistance::SumK1, Some(0.5), 2.0);
+    let mean = reject(RejectionDistance::MeanK1, Some(0.9), 1.1);
+    let k3 = reject(RejectionDistance::MeanK3, None, 0.01);
     let table = [
-        ("token_tis_2", Correction::Token { cap: 2.0, reject: None }),
-        ("seq_tis_2", Correction::Sequence { cap: 2.0, reject: None }),
-        ("token_icepop", Correction::Icepop { floor: 0.5, cap: 5.0, reject: None }),
-        ("seq_is_rs", Correction::Sequence { cap: 2.0, reject: Some(ratio) }),
-        ("geo_rs", Correction::Reject { reject: mean }),
-        ("k3_rs", Correction::Reject { reject: k3 }),
+        ("token_tis_2", ImportanceCorrection::Token(TokenTis { cap: 2.0, reject: None })),
+        ("seq_tis_2", ImportanceCorrection::Sequence(SequenceTis { cap: 2.0, reject: None })),
+        (
+            "token_icepop",
+            ImportanceCorrection::Icepop(IcePop { floor: 0.5, cap: 5.0, reject: None }),
+        ),
+        (
+            "seq_is_rs",
+            ImportanceCorrection::Sequence(SequenceTis { cap: 2.0, reject: Some(ratio) }),
+        ),
+        ("geo_rs", ImportanceCorrection::Reject(RejectionOnly { reject: mean })),
+        ("k3_rs", ImportanceCorrection::Reject(RejectionOnly { reject: k3 })),
     ];
     for (name, correction) in table {
         let case = &section["cases"][name];
-        let found = correct(&correction, &lengths, &pick(&old, &mask), &pick(&rollout, &mask));
+        let found =
+            importance_weights(&correction, &lengths, &pick(&old, &mask), &pick(&rollout, &mask));
         match &case["weights"] {
             serde_json::Value::Null => assert_close(name, &found.weights, &[1.0_f32; 12], 0.0),
             weights => assert_close(name, &found.weights, &pick(&rows(weights), &mask), TOLERANCE),
@@ -204,9 +237,10 @@ fn corrections() {
     }
     // The caps and bounds do something too.
     let gaps = [1.0_f32, -1.0, 0.0];
-    let corrected = |it: &Correction| correct(it, &[2, 1], &gaps, &[0.0; 3]).weights;
-    let icepop = Correction::Icepop { floor: 0.5, cap: 2.0, reject: None };
+    let corrected =
+        |it: &ImportanceCorrection| importance_weights(it, &[2, 1], &gaps, &[0.0; 3]).weights;
+    let icepop = ImportanceCorrection::Icepop(IcePop { floor: 0.5, cap: 2.0, reject: None });
     assert_close("icepop", &corrected(&icepop), &[0.0_f32, 0.0, 1.0], TOLERANCE);
-    let token = Correction::Token { cap: 2.0, reject: None };
+    let token = ImportanceCorrection::Token(TokenTis { cap: 2.0, reject: None });
     assert_close("token", &corrected(&token), &[2.0, (-1.0_f64).exp(), 1.0], TOLERANCE);
 }

@@ -197,6 +197,6 @@ fn a_critic_learns_of_the_policys_positions_or_of_all() {
             assert!((found - expected).abs() < 1e-5, "{observations} {at}: {found} {expected}");
         }
     }
-    let none = models.batch(&AlgorithmConfig::grpo(Surrogate::Reinforce), &group, &grades);
+    let none = models.batch(&AlgorithmConfig::grpo(Surrogate::Reinforce {}), &group, &grades);
     assert!(none.groups[0][0].values.is_none());
 }

@@ -245,7 +245,7 @@ fn what_updates_say() {
             ("critic/lr", 0.125),
         ],
     );
-    let plain = AlgorithmConfig::grpo(Surrogate::Reinforce);
+    let plain = AlgorithmConfig::grpo(Surrogate::Reinforce {});
     let stats = UpdateStats { lr: 0.25, ..UpdateStats::default() };
     let row = row(&UpdateMetrics::of(&plain, &stats));
     for name in ["policy/dual_clip_fraction", "policy/reference_kl", "loss/llds", "critic/loss"] {

@@ -25,7 +25,9 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use forage_model::Tokenizer;
-use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
+use forage_optimizer::{
+    DistillationConfig, DistillationPositions, HindsightContent, hindsight_block,
+};
 use forage_reward_sdk::text::token_f1;
 use forage_trajectory::protocol::{SEARCH, strip_tags};
 use forage_trajectory::{
@@ -56,14 +58,14 @@ pub fn distillation_targets(
     for (focal, trajectory) in group.trajectories.iter().enumerate() {
         let positions = distilled_positions(config.positions, tokenizer, trajectory);
         let by_group = |quoted: fn(&Trajectory) -> Vec<&str>, positions| {
-            let entries = hindsight(&config.hindsight, &f1, focal, stream);
+            let entries = hindsight_block(&config.hindsight, &f1, focal, stream);
             block_of_group(quoted, group, &entries, positions)
         };
         let blocks = match config.hindsight.content {
             _ if trajectory.failed() => Vec::new(),
-            Content::Queries => by_group(queries, positions),
-            Content::Everything => by_group(everything, positions),
-            Content::Documents => blocks_of_documents(trajectory, &positions),
+            HindsightContent::Queries => by_group(queries, positions),
+            HindsightContent::Everything => by_group(everything, positions),
+            HindsightContent::Documents => blocks_of_documents(trajectory, &positions),
         };
         if blocks.is_empty() {
             found.targets.push(None);
@@ -144,16 +146,16 @@ fn everything(trajectory: &Trajectory) -> Vec<&str> {
 
 /// Positions of the distilled tokens, in order.
 fn distilled_positions(
-    positions: Positions,
+    positions: DistillationPositions,
     tokenizer: &Tokenizer,
     trajectory: &Trajectory,
 ) -> Vec<usize> {
     match positions {
-        Positions::Policy => {
+        DistillationPositions::Policy => {
             let mask = trajectory.policy_mask();
             (1..mask.len()).filter(|&at| mask[at]).collect()
         }
-        Positions::Queries => searches(trajectory)
+        DistillationPositions::Queries => searches(trajectory)
             .flat_map(|segment| {
                 let tokens = &trajectory.tokens[segment.tokens.clone()];
                 let bytes: Vec<&[u8]> = tokens.iter().map(|&id| tokenizer.bytes(id)).collect();
@@ -354,7 +356,7 @@ mod tests {
             assert_eq!(found.n_too_long, 0);
             found.targets.into_iter().map(Option::unwrap).collect::<Vec<_>>()
         };
-        let found = of(Positions::Queries);
+        let found = of(DistillationPositions::Queries);
         let first = "Question: who?\nThe next search finds:\nPAGE of director of Veltor\n\
                      <think> THOUGHT</think><search> director of Veltor";
         let second = "Question: who?\nThe next search finds:\nPAGE of birthplace\n\
@@ -379,7 +381,7 @@ mod tests {
             assert_eq!(distilled.collect::<Vec<_>>(), said.concat());
         }
         // All that the policy wrote but the answer, each token once.
-        let everywhere = of(Positions::Policy);
+        let everywhere = of(DistillationPositions::Policy);
         let answer = group.trajectories[0].segments.last().unwrap().tokens.len();
         let n_distilled = group.trajectories[0].n_policy_tokens() - answer;
         assert_eq!(everywhere[0].distilled, (0..n_distilled).collect::<Vec<_>>());
@@ -407,7 +409,7 @@ mod tests {
             let query = tokenizer.decode(&query).unwrap();
             assert_eq!(query.trim(), trajectory.segments[2].content);
         }
-        let everywhere = DistillationConfig { positions: Positions::Policy, ..config };
+        let everywhere = DistillationConfig { positions: DistillationPositions::Policy, ..config };
         let found = distillation_targets(&everywhere, &tokenizer, 10_000, &group, stream).unwrap();
         let n_policy = group.trajectories[0].n_policy_tokens();
         assert_eq!(found.targets[0].as_ref().unwrap().distilled.len(), n_policy);

@@ -1,58 +1,28 @@
-//! Around a step of the optimizer: is it finite, how long is it, which weights decay, and a slow
-//! average of them.
+//! Gradient clipping by the global norm, and the check that a step is finite.
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
-/// What a weight is, as far as decay goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightKind {
-    /// A weight matrix.
-    Matrix,
-    /// The embedding, or a head of its own.
-    Embedding,
-    /// A bias.
-    Bias,
-    /// The scale of a norm.
-    Norm,
-}
-
-/// Which weights decay.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DecayRule {
-    /// Matrices only: a norm's scale belongs near 1, and an embedding's row that no batch
-    /// mentions would shrink for nothing.
-    #[default]
-    Matrices,
-    /// All of them, as `PyTorch`'s `AdamW(model.parameters())`, which verl uses.
-    All,
-}
-
-impl DecayRule {
-    /// Whether a weight of this kind decays.
-    pub fn applies(self, kind: WeightKind) -> bool {
-        self == Self::All || kind == WeightKind::Matrix
-    }
-}
-
-/// Something of a step is not finite: it must not be taken.
+/// Part of a step that is not finite, so that the step must not be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotFinite {
     /// The loss.
     Loss,
-    /// The gradient of the weight with this index, the first of them.
+    /// The gradient of the weight with this index, the first that is not finite.
     Gradient(usize),
-    /// Each gradient is finite, their norm is not: the squares overflow.
+    /// The global norm, while each gradient is finite: the squares overflow.
     Norm,
 }
 
-/// The norm of all gradients as one vector.
+/// Global norm: the Euclidean norm of all gradients as one vector; 0 of none.
 pub fn global_norm(gradients: &[Tensor<2>]) -> f64 {
     gradients.iter().map(sum_of_squares).sum::<f64>().sqrt()
 }
 
-/// The norm of all gradients, or what of the step is not finite.
+/// Global norm of the gradients of a step with this loss.
+///
+/// # Errors
+///
+/// Where the loss, a gradient or the norm is not finite.
 pub fn finite_norm(loss: f64, gradients: &[Tensor<2>]) -> Result<f64, NotFinite> {
     if !loss.is_finite() {
         return Err(NotFinite::Loss);
@@ -66,7 +36,8 @@ pub fn finite_norm(loss: f64, gradients: &[Tensor<2>]) -> Result<f64, NotFinite>
     Err(gradients.iter().position(wrong).map_or(NotFinite::Norm, NotFinite::Gradient))
 }
 
-/// The gradients, scaled down to `limit` where `norm`, their global norm, is above it.
+/// Gradient clipping: the gradients, scaled to the global norm `limit` where `norm`, their global
+/// norm, is above it.
 #[must_use]
 pub fn clip_to_norm(gradients: Vec<Tensor<2>>, norm: f64, limit: f64) -> Vec<Tensor<2>> {
     if norm <= limit {
@@ -74,15 +45,6 @@ pub fn clip_to_norm(gradients: Vec<Tensor<2>>, norm: f64, limit: f64) -> Vec<Ten
     }
     let scale = limit / norm;
     gradients.into_iter().map(|it| it * scale).collect()
-}
-
-/// The exponential moving average of weights after one more step: d · average + (1 - d) · weights.
-#[must_use]
-pub fn moving_average(average: &[Tensor<2>], weights: &[Tensor<2>], decay: f64) -> Vec<Tensor<2>> {
-    let pairs = average.iter().zip(weights);
-    pairs
-        .map(|(average, weight)| average.clone() * decay + weight.clone() * (1.0 - decay))
-        .collect()
 }
 
 fn sum_of_squares(tensor: &Tensor<2>) -> f64 {
@@ -127,22 +89,5 @@ mod tests {
         assert_eq!(numbers(&clip_to_norm(gradients(), 5.0, 1.0)), [0.6, 0.0, 0.8]);
         assert_eq!(numbers(&clip_to_norm(gradients(), 5.0, 5.0)), [3.0, 0.0, 4.0]);
         assert_eq!(numbers(&clip_to_norm(vec![of(&[0.0])], 0.0, 1.0)), [0.0]);
-    }
-
-    #[test]
-    fn an_average_follows_slowly() {
-        let mut average = vec![of(&[1.0, -2.0])];
-        for _ in 0..2 {
-            average = moving_average(&average, &[of(&[0.0, 2.0])], 0.75);
-        }
-        assert_eq!(numbers(&average), [0.5625, -0.25]);
-    }
-
-    #[test]
-    fn norms_embeddings_and_biases_do_not_decay_by_default() {
-        let kinds = [WeightKind::Matrix, WeightKind::Embedding, WeightKind::Bias, WeightKind::Norm];
-        let decayed = |rule: DecayRule| kinds.map(|it| rule.applies(it));
-        assert_eq!(decayed(DecayRule::default()), [true, false, false, false]);
-        assert_eq!(decayed(DecayRule::All), [true; 4]);
     }
 }
