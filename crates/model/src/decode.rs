@@ -1,24 +1,39 @@
-//! Going on with sequences whose past is cached in a device's memory: generation anywhere but on
-//! the CPU, which has `host`.
+//! Incremental forward pass of a [`Decoder`] over a KV cache: prefill and decoding on any device
+//! but the CPU, which has `cpu`.
+//!
+//! Shape suffixes as in `decoder.rs`.
 
-use burn::tensor::{IndexingUpdateOp, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 use forage_trajectory::TokenId;
 
-use crate::cache::Cache;
 use crate::decoder::Decoder;
 use crate::forward::padded;
-use crate::layer::merge_heads;
+use crate::kv_cache::BatchKvCache;
+use crate::layer::{attention, merge_heads};
+
+/// Rows of the padded batch that hold a token, and their rows in the cache.
+struct CacheRows {
+    /// `None` where no row is padding.
+    sources: Option<Tensor<1, Int>>,
+    targets: Tensor<1, Int>,
+}
 
 impl Decoder {
-    /// An empty cache for `n_seqs` sequences.
-    pub fn cache(&self, n_seqs: usize) -> Cache {
+    /// Empty KV cache of `n_seqs` sequences.
+    pub fn kv_cache(&self, n_seqs: usize) -> BatchKvCache {
         let width = self.config().num_key_value_heads * self.config().head_dim();
-        Cache::new(n_seqs, self.config().num_hidden_layers, width, self.compute())
+        let n_layers = self.config().num_hidden_layers;
+        BatchKvCache::new(n_seqs, n_layers, width, self.compute_dtype())
     }
 
-    /// Appends `tokens[b]` to the cached sequence `b`; a sequence may get none. Returns the logits
-    /// after the last token of every sequence that got some: `[rows, V]`, in order.
-    pub fn extend(&self, cache: &mut Cache, tokens: &[Vec<TokenId>]) -> Tensor<2> {
+    /// Incremental forward pass: appends `tokens[b]` to the cached sequence `b`; a sequence may get
+    /// none. Returns the logits after the last token of every sequence that got some,
+    /// `[rows, V]`, in order.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `tokens` has another number of sequences than the cache.
+    pub fn forward_cached(&self, cache: &mut BatchKvCache, tokens: &[Vec<TokenId>]) -> Tensor<2> {
         let n_seqs = tokens.len();
         assert_eq!(n_seqs, cache.lengths.len());
         let n_tokens = tokens.iter().map(Vec::len).max().unwrap_or(0);
@@ -34,43 +49,15 @@ impl Decoder {
             .flat_map(|&len| (0..n_tokens).map(move |t| (len + t).min(last)))
             .collect();
         let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
-        let mask = self.cached_mask(&before, n_tokens, longest);
-        // Of the padded rows, those that hold a token, and where in the cache they go.
-        let mut sources = Vec::new();
-        let mut targets = Vec::new();
-        for (seq, ids) in tokens.iter().enumerate() {
-            sources.extend((0..ids.len()).map(|t| (seq * n_tokens + t) as i64));
-            targets.extend((0..ids.len()).map(|t| (seq * cache.capacity + before[seq] + t) as i64));
-        }
-        let full = sources.len() == n_seqs * n_tokens;
-        let sources = self.indices(sources);
-        let targets = self.indices(targets);
-
+        let mask = self.causal_mask(&before, n_tokens, longest);
+        let rows = self.cache_rows(cache, tokens, n_tokens);
         let mut hidden_nd = self.embed(&ids);
-        let (kv_heads, width) = (self.config().num_key_value_heads, self.config().head_dim());
         for idx in 0..self.config().num_hidden_layers {
             let layer = self.layer(idx);
-            let [query, key, value] = self.heads(&layer, &hidden_nd, &rotary);
-            let stored = cache.layers[idx].take().expect("a reserved layer");
-            let updated = stored.into_iter().zip([key, value]).map(|(stored, fresh_bkte)| {
-                let fresh =
-                    fresh_bkte.swap_dims(1, 2).reshape([n_seqs * n_tokens, kv_heads * width]);
-                let fresh = if full { fresh } else { fresh.select(0, sources.clone()) };
-                let fresh = fresh.cast(cache.number_type);
-                stored.select_assign(0, targets.clone(), fresh, IndexingUpdateOp::Assign)
-            });
-            let updated: Vec<Tensor<2>> = updated.collect();
-            let [key, value] = [&updated[0], &updated[1]].map(|stored| {
-                stored
-                    .clone()
-                    .reshape([n_seqs, cache.capacity, kv_heads, width])
-                    .slice([0..n_seqs, 0..longest])
-                    .swap_dims(1, 2)
-            });
-            let mixed_nd = merge_heads(self.attend(query, key, value, &mask));
-            let [key, value] = <[Tensor<2>; 2]>::try_from(updated).expect("keys and values");
-            cache.layers[idx] = Some([key, value]);
-            hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
+            let [query, key, value] = layer.heads(&hidden_nd, &rotary);
+            let [key, value] = append(cache, idx, [key, value], &rows, longest);
+            let mixed_bhte = attention(query, key, value, &mask, self.compute_dtype());
+            hidden_nd = layer.finish(hidden_nd, merge_heads(mixed_bhte));
         }
         cache.lengths = after;
 
@@ -83,4 +70,58 @@ impl Decoder {
         let ends = self.indices(ends);
         self.logits(self.final_norm(hidden_nd.select(0, ends)))
     }
+
+    /// Rows where new tokens stand in the padded batch, and where they go in the cache.
+    fn cache_rows(
+        &self,
+        cache: &BatchKvCache,
+        tokens: &[Vec<TokenId>],
+        n_tokens: usize,
+    ) -> CacheRows {
+        let mut sources = Vec::new();
+        let mut targets = Vec::new();
+        for (seq, ids) in tokens.iter().enumerate() {
+            let first = seq * cache.capacity + cache.lengths[seq];
+            sources.extend((0..ids.len()).map(|t| (seq * n_tokens + t) as i64));
+            targets.extend((0..ids.len()).map(|t| (first + t) as i64));
+        }
+        let is_full = sources.len() == tokens.len() * n_tokens;
+        let sources = (!is_full).then(|| self.indices(sources));
+        CacheRows { sources, targets: self.indices(targets) }
+    }
+}
+
+/// Appends keys and values `[B, K, T, E]` to those of a layer in the cache. Returns the first
+/// `longest` = L positions of all sequences, `[B, K, L, E]` each.
+fn append(
+    cache: &mut BatchKvCache,
+    layer: usize,
+    fresh: [Tensor<4>; 2],
+    rows: &CacheRows,
+    longest: usize,
+) -> [Tensor<4>; 2] {
+    let [n_seqs, kv_heads, n_tokens, width] = fresh[0].dims();
+    let [stored_keys, stored_values] = cache.layers[layer].take().expect("a reserved layer");
+    let [keys, values] = fresh;
+    let update = |stored: Tensor<2>, fresh_bkte: Tensor<4>| {
+        // [B, K, T, E] -> [B·T, K·E]
+        let fresh = fresh_bkte.swap_dims(1, 2).reshape([n_seqs * n_tokens, kv_heads * width]);
+        let fresh = match &rows.sources {
+            Some(sources) => fresh.select(0, sources.clone()),
+            None => fresh,
+        };
+        let fresh = fresh.cast(cache.number_type);
+        stored.select_assign(0, rows.targets.clone(), fresh, IndexingUpdateOp::Assign)
+    };
+    let updated = [update(stored_keys, keys), update(stored_values, values)];
+    let seen = updated.each_ref().map(|stored| {
+        // [B·capacity, K·E] -> [B, K, L, E]
+        stored
+            .clone()
+            .reshape([n_seqs, cache.capacity, kv_heads, width])
+            .slice([0..n_seqs, 0..longest])
+            .swap_dims(1, 2)
+    });
+    cache.layers[layer] = Some(updated);
+    seen
 }

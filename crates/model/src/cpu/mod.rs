@@ -1,9 +1,8 @@
-//! A decoder that goes on with cached sequences in the program's own memory: generation on the CPU.
+//! CPU backend of generation: the incremental forward pass over plain slices.
 //!
-//! It computes what `layer.rs` says, over plain slices: rows of a batch are few, and for them
-//! tensors cost more than the numbers in them. Nothing it says of a sequence depends on what else
-//! is in the batch, to the bit: products are added up in one order whatever the number of rows, and
-//! each sequence attends by itself.
+//! It computes what `layer.rs` does, without tensors: rows of a batch are few, and for them tensors
+//! cost more than the numbers in them. It is batch-invariant to the bit: products are added up in
+//! one order whatever the number of rows, and each sequence attends by itself.
 
 #![expect(
     clippy::inline_always,
@@ -19,24 +18,24 @@ use pulp::{Arch, Simd, WithSimd};
 
 use self::attention::{Attention, Heads};
 use self::panels::Panels;
-use crate::cache::HostCache;
-use crate::checkpoint::numbers;
 use crate::config::ModelConfig;
 use crate::decoder::Decoder;
-use crate::families::Part;
-use crate::vectors::{dot, sigmoid};
+use crate::families::LayerTensor;
+use crate::kv_cache::CpuKvCache;
+use crate::ops::numbers;
+use crate::simd::{dot, sigmoid};
 
-/// The weights of a [`Decoder`], laid out for generation; adapters are added to them.
+/// Weights of a [`Decoder`] on the CPU, laid out for generation; adapters are merged.
 #[derive(Debug)]
-pub(crate) struct HostDecoder {
+pub(crate) struct CpuDecoder {
     config: ModelConfig,
     embeddings: Tensor<2>,
     layers: Vec<Layer>,
     norm: Vec<f32>,
     head: Panels,
-    /// Angle a token of each pair of a head, and the factor of cosines and sines.
+    /// Inverse frequencies of the rotary position embeddings, and the factor of cosines and sines.
     rotary: (Vec<f64>, f64),
-    /// Tokens that went through it.
+    /// Number of tokens that went through it.
     #[cfg(test)]
     pub(crate) n_tokens: std::sync::atomic::AtomicUsize,
 }
@@ -56,21 +55,20 @@ struct Layer {
     down: Linear,
 }
 
-/// A matrix, and what is added to its products.
+/// Linear layer: a matrix and a bias.
 #[derive(Debug)]
 struct Linear {
     matrix: Panels,
     bias: Option<Vec<f32>>,
 }
 
-impl HostDecoder {
-    /// Lays out a decoder on the CPU. What it was made of is dropped piece by piece: where nobody
-    /// else has it, weights take their memory once.
+impl CpuDecoder {
+    /// Lays out a decoder on the CPU. Its tensors are dropped one by one: where nothing else holds
+    /// them, weights take their memory once.
     pub(crate) fn new(decoder: Decoder) -> Self {
         let decoder = if decoder.lora().is_some() { decoder.merged() } else { decoder };
         let (config, head) = (decoder.config().clone(), decoder.head());
-        let parts: Vec<Part> =
-            (config.model_type.traits().layer)(&config).into_iter().map(|it| it.0).collect();
+        let tensors: Vec<LayerTensor> = config.layer_tensors().into_iter().map(|it| it.0).collect();
         let mut weights = decoder.into_weights();
         let embeddings = weights[0].clone();
         let head = if head == 0 { embeddings.clone() } else { weights.remove(head) };
@@ -79,7 +77,7 @@ impl HostDecoder {
         let mut weights = weights.into_iter().skip(1);
         // One after the other: what a layer leaves is room for the next.
         let layers = (0..config.num_hidden_layers)
-            .map(|_| Layer::new(parts.iter().copied().zip(weights.by_ref()).collect()))
+            .map(|_| Layer::new(tensors.iter().copied().zip(weights.by_ref()).collect()))
             .collect();
         Self {
             embeddings,
@@ -97,79 +95,116 @@ impl HostDecoder {
         &self.config
     }
 
-    /// Appends tokens, at least one each, to cached sequences. Returns the logits after the last
-    /// token of each, `[n, V]`, row by row.
-    pub(crate) fn extend(&self, feeds: &mut [(&mut HostCache, &[TokenId])]) -> Vec<f32> {
-        let config = &self.config;
-        let (width, head_dim) = (config.hidden_size, config.head_dim());
-        let heads = Heads {
-            query: config.num_attention_heads,
-            key: config.num_key_value_heads,
-            width: head_dim,
-        };
-        let (row, stride) = (heads.query * head_dim, heads.key * head_dim);
+    /// Incremental forward pass: appends tokens, at least one each, to cached sequences. Returns the
+    /// logits after the last token of each, `[n, V]`, row by row.
+    pub(crate) fn forward_cached(&self, feeds: &mut [(&mut CpuKvCache, &[TokenId])]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let stride = self.heads().key * self.heads().width;
         let mut ids = Vec::new();
-        let mut turns = Vec::new();
+        let mut rotations = Vec::new();
         let mut ends = Vec::with_capacity(feeds.len());
         for (cache, tokens) in &*feeds {
             assert!(!tokens.is_empty(), "a sequence goes on by a token at least");
             let first = cache.n_positions(stride);
             ids.extend_from_slice(tokens);
-            turns.extend((first..first + tokens.len()).map(|it| self.turns(it)));
+            rotations.extend((first..first + tokens.len()).map(|it| self.rotation(it)));
             ends.push(ids.len() - 1);
         }
         #[cfg(test)]
         self.n_tokens.fetch_add(ids.len(), std::sync::atomic::Ordering::Relaxed);
         let mut hidden = self.embed(&ids);
         for (idx, layer) in self.layers.iter().enumerate() {
-            let is_last = idx + 1 == self.layers.len();
             let normed = self.normed(&hidden, &layer.input_norm);
-            let mut keys = layer.key.apply(&normed);
-            if let Some(norm) = &layer.key_norm {
-                keys = self.normed(&keys, norm);
-            }
-            rotate(&mut keys, &turns, head_dim);
+            let (key, key_norm) = (&layer.key, layer.key_norm.as_deref());
+            let keys = self.rotated_heads(key, key_norm, &normed, &rotations);
             let values = layer.value.apply(&normed);
-            let mut queries = if is_last {
+            let (query, query_norm) = (&layer.query, layer.query_norm.as_deref());
+            let is_last = idx + 1 == self.layers.len();
+            let queries = if is_last {
                 // Nothing looks at the other rows any more.
-                hidden = chosen(&hidden, width, &ends);
-                turns = ends.iter().map(|&it| std::mem::take(&mut turns[it])).collect();
-                layer.query.apply(&chosen(&normed, width, &ends))
+                hidden = select_rows(&hidden, width, &ends);
+                rotations = ends.iter().map(|&it| std::mem::take(&mut rotations[it])).collect();
+                let normed = select_rows(&normed, width, &ends);
+                self.rotated_heads(query, query_norm, &normed, &rotations)
             } else {
-                layer.query.apply(&normed)
+                self.rotated_heads(query, query_norm, &normed, &rotations)
             };
-            if let Some(norm) = &layer.query_norm {
-                queries = self.normed(&queries, norm);
-            }
-            rotate(&mut queries, &turns, head_dim);
-            let mut mixed = vec![0.0; queries.len()];
-            let (mut fresh, mut asked) = (0..0, 0..0);
-            for (cache, tokens) in &mut *feeds {
-                fresh = fresh.end..fresh.end + tokens.len() * stride;
-                let n_asked = if is_last { 1 } else { tokens.len() };
-                asked = asked.end..asked.end + n_asked * row;
-                let [cached_keys, cached_values] = &mut cache.layers[idx];
-                cached_keys.extend_from_slice(&keys[fresh.clone()]);
-                cached_values.extend_from_slice(&values[fresh.clone()]);
-                let attention = Attention {
-                    heads,
-                    queries: &queries[asked.clone()],
-                    keys: cached_keys,
-                    values: cached_values,
-                    mixed: &mut mixed[asked.clone()],
-                };
-                attention.run();
-            }
-            add(&mut hidden, &layer.output.apply(&mixed));
-            let normed = self.normed(&hidden, &layer.post_norm);
-            let mut gate = layer.gate.apply(&normed);
-            gated(&mut gate, &layer.up.apply(&normed));
-            add(&mut hidden, &layer.down.apply(&gate));
+            let mixed = self.attend(feeds, idx, &queries, &keys, &values);
+            self.finish_layer(layer, &mut hidden, &mixed);
         }
         self.head.multiply(&self.normed(&hidden, &self.norm))
     }
 
+    /// Numbers of heads and their width.
+    fn heads(&self) -> Heads {
+        Heads {
+            query: self.config.num_attention_heads,
+            key: self.config.num_key_value_heads,
+            width: self.config.head_dim(),
+        }
+    }
+
+    /// Projection of rows `[N, D]` to heads, normed where the family has a norm, and rotated.
+    fn rotated_heads(
+        &self,
+        projection: &Linear,
+        norm: Option<&[f32]>,
+        rows: &[f32],
+        rotations: &[Vec<[f32; 2]>],
+    ) -> Vec<f32> {
+        let mut heads = projection.apply(rows);
+        if let Some(norm) = norm {
+            heads = self.normed(&heads, norm);
+        }
+        rotate(&mut heads, rotations, self.config.head_dim());
+        heads
+    }
+
+    /// Appends keys and values `[N, K·E]` to the caches, and attends to them: `[M, H·E]`, for
+    /// queries `[M, H·E]` of all tokens, or of the last token of each sequence.
+    fn attend(
+        &self,
+        feeds: &mut [(&mut CpuKvCache, &[TokenId])],
+        layer: usize,
+        queries: &[f32],
+        keys: &[f32],
+        values: &[f32],
+    ) -> Vec<f32> {
+        let heads = self.heads();
+        let (row, stride) = (heads.query * heads.width, heads.key * heads.width);
+        let is_last = layer + 1 == self.layers.len();
+        let mut mixed = vec![0.0; queries.len()];
+        let (mut fresh, mut asked) = (0..0, 0..0);
+        for (cache, tokens) in feeds {
+            fresh = fresh.end..fresh.end + tokens.len() * stride;
+            let n_asked = if is_last { 1 } else { tokens.len() };
+            asked = asked.end..asked.end + n_asked * row;
+            let [cached_keys, cached_values] = &mut cache.layers[layer];
+            cached_keys.extend_from_slice(&keys[fresh.clone()]);
+            cached_values.extend_from_slice(&values[fresh.clone()]);
+            let attention = Attention {
+                heads,
+                queries: &queries[asked.clone()],
+                keys: cached_keys,
+                values: cached_values,
+                mixed: &mut mixed[asked.clone()],
+            };
+            attention.run();
+        }
+        mixed
+    }
+
+    /// Output projection of the attention `[N, H·E]` and SwiGLU, each added to the residual stream
     /// `[N, D]`.
+    fn finish_layer(&self, layer: &Layer, hidden: &mut [f32], mixed: &[f32]) {
+        add(hidden, &layer.output.apply(mixed));
+        let normed = self.normed(hidden, &layer.post_norm);
+        let mut gate = layer.gate.apply(&normed);
+        swiglu(&mut gate, &layer.up.apply(&normed));
+        add(hidden, &layer.down.apply(&gate));
+    }
+
+    /// Token embeddings `[N, D]`.
     fn embed(&self, ids: &[TokenId]) -> Vec<f32> {
         let ids: Vec<i64> = ids.iter().map(|&it| i64::from(it)).collect();
         let ids = Tensor::from_ints(ids.as_slice(), &self.embeddings.device());
@@ -177,33 +212,33 @@ impl HostDecoder {
     }
 
     /// Cosines and sines of a position, pair by pair.
-    fn turns(&self, position: usize) -> Vec<[f32; 2]> {
+    fn rotation(&self, position: usize) -> Vec<[f32; 2]> {
         let (frequencies, scale) = &self.rotary;
-        let turn = |frequency: &f64| {
+        let rotation = |frequency: &f64| {
             let angle = position as f64 * frequency;
             [(scale * angle.cos()) as f32, (scale * angle.sin()) as f32]
         };
-        frequencies.iter().map(turn).collect()
+        frequencies.iter().map(rotation).collect()
     }
 
-    /// The RMS norm of rows as wide as `weight`.
+    /// RMS norm of rows as wide as `weight`.
     fn normed(&self, rows: &[f32], weight: &[f32]) -> Vec<f32> {
         let epsilon = self.config.rms_norm_eps as f32;
         let mut normed = vec![0.0; rows.len()];
-        Arch::new().dispatch(Normed { rows, weight, epsilon, filled: &mut normed });
+        Arch::new().dispatch(RmsNorm { rows, weight, epsilon, filled: &mut normed });
         normed
     }
 }
 
-/// The RMS norm of rows as wide as `weight`.
-struct Normed<'a> {
+/// RMS norm of rows as wide as `weight`.
+struct RmsNorm<'a> {
     rows: &'a [f32],
     weight: &'a [f32],
     epsilon: f32,
     filled: &'a mut [f32],
 }
 
-impl WithSimd for Normed<'_> {
+impl WithSimd for RmsNorm<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -220,31 +255,31 @@ impl WithSimd for Normed<'_> {
 }
 
 impl Layer {
-    fn new(mut weights: Vec<(Part, Tensor<2>)>) -> Self {
-        let mut take = |part| {
-            let at = weights.iter().position(|it| it.0 == part)?;
+    fn new(mut weights: Vec<(LayerTensor, Tensor<2>)>) -> Self {
+        let mut take = |tensor| {
+            let at = weights.iter().position(|it| it.0 == tensor)?;
             Some(weights.swap_remove(at).1)
         };
-        let mut norm = |part| take(part).map(|it| numbers(&it));
-        let input_norm = norm(Part::InputNorm).expect("every family has it");
-        let post_norm = norm(Part::PostNorm).expect("every family has it");
-        let (query_norm, key_norm) = (norm(Part::QueryNorm), norm(Part::KeyNorm));
+        let mut norm = |tensor| take(tensor).map(|it| numbers(&it));
+        let input_norm = norm(LayerTensor::InputNorm).expect("every family has it");
+        let post_norm = norm(LayerTensor::PostNorm).expect("every family has it");
+        let (query_norm, key_norm) = (norm(LayerTensor::QueryNorm), norm(LayerTensor::KeyNorm));
         let mut linear = |weight, bias| {
             let matrix = panels(take(weight).expect("every family has it"));
             Linear { matrix, bias: take(bias).map(|it| numbers(&it)) }
         };
         Self {
             input_norm,
-            query: linear(Part::Query, Part::QueryBias),
-            key: linear(Part::Key, Part::KeyBias),
-            value: linear(Part::Value, Part::ValueBias),
+            query: linear(LayerTensor::Query, LayerTensor::QueryBias),
+            key: linear(LayerTensor::Key, LayerTensor::KeyBias),
+            value: linear(LayerTensor::Value, LayerTensor::ValueBias),
             query_norm,
             key_norm,
-            output: linear(Part::Output, Part::OutputBias),
+            output: linear(LayerTensor::Output, LayerTensor::OutputBias),
             post_norm,
-            gate: linear(Part::Gate, Part::GateBias),
-            up: linear(Part::Up, Part::UpBias),
-            down: linear(Part::Down, Part::DownBias),
+            gate: linear(LayerTensor::Gate, LayerTensor::GateBias),
+            up: linear(LayerTensor::Up, LayerTensor::UpBias),
+            down: linear(LayerTensor::Down, LayerTensor::DownBias),
         }
     }
 }
@@ -261,28 +296,30 @@ impl Linear {
     }
 }
 
-/// A weight `[out, in]`, which takes no memory besides where nobody else has it.
+/// Panels of a weight `[out, in]`, which is dropped.
 fn panels(weight: Tensor<2>) -> Panels {
     let shape = weight.dims();
+    // Not `numbers`, which would keep the tensor while it is copied.
     let numbers: Vec<f32> =
         weight.into_data().try_into_vec_as().expect("f32 tensors read back as f32");
     Panels::new(&numbers, shape)
 }
 
-/// Adds numbers to others.
+/// Adds numbers to others, in place.
 fn add(numbers: &mut [f32], others: &[f32]) {
     for (it, other) in numbers.iter_mut().zip(others) {
         *it += other;
     }
 }
 
-/// Turns the heads of rows, whose first half is the real part and the second the imaginary one.
-fn rotate(rows: &mut [f32], turns: &[Vec<[f32; 2]>], head_dim: usize) {
-    let Some(width) = rows.len().checked_div(turns.len()) else { return };
-    for (row, turns) in rows.chunks_exact_mut(width).zip(turns) {
+/// Rotates the heads of rows, one rotation a row: the first half of a head holds the real parts of
+/// its pairs, the second half the imaginary ones.
+fn rotate(rows: &mut [f32], rotations: &[Vec<[f32; 2]>], head_dim: usize) {
+    let Some(width) = rows.len().checked_div(rotations.len()) else { return };
+    for (row, rotation) in rows.chunks_exact_mut(width).zip(rotations) {
         for head in row.chunks_exact_mut(head_dim) {
             let (real, imaginary) = head.split_at_mut(head_dim / 2);
-            for ((real, imaginary), [cos, sin]) in real.iter_mut().zip(imaginary).zip(turns) {
+            for ((real, imaginary), [cos, sin]) in real.iter_mut().zip(imaginary).zip(rotation) {
                 (*real, *imaginary) =
                     (*real * cos - *imaginary * sin, *imaginary * cos + *real * sin);
             }
@@ -291,7 +328,7 @@ fn rotate(rows: &mut [f32], turns: &[Vec<[f32; 2]>], head_dim: usize) {
 }
 
 /// SwiGLU: gate · sigmoid(gate) · up, in the place of the gate.
-fn gated(gate: &mut [f32], up: &[f32]) {
+fn swiglu(gate: &mut [f32], up: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -303,7 +340,7 @@ fn gated(gate: &mut [f32], up: &[f32]) {
 }
 
 /// Some of the rows of this width.
-fn chosen(rows: &[f32], width: usize, which: &[usize]) -> Vec<f32> {
+fn select_rows(rows: &[f32], width: usize, which: &[usize]) -> Vec<f32> {
     which.iter().flat_map(|&it| &rows[it * width..][..width]).copied().collect()
 }
 

@@ -1,126 +1,129 @@
-//! Where the keys and values of sequences are, and what computes with them: on the CPU each sequence
-//! has its own, on another device they are rows of a batch.
+//! Slots of a batch, and the KV caches of sequences in and outside it: on the CPU each sequence has
+//! a cache of its own, on another device a slot is a row of one cache.
+//!
+//! [`InferenceModel`] is the decoder on either; [`KvCache`] and [`BatchSlots`] are of the same kind
+//! as their model. They know nothing of requests.
 
 use forage_trajectory::TokenId;
 
-use crate::cache::{Cache, HostCache};
-use crate::checkpoint::numbers;
 use crate::config::ModelConfig;
+use crate::cpu::CpuDecoder;
 use crate::decoder::Decoder;
-use crate::device::is_host;
-use crate::host::HostDecoder;
+use crate::device::is_cpu;
+use crate::kv_cache::{BatchKvCache, CpuKvCache};
+use crate::ops::numbers;
 
-/// Tokens of a long text that are computed at once on the CPU: what they need besides keys and
-/// values stays small, and their sums do not depend on it.
-const PIECE: usize = 512;
+/// Chunk of a prefill on the CPU, in tokens: activations stay small, and no sum depends on it.
+const PREFILL_CHUNK: usize = 512;
 
-const ONE_DEVICE: &str = "what a sequence has seen is where the weights are";
+const ONE_DEVICE: &str = "a cache is on the device of its model";
 
-/// The weights, as generation wants them.
+/// Decoder laid out for generation.
 #[derive(Debug)]
-pub(crate) enum Network {
+pub(crate) enum InferenceModel {
     /// On the CPU.
-    Host(HostDecoder),
+    Cpu(CpuDecoder),
     /// On another device.
     Device(Decoder),
 }
 
-/// The past of a sequence that is in no slot.
+/// KV cache of one sequence that is in no slot.
 #[derive(Debug, Clone)]
-pub(crate) enum Past {
+pub(crate) enum KvCache {
     /// On the CPU.
-    Host(HostCache),
-    /// On a device: a batch of one.
-    Device(Cache),
+    Cpu(CpuKvCache),
+    /// On another device: a batch of one.
+    Device(BatchKvCache),
 }
 
-/// A batch of sequences that get a token each in every step.
+/// Slots of a batch of sequences that get a token each in every decoding step.
 #[derive(Debug)]
-pub(crate) enum Slots {
-    /// On the CPU, a slot is the sequence itself.
-    Host(Vec<Option<HostCache>>),
-    /// On a device, it is a row of the batch.
-    Device(Cache),
+pub(crate) enum BatchSlots {
+    /// On the CPU, a slot is the cache of its sequence.
+    Cpu(Vec<Option<CpuKvCache>>),
+    /// On another device, a slot is a row of one cache.
+    Device(BatchKvCache),
 }
 
-impl Network {
+impl InferenceModel {
     /// Lays out a decoder for generation.
     pub(crate) fn new(decoder: Decoder) -> Self {
-        if is_host(decoder.device()) {
-            Self::Host(HostDecoder::new(decoder))
+        if is_cpu(decoder.device()) {
+            Self::Cpu(CpuDecoder::new(decoder))
         } else {
-            Self::Device(decoder.rounded())
+            Self::Device(decoder.cast_for_generation())
         }
     }
 
+    /// Configuration of the model.
     pub(crate) fn config(&self) -> &ModelConfig {
         match self {
-            Self::Host(decoder) => decoder.config(),
+            Self::Cpu(decoder) => decoder.config(),
             Self::Device(decoder) => decoder.config(),
         }
     }
 }
 
-impl Past {
-    /// Nothing, where the weights are.
-    pub(crate) fn new(network: &Network) -> Self {
-        match network {
-            Network::Host(decoder) => {
-                Self::Host(HostCache::new(decoder.config().num_hidden_layers))
+impl KvCache {
+    /// Empty cache on the device of a model.
+    pub(crate) fn new(model: &InferenceModel) -> Self {
+        match model {
+            InferenceModel::Cpu(decoder) => {
+                Self::Cpu(CpuKvCache::new(decoder.config().num_hidden_layers))
             }
-            Network::Device(decoder) => Self::Device(decoder.cache(1)),
+            InferenceModel::Device(decoder) => Self::Device(decoder.kv_cache(1)),
         }
     }
 
-    /// Makes room for so many positions in all.
-    pub(crate) fn reserve(&mut self, network: &Network, n_positions: usize) {
+    /// Makes room for `n_positions` in all.
+    pub(crate) fn reserve(&mut self, model: &InferenceModel, n_positions: usize) {
         // A batch of one on a device only lives until it gets its row.
-        if let Self::Host(cache) = self {
-            let config = network.config();
+        if let Self::Cpu(cache) = self {
+            let config = model.config();
             cache.reserve(n_positions, config.num_key_value_heads * config.head_dim());
         }
     }
 
     /// Gives back room that a turn did not use.
     pub(crate) fn shrink(&mut self) {
-        if let Self::Host(cache) = self {
+        if let Self::Cpu(cache) = self {
             cache.shrink();
         }
     }
 
-    /// Appends tokens, and returns the logits after the last one.
-    pub(crate) fn extend(&mut self, network: &Network, tokens: &[TokenId]) -> Vec<f32> {
-        match (self, network) {
-            (Self::Host(cache), Network::Host(decoder)) => {
-                let mut pieces = tokens.chunks(PIECE);
-                let last = pieces.next_back().unwrap_or_default();
-                for piece in pieces {
-                    decoder.extend(&mut [(cache, piece)]);
+    /// Prefill: appends tokens, and returns the logits after the last one, `[V]`.
+    pub(crate) fn prefill(&mut self, model: &InferenceModel, tokens: &[TokenId]) -> Vec<f32> {
+        match (self, model) {
+            (Self::Cpu(cache), InferenceModel::Cpu(decoder)) => {
+                let mut chunks = tokens.chunks(PREFILL_CHUNK);
+                let last = chunks.next_back().unwrap_or_default();
+                for chunk in chunks {
+                    decoder.forward_cached(&mut [(cache, chunk)]);
                 }
-                decoder.extend(&mut [(cache, last)])
+                decoder.forward_cached(&mut [(cache, last)])
             }
-            (Self::Device(cache), Network::Device(decoder)) => {
-                numbers(&decoder.extend(cache, &[tokens.to_vec()]))
+            (Self::Device(cache), InferenceModel::Device(decoder)) => {
+                numbers(&decoder.forward_cached(cache, &[tokens.to_vec()]))
             }
             _ => unreachable!("{ONE_DEVICE}"),
         }
     }
 }
 
-impl Slots {
-    /// So many empty slots.
-    pub(crate) fn new(network: &Network, n_slots: usize) -> Self {
-        match network {
-            Network::Host(_) => Self::Host(vec![None; n_slots]),
-            Network::Device(decoder) => Self::Device(decoder.cache(n_slots)),
+impl BatchSlots {
+    /// Empty slots on the device of a model.
+    pub(crate) fn new(model: &InferenceModel, n_slots: usize) -> Self {
+        match model {
+            InferenceModel::Cpu(_) => Self::Cpu(vec![None; n_slots]),
+            InferenceModel::Device(decoder) => Self::Device(decoder.kv_cache(n_slots)),
         }
     }
 
     /// Puts a sequence into an empty slot.
-    pub(crate) fn put(&mut self, network: &Network, slot: usize, past: Past) {
-        match (self, past, network) {
-            (Self::Host(slots), Past::Host(cache), _) => slots[slot] = Some(cache),
-            (Self::Device(batch), Past::Device(cache), Network::Device(decoder)) => {
+    pub(crate) fn put(&mut self, model: &InferenceModel, slot: usize, cache: KvCache) {
+        match (self, cache, model) {
+            (Self::Cpu(slots), KvCache::Cpu(cache), _) => slots[slot] = Some(cache),
+            (Self::Device(batch), KvCache::Device(cache), InferenceModel::Device(decoder)) => {
                 batch.put(slot, &cache, decoder.device());
             }
             _ => unreachable!("{ONE_DEVICE}"),
@@ -128,33 +131,38 @@ impl Slots {
     }
 
     /// Takes the sequence out of a slot.
-    pub(crate) fn take(&mut self, slot: usize) -> Past {
+    pub(crate) fn take(&mut self, slot: usize) -> KvCache {
         match self {
-            Self::Host(slots) => Past::Host(slots[slot].take().expect("a taken slot")),
+            Self::Cpu(slots) => KvCache::Cpu(slots[slot].take().expect("a taken slot")),
             Self::Device(batch) => {
-                let past = batch.copy_of(slot);
+                let cache = batch.copy_of(slot);
                 batch.lengths[slot] = 0;
-                Past::Device(past)
+                KvCache::Device(cache)
             }
         }
     }
 
-    /// Appends a token to each slot that is given one. Returns the logits after them, in order.
-    pub(crate) fn step(&mut self, network: &Network, tokens: &[Option<TokenId>]) -> Vec<f32> {
-        match (self, network) {
-            (Self::Host(slots), Network::Host(decoder)) => {
-                let mut feeds: Vec<(&mut HostCache, &[TokenId])> = slots
+    /// Decoding step: appends a token to each slot that is given one. Returns the logits after them,
+    /// `[rows, V]`, in order.
+    pub(crate) fn decode_step(
+        &mut self,
+        model: &InferenceModel,
+        tokens: &[Option<TokenId>],
+    ) -> Vec<f32> {
+        match (self, model) {
+            (Self::Cpu(slots), InferenceModel::Cpu(decoder)) => {
+                let mut feeds: Vec<(&mut CpuKvCache, &[TokenId])> = slots
                     .iter_mut()
                     .zip(tokens)
                     .filter_map(|(cache, token)| cache.as_mut().zip(token.as_ref()))
                     .map(|(cache, token)| (cache, std::slice::from_ref(token)))
                     .collect();
-                decoder.extend(&mut feeds)
+                decoder.forward_cached(&mut feeds)
             }
-            (Self::Device(batch), Network::Device(decoder)) => {
+            (Self::Device(batch), InferenceModel::Device(decoder)) => {
                 let tokens: Vec<Vec<TokenId>> =
                     tokens.iter().map(|it| it.iter().copied().collect()).collect();
-                numbers(&decoder.extend(batch, &tokens))
+                numbers(&decoder.forward_cached(batch, &tokens))
             }
             _ => unreachable!("{ONE_DEVICE}"),
         }
@@ -169,8 +177,8 @@ mod tests {
     use super::*;
     use crate::lora::LoraConfig;
 
-    /// Rows of a batch give what sequences give that keep their past themselves, for every family
-    /// and whatever a decoder may have.
+    /// Rows of a batch give what sequences with a cache of their own give, for every family and
+    /// whatever a decoder may have.
     #[test]
     fn both_ways_agree() {
         for keys in [
@@ -207,12 +215,12 @@ mod tests {
             let moved = adapted.trainable().iter().map(|it| it.clone() + 0.05).collect();
             let adapted = adapted.with_trainable(moved);
             for (what, decoder) in [("plain", decoder), ("adapted", adapted)] {
-                let host = play(Network::new(decoder.clone()));
-                let device = play(Network::Device(decoder));
-                assert_eq!(host.len(), 50 * 9);
-                for (host, device) in host.iter().zip(&device) {
-                    let apart = (host - device).abs();
-                    assert!(apart < 1e-4, "{keys}, {what}: {device} is not {host}");
+                let cpu = play(InferenceModel::new(decoder.clone()));
+                let device = play(InferenceModel::Device(decoder));
+                assert_eq!(cpu.len(), 50 * 9);
+                for (cpu, device) in cpu.iter().zip(&device) {
+                    let apart = (cpu - device).abs();
+                    assert!(apart < 1e-4, "{keys}, {what}: {device} is not {cpu}");
                 }
             }
         }
@@ -220,42 +228,43 @@ mod tests {
 
     /// The logits of three sequences that come and go in two slots.
     #[expect(clippy::needless_pass_by_value, reason = "it is dropped with its slots")]
-    fn play(network: Network) -> Vec<f32> {
+    fn play(model: InferenceModel) -> Vec<f32> {
         let prompts: [Vec<TokenId>; 3] =
             [vec![3, 1, 4], (0..100).map(|it| it * 7 % 50).collect(), vec![9; 30]];
-        let mut slots = Slots::new(&network, 2);
+        let mut slots = BatchSlots::new(&model, 2);
         let mut logits = Vec::new();
         let [first, second, third] = prompts.map(|prompt| {
-            let mut past = Past::new(&network);
-            logits.push(past.extend(&network, &prompt));
-            past
+            let mut cache = KvCache::new(&model);
+            logits.push(cache.prefill(&model, &prompt));
+            cache
         });
-        slots.put(&network, 0, first);
-        slots.put(&network, 1, second);
-        logits.push(slots.step(&network, &[Some(5), Some(6)]));
+        slots.put(&model, 0, first);
+        slots.put(&model, 1, second);
+        logits.push(slots.decode_step(&model, &[Some(5), Some(6)]));
         // The short one goes, another comes, and later the short one goes on.
         let mut first = slots.take(0);
-        slots.put(&network, 0, third);
-        logits.push(slots.step(&network, &[Some(7), None]));
-        logits.push(first.extend(&network, &[8, 9]));
+        slots.put(&model, 0, third);
+        logits.push(slots.decode_step(&model, &[Some(7), None]));
+        logits.push(first.prefill(&model, &[8, 9]));
         slots.take(0);
-        slots.put(&network, 0, first);
-        logits.push(slots.step(&network, &[Some(1), Some(2)]));
+        slots.put(&model, 0, first);
+        logits.push(slots.decode_step(&model, &[Some(1), Some(2)]));
         logits.concat()
     }
 
     #[test]
-    fn pieces_of_a_long_text_change_no_bit() {
+    fn chunks_of_a_long_prefill_change_no_bit() {
         let keys = json!({
             "model_type": "llama", "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40,
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 2048,
         });
         let config = ModelConfig::from_keys(keys.as_object().unwrap().clone()).unwrap();
-        let network = Network::new(Decoder::init(&config, 3, &Device::flex()));
-        let tokens: Vec<TokenId> = (0..2 * PIECE as TokenId + 7).map(|it| it * it % 50).collect();
-        let Network::Host(decoder) = &network else { unreachable!("the device is the CPU") };
-        let mut cache = HostCache::new(2);
-        let whole = decoder.extend(&mut [(&mut cache, &tokens)]);
-        assert_eq!(Past::new(&network).extend(&network, &tokens), whole);
+        let model = InferenceModel::new(Decoder::init(&config, 3, &Device::flex()));
+        let tokens: Vec<TokenId> =
+            (0..2 * PREFILL_CHUNK as TokenId + 7).map(|it| it * it % 50).collect();
+        let InferenceModel::Cpu(decoder) = &model else { unreachable!("the device is the CPU") };
+        let mut cache = CpuKvCache::new(2);
+        let whole = decoder.forward_cached(&mut [(&mut cache, &tokens)]);
+        assert_eq!(KvCache::new(&model).prefill(&model, &tokens), whole);
     }
 }

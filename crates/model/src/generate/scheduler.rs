@@ -1,56 +1,59 @@
-//! Which request is next, and whether there is room for it.
+//! Scheduler of continuous batching: which request is admitted next, and whether its KV cache fits
+//! into the memory.
 //!
-//! Requests are served in order. One that does not fit into the memory that is left waits, and so
-//! do those behind it. What a sequence samples depends on none of this.
+//! Requests are served first come, first served. One that does not fit into the memory that is left
+//! waits, and so do those behind it. Requests with the same prompt share its prefill. What a
+//! sequence samples depends on none of this.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
 use forage_trajectory::{Completion, Request, TokenId};
 
-use super::slots::Past;
+use super::batch_slots::KvCache;
 
-/// A sequence between two turns.
+/// Sequence between two turns, with its KV cache.
 #[derive(Debug)]
-pub(crate) struct Idle {
-    /// The tokens whose keys and values are kept.
+pub(crate) struct Parked {
+    /// Tokens whose keys and values are in the cache.
     pub(crate) seen: Vec<TokenId>,
-    /// Those.
-    pub(crate) past: Past,
+    /// KV cache of `seen`.
+    pub(crate) cache: KvCache,
 }
 
-/// A prompt that several sequences begin with: computed by the first, copied by the others.
-pub(crate) type Prompt = OnceLock<(Past, Vec<f32>)>;
+/// Prefill of a prompt that several sequences begin with: its KV cache and the logits after it,
+/// computed by the first and copied by the others.
+pub(crate) type SharedPrefill = OnceLock<(KvCache, Vec<f32>)>;
 
-/// A request that may run.
-pub(crate) struct Admitted<'a> {
-    /// Its place in the batch.
+/// Request that was admitted to a batch.
+pub(crate) struct Active<'a> {
+    /// Index of the request.
     pub(crate) idx: usize,
-    /// What is asked for.
+    /// Request.
     pub(crate) request: &'a Request<'a>,
-    /// What was computed of it before.
-    pub(crate) idle: Option<Idle>,
-    /// Shared with others.
-    pub(crate) prompt: Option<Arc<Prompt>>,
+    /// Earlier turns of its sequence, where they are cached.
+    pub(crate) parked: Option<Parked>,
+    /// Prefill that it shares with others.
+    pub(crate) prefill: Option<Arc<SharedPrefill>>,
 }
 
-/// The requests of a batch, for all who work on it.
-pub(crate) struct Schedule<'a> {
+/// Scheduler of the requests of a batch, for all workers.
+pub(crate) struct Scheduler<'a> {
     state: Mutex<State<'a>>,
     changed: Condvar,
-    /// Positions that may be kept at once.
+    /// Positions that may be cached at once.
     capacity: usize,
 }
 
 struct State<'a> {
     waiting: VecDeque<Waiting<'a>>,
-    prompts: Vec<Shared>,
-    idle: BTreeMap<usize, Idle>,
+    prompts: Vec<SharedPrompt>,
+    parked: BTreeMap<usize, Parked>,
     completions: Vec<Option<Completion>>,
-    /// Positions that are kept or promised.
+    /// Positions that are cached or reserved.
     used: usize,
     n_running: usize,
-    /// Whether somebody panicked: then nobody must wait for them.
+    /// Whether a worker panicked: then no other must wait for it.
     is_broken: bool,
 }
 
@@ -60,32 +63,53 @@ struct Waiting<'a> {
     prompt: Option<usize>,
 }
 
-struct Shared {
-    prompt: Arc<Prompt>,
-    /// Its tokens.
+struct SharedPrompt {
+    prefill: Arc<SharedPrefill>,
+    /// Number of its tokens.
     length: usize,
-    /// How many will have it.
+    /// Number of requests that share it.
     n: usize,
-    /// How many still wait for it.
+    /// Number of those that wait.
     n_waiting: usize,
 }
 
-impl<'a> Schedule<'a> {
-    /// All of these requests, and what is known of sequences.
+impl SharedPrompt {
+    fn of(length: usize) -> Self {
+        Self { prefill: Arc::default(), length, n: 0, n_waiting: 0 }
+    }
+
+    /// Whether no request was admitted yet that computes the prefill.
+    fn is_fresh(&self) -> bool {
+        self.n_waiting == self.n
+    }
+
+    /// Drops the prefill: the next request that waits for it computes it anew.
+    fn reset(&mut self) {
+        self.prefill = Arc::default();
+        self.n = self.n_waiting;
+    }
+}
+
+/// Number of parked positions of a sequence.
+fn n_parked(parked: &BTreeMap<usize, Parked>, sequence: usize) -> usize {
+    parked.get(&sequence).map_or(0, |it| it.seen.len())
+}
+
+impl<'a> Scheduler<'a> {
+    /// Scheduler of these requests, with the sequences that are parked.
     pub(crate) fn new(
         requests: &'a [Request<'a>],
-        idle: BTreeMap<usize, Idle>,
+        parked: BTreeMap<usize, Parked>,
         capacity: usize,
     ) -> Self {
-        let mut prompts: Vec<Shared> = Vec::new();
+        let mut prompts: Vec<SharedPrompt> = Vec::new();
         let mut by_context: BTreeMap<&[TokenId], usize> = BTreeMap::new();
         let mut waiting = VecDeque::new();
         for (idx, request) in requests.iter().enumerate() {
-            let is_fresh = !idle.contains_key(&request.sequence);
+            let is_fresh = !parked.contains_key(&request.sequence);
             let prompt = is_fresh.then(|| {
                 *by_context.entry(request.context).or_insert_with(|| {
-                    let length = request.context.len();
-                    prompts.push(Shared { prompt: Arc::default(), length, n: 0, n_waiting: 0 });
+                    prompts.push(SharedPrompt::of(request.context.len()));
                     prompts.len() - 1
                 })
             });
@@ -95,14 +119,14 @@ impl<'a> Schedule<'a> {
             }
             waiting.push_back(Waiting { idx, request, prompt });
         }
-        for it in &mut waiting {
-            it.prompt = it.prompt.filter(|&at| prompts[at].n > 1);
+        for next in &mut waiting {
+            next.prompt = next.prompt.filter(|&at| prompts[at].n > 1);
         }
         let state = State {
             waiting,
             prompts,
-            used: idle.values().map(|it| it.seen.len()).sum(),
-            idle,
+            used: parked.values().map(|it| it.seen.len()).sum(),
+            parked,
             completions: vec![None; requests.len()],
             n_running: 0,
             is_broken: false,
@@ -114,16 +138,16 @@ impl<'a> Schedule<'a> {
         self.state.lock().expect("no holder panics")
     }
 
-    /// The next request. None where there is none left, or where it has to wait for one of
+    /// Admits the next request. `None` where there is none left, or where it has to wait for one of
     /// the caller's own, if the caller `has_others`.
-    pub(crate) fn admit(&self, has_others: bool) -> Option<Admitted<'a>> {
+    pub(crate) fn admit(&self, has_others: bool) -> Option<Active<'a>> {
         let mut state = self.lock();
         loop {
             if state.is_broken {
                 return None;
             }
-            if let Some(admitted) = state.admit(self.capacity) {
-                return Some(admitted);
+            if let Some(active) = state.admit(self.capacity) {
+                return Some(active);
             }
             if state.waiting.is_empty() || has_others {
                 return None;
@@ -132,116 +156,137 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Takes a sequence back, and what was made of its request.
-    pub(crate) fn finish(&self, admitted: &Promise, completion: Completion, mut idle: Idle) {
-        idle.past.shrink();
+    /// Finishes a request: takes its completion, and parks its sequence.
+    pub(crate) fn finish(
+        &self,
+        reservation: &Reservation,
+        completion: Completion,
+        mut parked: Parked,
+    ) {
+        parked.cache.shrink();
         let mut state = self.lock();
-        state.used = state.used - admitted.positions + idle.seen.len();
+        state.used = state.used - reservation.positions + parked.seen.len();
         state.n_running -= 1;
-        state.idle.insert(admitted.sequence, idle);
-        state.completions[admitted.idx] = Some(completion);
+        state.parked.insert(reservation.sequence, parked);
+        state.completions[reservation.idx] = Some(completion);
         self.changed.notify_all();
     }
 
-    /// Lets nobody wait any longer, where a thread ends by a panic.
-    pub(crate) fn give_up(&self) {
+    /// Ends the waiting of all workers, where one of them panics.
+    pub(crate) fn abort(&self) {
         self.lock().is_broken = true;
         self.changed.notify_all();
     }
 
-    /// What was made of all requests, in their order, and all sequences.
-    pub(crate) fn into_parts(self) -> (Vec<Option<Completion>>, BTreeMap<usize, Idle>) {
+    /// Completions in the order of the requests, and all parked sequences.
+    pub(crate) fn into_parts(self) -> (Vec<Option<Completion>>, BTreeMap<usize, Parked>) {
         let state = self.state.into_inner().expect("no holder panics");
-        (state.completions, state.idle)
+        (state.completions, state.parked)
     }
 }
 
-/// What a running request will give back.
+/// Reservation of positions for a request that runs, given back when it finishes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Promise {
+pub(crate) struct Reservation {
     idx: usize,
     sequence: usize,
     positions: usize,
 }
 
-impl Admitted<'_> {
-    pub(crate) fn promise(&self) -> Promise {
+impl Active<'_> {
+    /// Reservation of the request.
+    pub(crate) fn reservation(&self) -> Reservation {
         let positions = positions(self.request);
-        Promise { idx: self.idx, sequence: self.request.sequence, positions }
+        Reservation { idx: self.idx, sequence: self.request.sequence, positions }
     }
 }
 
-/// Positions that a request may come to.
+/// Number of positions that a request may come to.
 pub(crate) fn positions(request: &Request<'_>) -> usize {
     request.context.len() + request.max_new_tokens
 }
 
 impl<'a> State<'a> {
-    /// The next request, if there is room for it. Where nothing runs, room is made: other
-    /// sequences are forgotten, and computed again when it is their turn.
-    fn admit(&mut self, capacity: usize) -> Option<Admitted<'a>> {
+    /// Admits the next request, if there is room for it. Where nothing runs, room is made by
+    /// preemption: other sequences lose their caches, which are computed again when they go on.
+    fn admit(&mut self, capacity: usize) -> Option<Active<'a>> {
         let next = self.waiting.front()?;
         let (sequence, own) = (next.request.sequence, positions(next.request));
         let prompt = next.prompt;
         // The first of those who share a prompt also pays for the copy that the others take.
-        let extra = prompt.map_or(0, |at| {
-            let shared = &self.prompts[at];
-            if shared.n_waiting == shared.n { shared.length } else { 0 }
-        });
-        let kept = |idle: &BTreeMap<usize, Idle>| idle.get(&sequence).map_or(0, |it| it.seen.len());
+        let fresh = prompt.map(|at| &self.prompts[at]).filter(|it| it.is_fresh());
+        let extra = fresh.map_or(0, |it| it.length);
         let needed = own + extra;
-        while self.used - kept(&self.idle) + needed > capacity {
-            if self.n_running > 0 {
-                return None;
-            }
-            let others = self.idle.keys().rev().copied().filter(|&it| it != sequence);
-            let waits = |it: usize| self.waiting.iter().any(|next| next.request.sequence == it);
-            let victim = others.clone().find(|&it| !waits(it)).or_else(|| others.clone().next());
-            let Some(victim) = victim else {
-                self.forget_copies(prompt);
-                break;
-            };
-            let idle = self.idle.remove(&victim).expect("it was just found");
-            self.used -= idle.seen.len();
+        if !self.make_room(sequence, needed, prompt, capacity) {
+            return None;
         }
         // Alone it fits, that was checked; a copy for others may be too much.
-        let fits = self.used - kept(&self.idle) + needed <= capacity;
+        let fits = self.used - n_parked(&self.parked, sequence) + needed <= capacity;
         let next = self.waiting.pop_front().expect("it was just looked at");
-        let idle = self.idle.remove(&sequence);
+        let parked = self.parked.remove(&sequence);
         self.used += own;
-        self.used -= idle.as_ref().map_or(0, |it| it.seen.len());
+        self.used -= parked.as_ref().map_or(0, |it| it.seen.len());
         self.n_running += 1;
-        let prompt = prompt.and_then(|at| {
-            let shared = &mut self.prompts[at];
-            let length = shared.length;
-            let is_first = shared.n_waiting == shared.n;
-            shared.n_waiting -= 1;
-            if !fits {
-                // The copy makes room, if there is one, and whoever is next begins anew.
-                self.used -= if is_first { 0 } else { length };
-                shared.prompt = Arc::default();
-                shared.n = shared.n_waiting;
-                return None;
-            }
-            self.used += extra;
-            if shared.n_waiting > 0 {
-                return Some(Arc::clone(&shared.prompt));
-            }
-            self.used -= length;
-            Some(std::mem::take(&mut shared.prompt))
-        });
-        Some(Admitted { idx: next.idx, request: next.request, idle, prompt })
+        let prefill = prompt.and_then(|at| self.share(at, extra, fits));
+        Some(Active { idx: next.idx, request: next.request, parked, prefill })
     }
 
-    /// Forgets the prompts that sequences further behind would copy; the next of them computes
-    /// anew.
-    fn forget_copies(&mut self, but: Option<usize>) {
+    /// Makes room for a sequence by dropping caches of others; false where it has to wait for
+    /// running ones.
+    fn make_room(
+        &mut self,
+        sequence: usize,
+        needed: usize,
+        prompt: Option<usize>,
+        capacity: usize,
+    ) -> bool {
+        while self.used - n_parked(&self.parked, sequence) + needed > capacity {
+            if self.n_running > 0 {
+                return false;
+            }
+            let others = self.parked.keys().rev().copied().filter(|&it| it != sequence);
+            let waits =
+                |other: usize| self.waiting.iter().any(|next| next.request.sequence == other);
+            let victim = others.clone().find(|&it| !waits(it)).or_else(|| others.clone().next());
+            let Some(victim) = victim else {
+                self.drop_prefills(prompt);
+                break;
+            };
+            let parked = self.parked.remove(&victim).expect("it was just found");
+            self.used -= parked.seen.len();
+        }
+        true
+    }
+
+    /// Shared prefill for a request that was just admitted: `extra` positions were asked for its
+    /// copy, and `fits` tells whether there is room for them.
+    fn share(&mut self, prompt: usize, extra: usize, fits: bool) -> Option<Arc<SharedPrefill>> {
+        let shared = &mut self.prompts[prompt];
+        let length = shared.length;
+        let is_first = shared.is_fresh();
+        shared.n_waiting -= 1;
+        if !fits {
+            // The copy makes room, if there is one, and the next request begins anew.
+            self.used -= if is_first { 0 } else { length };
+            shared.reset();
+            return None;
+        }
+        self.used += extra;
+        if shared.n_waiting > 0 {
+            return Some(Arc::clone(&shared.prefill));
+        }
+        self.used -= length;
+        Some(std::mem::take(&mut shared.prefill))
+    }
+
+    /// Drops the prefills that sequences further behind would copy, except for one prompt; the next
+    /// of those sequences computes them anew.
+    fn drop_prefills(&mut self, except: Option<usize>) {
         for (at, shared) in self.prompts.iter_mut().enumerate() {
-            let is_kept = 0 < shared.n_waiting && shared.n_waiting < shared.n;
-            if is_kept && Some(at) != but {
+            let is_kept = shared.n_waiting > 0 && !shared.is_fresh();
+            if is_kept && Some(at) != except {
                 self.used -= shared.length;
-                shared.prompt = Arc::default();
-                shared.n = shared.n_waiting;
+                shared.reset();
             }
         }
     }
@@ -253,7 +298,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::HostCache;
+    use crate::kv_cache::CpuKvCache;
 
     fn request(sequence: usize, context: &[TokenId], max_new_tokens: usize) -> Request<'_> {
         let stream = Stream::new(1, Purpose::Rollout);
@@ -261,13 +306,13 @@ mod tests {
     }
 
     /// Ends a request after so many tokens.
-    fn finish(schedule: &Schedule<'_>, admitted: &Admitted<'_>, n_tokens: usize) {
-        let tokens = vec![7; n_tokens.min(admitted.request.max_new_tokens)];
-        let seen = [admitted.request.context, &tokens].concat();
+    fn finish(scheduler: &Scheduler<'_>, active: &Active<'_>, n_tokens: usize) {
+        let tokens = vec![7; n_tokens.min(active.request.max_new_tokens)];
+        let seen = [active.request.context, &tokens].concat();
         let logprobs = vec![0.0; tokens.len()];
         let completion = Completion { tokens, logprobs, finish: Finish::Length };
-        let idle = Idle { seen, past: Past::Host(HostCache::new(0)) };
-        schedule.finish(&admitted.promise(), completion, idle);
+        let parked = Parked { seen, cache: KvCache::Cpu(CpuKvCache::new(0)) };
+        scheduler.finish(&active.reservation(), completion, parked);
     }
 
     #[test]
@@ -275,23 +320,23 @@ mod tests {
         let (group, other) = (vec![1; 10], vec![2; 26]);
         let requests = [request(0, &group, 4), request(1, &group, 4), request(2, &other, 4)];
         // Twice a prompt with 4 tokens, and the copy of the prompt until both have it.
-        let schedule = Schedule::new(&requests, BTreeMap::new(), 38);
-        let first = schedule.admit(false).unwrap();
-        let second = schedule.admit(true).unwrap();
-        let prompts = [&first, &second].map(|it| it.prompt.as_ref().unwrap());
+        let scheduler = Scheduler::new(&requests, BTreeMap::new(), 38);
+        let first = scheduler.admit(false).unwrap();
+        let second = scheduler.admit(true).unwrap();
+        let prompts = [&first, &second].map(|it| it.prefill.as_ref().unwrap());
         assert!(Arc::ptr_eq(prompts[0], prompts[1]));
-        assert!(schedule.admit(true).is_none());
-        finish(&schedule, &first, 3);
-        assert!(schedule.admit(true).is_none());
-        finish(&schedule, &second, 3);
+        assert!(scheduler.admit(true).is_none());
+        finish(&scheduler, &first, 3);
+        assert!(scheduler.admit(true).is_none());
+        finish(&scheduler, &second, 3);
         // Nothing runs: what is kept of others makes room.
-        let third = schedule.admit(true).unwrap();
-        assert!((third.idx, third.prompt.is_none()) == (2, true));
-        finish(&schedule, &third, 4);
-        assert!(schedule.admit(false).is_none());
-        let (completions, idle) = schedule.into_parts();
+        let third = scheduler.admit(true).unwrap();
+        assert!((third.idx, third.prefill.is_none()) == (2, true));
+        finish(&scheduler, &third, 4);
+        assert!(scheduler.admit(false).is_none());
+        let (completions, parked) = scheduler.into_parts();
         assert!(completions.iter().all(Option::is_some));
-        assert!(idle.values().map(|it| it.seen.len()).sum::<usize>() <= 38);
+        assert!(parked.values().map(|it| it.seen.len()).sum::<usize>() <= 38);
     }
 
     /// The copy for the third once counted as if it could not be forgotten.
@@ -299,11 +344,11 @@ mod tests {
     fn a_prompt_that_is_kept_for_later_makes_room_for_a_large_request() {
         let (group, other) = (vec![1; 10], vec![2; 26]);
         let requests = [request(0, &group, 4), request(1, &other, 4), request(2, &group, 4)];
-        let schedule = Schedule::new(&requests, BTreeMap::new(), 30);
+        let scheduler = Scheduler::new(&requests, BTreeMap::new(), 30);
         for _ in 0..requests.len() {
-            let admitted = schedule.admit(false).unwrap();
-            assert!(schedule.lock().used <= 30);
-            finish(&schedule, &admitted, 4);
+            let active = scheduler.admit(false).unwrap();
+            assert!(scheduler.lock().used <= 30);
+            finish(&scheduler, &active, 4);
         }
     }
 
@@ -325,26 +370,26 @@ mod tests {
                 .collect();
             let capacity = requests.iter().map(positions).max().unwrap() + spare;
             let mut ends = ends.into_iter().cycle();
-            let mut idle = BTreeMap::new();
+            let mut parked = BTreeMap::new();
             for _ in 0..2 {
-                let schedule = Schedule::new(&requests, std::mem::take(&mut idle), capacity);
+                let scheduler = Scheduler::new(&requests, std::mem::take(&mut parked), capacity);
                 let mut running = Vec::new();
                 let mut started = 0;
                 while started < requests.len() || !running.is_empty() {
-                    while let Some(admitted) = schedule.admit(!running.is_empty()) {
-                        prop_assert_eq!(admitted.idx, started);
+                    while let Some(active) = scheduler.admit(!running.is_empty()) {
+                        prop_assert_eq!(active.idx, started);
                         started += 1;
-                        running.push(admitted);
-                        prop_assert!(schedule.lock().used <= capacity);
+                        running.push(active);
+                        prop_assert!(scheduler.lock().used <= capacity);
                     }
                     let (which, n_tokens) = ends.next().unwrap();
-                    let admitted = running.swap_remove(which.index(running.len()));
-                    finish(&schedule, &admitted, n_tokens);
-                    prop_assert!(schedule.lock().used <= capacity);
+                    let active = running.swap_remove(which.index(running.len()));
+                    finish(&scheduler, &active, n_tokens);
+                    prop_assert!(scheduler.lock().used <= capacity);
                 }
-                let (completions, kept) = schedule.into_parts();
+                let (completions, kept) = scheduler.into_parts();
                 prop_assert!(completions.iter().all(Option::is_some));
-                idle = kept;
+                parked = kept;
             }
         }
     }
