@@ -10,6 +10,7 @@ use forage_optimizer::{AlgorithmConfig, Surrogate};
 use forage_trainer::config::FreshModel;
 use forage_trainer::learner::{Objective, Sample, learn};
 use forage_trainer::micro_batch::MicroBatches;
+use forage_trainer::model::TAGS;
 use forage_trainer::objective::{Normalizers, Reinforce};
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream};
 
@@ -24,7 +25,7 @@ const NEW_TOKENS: usize = 32;
 
 fn model() -> (Decoder, Tokenizer) {
     let texts: Vec<String> = WORLD.passages()[..2000].iter().map(|it| it.text.clone()).collect();
-    let tokenizer = Tokenizer::train(&texts, 1536).expect("passages have pairs to merge");
+    let tokenizer = Tokenizer::train(&texts, 1536, &TAGS).expect("passages have pairs to merge");
     let shape = FreshModel {
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 128,

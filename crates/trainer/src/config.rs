@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_model::{Family, LoraConfig, ModelConfig, NumberType, Rope};
+use forage_model::{LoraConfig, ModelConfig, ModelFamily, NumberType, Rope};
 use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
@@ -304,7 +304,7 @@ impl FreshModel {
     /// The configuration of its checkpoint.
     pub fn config(&self) -> ModelConfig {
         ModelConfig {
-            model_type: Family::Qwen2,
+            model_type: ModelFamily::Qwen2,
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

@@ -52,7 +52,7 @@ impl CriticState {
     /// Values of the positions that are asked about.
     pub fn values(&self, asked: &[Asked<'_>], limit: usize) -> Vec<Vec<f32>> {
         let decoder = self.critic.decoder();
-        scores(decoder.device(), asked, limit, |it| self.critic.values(decoder.hidden(it)))
+        scores(decoder.device(), asked, limit, |it| self.critic.values(decoder.hidden_states(it)))
     }
 }
 
@@ -75,7 +75,7 @@ pub fn learn_values(
         };
         let (old, returns) = (gathered(|it| &it.old), gathered(|it| &it.returns));
         let tracked = critic.tracked();
-        let values = tracked.values(tracked.decoder().hidden(&packed(&asked)));
+        let values = tracked.values(tracked.decoder().hidden_states(&packed(&asked)));
         let loss = value_loss(config, values, &old, &returns, &vec![1.0; old.len()]);
         let sums = ValueSums { n: old.len(), loss: number(&loss.sum), n_clipped: loss.n_clipped };
         (gradients(&(loss.sum / n.max(1) as f32), &tracked.weights()), sums)

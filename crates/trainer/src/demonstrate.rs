@@ -1,7 +1,7 @@
 //! What the warm start imitates: scripted episodes over the real search engine, and exercises.
 
 use anyhow::Result;
-use forage_model::{SPECIAL_TOKENS, Tokenizer};
+use forage_model::{END_OF_TEXT, Tokenizer};
 use forage_retriever::Bm25;
 use forage_rollout::scripted::{Codec, Scripted};
 use forage_rollout::{RolloutConfig, Task, play};
@@ -14,6 +14,7 @@ use regex::Regex;
 
 use crate::config::SftPhase;
 use crate::learner::Sample;
+use crate::model::TAGS;
 
 /// A tokenizer as a scripted policy wants it.
 pub struct TokenizerCodec<'a>(pub &'a Tokenizer);
@@ -125,7 +126,8 @@ pub fn tokenizer_texts(
         texts.push(rollout.prompt_for(&question));
         let turns = demonstrate(world, &question, &Habits::default(), stream);
         let untagged = |turn: &String| {
-            SPECIAL_TOKENS.iter().fold(turn.clone(), |text, tag| text.replace(tag, ""))
+            let special = [END_OF_TEXT].into_iter().chain(TAGS);
+            special.fold(turn.clone(), |text, tag| text.replace(tag, ""))
         };
         texts.extend(turns.iter().map(untagged));
     }

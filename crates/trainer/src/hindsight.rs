@@ -233,7 +233,12 @@ mod tests {
     use super::*;
 
     fn tokenizer() -> Tokenizer {
-        Tokenizer::train(&["director of Veltor, birthplace of Mirko".repeat(4)], 300).unwrap()
+        Tokenizer::train(
+            &["director of Veltor, birthplace of Mirko".repeat(4)],
+            300,
+            &crate::model::TAGS,
+        )
+        .unwrap()
     }
 
     /// A trajectory of thoughts, each followed by a search, and of an answer.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use forage_model::{Decoder, PassOptions};
+use forage_model::{Decoder, TrainingPassOptions};
 use forage_trajectory::{Kind, Origin, TokenId, Trajectory};
 
 use crate::hindsight::{Lesson, Teacher};
@@ -178,7 +178,10 @@ fn micro_batch(
         Objective::Reinforce(it) => it.temperature,
         Objective::Imitate { .. } => 1.0,
     };
-    let pass = decoder.pass(&packed(&asked), PassOptions { temperature, checkpoints });
+    let pass = decoder.training_pass(
+        &packed(&asked),
+        TrainingPassOptions { temperature, gradient_checkpointing: checkpoints },
+    );
     let mut sums = Sums {
         n_tokens: pass.logprobs.dims()[0],
         entropy: number(&pass.entropies.clone().sum()),

@@ -3,7 +3,7 @@
 //! Micro-batches are cut by length alone, so no number depends on how many cores there are.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_model::{Decoder, Packed, is_host, parallel};
+use forage_model::{Decoder, PackedSequences, is_cpu, parallel};
 use forage_trajectory::TokenId;
 
 /// Micro-batches whose gradients are held at once on the CPU: each is as large as the model.
@@ -49,8 +49,8 @@ pub fn cut(asked: &[Asked<'_>], limit: usize) -> Vec<Vec<usize>> {
 }
 
 /// Sequences end to end: no token of a micro-batch is padding.
-pub fn packed(asked: &[Asked<'_>]) -> Packed {
-    Packed::new(asked.iter().map(|it| (it.tokens, it.at)))
+pub fn packed(asked: &[Asked<'_>]) -> PackedSequences {
+    PackedSequences::new(asked.iter().map(|it| (it.tokens, it.at)))
 }
 
 /// A number for each position that is asked about, without a gradient. `score` says those of a
@@ -59,7 +59,7 @@ pub fn scores(
     device: &Device,
     asked: &[Asked<'_>],
     limit: usize,
-    score: impl Fn(&Packed) -> Tensor<1> + Sync,
+    score: impl Fn(&PackedSequences) -> Tensor<1> + Sync,
 ) -> Vec<Vec<f32>> {
     let batches = cut(asked, limit);
     let numbers = parallel::map_on(device, batches.clone(), |batch| {
@@ -83,7 +83,7 @@ pub fn log_probabilities(
     temperature: f32,
     limit: usize,
 ) -> Vec<Vec<f32>> {
-    scores(decoder.device(), asked, limit, |packed| decoder.scores(packed, temperature).logprobs)
+    scores(decoder.device(), asked, limit, |packed| decoder.logprobs(packed, temperature).logprobs)
 }
 
 /// Adds up the gradients of micro-batches, and returns what else each of them says, in order.
@@ -96,7 +96,7 @@ pub fn accumulate<S: Send>(
     let mut gradients: Vec<Tensor<2>> = weights.iter().map(Tensor::zeros_like).collect();
     let mut said = Vec::with_capacity(batches.len());
     let device = weights.first().map(Tensor::device).unwrap_or_default();
-    let at_once = if is_host(&device) { AT_ONCE } else { 1 };
+    let at_once = if is_cpu(&device) { AT_ONCE } else { 1 };
     for some in batches.chunks(at_once) {
         for (part, it) in parallel::map_on(&device, some.to_vec(), |batch| of_one(&batch)) {
             for (sum, gradient) in gradients.iter_mut().zip(part) {

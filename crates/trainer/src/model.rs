@@ -9,6 +9,18 @@ use forage_model::{Decoder, Generator, Tokenizer, base_of_adapter, can_compute, 
 use crate::config::{ModelSection, RunConfig};
 use crate::failure::{Code, Failure};
 
+/// Tags of the search protocol, in the order of the special tokens of a fresh tokenizer.
+pub const TAGS: [&str; 8] = [
+    "<think>",
+    "</think>",
+    "<search>",
+    "</search>",
+    "<information>",
+    "</information>",
+    "<answer>",
+    "</answer>",
+];
+
 /// The device of this name.
 pub fn device(name: &str) -> Result<Device> {
     forage_model::device(name).with_context(|| {
@@ -48,7 +60,7 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
     } else {
         None
     };
-    Tokenizer::load(base.as_deref().unwrap_or(path)).with_context(failure)
+    Tokenizer::load(base.as_deref().unwrap_or(path), &TAGS).with_context(failure)
 }
 
 fn unusable(path: &Path) -> Failure {
@@ -66,7 +78,7 @@ pub fn open_trainable(
     device: &Device,
 ) -> Result<(Decoder, Tokenizer)> {
     let (decoder, tokenizer) = open(path, device)?;
-    let decoder = decoder.computing_in(section.compute.into());
+    let decoder = decoder.with_compute_dtype(section.compute.into());
     let Some(lora) = &section.lora else { return Ok((decoder, tokenizer)) };
     let failure = |what: &str| {
         Failure::new(Code::Usage, format!("`model.lora` cannot be used with `{}`", path.display()))

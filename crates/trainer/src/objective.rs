@@ -2,7 +2,7 @@
 //! that `[algorithm]` asks for.
 
 use burn::tensor::Tensor;
-use forage_model::Pass;
+use forage_model::TrainingPass;
 use forage_optimizer::{
     Aggregation, AlgorithmConfig, KlPlace, Tokens, Totals, distillation_loss, entropy,
     entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
@@ -81,7 +81,7 @@ impl Reinforce<'_> {
     pub(crate) fn loss(
         &self,
         samples: &[&Sample],
-        pass: &Pass,
+        pass: &TrainingPass,
         teacher_qv: Option<Tensor<2>>,
         sums: &mut Sums,
     ) -> Tensor<1> {
@@ -149,7 +149,7 @@ impl Reinforce<'_> {
     fn distill(
         &self,
         samples: &[&Sample],
-        pass: &Pass,
+        pass: &TrainingPass,
         teacher_qv: Tensor<2>,
         sums: &mut Sums,
     ) -> Tensor<1> {

@@ -18,7 +18,7 @@ use crate::evaluate::Evaluator;
 use crate::failure::{Code, Failure};
 use crate::interrupt;
 use crate::learner::{Objective, Sample, learn};
-use crate::model::{generator, open_trainable};
+use crate::model::{TAGS, generator, open_trainable};
 use crate::playground::{Playground, generate};
 use crate::progress::Progress;
 use crate::run_folder::{RunFolder, unwritable};
@@ -142,13 +142,13 @@ fn start(
     let world = playground.world.as_ref().expect("checked: `sft` has a world");
     let mix = &world_section(config).mix;
     let texts = tokenizer_texts(world, mix, &config.rollout, config.seed)?;
-    let tokenizer = Tokenizer::train(&texts, fresh.vocab_size)?;
+    let tokenizer = Tokenizer::train(&texts, fresh.vocab_size, &TAGS)?;
     let mut shape = fresh.config();
     shape.check().context(Failure::new(Code::Usage, "`model.fresh` is no model"))?;
     // A small world may have fewer pairs to merge than were asked for.
     shape.vocab_size = tokenizer.vocab_size();
     let decoder = Decoder::init(&shape, config.seed, device);
-    Ok((decoder.computing_in(config.model.compute.into()), tokenizer))
+    Ok((decoder.with_compute_dtype(config.model.compute.into()), tokenizer))
 }
 
 /// The phase of a step and how far into it the step is, from 0 to 1.
