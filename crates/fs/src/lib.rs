@@ -227,9 +227,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
-        let mode = |name: &str| {
-            fs::metadata(folder.path().join(name)).unwrap().permissions().mode()
-        };
+        let mode =
+            |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         write_file(&folder.path().join("ours"), b"").unwrap();
         fs::write(folder.path().join("any"), b"").unwrap();
         assert_eq!(mode("ours"), mode("any"));
@@ -250,9 +249,8 @@ mod tests {
         file.commit().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"text");
         fs::write(folder.path().join("any"), b"").unwrap();
-        let mode = |name: &str| {
-            fs::metadata(folder.path().join(name)).unwrap().permissions().mode()
-        };
+        let mode =
+            |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode("ours"), mode("any"));
     }
 

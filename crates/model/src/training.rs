@@ -192,8 +192,8 @@ impl Decoder {
         let rows = frozen.target_rows(packed);
         let last_md = hidden_nd.select(0, rows.clone());
         inputs.push(last_md.clone().inner());
-        let hidden_md = frozen.final_norm(last_md).inner();
-        (hidden_md, Activations::Checkpoints { layout, inputs, rows })
+        let normed_md = frozen.final_norm(last_md).inner();
+        (normed_md, Activations::Checkpoints { layout, inputs, rows })
     }
 
     fn target_rows(&self, packed: &PackedSequences) -> Tensor<1, Int> {
