@@ -12,6 +12,7 @@ use forage_training::gradient::{Objective, compute_gradient};
 use forage_training::micro_batch::MicroBatches;
 use forage_training::policy_loss::{Normalizers, PolicyLoss};
 use forage_training::sample::Sample;
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream};
 
 /// Sequences at once.
@@ -25,7 +26,7 @@ const NEW_TOKENS: usize = 32;
 
 fn model() -> (Decoder, Tokenizer) {
     let texts: Vec<String> = WORLD.passages()[..2000].iter().map(|it| it.text.clone()).collect();
-    let tokenizer = Tokenizer::train(&texts, 1536).expect("passages have pairs to merge");
+    let tokenizer = Tokenizer::train(&texts, 1536, &TAGS).expect("passages have pairs to merge");
     let shape = FreshModel {
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 128,

@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::Path;
 
-use forage_model::{ModelConfig, Role, SPECIAL_TOKENS, Tokenizer, write_tensors};
+use forage_model::{ModelConfig, ParameterRole, Tokenizer, write_tensors};
 use forage_rollout::observation::INVALID_ACTION;
 use forage_training::config::FreshModel;
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;
 
@@ -48,7 +49,8 @@ pub fn write_model(folder: &Path, shape: Shape) {
     fs::create_dir_all(folder).expect("a fresh folder can be written");
     let page = "Question: Who directed the film Veltor? Doc 1(Title: Mirko Tavel) was born in";
     let texts = [page, INVALID_ACTION].map(|it| it.repeat(4));
-    let tokenizer = Tokenizer::train(&texts, VOCABULARY).expect("the text has pairs to merge");
+    let tokenizer =
+        Tokenizer::train(&texts, VOCABULARY, &TAGS).expect("the text has pairs to merge");
     tokenizer.save(folder).expect("a fresh folder can be written");
 
     let Shape { width, layers } = shape;
@@ -74,7 +76,7 @@ pub fn write_model(folder: &Path, shape: Shape) {
         .map(|spec| {
             let [rows, columns] = spec.shape;
             let number = |_| match spec.role {
-                Role::Norm => 1.0,
+                ParameterRole::Norm => 1.0,
                 _ => rng.random_range(-SPREAD..SPREAD),
             };
             let numbers = (0..rows * columns).map(number).collect();
@@ -86,7 +88,7 @@ pub fn write_model(folder: &Path, shape: Shape) {
     embeddings.chunks_exact_mut(width).for_each(|row| row[0] = COMMON);
     // Special tokens have the first ids; the first of them, the end of the text, stays rare.
     let head = &mut tensors.last_mut().expect("a model has tensors").2;
-    for row in head.chunks_exact_mut(width).take(SPECIAL_TOKENS.len()).skip(1) {
+    for row in head.chunks_exact_mut(width).skip(1).take(TAGS.len()) {
         for number in row.iter_mut() {
             *number *= TAG_SCALE;
         }

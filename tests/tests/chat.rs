@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use forage_model::{SPECIAL_TOKENS, Tokenizer};
+use forage_model::{END_OF_TEXT, Tokenizer};
 use forage_tests::{RUN_FILE, Scratch};
 use forage_trajectory::TokenId;
+use forage_trajectory::protocol::TAGS;
 use serde_json::Value;
 
 /// In the shape of published ones, with the one control token of [`forage_tests::write_model`].
@@ -33,7 +34,7 @@ fn records(scratch: &Scratch, path: &str) -> Vec<Value> {
 
 /// Every trajectory begins with its question in the template, and the question has no power.
 fn check_prompts(scratch: &Scratch, path: &str) {
-    let tokenizer = Tokenizer::load(&scratch.path("model")).unwrap();
+    let tokenizer = Tokenizer::load(&scratch.path("model"), &TAGS).unwrap();
     let mut n_checked = 0;
     for record in records(scratch, path) {
         let question = record["group"]["question"]["text"].as_str().unwrap();
@@ -51,8 +52,9 @@ fn check_prompts(scratch: &Scratch, path: &str) {
                 .map(|it| it.as_u64().unwrap() as TokenId)
                 .collect();
             assert_eq!(tokenizer.decode(&tokens).unwrap(), expected);
-            let control = tokenizer.end_of_turn().unwrap();
-            assert_eq!(tokenizer.decode(&[control]).unwrap(), SPECIAL_TOKENS[0]);
+            let control: TokenId = 0;
+            assert_eq!(tokenizer.decode(&[control]).unwrap(), END_OF_TEXT);
+            assert!(tokenizer.ends_turn(control));
             assert_eq!(tokens.iter().filter(|it| **it == control).count(), 3, "{expected}");
             n_checked += 1;
         }

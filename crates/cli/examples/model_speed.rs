@@ -11,11 +11,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
-use forage_model::{Decoder, Family, Generator, ModelConfig, Rope, Tokenizer, device, is_host};
+use forage_model::{Decoder, Generator, ModelConfig, ModelFamily, Rope, Tokenizer, device, is_cpu};
 use forage_optimizer::{AdamW, OptimizerConfig};
 use forage_training::gradient::{Objective, compute_gradient};
 use forage_training::micro_batch::MicroBatches;
 use forage_training::sample::Sample;
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream, TokenId};
 use rand::RngExt;
 use serde_json::json;
@@ -67,7 +68,7 @@ impl Shape {
             Self::Qwen25 => [151_936, 896, 4864, 24, 14, 2],
         };
         ModelConfig {
-            model_type: Family::Qwen2,
+            model_type: ModelFamily::Qwen2,
             vocab_size: words,
             hidden_size: width,
             intermediate_size: inner,
@@ -121,7 +122,7 @@ fn train(mut decoder: Decoder, arguments: &Arguments) -> Result<f64> {
     let objective = Objective::CrossEntropy { n_tokens: n_sequences * n_tokens };
     // On the CPU each core takes a part of the step; a card takes it whole.
     let whole = n_sequences * (n_tokens + 1);
-    let parts = if is_host(decoder.device()) { forage_model::parallel::n_cores() } else { 1 };
+    let parts = if is_cpu(decoder.device()) { forage_model::parallel::n_cores() } else { 1 };
     let micro_batches =
         MicroBatches { tokens: whole.div_ceil(parts), checkpointing: arguments.checkpointing };
     let config: OptimizerConfig = toml::from_str("lr = 1e-3").context("defaults")?;
@@ -147,7 +148,7 @@ fn train(mut decoder: Decoder, arguments: &Arguments) -> Result<f64> {
 fn generate(decoder: Decoder, arguments: &Arguments) -> Result<f64> {
     let [n_prompt, n_new] = GENERATED;
     let words = decoder.config().vocab_size;
-    let tokenizer = Tokenizer::train(&["what has a name has letters".to_owned()], 300)?;
+    let tokenizer = Tokenizer::train(&["what has a name has letters".to_owned()], 300, &TAGS)?;
     let mut generator = Generator::new(decoder, tokenizer);
     let mut n = 0;
     let mut start = Instant::now();

@@ -79,7 +79,7 @@ impl Target {
         let folder = self.model_folder()?;
         let (decoder, tokenizer) = model::open(folder, device)?;
         prompt::check(&self.config.rollout, &tokenizer, folder)?;
-        Ok((decoder.computing_in(self.config.model.compute.into()), tokenizer))
+        Ok((decoder.with_compute_dtype(self.config.model.compute.into()), tokenizer))
     }
 
     /// Opens the search engine.

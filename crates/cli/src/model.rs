@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer, base_of_adapter, can_compute, is_adapter};
+use forage_trajectory::protocol::TAGS;
 
 use crate::exit_code::{Code, Failure};
 use crate::run_file::{ModelOptions, RunConfig};
@@ -48,7 +49,7 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
     } else {
         None
     };
-    Tokenizer::load(base.as_deref().unwrap_or(path)).with_context(failure)
+    Tokenizer::load(base.as_deref().unwrap_or(path), &TAGS).with_context(failure)
 }
 
 fn unusable(path: &Path) -> Failure {
@@ -66,7 +67,7 @@ pub fn open_trainable(
     device: &Device,
 ) -> Result<(Decoder, Tokenizer)> {
     let (decoder, tokenizer) = open(path, device)?;
-    let decoder = decoder.computing_in(options.compute.into());
+    let decoder = decoder.with_compute_dtype(options.compute.into());
     let Some(lora) = &options.lora else { return Ok((decoder, tokenizer)) };
     let failure = |what: &str| {
         Failure::new(Code::Usage, format!("`model.lora` cannot be used with `{}`", path.display()))

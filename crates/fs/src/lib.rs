@@ -41,7 +41,8 @@ impl AtomicFile {
         let folder = parent(path);
         fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();
-        builder.prefix(PART_PREFIX);
+        let prefix = prefix_of(path);
+        builder.prefix(&prefix);
         // Temporary files are for their owner alone; these have the rights that any new file has.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -55,8 +56,10 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its name, in the place of a file that may be there.
     pub fn commit(self) -> io::Result<()> {
-        // A library that was given the path may have put another file there.
-        File::open(self.part.path())?.sync_all()?;
+        // A library that was given the path may have put another file there, with other rights.
+        let file = File::open(self.part.path())?;
+        file.set_permissions(self.part.as_file().metadata()?.permissions())?;
+        file.sync_all()?;
         self.part.persist(&self.path).map_err(|error| error.error)?;
         sync_folder(parent(&self.path))
     }
@@ -89,7 +92,7 @@ pub fn write_folder<E: From<io::Error>>(
     fs::create_dir_all(folder)?;
     let old = old_of(path);
     restore(path)?;
-    let part = tempfile::Builder::new().prefix(PART_PREFIX).tempdir_in(folder)?;
+    let part = tempfile::Builder::new().prefix(&prefix_of(path)).tempdir_in(folder)?;
     // As with files: the rights of any new folder.
     let fresh = part.path().join("new");
     fs::create_dir(&fresh)?;
@@ -121,14 +124,33 @@ pub fn restore(path: &Path) -> io::Result<bool> {
 
 /// Removes what killed processes left half-written in a folder.
 pub fn remove_parts(folder: &Path) {
+    remove_leftovers(folder, |name| name.starts_with(PART_PREFIX));
+}
+
+/// Removes what killed processes left half-written of one file or folder. Nobody else may be
+/// writing it.
+pub fn remove_parts_of(path: &Path) {
+    let prefix = prefix_of(path);
+    remove_leftovers(parent(path), |name| {
+        let suffix = name.strip_prefix(&prefix);
+        suffix.is_some_and(|suffix| suffix.chars().all(char::is_alphanumeric))
+    });
+}
+
+fn remove_leftovers(folder: &Path, is_leftover: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PART_PREFIX) {
-            // A leftover that cannot be removed harms nobody.
-            let _ = fs::remove_file(entry.path());
-            let _ = fs::remove_dir_all(entry.path());
-        }
+    for entry in entries.flatten().filter(|it| is_leftover(&it.file_name().to_string_lossy())) {
+        // A leftover that cannot be removed harms nobody.
+        let _ = fs::remove_file(entry.path());
+        let _ = fs::remove_dir_all(entry.path());
     }
+}
+
+/// The beginning of the names of the unfinished states of one file or folder; some letters and
+/// digits follow.
+fn prefix_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{PART_PREFIX}{name}.")
 }
 
 /// Syncs a folder, so that the names in it outlive a loss of power.
@@ -212,6 +234,26 @@ mod tests {
         assert_eq!(mode("ours"), mode("any"));
     }
 
+    /// Libraries write aside themselves, for their owner alone.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_a_library_put_there_has_the_same_rights() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ours");
+        let file = AtomicFile::create(&path).unwrap();
+        let other = NamedTempFile::new_in(folder.path()).unwrap();
+        fs::write(other.path(), "text").unwrap();
+        other.persist(file.part()).unwrap();
+        file.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+        fs::write(folder.path().join("any"), b"").unwrap();
+        let mode =
+            |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode("ours"), mode("any"));
+    }
+
     #[test]
     fn a_folder_is_replaced_as_a_whole() {
         let folder = tempfile::tempdir().unwrap();
@@ -246,5 +288,10 @@ mod tests {
         fs::write(folder.path().join("file"), "").unwrap();
         remove_parts(folder.path());
         assert_eq!(names(folder.path()), ["file"]);
+        let path = folder.path().join("model");
+        fs::create_dir(folder.path().join(".part-model.a1B2c3")).unwrap();
+        fs::create_dir(folder.path().join(".part-model.two.a1B2c3")).unwrap();
+        remove_parts_of(&path);
+        assert_eq!(names(folder.path()), [".part-model.two.a1B2c3", "file"]);
     }
 }

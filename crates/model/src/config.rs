@@ -1,83 +1,79 @@
-//! The shape of a decoder, as `config.json` of a Hugging Face folder spells it.
+//! Model configuration: the shape of a decoder, as `config.json` of a Hugging Face folder spells
+//! it.
 //!
 //! [`ModelConfig`] is read from the keys that have been published for years and from those that
 //! transformers 5 writes. Keys that change nothing here are kept and written back; those that
 //! would change the result are refused.
 
-use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::families::{Family, Part};
+use crate::families::{Biases, LayerTensor, ModelFamily};
+use crate::keys::{ConfigError, Keys, check_sizes};
 use crate::rope::Rope;
 
-/// `config.json`: what decides what is computed.
+/// Model configuration (`config.json`); the names are those of Hugging Face.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// The family.
-    pub model_type: Family,
-    /// Rows of the embedding.
+    /// Model family.
+    pub model_type: ModelFamily,
+    /// Vocabulary size: rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Width of the SwiGLU.
+    /// Inner width of the SwiGLU.
     pub intermediate_size: usize,
     /// Number of layers.
     pub num_hidden_layers: usize,
-    /// Query heads.
+    /// Number of query heads.
     pub num_attention_heads: usize,
-    /// Key and value heads; divides the query heads.
+    /// Number of key and value heads; divides the query heads. Default: `num_attention_heads`.
     pub num_key_value_heads: usize,
-    /// Width of a head; where it is not given, the family knows: [`ModelConfig::head_dim`].
+    /// Width of a head. Default: that of [`ModelConfig::head_dim`].
     pub head_dim: Option<usize>,
     /// Longest sequence, in tokens.
     pub max_position_embeddings: usize,
-    /// Added to the mean square.
+    /// Epsilon of the RMS norms, added to the mean square. Default: 1e-6.
     pub rms_norm_eps: f64,
-    /// Rotary positions.
+    /// Rotary position embeddings.
     pub rope: Rope,
-    /// Whether the four attention projections have biases, in families that leave it open.
+    /// Biases of the four attention projections, in families that leave it open. Default: false.
     pub attention_bias: bool,
-    /// Whether the SwiGLU has biases, in families that leave it open.
+    /// Biases of the SwiGLU, in families that leave it open. Default: false.
     pub mlp_bias: bool,
-    /// Whether the head is the embedding.
+    /// Weight tying: the head is the embedding. Default: false.
     pub tie_word_embeddings: bool,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of fresh weights. Default: 0.02.
     pub initializer_range: f64,
-    /// Keys that other programs read, such as `eos_token_id`.
+    /// Keys that are not used here and written back, such as `eos_token_id`.
     pub other: Map<String, Value>,
 }
 
-/// A configuration that asks for something this crate does not compute.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("model configuration: {0}")]
-pub struct ConfigError(pub String);
-
-/// One tensor of a checkpoint.
+/// Name, shape and role of one tensor of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterSpec {
     /// Key in the checkpoint.
     pub name: String,
     /// Rows and columns; a vector has one row.
     pub shape: [usize; 2],
-    /// What it is, which decides its initial value, weight decay and rank on disk.
-    pub role: Role,
+    /// Role, which decides its initial value, weight decay and rank on disk.
+    pub role: ParameterRole,
 }
 
-/// What a parameter is.
+/// Role of a parameter in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The embedding, or a head of its own.
+pub enum ParameterRole {
+    /// Token embedding, or untied head.
     Embedding,
-    /// A weight matrix.
+    /// Weight matrix.
     Matrix,
-    /// A bias; rank 1 on disk.
+    /// Bias; rank 1 on disk.
     Bias,
-    /// The scale of a norm; rank 1 on disk.
+    /// Scale of a norm; rank 1 on disk.
     Norm,
 }
 
-impl Role {
+impl ParameterRole {
     /// Whether the tensor has rank 1 on disk.
     pub fn is_vector(self) -> bool {
         matches!(self, Self::Bias | Self::Norm)
@@ -85,7 +81,7 @@ impl Role {
 }
 
 impl ParameterSpec {
-    /// Its shape on disk.
+    /// Shape on disk: `[columns]` for a vector, else `[rows, columns]`.
     pub fn disk_shape(&self) -> Vec<usize> {
         let [rows, columns] = self.shape;
         if self.role.is_vector() { vec![columns] } else { vec![rows, columns] }
@@ -99,8 +95,8 @@ impl ModelConfig {
     pub fn from_keys(keys: Map<String, Value>) -> Result<Self, ConfigError> {
         let mut keys = Keys::new(keys);
         let name: String = keys.required("model_type")?;
-        let Some(model_type) = Family::of_model_type(&name) else {
-            let known = Family::ALL.map(|it| format!("`{}`", it.model_type())).join(", ");
+        let Some(model_type) = ModelFamily::of_model_type(&name) else {
+            let known = ModelFamily::ALL.map(|it| format!("`{}`", it.model_type())).join(", ");
             return Err(ConfigError(format!(
                 "`model_type` `{name}` is not supported; these are: {known}"
             )));
@@ -165,18 +161,18 @@ impl ModelConfig {
         keys
     }
 
-    /// Width of a head.
+    /// Width of a head. Default: that of the family, or else `hidden_size / num_attention_heads`.
     pub fn head_dim(&self) -> usize {
-        let of_family = self.model_type.traits().head_dim;
+        let of_family = self.model_type.spec().head_dim;
         self.head_dim.or(of_family).unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
-    /// Base of the rotary frequencies.
+    /// Base of the rotary frequencies (`rope_theta`).
     pub fn theta(&self) -> f64 {
         self.rope.theta
     }
 
-    /// Refuses sizes that do not fit together.
+    /// Refuses sizes that are 0, too large, or do not fit together.
     pub fn check(&self) -> Result<(), ConfigError> {
         let wrong = |what: String| Err(ConfigError(what));
         check_sizes(&[
@@ -204,46 +200,53 @@ impl ModelConfig {
     /// All tensors of the checkpoint, in the order in which [`Decoder`](crate::Decoder) keeps them.
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         let embedding = [self.vocab_size, self.hidden_size];
-        let spec = |name: &str, shape: [usize; 2], role: Role| ParameterSpec {
+        let spec = |name: &str, shape: [usize; 2], role: ParameterRole| ParameterSpec {
             name: name.to_owned(),
             shape,
             role,
         };
-        let mut specs = vec![spec(EMBEDDING, embedding, Role::Embedding)];
-        let parts = (self.model_type.traits().layer)(self);
+        let mut specs = vec![spec(EMBEDDING, embedding, ParameterRole::Embedding)];
+        let tensors = self.layer_tensors();
         for layer in 0..self.num_hidden_layers {
-            for &(part, name) in &parts {
-                let (shape, role) = self.part(part);
+            for &(tensor, name) in &tensors {
+                let (shape, role) = self.layer_tensor(tensor);
                 specs.push(spec(&format!("model.layers.{layer}.{name}"), shape, role));
             }
         }
-        specs.push(spec("model.norm.weight", [1, self.hidden_size], Role::Norm));
+        specs.push(spec("model.norm.weight", [1, self.hidden_size], ParameterRole::Norm));
         if !self.tie_word_embeddings {
-            specs.push(spec(HEAD, embedding, Role::Embedding));
+            specs.push(spec(HEAD, embedding, ParameterRole::Embedding));
         }
         specs
     }
 
+    /// Tensors of a layer, in the order in which they are kept, with their names after
+    /// `model.layers.N.`.
+    pub(crate) fn layer_tensors(&self) -> Vec<(LayerTensor, &'static str)> {
+        let biases = Biases { attention: self.attention_bias, mlp: self.mlp_bias };
+        (self.model_type.spec().layer_tensors)(biases)
+    }
+
     /// Shape and role of a tensor of a layer.
-    pub(crate) fn part(&self, part: Part) -> ([usize; 2], Role) {
+    pub(crate) fn layer_tensor(&self, tensor: LayerTensor) -> ([usize; 2], ParameterRole) {
         let (width, inner, head) = (self.hidden_size, self.intermediate_size, self.head_dim());
         let (queries, keys) = (self.num_attention_heads * head, self.num_key_value_heads * head);
-        match part {
-            Part::InputNorm | Part::PostNorm => ([1, width], Role::Norm),
-            Part::QueryNorm | Part::KeyNorm => ([1, head], Role::Norm),
-            Part::Query => ([queries, width], Role::Matrix),
-            Part::Key | Part::Value => ([keys, width], Role::Matrix),
-            Part::Output => ([width, queries], Role::Matrix),
-            Part::Gate | Part::Up => ([inner, width], Role::Matrix),
-            Part::Down => ([width, inner], Role::Matrix),
-            Part::QueryBias => ([1, queries], Role::Bias),
-            Part::KeyBias | Part::ValueBias => ([1, keys], Role::Bias),
-            Part::OutputBias | Part::DownBias => ([1, width], Role::Bias),
-            Part::GateBias | Part::UpBias => ([1, inner], Role::Bias),
+        match tensor {
+            LayerTensor::InputNorm | LayerTensor::PostNorm => ([1, width], ParameterRole::Norm),
+            LayerTensor::QueryNorm | LayerTensor::KeyNorm => ([1, head], ParameterRole::Norm),
+            LayerTensor::Query => ([queries, width], ParameterRole::Matrix),
+            LayerTensor::Key | LayerTensor::Value => ([keys, width], ParameterRole::Matrix),
+            LayerTensor::Output => ([width, queries], ParameterRole::Matrix),
+            LayerTensor::Gate | LayerTensor::Up => ([inner, width], ParameterRole::Matrix),
+            LayerTensor::Down => ([width, inner], ParameterRole::Matrix),
+            LayerTensor::QueryBias => ([1, queries], ParameterRole::Bias),
+            LayerTensor::KeyBias | LayerTensor::ValueBias => ([1, keys], ParameterRole::Bias),
+            LayerTensor::OutputBias | LayerTensor::DownBias => ([1, width], ParameterRole::Bias),
+            LayerTensor::GateBias | LayerTensor::UpBias => ([1, inner], ParameterRole::Bias),
         }
     }
 
-    /// How many numbers the checkpoint holds.
+    /// Number of parameters, a tied head counted once.
     pub fn n_parameters(&self) -> usize {
         self.parameters().iter().map(|it| it.shape[0] * it.shape[1]).sum()
     }
@@ -255,10 +258,10 @@ impl Serialize for ModelConfig {
     }
 }
 
-/// Name of the embedding in every family.
+/// Checkpoint name of the embedding in every family.
 pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 
-/// Name of an untied head in every family.
+/// Checkpoint name of an untied head in every family.
 pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// Refuses keys that would change the result.
@@ -282,64 +285,4 @@ fn refuse(keys: &Keys) -> Result<(), ConfigError> {
         return wrong("`partial_rotary_factor` is not supported".to_owned());
     }
     Ok(())
-}
-
-/// Refuses sizes that no model has, by key.
-pub(crate) fn check_sizes(sizes: &[(&str, usize)]) -> Result<(), ConfigError> {
-    for &(key, value) in sizes {
-        if value == 0 {
-            return Err(ConfigError(format!("`{key}` is 0")));
-        }
-        // Whatever the file says, the list of tensors must fit, and two sizes multiply.
-        let most = if key == "num_hidden_layers" { 1 << 16 } else { u32::MAX as usize };
-        if value > most {
-            return Err(ConfigError(format!("`{key}` {value} is too large")));
-        }
-    }
-    Ok(())
-}
-
-/// The keys of a JSON object that are still to be read.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    /// The key that the object stands under; empty for the file itself.
-    place: &'static str,
-    map: Map<String, Value>,
-}
-
-impl Keys {
-    pub(crate) fn new(map: Map<String, Value>) -> Self {
-        Self { place: "", map }
-    }
-
-    pub(crate) fn within(place: &'static str, map: Map<String, Value>) -> Self {
-        Self { place, map }
-    }
-
-    /// Takes a key; `null` counts as absent.
-    pub(crate) fn optional<T: DeserializeOwned>(
-        &mut self,
-        key: &str,
-    ) -> Result<Option<T>, ConfigError> {
-        match self.map.shift_remove(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_json::from_value(value)
-                .map(Some)
-                .map_err(|err| ConfigError(format!("{}: {err}", self.name(key)))),
-        }
-    }
-
-    pub(crate) fn required<T: DeserializeOwned>(&mut self, key: &str) -> Result<T, ConfigError> {
-        let missing = ConfigError(format!("{} is missing", self.name(key)));
-        self.optional(key)?.ok_or(missing)
-    }
-
-    /// What has not been taken.
-    pub(crate) fn rest(&self) -> &Map<String, Value> {
-        &self.map
-    }
-
-    fn name(&self, key: &str) -> String {
-        if self.place.is_empty() { format!("`{key}`") } else { format!("`{}.{key}`", self.place) }
-    }
 }

@@ -10,43 +10,43 @@ use std::fmt;
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, FloatDType};
 
-/// A device that cannot be had.
+/// Device that cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The name is none.
+    /// The name is not one of a device.
     #[error("`{0}` names no device: names are `cpu`, `cuda:N`, `wgpu` and `vulkan:N`")]
     Unknown(String),
-    /// The program was built without it.
+    /// The program was built without this kind of device.
     #[error("this program was built without the cargo feature `{feature}`; devices found: {found}")]
     NotBuilt {
-        /// What to build with.
+        /// Cargo feature to build with.
         feature: &'static str,
-        /// What can be used instead.
+        /// Devices that can be used instead.
         found: String,
     },
     /// There is no such device.
     #[error("no such device: {missing}; devices found: {found}")]
     NotThere {
-        /// What may be missing.
+        /// Driver or library that may be missing.
         missing: &'static str,
-        /// What can be used instead.
+        /// Devices that can be used instead.
         found: String,
     },
 }
 
-/// Kinds of devices.
+/// Kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DeviceKind {
     Cpu,
     Cuda,
     Wgpu,
     Vulkan,
 }
 
-impl Kind {
+impl DeviceKind {
     const ALL: [Self; 4] = [Self::Cpu, Self::Cuda, Self::Wgpu, Self::Vulkan];
 
-    /// Its name, and that of the feature that builds it.
+    /// Name of the kind, and of the cargo feature that builds it.
     fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// The devices of a kind; none where it was not built.
+    /// Devices of the kind that are there; `None` where it was not built.
     fn devices(self) -> Option<Vec<Device>> {
         match self {
             Self::Cpu => Some(vec![Device::flex()]),
@@ -80,14 +80,18 @@ impl Kind {
     }
 }
 
-/// The device of this name; without a number, the first of its kind.
+/// Opens a device by name: `cpu`, `cuda:N`, `wgpu` or `vulkan:N`. Default: N = 0.
+///
+/// # Errors
+///
+/// A name that is none, a kind that was not built, and a device that is not there.
 pub fn device(name: &str) -> Result<Device, DeviceError> {
     let unknown = || DeviceError::Unknown(name.to_owned());
     let (kind, number) = match name.split_once(':') {
         Some((kind, number)) => (kind, Some(number.parse::<usize>().map_err(|_| unknown())?)),
         None => (name, None),
     };
-    let kind = Kind::ALL.into_iter().find(|it| it.name() == kind).ok_or_else(unknown)?;
+    let kind = DeviceKind::ALL.into_iter().find(|it| it.name() == kind).ok_or_else(unknown)?;
     let Some(devices) = kind.devices() else {
         return Err(DeviceError::NotBuilt { feature: kind.name(), found: Found.to_string() });
     };
@@ -96,30 +100,30 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
     device.ok_or_else(|| DeviceError::NotThere { missing, found: Found.to_string() })
 }
 
-/// The names of all devices that can be used.
+/// Names of all devices that can be used.
 pub fn devices() -> Vec<String> {
-    let named = |kind: Kind| {
+    let named = |kind: DeviceKind| {
         let n = kind.devices().map_or(0, |it| it.len());
         (0..n).map(move |it| match kind {
-            Kind::Cpu => kind.name().to_owned(),
+            DeviceKind::Cpu => kind.name().to_owned(),
             _ => format!("{}:{it}", kind.name()),
         })
     };
-    Kind::ALL.into_iter().flat_map(named).collect()
+    DeviceKind::ALL.into_iter().flat_map(named).collect()
 }
 
-/// Whether a device computes where the program's memory is.
-pub fn is_host(device: &Device) -> bool {
+/// Whether a device is the CPU.
+pub fn is_cpu(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Whether a device multiplies matrices in this type, and is there for it. All do in f32. The CPU
-/// could in others, by way of f32: slower, and less exact.
+/// Whether a device supports a compute type for matrix products. All support f32. The CPU is said
+/// not to support others: it would convert to f32, slower and less exact than f32 itself.
 pub fn can_compute(device: &Device, compute: FloatDType) -> bool {
-    compute == FloatDType::F32 || (!is_host(device) && device.supports_dtype(compute))
+    compute == FloatDType::F32 || (!is_cpu(device) && device.supports_dtype(compute))
 }
 
-/// [`devices`] in a sentence.
+/// Names of [`devices`], for messages.
 struct Found;
 
 impl fmt::Display for Found {

@@ -1,4 +1,4 @@
-//! Whole sequences through a [`Decoder`], side by side or end to end, with causal attention in
+//! Forward pass of a [`Decoder`] over whole sequences, padded or packed, with causal attention in
 //! blocks.
 //!
 //! Shape suffixes as in `decoder.rs`.
@@ -9,14 +9,46 @@ use burn::tensor::{Int, Tensor, TensorData};
 use forage_trajectory::TokenId;
 
 use crate::decoder::Decoder;
-use crate::layer::merge_heads;
-use crate::rotary::Rotary;
+use crate::layer::{attention, merge_heads};
+use crate::rope::RotaryEmbedding;
 
 /// Added to the scores of positions that must not be attended to.
 const MASKED: f32 = -1e9;
 
 /// Rows of a causal block, at most.
-const BLOCK: usize = 128;
+const BLOCK_ROWS: usize = 128;
+
+/// Packed tokens that follow each other in a sequence.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    /// Rows of the tokens.
+    pub(crate) tokens: Range<usize>,
+    /// Prefix of the tokens in their sequence: rows of earlier spans, in order.
+    pub(crate) prefix: Vec<Range<usize>>,
+}
+
+impl From<Range<usize>> for Span {
+    /// A whole sequence.
+    fn from(tokens: Range<usize>) -> Self {
+        Self { tokens, prefix: Vec::new() }
+    }
+}
+
+/// Packed sequences, prepared for a forward pass.
+pub(crate) struct PackedLayout {
+    /// Token ids, `[N]`.
+    pub(crate) ids: Vec<i64>,
+    rotary: RotaryEmbedding,
+    /// Spans that tile the tokens, none of them empty.
+    spans: Vec<(Span, Vec<Block>)>,
+}
+
+/// Rows of causal attention that are computed at once.
+struct Block {
+    rows: Range<usize>,
+    /// `[1, 1, G·rows, L]`, with the prefix of the span among the L.
+    mask: Tensor<4>,
+}
 
 impl Decoder {
     /// Final hidden states, after the last norm, of right-padded sequences: `[B·T, D]`.
@@ -30,106 +62,88 @@ impl Decoder {
         let rotary = self.rotary(&positions, [n_seqs, n_tokens]);
         let blocks = self.causal_blocks(0, n_tokens);
         let span = Span::from(0..n_tokens);
-        self.layers(&ids, &rotary, None, |heads| self.attend_causal(&heads, &span, &blocks))
+        self.layers(&ids, &rotary, None, |heads| self.causal_attention(&heads, &span, &blocks))
     }
 
-    /// Final hidden states, after the last norm, of sequences that lie end to end: `[N, D]`.
-    ///
-    /// `spans` are the sequences, in order. Attention stays within a span, and positions begin
-    /// anew in each. Tokens outside all spans are padding: nothing attends to them, and their rows
-    /// mean nothing.
-    ///
-    /// # Panics
-    ///
-    /// Panics if spans overlap, are out of order, or end behind the tokens.
-    pub fn forward_packed(&self, tokens: &[TokenId], spans: &[Range<usize>]) -> Tensor<2> {
-        let spans: Vec<Span> = spans.iter().cloned().map(Span::from).collect();
-        self.forward_layout(&self.layout(tokens, &spans), None)
-    }
-
-    /// Final hidden states, after the last norm; of these rows, where nothing else is looked at.
-    pub(crate) fn forward_layout(
+    /// Final hidden states of packed sequences, after the last norm: all rows `[N, D]`, or only
+    /// some `[M, D]`, where no others are needed.
+    pub(crate) fn forward_packed(
         &self,
-        layout: &Layout,
+        layout: &PackedLayout,
         rows: Option<&Tensor<1, Int>>,
     ) -> Tensor<2> {
-        self.layers(&layout.ids, &layout.rotary, rows, |heads| self.attend_packed(&heads, layout))
+        self.layers(&layout.ids, &layout.rotary, rows, |heads| {
+            self.packed_attention(&heads, layout)
+        })
     }
 
-    /// Where sequences lie that are packed.
+    /// Prepares packed sequences for a forward pass.
     ///
     /// # Panics
     ///
-    /// Panics if spans overlap, are out of order, or end behind the tokens.
-    pub(crate) fn layout(&self, tokens: &[TokenId], spans: &[Span]) -> Layout {
-        let n_tokens = tokens.len();
-        let mut positions = vec![0; n_tokens];
-        // Sequences and the padding between them tile the tokens.
-        let mut pieces = Vec::with_capacity(2 * spans.len() + 1);
-        let mut end = 0;
+    /// Panics if the spans do not tile the tokens.
+    pub(crate) fn packed_layout(&self, tokens: &[TokenId], spans: &[Span]) -> PackedLayout {
+        let mut positions = Vec::with_capacity(tokens.len());
+        let mut tiles = Vec::with_capacity(spans.len());
         for span in spans {
-            let Range { start, end: stop } = span.tokens;
-            assert!(end <= start && start <= stop && stop <= n_tokens);
-            let n_before = span.before.iter().map(Range::len).sum();
-            for (position, at) in positions[start..stop].iter_mut().zip(n_before..) {
-                *position = at;
+            assert_eq!(span.tokens.start, positions.len(), "spans tile the tokens");
+            let n_before = span.prefix.iter().map(Range::len).sum();
+            let n_tokens = span.tokens.len();
+            positions.extend(n_before..n_before + n_tokens);
+            if n_tokens > 0 {
+                tiles.push((span.clone(), self.causal_blocks(n_before, n_tokens)));
             }
-            pieces.push((Span::from(end..start), None));
-            pieces.push((span.clone(), Some(self.causal_blocks(n_before, stop - start))));
-            end = stop;
         }
-        pieces.push((Span::from(end..n_tokens), None));
-        pieces.retain(|it| !it.0.tokens.is_empty());
+        assert_eq!(positions.len(), tokens.len(), "spans tile the tokens");
         let ids = tokens.iter().map(|&it| i64::from(it)).collect();
-        Layout { ids, rotary: self.rotary(&positions, [1, n_tokens]), pieces }
+        let rotary = self.rotary(&positions, [1, tokens.len()]);
+        PackedLayout { ids, rotary, spans: tiles }
     }
 
-    fn attend_packed(&self, heads: &[Tensor<4>; 3], layout: &Layout) -> Tensor<4> {
-        let [_, n_heads, _, width] = heads[0].dims();
-        let mixed = layout.pieces.iter().map(|(span, blocks)| match blocks {
-            Some(blocks) => self.attend_causal(heads, span, blocks),
-            None => Tensor::zeros([1, n_heads, span.tokens.len(), width], self.device()),
-        });
+    /// Attention within each packed sequence: `[1, H, N, E]`.
+    fn packed_attention(&self, heads: &[Tensor<4>; 3], layout: &PackedLayout) -> Tensor<4> {
+        let mixed = layout.spans.iter();
+        let mixed = mixed.map(|(span, blocks)| self.causal_attention(heads, span, blocks));
         Tensor::cat(mixed.collect(), 2)
     }
 
-    /// One layer over packed sequences.
+    /// One layer over packed sequences: `[N, D]` to `[N, D]`.
     pub(crate) fn packed_layer(
         &self,
         idx: usize,
         hidden_nd: Tensor<2>,
-        layout: &Layout,
+        layout: &PackedLayout,
     ) -> Tensor<2> {
         let layer = self.layer(idx);
-        let heads = self.heads(&layer, &hidden_nd, &layout.rotary);
-        let mixed_nd = merge_heads(self.attend_packed(&heads, layout));
-        self.finish_layer(&layer, hidden_nd, mixed_nd)
+        let heads = layer.heads(&hidden_nd, &layout.rotary);
+        let mixed_nd = merge_heads(self.packed_attention(&heads, layout));
+        layer.finish(hidden_nd, mixed_nd)
     }
 
-    /// All layers and the last norm: `[N, D]`, or of these rows alone `[M, D]`. `attend` makes
+    /// All layers and the last norm: all rows `[N, D]`, or only some `[M, D]`. `attend` makes
     /// `[B, H, T, E]` of queries, keys and values.
     fn layers(
         &self,
         ids: &[i64],
-        rotary: &Rotary,
+        rotary: &RotaryEmbedding,
         rows: Option<&Tensor<1, Int>>,
         attend: impl Fn([Tensor<4>; 3]) -> Tensor<4>,
     ) -> Tensor<2> {
         let mut hidden_nd = self.embed(ids);
         for idx in 0..self.config().num_hidden_layers {
             let layer = self.layer(idx);
-            let mut mixed_nd = merge_heads(attend(self.heads(&layer, &hidden_nd, rotary)));
+            let mut mixed_nd = merge_heads(attend(layer.heads(&hidden_nd, rotary)));
             if let Some(rows) = rows.filter(|_| idx + 1 == self.config().num_hidden_layers) {
                 // Nothing looks at the other rows any more.
                 [mixed_nd, hidden_nd] = [mixed_nd, hidden_nd].map(|it| it.select(0, rows.clone()));
             }
-            hidden_nd = self.finish_layer(&layer, hidden_nd, mixed_nd);
+            hidden_nd = layer.finish(hidden_nd, mixed_nd);
         }
         self.final_norm(hidden_nd)
     }
 
-    /// Causal attention within a span and over what comes before it, block by block.
-    fn attend_causal(
+    /// Causal attention of a span over itself and its prefix, block by block: `[B, H, T, E]`.
+    fn causal_attention(
         &self,
         [query, key, value]: &[Tensor<4>; 3],
         span: &Span,
@@ -140,40 +154,43 @@ impl Decoder {
             let rows = start + block.rows.start..start + block.rows.end;
             let seen = start..rows.end;
             let query = query.clone().slice_dim(2, rows);
-            let [key, value] = [key, value].map(|it| {
-                let own = it.clone().slice_dim(2, seen.clone());
-                if span.before.is_empty() {
+            let [key, value] = [key, value].map(|all| {
+                let own = all.clone().slice_dim(2, seen.clone());
+                if span.prefix.is_empty() {
                     return own;
                 }
-                let before = span.before.iter().map(|rows| it.clone().slice_dim(2, rows.clone()));
-                Tensor::cat(before.chain([own]).collect(), 2)
+                let prefix = span.prefix.iter().map(|rows| all.clone().slice_dim(2, rows.clone()));
+                Tensor::cat(prefix.chain([own]).collect(), 2)
             });
-            self.attend(query, key, value, &block.mask)
+            attention(query, key, value, &block.mask, self.compute_dtype())
         });
         Tensor::cat(mixed.collect(), 2)
     }
 
-    pub(crate) fn rotary(&self, positions: &[usize], shape: [usize; 2]) -> Rotary {
-        Rotary::new(&self.config().rope, self.config().head_dim(), positions, shape, self.device())
+    /// Rotary tables of `B·T` positions, sequence by sequence; `shape` is `[B, T]`.
+    pub(crate) fn rotary(&self, positions: &[usize], shape: [usize; 2]) -> RotaryEmbedding {
+        let config = self.config();
+        RotaryEmbedding::new(&config.rope, config.head_dim(), positions, shape, self.device())
     }
 
-    /// Causal attention of tokens after others, in blocks of rows, so that most of the masked half is
-    /// never computed.
+    /// Blocks of rows of causal attention after a prefix, so that most of the masked half is never
+    /// computed.
     fn causal_blocks(&self, n_before: usize, n_tokens: usize) -> Vec<Block> {
-        let n_blocks = n_tokens.div_ceil(BLOCK).max(1);
+        let n_blocks = n_tokens.div_ceil(BLOCK_ROWS).max(1);
         let size = n_tokens.div_ceil(n_blocks).max(1);
         (0..n_tokens)
             .step_by(size)
             .map(|start| {
                 let rows = start..(start + size).min(n_tokens);
-                let mask = self.cached_mask(&[n_before + start], rows.len(), n_before + rows.end);
+                let mask = self.causal_mask(&[n_before + start], rows.len(), n_before + rows.end);
                 Block { rows, mask }
             })
             .collect()
     }
 
-    /// `[B, 1, G·T, L]`: a new token of sequence `b` sees the cached ones and itself.
-    pub(crate) fn cached_mask(
+    /// Causal mask `[B, 1, G·T, L]`: a new token of sequence `b` sees the `before[b]` positions
+    /// before it and itself, of `longest` = L in all.
+    pub(crate) fn causal_mask(
         &self,
         before: &[usize],
         n_tokens: usize,
@@ -195,37 +212,8 @@ impl Decoder {
     }
 }
 
-/// Packed tokens that follow each other in a sequence.
-#[derive(Debug, Clone)]
-pub(crate) struct Span {
-    pub(crate) tokens: Range<usize>,
-    /// What comes before them in it: tokens of earlier spans, in order.
-    pub(crate) before: Vec<Range<usize>>,
-}
-
-impl From<Range<usize>> for Span {
-    /// A whole sequence.
-    fn from(tokens: Range<usize>) -> Self {
-        Self { tokens, before: Vec::new() }
-    }
-}
-
-/// Sequences that lie end to end.
-pub(crate) struct Layout {
-    pub(crate) ids: Vec<i64>,
-    rotary: Rotary,
-    /// What tiles the tokens: sequences, and padding.
-    pieces: Vec<(Span, Option<Vec<Block>>)>,
-}
-
-/// Rows of causal attention that are computed at once.
-struct Block {
-    rows: Range<usize>,
-    /// `[1, 1, G·rows, L]`, with what comes before the span among the L.
-    mask: Tensor<4>,
-}
-
-/// Ids of right-padded sequences, row by row. Padding is token 0: nothing looks at it.
+/// Token ids of right-padded sequences, row by row: `[B·T]`. Padding is token 0, which no position
+/// sees.
 pub(crate) fn padded(tokens: &[Vec<TokenId>], n_tokens: usize) -> Vec<i64> {
     let mut ids = Vec::with_capacity(tokens.len() * n_tokens);
     for sequence in tokens {

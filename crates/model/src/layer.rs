@@ -1,42 +1,48 @@
-//! One layer of a [`Decoder`]: what training and generation both compute, each around an attention
-//! of its own.
+//! Decoder layer: what training and generation both compute, each around an attention of its own.
 //!
-//! Shape suffixes as in `decoder.rs`.
+//! [`Layer`] borrows the weights of one layer. It knows neither where keys and values come from nor
+//! which positions see each other. Shape suffixes as in `decoder.rs`.
 
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{FloatDType, Tensor};
 
-use crate::decoder::Decoder;
-use crate::families::Part;
+use crate::config::ModelConfig;
+use crate::families::LayerTensor;
 use crate::lora::Adapters;
-use crate::rotary::Rotary;
+use crate::ops::{linear, matmul};
+use crate::rope::RotaryEmbedding;
 
-/// The weights of one layer, borrowed.
+/// Weights of one decoder layer, borrowed.
 pub(crate) struct Layer<'a> {
+    /// Configuration of the model.
+    pub(crate) config: &'a ModelConfig,
+    /// Weights of the layer, in the order of `tensors`.
     pub(crate) weights: &'a [Tensor<2>],
-    /// What they are, in order.
-    pub(crate) parts: &'a [Part],
-    /// The adapters, and the number of the layer.
+    /// Kinds of the weights.
+    pub(crate) tensors: &'a [LayerTensor],
+    /// LoRA adapters of the model, and the index of the layer.
     pub(crate) adapters: Option<(&'a Adapters, usize)>,
-    /// What the factors of products are rounded to.
+    /// Type that the factors of products are rounded to.
     pub(crate) compute: FloatDType,
 }
 
 impl<'a> Layer<'a> {
-    fn find(&self, part: Part) -> Option<&'a Tensor<2>> {
-        self.parts.iter().position(|it| *it == part).map(|at| &self.weights[at])
+    fn optional_weight(&self, tensor: LayerTensor) -> Option<&'a Tensor<2>> {
+        self.tensors.iter().position(|it| *it == tensor).map(|at| &self.weights[at])
     }
 
-    fn get(&self, part: Part) -> &'a Tensor<2> {
-        self.find(part).expect("every family has it")
+    fn weight(&self, tensor: LayerTensor) -> &'a Tensor<2> {
+        self.optional_weight(tensor).expect("every family has it")
     }
 
-    /// `[N, in]` to `[N, out]`, with the bias where the family has one.
-    fn project(&self, input: Tensor<2>, weight: Part, bias: Part) -> Tensor<2> {
-        let added =
-            self.adapters.and_then(|(it, layer)| it.project(&input, layer, weight, self.compute));
-        let projected = linear(input, self.get(weight), self.compute);
-        let projected = match self.find(bias) {
+    /// Linear projection `[N, in]` to `[N, out]`, with the bias where the family has one and the
+    /// adapter where there is one.
+    fn project(&self, input: Tensor<2>, weight: LayerTensor, bias: LayerTensor) -> Tensor<2> {
+        let added = self
+            .adapters
+            .and_then(|(adapters, layer)| adapters.project(&input, layer, weight, self.compute));
+        let projected = linear(input, self.weight(weight), self.compute);
+        let projected = match self.optional_weight(bias) {
             Some(bias) => projected + bias.clone(),
             None => projected,
         };
@@ -45,103 +51,82 @@ impl<'a> Layer<'a> {
             None => projected,
         }
     }
-}
 
-impl Decoder {
-    /// Queries `[B, H, T, E]`, keys and values `[B, K, T, E]`, rotated.
-    pub(crate) fn heads(
-        &self,
-        layer: &Layer<'_>,
-        hidden_nd: &Tensor<2>,
-        rotary: &Rotary,
-    ) -> [Tensor<4>; 3] {
-        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::InputNorm));
+    fn norm(&self, rows: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+        rms_norm(rows, weight, self.config.rms_norm_eps)
+    }
+
+    /// Rotated queries `[B, H, T, E]`, rotated keys and values `[B, K, T, E]` of hidden states
+    /// `[N, D]`.
+    pub(crate) fn heads(&self, hidden_nd: &Tensor<2>, rotary: &RotaryEmbedding) -> [Tensor<4>; 3] {
+        let normed_nd = self.norm(hidden_nd.clone(), self.weight(LayerTensor::InputNorm));
         let [n_seqs, n_tokens] = rotary.shape;
-        let width = self.config().head_dim();
-        let (heads, kv_heads) =
-            (self.config().num_attention_heads, self.config().num_key_value_heads);
+        let width = self.config.head_dim();
+        let (heads, kv_heads) = (self.config.num_attention_heads, self.config.num_key_value_heads);
         let project = |weight, bias, n_heads: usize| {
-            let projected = layer.project(normed_nd.clone(), weight, bias);
+            let projected = self.project(normed_nd.clone(), weight, bias);
             projected.reshape([n_seqs, n_tokens, n_heads, width])
         };
-        let normed = |heads_bthe: Tensor<4>, norm| match layer.find(norm) {
-            Some(weight) => {
-                let shape = heads_bthe.dims();
-                // One row a head.
-                let rows = heads_bthe.reshape([shape[0] * shape[1] * shape[2], width]);
-                self.norm(rows, weight).reshape(shape)
-            }
-            None => heads_bthe,
-        };
-        let query = normed(project(Part::Query, Part::QueryBias, heads), Part::QueryNorm);
-        let key = normed(project(Part::Key, Part::KeyBias, kv_heads), Part::KeyNorm);
-        let value = project(Part::Value, Part::ValueBias, kv_heads);
+        let query = project(LayerTensor::Query, LayerTensor::QueryBias, heads);
+        let query = self.norm_heads(query, LayerTensor::QueryNorm);
+        let key = project(LayerTensor::Key, LayerTensor::KeyBias, kv_heads);
+        let key = self.norm_heads(key, LayerTensor::KeyNorm);
+        let value = project(LayerTensor::Value, LayerTensor::ValueBias, kv_heads);
         [rotary.apply(query), rotary.apply(key), value].map(|it| it.swap_dims(1, 2))
     }
 
-    /// Grouped-query attention: `[B, H, T, E]` over `[B, K, L, E]` gives `[B, H, T, E]`.
-    ///
-    /// The G query heads that share a key head are laid out as rows of one product, so keys are
-    /// never repeated.
-    pub(crate) fn attend(
-        &self,
-        query_bhte: Tensor<4>,
-        key_bkle: Tensor<4>,
-        value_bkle: Tensor<4>,
-        mask: &Tensor<4>,
-    ) -> Tensor<4> {
-        let [n_seqs, n_heads, n_tokens, width] = query_bhte.dims();
-        let kv_heads = self.config().num_key_value_heads;
-        let group = n_heads / kv_heads;
-        let scale = 1.0 / (width as f32).sqrt();
-        let rows = (query_bhte * scale).reshape([n_seqs, kv_heads, group * n_tokens, width]);
-        let scores = product(rows, key_bkle.swap_dims(2, 3), self.compute()) + mask.clone();
-        let mixed = product(softmax(scores, 3), value_bkle, self.compute());
-        mixed.reshape([n_seqs, n_heads, n_tokens, width])
+    /// RMS norm of each head of `[B, T, heads, E]`, in families that have one.
+    fn norm_heads(&self, heads_bthe: Tensor<4>, norm: LayerTensor) -> Tensor<4> {
+        let Some(weight) = self.optional_weight(norm) else { return heads_bthe };
+        let shape = heads_bthe.dims();
+        // One row a head.
+        let rows = heads_bthe.reshape([shape[0] * shape[1] * shape[2], shape[3]]);
+        self.norm(rows, weight).reshape(shape)
     }
 
-    /// Output projection and SwiGLU, each added to the residual stream.
-    pub(crate) fn finish_layer(
-        &self,
-        layer: &Layer<'_>,
-        hidden_nd: Tensor<2>,
-        mixed_nd: Tensor<2>,
-    ) -> Tensor<2> {
-        let hidden_nd = hidden_nd + layer.project(mixed_nd, Part::Output, Part::OutputBias);
-        let normed_nd = self.norm(hidden_nd.clone(), layer.get(Part::PostNorm));
-        let gate = layer.project(normed_nd.clone(), Part::Gate, Part::GateBias);
-        let up = layer.project(normed_nd, Part::Up, Part::UpBias);
+    /// Output projection of the attention `[N, H·E]` and SwiGLU, each added to the residual stream
+    /// `[N, D]`.
+    pub(crate) fn finish(&self, hidden_nd: Tensor<2>, mixed_nd: Tensor<2>) -> Tensor<2> {
+        let projected_nd = self.project(mixed_nd, LayerTensor::Output, LayerTensor::OutputBias);
+        let hidden_nd = hidden_nd + projected_nd;
+        let normed_nd = self.norm(hidden_nd.clone(), self.weight(LayerTensor::PostNorm));
+        let gate = self.project(normed_nd.clone(), LayerTensor::Gate, LayerTensor::GateBias);
+        let up = self.project(normed_nd, LayerTensor::Up, LayerTensor::UpBias);
         let gated = gate.clone() * sigmoid(gate) * up;
-        hidden_nd + layer.project(gated, Part::Down, Part::DownBias)
-    }
-
-    pub(crate) fn final_norm(&self, hidden_md: Tensor<2>) -> Tensor<2> {
-        let from_end = if self.config().tie_word_embeddings { 1 } else { 2 };
-        self.norm(hidden_md, &self.weights()[self.weights().len() - from_end])
-    }
-
-    fn norm(&self, x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-        let mean_square = (x.clone() * x.clone()).mean_dim(1);
-        let scale = (mean_square + self.config().rms_norm_eps as f32).sqrt().recip();
-        x * scale * weight.clone()
+        hidden_nd + self.project(gated, LayerTensor::Down, LayerTensor::DownBias)
     }
 }
 
-/// A product of matrices whose factors are rounded to `compute`, in f32.
-pub(crate) fn product<const D: usize>(
-    left: Tensor<D>,
-    right: Tensor<D>,
+/// Grouped-query attention (arXiv 2305.13245): `[B, H, T, E]` over `[B, K, L, E]` gives
+/// `[B, H, T, E]`. The mask `[B, 1, G·T, L]` is added to the scores.
+///
+/// The G query heads that share a key head are laid out as rows of one product, so keys are never
+/// repeated.
+pub(crate) fn attention(
+    query_bhte: Tensor<4>,
+    key_bkle: Tensor<4>,
+    value_bkle: Tensor<4>,
+    mask: &Tensor<4>,
     compute: FloatDType,
-) -> Tensor<D> {
-    left.cast(compute).matmul(right.cast(compute)).cast(FloatDType::F32)
+) -> Tensor<4> {
+    let [n_seqs, n_heads, n_tokens, width] = query_bhte.dims();
+    let kv_heads = key_bkle.dims()[1];
+    let group = n_heads / kv_heads;
+    let scale = 1.0 / (width as f32).sqrt();
+    let rows = (query_bhte * scale).reshape([n_seqs, kv_heads, group * n_tokens, width]);
+    let scores = matmul(rows, key_bkle.swap_dims(2, 3), compute) + mask.clone();
+    let mixed = matmul(softmax(scores, 3), value_bkle, compute);
+    mixed.reshape([n_seqs, n_heads, n_tokens, width])
 }
 
-/// `[N, in]` by a weight `[out, in]` gives `[N, out]`.
-pub(crate) fn linear(input: Tensor<2>, weight: &Tensor<2>, compute: FloatDType) -> Tensor<2> {
-    product(input, weight.clone().cast(compute).transpose(), compute)
+/// RMS norm (arXiv 1910.07467) of rows `[N, D]`, scaled by a weight `[1, D]`.
+pub(crate) fn rms_norm(rows: Tensor<2>, weight: &Tensor<2>, epsilon: f64) -> Tensor<2> {
+    let mean_square = (rows.clone() * rows.clone()).mean_dim(1);
+    let scale = (mean_square + epsilon as f32).sqrt().recip();
+    rows * scale * weight.clone()
 }
 
-/// `[B, H, T, E]` to `[B·T, H·E]`.
+/// Concatenated heads: `[B, H, T, E]` to `[B·T, H·E]`.
 pub(crate) fn merge_heads(mixed_bhte: Tensor<4>) -> Tensor<2> {
     let [n_seqs, n_heads, n_tokens, width] = mixed_bhte.dims();
     mixed_bhte.swap_dims(1, 2).reshape([n_seqs * n_tokens, n_heads * width])

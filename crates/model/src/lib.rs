@@ -1,21 +1,27 @@
 //! Decoder language models in burn: load, generate, train and save; and encoders that embed texts.
 //!
-//! [`load`] reads a folder in the layout of Hugging Face, of a [`Family`] that is known, and gives
-//! a [`Decoder`]; [`Tokenizer`] reads the rest of the folder. Together they make a [`Generator`],
-//! which is a policy of the agent loop. [`save_folder`] writes what other programs load.
+//! [`load`] reads a checkpoint folder in the layout of Hugging Face, of one of a few model families
+//! ([`ModelFamily`]), into a [`Decoder`], the central type; [`Tokenizer`] reads the rest of the
+//! folder. Together they make a [`Generator`], which is a
+//! [`Policy`](forage_trajectory::Policy) of the agent loop. [`Decoder::training_pass`] gives
+//! log-probabilities to make a loss of, and takes its gradient back. [`save_folder`] writes what
+//! other programs load.
 //!
-//! [`TextEncoder`] is an embedder for dense search: a folder of the BERT family, such as e5 or
+//! [`TextEncoder`] is an embedder for dense retrieval: a folder of the BERT family, such as e5 or
 //! `MiniLM`.
 //!
-//! Everything a folder can get wrong is an error that names the key, tensor or file.
+//! Everything a folder can get wrong is an error that names the key, tensor or file. The crate knows
+//! nothing of search, rewards or losses; the tags of an agent's protocol are an argument of the
+//! tokenizer.
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use forage_model::{Decoder, Family, ModelConfig, Rope, SaveOptions, Tokenizer, load, save_folder};
+//! use forage_model::{Decoder, ModelConfig, ModelFamily, Rope, SaveOptions, Tokenizer, load, save_folder};
 //!
-//! let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280)?;
+//! let tags = ["<answer>", "</answer>"];
+//! let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &tags)?;
 //! let config = ModelConfig {
-//!     model_type: Family::Llama,
+//!     model_type: ModelFamily::Llama,
 //!     vocab_size: tokenizer.vocab_size(),
 //!     hidden_size: 16,
 //!     intermediate_size: 32,
@@ -37,56 +43,69 @@
 //! let folder = parent.path().join("model");
 //! save_folder(&decoder, &tokenizer, &folder, SaveOptions::default())?;
 //! let loaded = load(&folder, &Device::flex())?;
-//! Tokenizer::load(&folder)?.check_fits(loaded.config())?;
+//! Tokenizer::load(&folder, &tags)?.check_fits(loaded.config())?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod cache;
-mod checkpoint;
+// Architecture.
 mod config;
 mod decoder;
-mod device;
-mod encoder;
-mod extend;
 mod families;
 mod forward;
-mod generate;
-mod host;
 mod init;
+mod keys;
 mod layer;
 mod lora;
-pub mod parallel;
-mod peft;
+mod ops;
 mod rope;
-mod rotary;
+mod value_head;
+
+// Training.
+mod logprobs;
+mod training;
+
+// Generation.
+mod cpu;
+mod decode;
+mod device;
+mod generate;
+mod kv_cache;
+pub mod parallel;
+mod simd;
+
+// Files.
+mod checkpoint;
+mod error;
+mod json_file;
+mod peft;
 mod save;
-mod scores;
 mod shards;
 mod tensors;
 mod tokenizer;
-mod training;
-mod value_head;
-mod vectors;
 
-pub use cache::Cache;
-pub use checkpoint::{
-    CheckpointError, CheckpointErrorKind, load, load_config, numbers, weight_files,
-};
-pub use config::{ConfigError, ModelConfig, ParameterSpec, Role};
+// Embeddings.
+mod encoder;
+
+pub use checkpoint::{load, load_config, weight_files};
+pub use config::{ModelConfig, ParameterRole, ParameterSpec};
 pub use decoder::Decoder;
-pub use device::{DeviceError, can_compute, device, devices, is_host};
+pub use device::{DeviceError, can_compute, device, devices, is_cpu};
 pub use encoder::{EncoderOptions, TextEncoder};
-pub use families::Family;
+pub use error::{CheckpointError, CheckpointErrorKind};
+pub use families::ModelFamily;
 pub use generate::{GenerateError, Generator};
+pub use keys::ConfigError;
+pub use kv_cache::BatchKvCache;
+pub use logprobs::TokenLogprobs;
 pub use lora::LoraConfig;
+pub use ops::numbers;
 pub use peft::{base_of_adapter, is_adapter, save_adapter};
-pub use rope::{Rope, RopeScaling, Yarn};
+pub use rope::{Rope, RopeScaling, YarnScaling};
 pub use save::{NumberType, SaveOptions, save, save_folder};
-pub use scores::Scores;
 pub use tensors::{read_tensors, write_tensors};
 pub use tokenizer::{
-    ChatError, ChatTemplate, Conversation, Detokenizer, SPECIAL_TOKENS, StopStrings, Tokenizer,
+    ChatError, ChatTemplate, Conversation, Detokenizer, END_OF_TEXT, StopStrings, Tokenizer,
     TokenizerError,
 };
-pub use training::{Packed, Pass, PassOptions};
+pub use training::{PackedSequences, TrainingPass, TrainingPassOptions};
 pub use value_head::Critic;

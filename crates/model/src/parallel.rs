@@ -1,4 +1,4 @@
-//! Work on several sequences at once on a CPU.
+//! Data parallelism on the CPU: one sequence or batch a core.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex};
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::device::is_host;
+use crate::device::is_cpu;
 
 /// One pool of one thread a core.
 ///
@@ -18,13 +18,13 @@ static CORES: LazyLock<Vec<ThreadPool>> = LazyLock::new(|| {
     (0..n_cores).filter_map(|_| ThreadPoolBuilder::new().num_threads(1).build().ok()).collect()
 });
 
-/// How many items are worked on at once.
+/// Number of cores, each of which works on one item at a time.
 pub fn n_cores() -> usize {
     CORES.len().max(1)
 }
 
-/// Applies `f` to every item, on all cores. The results are in the order of the items and do not
-/// depend on the number of cores.
+/// Parallel map: applies `f` to every item, on all cores. The results are in the order of the items
+/// and do not depend on the number of cores.
 pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
     let n_items = items.len();
     if CORES.len() < 2 || n_items < 2 {
@@ -54,14 +54,14 @@ pub fn map<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R>
         .collect()
 }
 
-/// [`map`] where the device is the CPU; on another device, which has its own parallelism and
-/// memory for few items, one item after the other.
+/// Parallel [`map`] where the device is the CPU; on another device, which has its own parallelism
+/// and memory for few items, one item after the other.
 pub fn map_on<T: Send, R: Send>(
     device: &Device,
     items: Vec<T>,
     f: impl Fn(T) -> R + Sync,
 ) -> Vec<R> {
-    if is_host(device) { map(items, f) } else { items.into_iter().map(f).collect() }
+    if is_cpu(device) { map(items, f) } else { items.into_iter().map(f).collect() }
 }
 
 #[cfg(test)]

@@ -1,26 +1,30 @@
-//! Adapters in PEFT's files: `adapter_config.json` and `adapter_model.safetensors`.
+//! LoRA adapters in the files of PEFT: `adapter_config.json` and `adapter_model.safetensors`.
 
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
 use serde_json::{Map, Value, json};
 
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind, numbers, read_json};
-use crate::config::ConfigError;
 use crate::decoder::Decoder;
+use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::json_file::{read_json, write_json};
+use crate::keys::ConfigError;
 use crate::lora::{Adapters, LoraConfig};
-use crate::save::write_json;
+use crate::ops::numbers;
 use crate::tensors::{TensorFile, write_tensors};
 
+/// Name of the file with the configuration of an adapter.
 const CONFIG: &str = "adapter_config.json";
+
+/// Name of the file with the weights of an adapter.
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// Whether a folder holds an adapter, not a model. [`load`](crate::load) reads both.
+/// Whether a folder holds an adapter and not a model. [`load`](crate::load) reads both.
 pub fn is_adapter(folder: &Path) -> bool {
     folder.join(CONFIG).exists() && !folder.join("config.json").exists()
 }
 
-/// The folder or name of the model that an adapter was trained on, where it says so.
+/// Base model of an adapter: the folder or name in `base_model_name_or_path`, where there is one.
 pub fn base_of_adapter(folder: &Path) -> Result<Option<String>, CheckpointError> {
     let keys: Map<String, Value> = read_json(&folder.join(CONFIG))?;
     Ok(base_of(&keys).map(str::to_owned))
@@ -30,7 +34,7 @@ fn base_of(keys: &Map<String, Value>) -> Option<&str> {
     keys.get("base_model_name_or_path")?.as_str().filter(|it| !it.is_empty())
 }
 
-/// Writes the adapters of a decoder into an existing folder.
+/// Saves the adapters of a decoder into an existing folder, each file whole or not at all.
 ///
 /// # Panics
 ///
@@ -67,13 +71,16 @@ pub fn save_adapter(decoder: &Decoder, folder: &Path) -> Result<(), CheckpointEr
 }
 
 impl Decoder {
-    /// The same decoder with the adapters of a folder.
+    /// Loads adapters: the same decoder with those of a folder.
     ///
-    /// What the file asks for beyond rank, α (also over √r) and names of matrices is refused.
+    /// # Errors
+    ///
+    /// A file that is missing or damaged, and an `adapter_config.json` that asks for more than
+    /// rank, α (also over √r: `use_rslora`) and target modules.
     pub fn load_adapter(&self, folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG);
         let keys = read_json(&path)?;
-        let config = read(&keys).map_err(|err| CheckpointError::new(&path, err.into()))?;
+        let config = config_of(&keys).map_err(|err| CheckpointError::new(&path, err.into()))?;
         config.check().map_err(|err| CheckpointError::new(&path, err.into()))?;
         let path = folder.join(WEIGHTS);
         let file = TensorFile::open(&path)?;
@@ -109,8 +116,33 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// Rank, α and targets; an error where the file asks for something else as well.
-fn read(keys: &Map<String, Value>) -> Result<LoraConfig, ConfigError> {
+/// Rank, α and target modules; an error where the file asks for something else as well.
+fn config_of(keys: &Map<String, Value>) -> Result<LoraConfig, ConfigError> {
+    let wrong = |what: String| Err(ConfigError(what));
+    refuse(keys)?;
+    let Some(rank) = keys.get("r").and_then(Value::as_u64) else {
+        return wrong("`r` is missing or no whole number".to_owned());
+    };
+    let Some(mut alpha) = keys.get("lora_alpha").and_then(Value::as_f64) else {
+        return wrong("`lora_alpha` is missing or no number".to_owned());
+    };
+    if keys.get("use_rslora") == Some(&Value::Bool(true)) {
+        // There the scale of the product is α / √r.
+        alpha *= (rank as f64).sqrt();
+    }
+    let names = keys.get("target_modules").and_then(Value::as_array);
+    let targets: Option<Vec<String>> =
+        names.and_then(|names| names.iter().map(|it| it.as_str().map(str::to_owned)).collect());
+    let Some(mut targets) = targets else {
+        return wrong("`target_modules` is no list of names".to_owned());
+    };
+    // PEFT keeps them as a set, in any order.
+    targets.sort();
+    Ok(LoraConfig { rank: rank as usize, alpha, targets })
+}
+
+/// Refuses what is not LoRA, and variants of it that are not computed.
+fn refuse(keys: &Map<String, Value>) -> Result<(), ConfigError> {
     let wrong = |what: String| Err(ConfigError(what));
     if keys.get("peft_type").and_then(Value::as_str) != Some("LORA") {
         return wrong(format!("`peft_type` is {:?}; `LORA` is supported", keys.get("peft_type")));
@@ -134,33 +166,15 @@ fn read(keys: &Map<String, Value>) -> Result<LoraConfig, ConfigError> {
         "layer_replication",
         "exclude_modules",
     ] {
-        let is_empty = |it: &Value| match it {
+        let is_empty = |value: &Value| match value {
             Value::Null => true,
-            Value::Array(it) => it.is_empty(),
-            Value::Object(it) => it.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(map) => map.is_empty(),
             _ => false,
         };
         if keys.get(key).is_some_and(|it| !is_empty(it)) {
             return wrong(format!("`{key}` is not supported"));
         }
     }
-    let Some(rank) = keys.get("r").and_then(Value::as_u64) else {
-        return wrong("`r` is missing or no whole number".to_owned());
-    };
-    let Some(mut alpha) = keys.get("lora_alpha").and_then(Value::as_f64) else {
-        return wrong("`lora_alpha` is missing or no number".to_owned());
-    };
-    if keys.get("use_rslora") == Some(&Value::Bool(true)) {
-        // There the product counts α / √r times.
-        alpha *= (rank as f64).sqrt();
-    }
-    let targets: Option<Vec<String>> = keys
-        .get("target_modules")
-        .and_then(|it| it.as_array()?.iter().map(|it| it.as_str().map(str::to_owned)).collect());
-    let Some(mut targets) = targets else {
-        return wrong("`target_modules` is no list of names".to_owned());
-    };
-    // PEFT keeps them as a set, in any order.
-    targets.sort();
-    Ok(LoraConfig { rank: rank as usize, alpha, targets })
+    Ok(())
 }

@@ -1,49 +1,52 @@
-//! Checkpoint folders in the layout of Hugging Face, written: what transformers and the servers
+//! Saving of checkpoint folders in the layout of Hugging Face, which transformers and the servers
 //! that take its folders load.
 //!
-//! Every file is written aside, synced and renamed, and so is the whole folder by [`save_folder`]:
-//! who reads sees the old state or the new one.
+//! Every file is written whole or not at all, and so is the whole folder by [`save_folder`]: a
+//! reader sees the old state or the new one.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::{fs, io};
 
 use burn::tensor::{FloatDType, Tensor};
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind, numbers};
 use crate::config::ParameterSpec;
 use crate::decoder::Decoder;
+use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::json_file::write_json;
+use crate::ops::numbers;
 use crate::shards::{INDEX, Index, WEIGHTS};
-use crate::tensors::{write_file, write_views};
+use crate::tensors::write_views;
 use crate::tokenizer::Tokenizer;
 
-/// How weights are written.
+/// Options of saving: number type and shard size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SaveOptions {
-    /// Type of the numbers.
+    /// Number type of the weights. Default: f32.
     pub number_type: NumberType,
-    /// Bytes of tensors a file may hold; a tensor that is larger has a file of its own.
+    /// Bytes of tensors a shard may hold; a larger tensor has a shard of its own. Default: 5 GB,
+    /// as in transformers.
     pub max_shard_bytes: u64,
 }
 
-/// Types of numbers: in a file, and of what is multiplied.
+/// Number type (dtype) of weights in a file, or of the factors of matrix products. Default: f32.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NumberType {
-    /// 32 bits: nothing is lost.
+    /// Single precision: 32 bits.
     #[default]
     F32,
-    /// The upper 16 of them, rounded to nearest.
+    /// bfloat16: the upper 16 of them, rounded to nearest.
     Bf16,
 }
 
 impl From<NumberType> for FloatDType {
-    fn from(it: NumberType) -> Self {
-        match it {
+    fn from(number_type: NumberType) -> Self {
+        match number_type {
             NumberType::F32 => Self::F32,
             NumberType::Bf16 => Self::BF16,
         }
@@ -51,7 +54,6 @@ impl From<NumberType> for FloatDType {
 }
 
 impl Default for SaveOptions {
-    /// f32, in files of up to 5 GB, as transformers cuts them.
     fn default() -> Self {
         Self { number_type: NumberType::F32, max_shard_bytes: 5_000_000_000 }
     }
@@ -65,7 +67,7 @@ impl NumberType {
         }
     }
 
-    /// What `config.json` calls it.
+    /// Name in `config.json` (`torch_dtype`).
     fn name(self) -> &'static str {
         match self {
             Self::F32 => "float32",
@@ -74,63 +76,54 @@ impl NumberType {
     }
 }
 
-/// Writes a whole model folder, tokenizer included, in the place of what was there.
+/// Saves a whole checkpoint folder, tokenizer included, in the place of what was there. The folder
+/// is replaced as a whole, or stays as it was.
 ///
-/// It is written beside its place, synced, and renamed.
+/// What killed processes left of an earlier attempt is removed.
 pub fn save_folder(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
     folder: &Path,
     options: SaveOptions,
 ) -> Result<(), CheckpointError> {
-    let part = beside(folder, "part");
-    let old = beside(folder, "old");
-    let io = |err| CheckpointError::new(folder, CheckpointErrorKind::Io(err));
-    for left_over in [&part, &old] {
-        if left_over.exists() {
-            fs::remove_dir_all(left_over).map_err(io)?;
-        }
-    }
-    fs::create_dir_all(&part).map_err(io)?;
-    let written = save(decoder, &part, options).and_then(|()| {
-        let saved = tokenizer.save(&part);
-        saved.map_err(|err| CheckpointError::new(folder, err.into()))
+    let fail = |kind| CheckpointError::new(folder, kind);
+    forage_fs::remove_parts_of(folder);
+    let written = forage_fs::write_folder(folder, |part| -> Result<(), FolderFailure> {
+        save(decoder, part, options).map_err(FolderFailure::Checkpoint)?;
+        let saved = tokenizer.save(part);
+        saved.map_err(|err| FolderFailure::Checkpoint(fail(err.into())))
     });
-    if let Err(error) = written {
-        // What was written so far is of no use; the error that matters is the first one.
-        let _ = fs::remove_dir_all(&part);
-        return Err(error);
-    }
-    let replace = || -> std::io::Result<()> {
-        File::open(&part)?.sync_all()?;
-        if folder.exists() {
-            fs::rename(folder, &old)?;
-        }
-        fs::rename(&part, folder)?;
-        if let Some(parent) = folder.parent().filter(|it| !it.as_os_str().is_empty()) {
-            File::open(parent)?.sync_all()?;
-        }
-        if old.exists() {
-            fs::remove_dir_all(&old)?;
-        }
-        Ok(())
-    };
-    replace().map_err(io)
+    written.map_err(|failure| match failure {
+        FolderFailure::Io(err) => fail(CheckpointErrorKind::Io(err)),
+        FolderFailure::Checkpoint(err) => err,
+    })
 }
 
-/// Writes `config.json` and the weights into an existing folder; adapters are merged into them.
+/// Failures of writing a folder: of the folder itself, or of something in it.
+enum FolderFailure {
+    Io(io::Error),
+    Checkpoint(CheckpointError),
+}
+
+impl From<io::Error> for FolderFailure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Saves `config.json` and the weights into an existing folder; adapters are merged into them.
 ///
-/// Weights of another cut that the folder may hold are removed: a reader would take them for
+/// Shards of an earlier save that are not overwritten are removed: a reader would take them for
 /// these.
 pub fn save(decoder: &Decoder, folder: &Path, options: SaveOptions) -> Result<(), CheckpointError> {
     let decoder = &decoder.merged();
     let specs = decoder.config().parameters();
-    let shards = cut(&specs, options);
+    let shards = shard_sizes(&specs, options);
     let names: Vec<String> = match shards.len() {
         1 => vec![WEIGHTS.to_owned()],
         n => (1..=n).map(|at| format!("model-{at:05}-of-{n:05}.safetensors")).collect(),
     };
-    remove_others(folder, &names)?;
+    remove_old_shards(folder, &names)?;
     let mut index = Index { metadata: Map::new(), weight_map: BTreeMap::new() };
     let mut total = 0;
     let mut rest = specs.iter().zip(decoder.weights());
@@ -155,8 +148,8 @@ pub fn save(decoder: &Decoder, folder: &Path, options: SaveOptions) -> Result<()
     write_json(&folder.join("config.json"), &config)
 }
 
-/// How many tensors go into each file.
-fn cut(specs: &[ParameterSpec], options: SaveOptions) -> Vec<usize> {
+/// Number of tensors of each shard.
+fn shard_sizes(specs: &[ParameterSpec], options: SaveOptions) -> Vec<usize> {
     let mut shards = vec![0];
     let mut filled = 0;
     for spec in specs {
@@ -172,8 +165,8 @@ fn cut(specs: &[ParameterSpec], options: SaveOptions) -> Vec<usize> {
 }
 
 /// Removes weights and the index of an earlier save that are not overwritten.
-fn remove_others(folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
-    let remove = || -> std::io::Result<()> {
+fn remove_old_shards(folder: &Path, names: &[String]) -> Result<(), CheckpointError> {
+    let remove = || -> io::Result<()> {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -189,23 +182,7 @@ fn remove_others(folder: &Path, names: &[String]) -> Result<(), CheckpointError>
     remove().map_err(|err| CheckpointError::new(folder, CheckpointErrorKind::Io(err)))
 }
 
-pub(crate) fn write_json(
-    path: &Path,
-    value: &impl serde::Serialize,
-) -> Result<(), CheckpointError> {
-    let fail = |kind| CheckpointError::new(path, kind);
-    let text =
-        serde_json::to_vec_pretty(value).map_err(|err| fail(CheckpointErrorKind::Json(err)))?;
-    write_file(path, &text).map_err(|err| fail(CheckpointErrorKind::Io(err)))
-}
-
-/// A hidden name next to a folder.
-fn beside(folder: &Path, what: &str) -> PathBuf {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    folder.with_file_name(format!(".{name}.{what}"))
-}
-
-/// A weight on its way into a file; its bytes are made when it is its turn.
+/// Weight on its way into a file, whose bytes are made when it is its turn.
 struct Stored<'a> {
     weight: &'a Tensor<2>,
     shape: Vec<usize>,

@@ -1,5 +1,6 @@
-//! The files that hold the weights of a folder: `model.safetensors`, or shards that
-//! `model.safetensors.index.json` names. They know names and files, and nothing of models.
+//! Sharded safetensors: the files that hold the weights of a folder, `model.safetensors` or the
+//! shards that `model.safetensors.index.json` names. They know names and files, and nothing of
+//! models.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -7,36 +8,54 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind, read_json};
+use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::json_file::read_json;
 use crate::tensors::TensorFile;
 
-/// `model.safetensors.index.json`.
+/// Index of a sharded checkpoint (`model.safetensors.index.json`).
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Index {
-    /// Sizes, for people.
+    /// Total size, which nothing here reads.
     #[serde(default)]
     pub(crate) metadata: Map<String, Value>,
-    /// The file of each tensor.
+    /// File of each tensor.
     pub(crate) weight_map: BTreeMap<String, String>,
+}
+
+impl Index {
+    /// Refuses files outside the folder.
+    fn check_names(&self, path: &Path) -> Result<(), CheckpointError> {
+        for (name, file) in &self.weight_map {
+            let mut components = Path::new(file).components();
+            let is_plain = matches!(components.next(), Some(Component::Normal(_)));
+            if !is_plain || components.next().is_some() {
+                let (name, file) = (name.clone(), file.clone());
+                let kind = CheckpointErrorKind::Outside { name, file };
+                return Err(CheckpointError::new(path, kind));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Name of the file that holds all tensors.
 pub(crate) const WEIGHTS: &str = "model.safetensors";
 
-/// Name of the file that says which shard holds which tensor.
+/// Name of the index.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The files that together hold the tensors of a checkpoint.
+/// Files that together hold the tensors of a checkpoint.
 pub(crate) struct Shards {
-    /// Where an error about all of them points to.
+    /// Path that an error about all of them names.
     path: PathBuf,
+    /// Files by name.
     pub(crate) files: Vec<TensorFile>,
-    /// The file of each tensor.
+    /// Index of the file of each tensor.
     places: BTreeMap<String, usize>,
 }
 
 impl Shards {
-    /// Opens `model.safetensors`, or the files of the index.
+    /// Opens `model.safetensors`, or else the files of the index.
     pub(crate) fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let (single, index) = (folder.join(WEIGHTS), folder.join(INDEX));
         if !single.exists() && index.exists() {
@@ -52,17 +71,7 @@ impl Shards {
 
     fn open_index(folder: &Path, path: PathBuf) -> Result<Self, CheckpointError> {
         let index: Index = read_json(&path)?;
-        for (name, file) in &index.weight_map {
-            let mut components = Path::new(file).components();
-            let is_plain = matches!(components.next(), Some(Component::Normal(_)));
-            if !is_plain || components.next().is_some() {
-                let (name, file) = (name.clone(), file.clone());
-                return Err(CheckpointError::new(
-                    &path,
-                    CheckpointErrorKind::Outside { name, file },
-                ));
-            }
-        }
+        index.check_names(&path)?;
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort();
         names.dedup();
@@ -92,7 +101,7 @@ impl Shards {
         Ok(Self { path, files, places })
     }
 
-    /// The file that a tensor is in.
+    /// File of a tensor.
     pub(crate) fn file_of(&self, name: &str) -> Result<&TensorFile, CheckpointError> {
         let missing =
             || CheckpointError::new(&self.path, CheckpointErrorKind::Missing(name.to_owned()));
@@ -104,7 +113,7 @@ impl Shards {
         self.places.contains_key(name)
     }
 
-    /// Refuses tensors that are not wanted, but for those that are known to be harmless.
+    /// Refuses tensors that are not wanted, except those that `is_harmless` accepts.
     pub(crate) fn check_surplus(
         &self,
         wanted: &BTreeSet<String>,

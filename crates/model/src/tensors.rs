@@ -1,39 +1,40 @@
 //! Safetensors files: named tensors, read and written one at a time.
 //!
 //! [`TensorFile`] reads a window of the file and converts it to f32, so that reading takes the
-//! memory of the numbers and little more. It maps nothing: a file that another program cuts short
-//! meanwhile is an error here, and would end a process that has mapped it. It knows nothing of
-//! models.
+//! memory of the numbers and little more. It does not memory-map: a file that another program
+//! truncates meanwhile is an error here, and would end a process that has mapped it. It knows
+//! nothing of models.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use forage_fs::AtomicFile;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
-use crate::checkpoint::{CheckpointError, CheckpointErrorKind};
+use crate::error::{CheckpointError, CheckpointErrorKind};
 
 /// Bytes that are read at once; a multiple of the size of every number type.
 const WINDOW: usize = 1 << 20;
 
-/// Bytes before the header: its length.
+/// Bytes before the header, which hold its length.
 const LENGTH: usize = 8;
 
-/// Bytes that a header may have, as in the library that writes them.
+/// Bytes that a header may have, at most, as in the library that writes them.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// A safetensors file whose header has been read and found whole.
+/// Open safetensors file, whose header has been read and found whole.
 #[derive(Debug)]
 pub(crate) struct TensorFile {
     path: PathBuf,
-    /// Where it stands is where the last read ended.
+    /// Locked for each read, since reading moves its cursor.
     file: Mutex<File>,
     metadata: Metadata,
-    /// Where the numbers begin.
+    /// Offset of the numbers, in bytes.
     data: usize,
 }
 
@@ -68,12 +69,12 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), metadata, data })
     }
 
-    /// Where it was read from.
+    /// Path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The names of all tensors, sorted.
+    /// Names of all tensors, sorted.
     pub(crate) fn names(&self) -> BTreeSet<String> {
         self.metadata.tensors().into_keys().collect()
     }
@@ -95,7 +96,7 @@ impl TensorFile {
         Ok(())
     }
 
-    /// The numbers of a tensor that [`TensorFile::check`] has passed, row by row, as f32.
+    /// Numbers of a tensor that [`TensorFile::check`] has passed, row by row, as f32.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
         let info = self.info(name)?;
         let mut numbers = Vec::with_capacity(info.shape.iter().product());
@@ -135,13 +136,13 @@ impl TensorFile {
             .map_err(|err| self.fail(CheckpointErrorKind::Io(err)))
     }
 
-    /// The header's entry of a tensor.
-    pub(crate) fn info(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
+    /// Entry of a tensor in the header.
+    fn info(&self, name: &str) -> Result<&TensorInfo, CheckpointError> {
         let missing = || self.fail(CheckpointErrorKind::Missing(name.to_owned()));
         self.metadata.info(name).ok_or_else(missing)
     }
 
-    /// Where in the file a tensor is.
+    /// Range of bytes of a tensor in the file.
     fn bytes_of(&self, info: &TensorInfo) -> Range<usize> {
         self.data + info.data_offsets.0..self.data + info.data_offsets.1
     }
@@ -151,7 +152,8 @@ impl TensorFile {
     }
 }
 
-/// Reads named tensors as f32, in the given order. The file must hold just these.
+/// Reads named tensors of a safetensors file as f32, in the given order. The file must hold just
+/// these, in these shapes.
 pub fn read_tensors(
     path: &Path,
     expected: &[(String, Vec<usize>)],
@@ -170,7 +172,7 @@ pub fn read_tensors(
     expected.iter().map(|(name, _)| file.read(name)).collect()
 }
 
-/// Writes named tensors as f32: aside, synced, renamed.
+/// Writes a safetensors file of named tensors as f32, whole or not at all.
 pub fn write_tensors(
     path: &Path,
     tensors: &[(String, Vec<usize>, Vec<f32>)],
@@ -185,56 +187,27 @@ pub fn write_tensors(
     write_views(path, views)
 }
 
-/// Writes tensors, one after the other: aside, synced, renamed.
+/// Writes a safetensors file, one tensor after the other, whole or not at all.
 pub(crate) fn write_views<V: safetensors::View>(
     path: &Path,
     views: Vec<(&str, V)>,
 ) -> Result<(), CheckpointError> {
-    let fail = |kind| CheckpointError::new(path, kind);
     // `transformers` refuses a file that does not say what it was made for.
     let metadata = [("format".to_owned(), "pt".to_owned())].into();
-    let aside = aside(path);
     let write = || -> Result<(), CheckpointErrorKind> {
-        // The library makes its file for the owner alone; ours has the rights that any new file has.
-        let rights = File::create(&aside)?.metadata()?.permissions();
-        safetensors::serialize_to_file(views, Some(metadata), &aside).map_err(|err| match err {
-            SafeTensorError::IoError(err) => CheckpointErrorKind::Io(err),
-            err => CheckpointErrorKind::Safetensors(err),
-        })?;
-        std::fs::set_permissions(&aside, rights)?;
-        File::open(&aside)?.sync_all()?;
-        std::fs::rename(&aside, path)?;
-        Ok(())
+        let file = AtomicFile::create(path)?;
+        safetensors::serialize_to_file(views, Some(metadata), file.part()).map_err(
+            |err| match err {
+                SafeTensorError::IoError(err) => CheckpointErrorKind::Io(err),
+                err => CheckpointErrorKind::Safetensors(err),
+            },
+        )?;
+        Ok(file.commit()?)
     };
-    write().map_err(|kind| {
-        // What was written so far is of no use; the error that matters is the first one.
-        let _ = std::fs::remove_file(&aside);
-        fail(kind)
-    })
+    write().map_err(|kind| CheckpointError::new(path, kind))
 }
 
-/// Writes a small file: aside, synced, renamed.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let aside = aside(path);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&aside)?;
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&aside, path)
-    };
-    write().inspect_err(|_| {
-        // As above.
-        let _ = std::fs::remove_file(&aside);
-    })
-}
-
-/// Where a file is written before it gets its name.
-fn aside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.part"))
-}
-
-/// Converts little-endian numbers. Other types were refused before.
+/// Appends little-endian numbers, converted to f32. Other types were refused before.
 fn append_f32(bytes: &[u8], dtype: Dtype, numbers: &mut Vec<f32>) {
     let pairs = || bytes.chunks_exact(2).map(|it| [it[0], it[1]]);
     match dtype {

@@ -1,100 +1,103 @@
-//! The decoder in training: packed sequences through it, a loss over chosen tokens, and back.
+//! Forward and backward pass of a decoder in training, over packed sequences.
 //!
-//! A [`Pass`] is cut in two at the final hidden states. The loss is made of log-probabilities,
-//! entropies and, where it needs more, hidden states, all leaves of a small graph of its own. Going
-//! back, the head is gone through in pieces of the vocabulary (`scores.rs`), and then the layers,
-//! by the graph that the way forward left, or, with checkpoints, by one that is made anew for each
-//! layer of what went into it.
+//! A [`TrainingPass`] is cut in two at the final hidden states. The loss is made of
+//! log-probabilities, entropies and, where it needs more, hidden states, all leaves of a small
+//! graph of its own. The backward pass goes through the head in chunks of the vocabulary
+//! (`logprobs.rs`), and then through the layers, by the graph that the forward pass left, or, with
+//! gradient checkpointing, by one that is made anew for each layer of its input. Which loss it is,
+//! it does not know.
 
-use burn::tensor::{Gradients, Int, Tensor};
+use burn::tensor::{Gradients, IndexingUpdateOp, Int, Tensor};
 use forage_trajectory::TokenId;
 
 use crate::config::ParameterSpec;
 use crate::decoder::Decoder;
-use crate::forward::{Layout, Span};
-use crate::scores::{Scorer, Scores};
+use crate::forward::{PackedLayout, Span};
+use crate::logprobs::{ChunkedLogprobs, TokenLogprobs};
 
-/// Sequences end to end, with the tokens that are asked about.
+/// Packed sequences: sequences end to end, without padding, and the target tokens, which are to be
+/// predicted.
 #[derive(Debug, Clone, Default)]
-pub struct Packed {
+pub struct PackedSequences {
     tokens: Vec<TokenId>,
     spans: Vec<Span>,
-    /// The rows that predict the tokens that are asked about.
+    /// Rows that predict the targets.
     rows: Vec<usize>,
-    asked: Vec<TokenId>,
+    targets: Vec<TokenId>,
 }
 
-/// How a pass is made.
+/// Options of a [`TrainingPass`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PassOptions {
-    /// Logits are divided by it.
+pub struct TrainingPassOptions {
+    /// Temperature: logits are divided by it.
     pub temperature: f32,
-    /// Whether only what goes into each layer is kept, and the rest is computed again on the way
-    /// back: a third more work, for memory that grows with one layer instead of all.
-    pub checkpoints: bool,
+    /// Gradient checkpointing (arXiv 1604.06174): only the input of each layer is kept, and the
+    /// rest is computed again in the backward pass: a third more work, for memory that grows with
+    /// one layer instead of all.
+    pub gradient_checkpointing: bool,
 }
 
-/// A way through a decoder that can be gone back.
-pub struct Pass {
-    /// Log-probabilities of the tokens that were asked about, `[M]`; a leaf.
+/// Forward pass of a decoder with all that its backward pass needs.
+pub struct TrainingPass {
+    /// Log-probabilities of the targets, `[M]`; a leaf.
     pub logprobs: Tensor<1>,
     /// Entropies of their distributions, `[M]`; a leaf.
     pub entropies: Tensor<1>,
-    /// The hidden states that predict them, `[M, D]`; a leaf.
+    /// Hidden states that predict the targets, `[M, D]`; a leaf.
     pub hidden: Tensor<2>,
-    scorer: Scorer,
-    scores: Scores,
-    /// What is trainable has leaves in it.
+    chunked: ChunkedLogprobs,
+    values: TokenLogprobs,
+    /// Decoder whose trainable parameters are leaves.
     tracked: Decoder,
-    layers: Layers,
+    activations: Activations,
     has_adapters: bool,
 }
 
-/// What is left of the way through the layers.
-enum Layers {
-    /// Hidden states with their graph.
+/// Activations that are kept for the backward pass through the layers.
+enum Activations {
+    /// Hidden states `[M, D]` with their graph.
     Graph(Tensor<2>),
-    /// What went into each layer, and into the last norm.
-    Inputs { layout: Box<Layout>, inputs: Vec<Tensor<2>>, rows: Tensor<1, Int> },
+    /// Inputs of the layers, `[N, D]` each, and of the last norm, `[M, D]`; `rows` are the M of N.
+    Checkpoints { layout: Box<PackedLayout>, inputs: Vec<Tensor<2>>, rows: Tensor<1, Int> },
 }
 
-impl Packed {
-    /// Packs sequences, each with the positions of the tokens that are asked about, all 1 or more.
+impl PackedSequences {
+    /// Packs sequences, each with the positions of its targets, all 1 or more.
     ///
     /// # Panics
     ///
     /// Panics if a position is 0 or behind the end.
-    pub fn new<'a>(asked: impl IntoIterator<Item = (&'a [TokenId], &'a [usize])>) -> Self {
+    pub fn new<'a>(sequences: impl IntoIterator<Item = (&'a [TokenId], &'a [usize])>) -> Self {
         let mut packed = Self::default();
-        for (tokens, positions) in asked {
+        for (tokens, positions) in sequences {
             let first = packed.tokens.len();
-            // Without its last token, a sequence predicts just the tokens that may be asked about.
+            // Without its last token, a sequence predicts just the tokens that may be targets.
             packed.tokens.extend_from_slice(tokens.split_last().map_or(&[], |it| it.1));
             packed.spans.push(Span::from(first..packed.tokens.len()));
             for &at in positions {
                 assert!(at > 0, "nothing predicts the first token");
                 packed.rows.push(first + at - 1);
-                packed.asked.push(tokens[at]);
+                packed.targets.push(tokens[at]);
             }
         }
         packed
     }
 
-    /// The same sequences, which share what they begin with: where some begin alike, that is
-    /// computed once for all of them, and up to rounding nothing else changes.
+    /// Packs sequences with shared prefixes: where some begin alike, that is computed once for all
+    /// of them, and up to rounding nothing else changes.
     ///
     /// # Panics
     ///
     /// Panics if a position is 0 or behind the end.
-    pub fn sharing(asked: &[(&[TokenId], &[usize])]) -> Self {
+    pub fn with_shared_prefixes(sequences: &[(&[TokenId], &[usize])]) -> Self {
         let mut packed = Self::default();
-        let predicting = |idx: usize| asked[idx].0.split_last().map_or(&[][..], |it| it.1);
-        let mut order: Vec<usize> = (0..asked.len()).collect();
+        let predicting = |idx: usize| sequences[idx].0.split_last().map_or(&[][..], |it| it.1);
+        let mut order: Vec<usize> = (0..sequences.len()).collect();
         // Descending, so that of two that begin alike the longer comes first.
         order.sort_by(|&a, &b| predicting(b).cmp(predicting(a)));
-        let mut rows = vec![Vec::new(); asked.len()];
+        let mut rows = vec![Vec::new(); sequences.len()];
         let mut last: &[TokenId] = &[];
-        // Where the tokens of the last one are.
+        // Rows of the tokens of the last sequence.
         let mut path: Vec<usize> = Vec::new();
         for idx in order {
             let tokens = predicting(idx);
@@ -104,8 +107,8 @@ impl Packed {
             let fresh = first..first + tokens.len() - n_shared;
             if !fresh.is_empty() {
                 let runs = path.chunk_by(|one, next| one + 1 == *next);
-                let before = runs.map(|it| it[0]..it[0] + it.len()).collect();
-                packed.spans.push(Span { tokens: fresh.clone(), before });
+                let prefix = runs.map(|run| run[0]..run[0] + run.len()).collect();
+                packed.spans.push(Span { tokens: fresh.clone(), prefix });
                 packed.tokens.extend_from_slice(&tokens[n_shared..]);
                 path.extend(fresh);
             }
@@ -113,109 +116,127 @@ impl Packed {
                 assert!(at > 0, "nothing predicts the first token");
                 path[at - 1]
             };
-            rows[idx] = asked[idx].1.iter().map(row).collect();
+            rows[idx] = sequences[idx].1.iter().map(row).collect();
             last = tokens;
         }
         packed.rows = rows.concat();
-        packed.asked =
-            asked.iter().flat_map(|(tokens, at)| at.iter().map(|&it| tokens[it])).collect();
+        let targets = sequences.iter().flat_map(|(tokens, at)| at.iter().map(|&it| tokens[it]));
+        packed.targets = targets.collect();
         packed
     }
 
-    /// Tokens that go through a model.
+    /// Number of tokens that go through the model.
     pub fn n_tokens(&self) -> usize {
         self.tokens.len()
     }
 }
 
 impl Decoder {
-    /// The hidden states that predict the tokens that are asked about, `[M, D]`.
-    pub fn hidden(&self, packed: &Packed) -> Tensor<2> {
-        let layout = self.layout(&packed.tokens, &packed.spans);
-        self.forward_layout(&layout, None).select(0, self.rows(packed))
+    /// Hidden states that predict the targets, `[M, D]`.
+    pub fn hidden_states(&self, packed: &PackedSequences) -> Tensor<2> {
+        let layout = self.packed_layout(&packed.tokens, &packed.spans);
+        self.forward_packed(&layout, None).select(0, self.target_rows(packed))
     }
 
-    /// The same without a graph, and without the rows of the last layer that nobody asks about.
-    pub fn hidden_only(&self, packed: &Packed) -> Tensor<2> {
-        let layout = self.layout(&packed.tokens, &packed.spans);
-        self.forward_layout(&layout, Some(&self.rows(packed))).inner()
+    /// Hidden states that predict the targets, `[M, D]`, without a graph, and without the other
+    /// rows of the last layer.
+    pub fn hidden_states_no_grad(&self, packed: &PackedSequences) -> Tensor<2> {
+        let layout = self.packed_layout(&packed.tokens, &packed.spans);
+        self.forward_packed(&layout, Some(&self.target_rows(packed))).inner()
     }
 
-    /// Log-probabilities and entropies of the tokens that are asked about, without a graph.
-    pub fn scores(&self, packed: &Packed, temperature: f32) -> Scores {
-        self.scorer(self.hidden_only(packed), packed, temperature).scores()
+    /// Log-probabilities and entropies of the targets, `[M]` each, without a graph.
+    pub fn logprobs(&self, packed: &PackedSequences, temperature: f32) -> TokenLogprobs {
+        let hidden_md = self.hidden_states_no_grad(packed);
+        self.chunked_logprobs(hidden_md, packed, temperature).forward()
     }
 
-    /// Sends packed sequences through, so that a gradient can be sent back.
-    pub fn pass(&self, packed: &Packed, options: PassOptions) -> Pass {
+    /// Forward pass over packed sequences, which keeps what the backward pass needs.
+    pub fn training_pass(
+        &self,
+        packed: &PackedSequences,
+        options: TrainingPassOptions,
+    ) -> TrainingPass {
         let tracked = self.tracked();
-        let (hidden, layers) = if options.checkpoints {
-            let frozen = self.frozen();
-            let layout = Box::new(frozen.layout(&packed.tokens, &packed.spans));
-            let mut hidden_nd = frozen.embed(&layout.ids);
-            let mut inputs = Vec::new();
-            for idx in 0..self.config().num_hidden_layers {
-                inputs.push(hidden_nd.clone().inner());
-                hidden_nd = frozen.packed_layer(idx, hidden_nd, &layout);
-            }
-            let rows = frozen.rows(packed);
-            let last_md = hidden_nd.select(0, rows.clone());
-            inputs.push(last_md.clone().inner());
-            (frozen.final_norm(last_md).inner(), Layers::Inputs { layout, inputs, rows })
+        let (hidden, activations) = if options.gradient_checkpointing {
+            self.checkpointed_forward(packed)
         } else {
-            let hidden_md = tracked.hidden(packed);
-            (hidden_md.clone().inner(), Layers::Graph(hidden_md))
+            let hidden_md = tracked.hidden_states(packed);
+            (hidden_md.clone().inner(), Activations::Graph(hidden_md))
         };
-        let asked = self.scorer(hidden.clone(), packed, options.temperature);
-        let scores = asked.scores();
+        let chunked = self.chunked_logprobs(hidden.clone(), packed, options.temperature);
+        let values = chunked.forward();
         let leaf = |it: &Tensor<1>| it.clone().autodiff().require_grad();
-        Pass {
-            logprobs: leaf(&scores.logprobs),
-            entropies: leaf(&scores.entropies),
+        TrainingPass {
+            logprobs: leaf(&values.logprobs),
+            entropies: leaf(&values.entropies),
             hidden: hidden.autodiff().require_grad(),
-            scorer: asked,
-            scores,
+            chunked,
+            values,
             tracked,
-            layers,
+            activations,
             has_adapters: self.adapters().is_some(),
         }
     }
 
-    fn rows(&self, packed: &Packed) -> Tensor<1, Int> {
+    /// Forward pass that keeps only the inputs of the layers: hidden states `[M, D]`.
+    fn checkpointed_forward(&self, packed: &PackedSequences) -> (Tensor<2>, Activations) {
+        let frozen = self.frozen();
+        let layout = Box::new(frozen.packed_layout(&packed.tokens, &packed.spans));
+        let mut hidden_nd = frozen.embed(&layout.ids);
+        let mut inputs = Vec::new();
+        for idx in 0..self.config().num_hidden_layers {
+            inputs.push(hidden_nd.clone().inner());
+            hidden_nd = frozen.packed_layer(idx, hidden_nd, &layout);
+        }
+        let rows = frozen.target_rows(packed);
+        let last_md = hidden_nd.select(0, rows.clone());
+        inputs.push(last_md.clone().inner());
+        let normed_md = frozen.final_norm(last_md).inner();
+        (normed_md, Activations::Checkpoints { layout, inputs, rows })
+    }
+
+    fn target_rows(&self, packed: &PackedSequences) -> Tensor<1, Int> {
         self.indices(packed.rows.iter().map(|&it| it as i64).collect())
     }
 
-    fn scorer(&self, hidden: Tensor<2>, packed: &Packed, temperature: f32) -> Scorer {
+    fn chunked_logprobs(
+        &self,
+        hidden_md: Tensor<2>,
+        packed: &PackedSequences,
+        temperature: f32,
+    ) -> ChunkedLogprobs {
         let head = self.weights()[self.head()].clone().inner();
-        Scorer::new(hidden, head, packed.asked.clone(), temperature).computing_in(self.compute())
+        ChunkedLogprobs::new(hidden_md, head, packed.targets.clone(), temperature)
+            .with_compute_dtype(self.compute_dtype())
     }
 }
 
-impl Pass {
-    /// The decoder that the graph belongs to. Its weights are leaves: losses over whole
-    /// distributions take [`Decoder::logits`] of it over rows of [`Pass::hidden`].
+impl TrainingPass {
+    /// Decoder of the graph. Its trainable parameters are leaves: losses over whole distributions
+    /// take [`Decoder::logits`] of it over rows of [`TrainingPass::hidden`].
     pub fn decoder(&self) -> &Decoder {
         &self.tracked
     }
 
-    /// Names, shapes and roles of the gradients of [`Pass::backward`].
+    /// Names, shapes and roles of the gradients of [`TrainingPass::backward`].
     pub fn parameters(&self) -> Vec<ParameterSpec> {
         self.tracked.trainable_parameters()
     }
 
-    /// The gradient of a loss by everything that is trainable, in order.
+    /// Backward pass: gradients of a loss `[1]` by the trainable parameters, in order.
     pub fn backward(self, loss: &Tensor<1>) -> Vec<Tensor<2>> {
-        let mut sums = Sums { leaves: self.tracked.trainable(), sums: Vec::new() };
-        sums.sums.resize(sums.leaves.len(), None);
+        let mut sums = GradientSums::of(self.tracked.trainable());
         let mut gradients = loss.backward();
         sums.take(&mut gradients);
         let by_logprobs = self.logprobs.grad_remove(&mut gradients);
         let by_entropies = self.entropies.grad_remove(&mut gradients);
         let mut by_hidden = self.hidden.grad_remove(&mut gradients);
         if by_logprobs.is_some() || by_entropies.is_some() {
-            let by_logprobs = by_logprobs.unwrap_or_else(|| self.scores.logprobs.zeros_like());
+            let by_logprobs = by_logprobs.unwrap_or_else(|| self.values.logprobs.zeros_like());
+            let is_head_trained = !self.has_adapters;
             let (part, by_head) =
-                self.scorer.backward(&self.scores, by_logprobs, by_entropies, !self.has_adapters);
+                self.chunked.backward(&self.values, by_logprobs, by_entropies, is_head_trained);
             by_hidden = Some(match by_hidden {
                 Some(by_hidden) => by_hidden + part,
                 None => part,
@@ -225,52 +246,81 @@ impl Pass {
             }
         }
         let Some(by_hidden) = by_hidden else { return sums.finish() };
-        match self.layers {
-            Layers::Graph(hidden_md) => sums.take(&mut back(&hidden_md, by_hidden)),
-            Layers::Inputs { layout, mut inputs, rows } => {
-                let mut through =
-                    |input: Tensor<2>, by_output, forward: &dyn Fn(Tensor<2>) -> Tensor<2>| {
-                        let input = input.autodiff().require_grad();
-                        let mut gradients = back(&forward(input.clone()), by_output);
-                        sums.take(&mut gradients);
-                        input.grad_remove(&mut gradients).expect("a layer adds to what goes in")
-                    };
-                let last = inputs.pop().expect("what went into the last norm");
-                let by_last = through(last, by_hidden, &|it| self.tracked.final_norm(it));
-                let Some(first) = inputs.first() else { return sums.finish() };
-                let rows = rows.inner();
-                let mut by_output = first.zeros_like().select_assign(
-                    0,
-                    rows,
-                    by_last,
-                    burn::tensor::IndexingUpdateOp::Add,
-                );
-                for (idx, input) in inputs.into_iter().enumerate().rev() {
-                    by_output = through(input, by_output, &|it| {
-                        self.tracked.packed_layer(idx, it, &layout)
-                    });
-                }
-                if !self.has_adapters {
-                    sums.take(&mut back(&self.tracked.embed(&layout.ids), by_output));
-                }
+        match self.activations {
+            Activations::Graph(hidden_md) => {
+                sums.take(&mut backward_from(&hidden_md, by_hidden));
+            }
+            Activations::Checkpoints { layout, inputs, rows } => {
+                let backward = CheckpointedBackward { decoder: &self.tracked, sums: &mut sums };
+                backward.run(&layout, inputs, rows, by_hidden, !self.has_adapters);
             }
         }
         sums.finish()
     }
 }
 
-/// Sends a gradient back from where it is known.
-fn back(output: &Tensor<2>, gradient: Tensor<2>) -> Gradients {
+/// Backward pass through the layers, each computed again from its input.
+struct CheckpointedBackward<'a, 'b> {
+    decoder: &'a Decoder,
+    sums: &'b mut GradientSums<'a>,
+}
+
+impl CheckpointedBackward<'_, '_> {
+    /// From the gradient by the final hidden states `[M, D]` down to the embeddings, where those
+    /// are trained.
+    fn run(
+        mut self,
+        layout: &PackedLayout,
+        mut inputs: Vec<Tensor<2>>,
+        rows: Tensor<1, Int>,
+        by_hidden: Tensor<2>,
+        is_embedding_trained: bool,
+    ) {
+        let decoder = self.decoder;
+        let last = inputs.pop().expect("the input of the last norm");
+        let by_last = self.through(last, by_hidden, |it| decoder.final_norm(it));
+        let Some(first) = inputs.first() else { return };
+        let zeros = first.zeros_like();
+        let mut by_output = zeros.select_assign(0, rows.inner(), by_last, IndexingUpdateOp::Add);
+        for (idx, input) in inputs.into_iter().enumerate().rev() {
+            by_output = self.through(input, by_output, |it| decoder.packed_layer(idx, it, layout));
+        }
+        if is_embedding_trained {
+            self.sums.take(&mut backward_from(&decoder.embed(&layout.ids), by_output));
+        }
+    }
+
+    /// Gradient by the input of a function, from that by its output.
+    fn through(
+        &mut self,
+        input: Tensor<2>,
+        by_output: Tensor<2>,
+        forward: impl Fn(Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
+        let input = input.autodiff().require_grad();
+        let mut gradients = backward_from(&forward(input.clone()), by_output);
+        self.sums.take(&mut gradients);
+        input.grad_remove(&mut gradients).expect("a layer adds to its input")
+    }
+}
+
+/// Backward pass from a tensor with a graph, of which the gradient is known.
+fn backward_from(output: &Tensor<2>, gradient: Tensor<2>) -> Gradients {
     (output.clone() * gradient.autodiff()).sum().backward()
 }
 
-/// Gradients by leaves, so far.
-struct Sums<'a> {
+/// Accumulated gradients by leaves.
+struct GradientSums<'a> {
     leaves: &'a [Tensor<2>],
     sums: Vec<Option<Tensor<2>>>,
 }
 
-impl Sums<'_> {
+impl<'a> GradientSums<'a> {
+    fn of(leaves: &'a [Tensor<2>]) -> Self {
+        Self { leaves, sums: vec![None; leaves.len()] }
+    }
+
+    /// Adds to the gradient by leaf number `at`.
     fn add(&mut self, at: usize, part: Tensor<2>) {
         let sum = self.sums[at].take();
         self.sums[at] = Some(match sum {
@@ -279,6 +329,7 @@ impl Sums<'_> {
         });
     }
 
+    /// Adds the gradients by all leaves that a backward pass reached.
     fn take(&mut self, gradients: &mut Gradients) {
         for (at, leaf) in self.leaves.iter().enumerate() {
             if let Some(part) = leaf.grad_remove(gradients) {
@@ -287,7 +338,7 @@ impl Sums<'_> {
         }
     }
 
-    /// Zeros where nothing came.
+    /// Gradients by all leaves; zeros where nothing came.
     fn finish(self) -> Vec<Tensor<2>> {
         let both = self.leaves.iter().zip(self.sums);
         both.map(|(leaf, sum)| sum.unwrap_or_else(|| leaf.clone().inner().zeros_like())).collect()

@@ -1,15 +1,15 @@
-//! A decoder that says what a position is worth, instead of what comes next: a critic.
+//! Critic (value model): a decoder with a value head instead of logits.
 
 use burn::tensor::Tensor;
 
-use crate::config::{ModelConfig, ParameterSpec, Role};
+use crate::config::{ModelConfig, ParameterRole, ParameterSpec};
 use crate::decoder::Decoder;
 
-/// Name of the head among the tensors of a critic.
+/// Name of the value head among the tensors of a critic.
 const VALUE_HEAD: &str = "value_head.weight";
 
-/// A decoder with a linear head of one number. Its weights are those of the decoder, then the
-/// head, `[1, D]`.
+/// Critic: a decoder with a linear value head, which estimates the return from a position. Its
+/// weights are those of the decoder, then the head, `[1, D]`.
 #[derive(Debug, Clone)]
 pub struct Critic {
     decoder: Decoder,
@@ -17,7 +17,7 @@ pub struct Critic {
 }
 
 impl Critic {
-    /// A decoder with a head of zeros: everything is worth 0 until something was learned.
+    /// Critic with a value head of zeros: all values are 0 at first.
     pub fn new(decoder: Decoder) -> Self {
         let head = Tensor::zeros([1, decoder.config().hidden_size], decoder.device());
         Self { decoder, head }
@@ -39,21 +39,25 @@ impl Critic {
     pub fn parameters(config: &ModelConfig) -> Vec<ParameterSpec> {
         let mut specs = config.parameters();
         let shape = [1, config.hidden_size];
-        specs.push(ParameterSpec { name: VALUE_HEAD.to_owned(), shape, role: Role::Matrix });
+        specs.push(ParameterSpec {
+            name: VALUE_HEAD.to_owned(),
+            shape,
+            role: ParameterRole::Matrix,
+        });
         specs
     }
 
-    /// The weights, in the order of [`Critic::parameters`].
+    /// Weights, in the order of [`Critic::parameters`].
     pub fn weights(&self) -> Vec<Tensor<2>> {
         self.decoder.weights().iter().chain([&self.head]).cloned().collect()
     }
 
-    /// What makes the hidden states.
+    /// Decoder that computes the hidden states.
     pub fn decoder(&self) -> &Decoder {
         &self.decoder
     }
 
-    /// The same weights as fresh leaves of an autodiff graph of their own.
+    /// The same critic with its weights as fresh leaves of an autodiff graph.
     #[must_use]
     pub fn tracked(&self) -> Self {
         let head = self.head.clone().inner().autodiff().require_grad();

@@ -2,16 +2,20 @@
 //! forward, backward and generation on a tiny model.
 //!
 //! `FORAGE_TEST_DEVICE` names the device; without it, the first one that is found is tested.
+
 #![cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
+
+mod tags;
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use forage_model::{
-    Decoder, Generator, LoraConfig, Packed, PassOptions, Tokenizer, device, devices, is_host, load,
-    numbers,
+    Decoder, Generator, LoraConfig, PackedSequences, Tokenizer, TrainingPassOptions, device,
+    devices, is_cpu, load, numbers,
 };
 use forage_trajectory::{Completion, Policy, Purpose, Request, Sampling, Stream, TokenId};
+use tags::TAGS;
 
 /// The most that numbers of a GPU may differ from those of the CPU.
 const TOLERANCE: f32 = 1e-3;
@@ -22,7 +26,7 @@ fn tested_device() -> Device {
         named.expect("a device beside the CPU, such as Mesa's llvmpipe (`mesa-vulkan-drivers`)")
     });
     let device = device(&name).unwrap_or_else(|error| panic!("{error}"));
-    assert!(!is_host(&device), "`{name}` is what the others are compared with");
+    assert!(!is_cpu(&device), "`{name}` is what the others are compared with");
     device
 }
 
@@ -53,8 +57,12 @@ fn asked() -> Vec<(Vec<TokenId>, Vec<usize>)> {
 /// Log-probabilities, entropies and gradients of a loss that uses both.
 fn learn(decoder: &Decoder, checkpoints: bool) -> [Vec<Vec<f32>>; 2] {
     let asked = asked();
-    let packed = Packed::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())));
-    let pass = decoder.pass(&packed, PassOptions { temperature: 0.7, checkpoints });
+    let packed =
+        PackedSequences::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())));
+    let pass = decoder.training_pass(
+        &packed,
+        TrainingPassOptions { temperature: 0.7, gradient_checkpointing: checkpoints },
+    );
     let (logprobs, entropies) = (pass.logprobs.clone(), pass.entropies.clone());
     let loss = (logprobs.clone() * 0.3).exp().mean() + entropies.clone().mean() * 0.2;
     let flat = |it: Tensor<1>| it.inner().into_data().try_into_vec_as::<f32>().unwrap();
@@ -129,7 +137,7 @@ fn play(decoder: Decoder, tokenizer: &Tokenizer) -> Vec<Completion> {
 fn generation_is_that_of_the_cpu() {
     let device = tested_device();
     let text = "the quick brown fox jumps over the lazy dog".to_owned();
-    let tokenizer = Tokenizer::train(&[text], 280).unwrap();
+    let tokenizer = Tokenizer::train(&[text], 280, &TAGS).unwrap();
     for name in MODELS {
         let wanted = play(load(&fixture(name), &Device::flex()).unwrap(), &tokenizer);
         let found = play(load(&fixture(name), &device).unwrap(), &tokenizer);

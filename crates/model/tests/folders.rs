@@ -1,5 +1,7 @@
 //! Model folders: what is read, what is refused and by which words, and what is written.
 
+mod tags;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -9,12 +11,13 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
 use forage_model::{
-    Decoder, Family, ModelConfig, NumberType, SaveOptions, Tokenizer, load, load_config, numbers,
-    read_tensors, save, save_folder, write_tensors,
+    Decoder, ModelConfig, ModelFamily, NumberType, SaveOptions, Tokenizer, load, load_config,
+    numbers, read_tensors, save, save_folder, write_tensors,
 };
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
+use tags::TAGS;
 use tempfile::TempDir;
 
 /// Damages a file.
@@ -491,16 +494,17 @@ fn bf16_is_rounded_to_nearest_and_named() {
 fn a_folder_is_replaced_as_a_whole() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("model");
-    let tokenizer = Tokenizer::train(&["ab ab abc".to_owned()], 270).unwrap();
+    let tokenizer = Tokenizer::train(&["ab ab abc".to_owned()], 270, &TAGS).unwrap();
     let decoder = load(&fixture("llama"), &Device::flex()).unwrap();
     let cut = SaveOptions { max_shard_bytes: 100_000, ..SaveOptions::default() };
     save_folder(&decoder, &tokenizer, &folder, cut).unwrap();
-    fs::create_dir(parent.path().join(".model.part")).unwrap();
+    // Left by a process that was killed.
+    fs::create_dir(parent.path().join(".part-model.a1B2c3")).unwrap();
     save_folder(&decoder, &tokenizer, &folder, SaveOptions::default()).unwrap();
     assert_eq!(names_in(&folder), ["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(names_in(parent.path()), ["model"]);
-    assert_eq!(load_config(&folder).unwrap().model_type, Family::Llama);
-    Tokenizer::load(&folder).unwrap().check_fits(decoder.config()).unwrap();
+    assert_eq!(load_config(&folder).unwrap().model_type, ModelFamily::Llama);
+    Tokenizer::load(&folder, &TAGS).unwrap().check_fits(decoder.config()).unwrap();
     // Where it cannot be written, the old one stays.
     let file = parent.path().join("file");
     fs::write(&file, "").unwrap();
@@ -512,7 +516,7 @@ fn a_folder_is_replaced_as_a_whole() {
 fn a_tokenizer_must_fit_the_embedding() {
     let decoder = load(&fixture("llama"), &Device::flex()).unwrap();
     let words: Vec<String> = (0..5000).map(|it| format!("w{}", it * it)).collect();
-    let tokenizer = Tokenizer::train(&[words.join(" ")], 400).unwrap();
+    let tokenizer = Tokenizer::train(&[words.join(" ")], 400, &TAGS).unwrap();
     let error = tokenizer.check_fits(decoder.config()).unwrap_err();
     assert!(chain(&error).contains("has 400 tokens, the embedding 320 rows"), "{}", chain(&error));
 }

@@ -1,27 +1,29 @@
 //! Generation in continuous batches: what a sequence says depends on nothing but itself.
 
 mod small;
+mod tags;
 
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use forage_model::{
-    Decoder, Family, GenerateError, Generator, LoraConfig, ModelConfig, Tokenizer, numbers,
+    Decoder, GenerateError, Generator, LoraConfig, ModelConfig, ModelFamily, Tokenizer, numbers,
 };
 use forage_trajectory::{
     Completion, FinishReason, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
 };
+use tags::TAGS;
 
 fn tokenizer() -> Tokenizer {
     let text = "the quick brown fox jumps over the lazy dog and finds nothing at all".to_owned();
-    Tokenizer::train(&[text], 290).unwrap()
+    Tokenizer::train(&[text], 290, &TAGS).unwrap()
 }
 
-fn decoder(tokenizer: &Tokenizer, family: Family) -> Decoder {
+fn decoder(tokenizer: &Tokenizer, family: ModelFamily) -> Decoder {
     decoder_with_heads(tokenizer, family, [4, 2, 20])
 }
 
 /// `heads`: of queries, of keys, and their width.
-fn decoder_with_heads(tokenizer: &Tokenizer, family: Family, heads: [usize; 3]) -> Decoder {
+fn decoder_with_heads(tokenizer: &Tokenizer, family: ModelFamily, heads: [usize; 3]) -> Decoder {
     let config = ModelConfig {
         vocab_size: tokenizer.vocab_size(),
         hidden_size: 40,
@@ -102,7 +104,7 @@ fn play(
 fn neither_batch_nor_order_nor_memory_changes_a_bit() {
     let tokenizer = tokenizer();
     let plays = plays();
-    for family in Family::ALL {
+    for family in ModelFamily::ALL {
         let decoder = decoder(&tokenizer, family);
         let fresh = || Generator::new(decoder.clone(), tokenizer.clone());
         let order: Vec<usize> = (0..plays.len()).collect();
@@ -130,9 +132,10 @@ fn narrow_heads_and_adapters_depend_on_no_batch_either() {
     let tokenizer = tokenizer();
     let plays = plays();
     let order: Vec<usize> = (0..plays.len()).collect();
-    let narrow = decoder_with_heads(&tokenizer, Family::Qwen2, [4, 2, 8]);
+    let narrow = decoder_with_heads(&tokenizer, ModelFamily::Qwen2, [4, 2, 8]);
     let lora = LoraConfig { rank: 2, alpha: 4.0, targets: vec!["q_proj".to_owned()] };
-    let adapted = decoder(&tokenizer, Family::Qwen2).with_lora(&lora, "models/base", 1).unwrap();
+    let adapted =
+        decoder(&tokenizer, ModelFamily::Qwen2).with_lora(&lora, "models/base", 1).unwrap();
     // Fresh adapters are 0 and would hide the order.
     let moved = adapted.trainable().iter().map(|it| it.clone() + 0.1).collect();
     let adapted = adapted.with_trainable(moved);
@@ -152,9 +155,9 @@ fn what_is_recorded_is_what_training_computes() {
     let plays = plays();
     let order: Vec<usize> = (0..plays.len()).collect();
     for (sampling, family) in [
-        (SAMPLING, Family::Qwen2),
-        (Sampling::Temperature(1.3), Family::Qwen3),
-        (Sampling::Greedy, Family::Llama),
+        (SAMPLING, ModelFamily::Qwen2),
+        (Sampling::Temperature(1.3), ModelFamily::Qwen3),
+        (Sampling::Greedy, ModelFamily::Llama),
     ] {
         let decoder = decoder(&tokenizer, family);
         let mut generator = Generator::new(decoder.clone(), tokenizer.clone());
@@ -189,7 +192,7 @@ fn what_is_recorded_is_what_training_computes() {
 #[test]
 fn a_finished_sequence_makes_room_and_budgets_hold() {
     let tokenizer = tokenizer();
-    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let decoder = decoder(&tokenizer, ModelFamily::Qwen2);
     let plays = plays();
     let order: Vec<usize> = (0..plays.len()).collect();
     let mut generator = Generator::new(decoder, tokenizer);
@@ -211,7 +214,7 @@ fn request(context: &[TokenId], max_new_tokens: usize) -> Request<'_> {
 #[test]
 fn the_impossible_is_refused() {
     let tokenizer = tokenizer();
-    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let decoder = decoder(&tokenizer, ModelFamily::Qwen2);
     let mut generator = Generator::new(decoder, tokenizer).with_cache_tokens(50);
     let mut refused = |context: &[TokenId], max_new_tokens| {
         let error = generator.generate(&[request(context, max_new_tokens)], Sampling::Greedy);
@@ -234,7 +237,7 @@ fn the_impossible_is_refused() {
 #[test]
 fn turns_end_by_a_string_a_token_or_their_budget() {
     let tokenizer = tokenizer();
-    let decoder = decoder(&tokenizer, Family::Qwen2);
+    let decoder = decoder(&tokenizer, ModelFamily::Qwen2);
     let context: Vec<TokenId> = (0..9).collect();
     let say = |member: u64, stop: &[&str]| {
         let mut generator = Generator::new(decoder.clone(), tokenizer.clone());

@@ -1,12 +1,15 @@
 //! Loading takes the memory of the weights, and little more; so does laying them out for generation.
 //! Alone in its file, so that nothing else runs in the process.
 
+mod tags;
+
 use std::fs;
 
 use burn::tensor::Device;
 use forage_model::{Generator, ModelConfig, Tokenizer, load};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
+use tags::TAGS;
 
 /// A line of `/proc/self/status`, in bytes.
 fn status(key: &str) -> Option<usize> {
@@ -41,7 +44,7 @@ fn peak_memory_is_the_weights_once_and_a_tenth() {
         eprintln!("skipped: this system does not tell the peak of a process's memory");
         return;
     };
-    let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
+    let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &TAGS).unwrap();
     let decoder = load(folder.path(), &Device::flex()).unwrap();
     let peak = status("VmHWM").unwrap() - before;
     let weights = 4 * config.n_parameters();

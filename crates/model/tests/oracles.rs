@@ -5,12 +5,11 @@
 
 mod small;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_model::{Decoder, Family, ModelConfig, load};
+use forage_model::{Decoder, ModelConfig, ModelFamily, PackedSequences, load};
 use forage_trajectory::TokenId;
 use serde::Deserialize;
 
@@ -28,24 +27,21 @@ struct Expected {
     gradient_norms: std::collections::BTreeMap<String, f64>,
 }
 
-/// How sequences are laid out for one pass.
-struct Layout {
-    name: &'static str,
-    tokens: Vec<TokenId>,
-    spans: Vec<Range<usize>>,
-}
-
-impl Layout {
-    /// Sequences one after the other, each behind this much padding.
-    fn new(name: &'static str, sequences: &[Vec<TokenId>], padding: &[usize]) -> Self {
-        let (mut tokens, mut spans) = (Vec::new(), Vec::new());
-        for (sequence, &padding) in sequences.iter().zip(padding) {
-            tokens.extend(std::iter::repeat_n(7, padding));
-            spans.push(tokens.len()..tokens.len() + sequence.len());
-            tokens.extend_from_slice(sequence);
-        }
-        Self { name, tokens, spans }
-    }
+/// Packs sequences so that every position is asked about, and the first row of each.
+fn packed(sequences: &[Vec<TokenId>]) -> (PackedSequences, Vec<usize>) {
+    // The last token is a target only: nothing is computed of it.
+    let with_target = sequences.iter().map(|ids| {
+        let positions: Vec<usize> = (1..=ids.len()).collect();
+        ([ids.as_slice(), &[7]].concat(), positions)
+    });
+    let with_target: Vec<(Vec<TokenId>, Vec<usize>)> = with_target.collect();
+    let starts = sequences.iter().scan(0, |end, ids| {
+        let start = *end;
+        *end += ids.len();
+        Some(start)
+    });
+    let borrowed = with_target.iter().map(|(ids, at)| (ids.as_slice(), at.as_slice()));
+    (PackedSequences::new(borrowed), starts.collect())
 }
 
 fn fixture(name: &str) -> (Decoder, Expected) {
@@ -115,11 +111,11 @@ fn check_training(
 
 /// Greedy tokens after a prompt that is fed in one piece.
 fn check_generation(decoder: &Decoder, expected: &Expected, what: &str) {
-    let mut cache = decoder.cache(expected.greedy_from_first_8.len());
+    let mut cache = decoder.kv_cache(expected.greedy_from_first_8.len());
     let mut feed: Vec<Vec<TokenId>> =
         expected.greedy_from_first_8.iter().map(|it| it[..8].to_vec()).collect();
     for at in 8..expected.greedy_from_first_8[0].len() {
-        let logits = rows(decoder.extend(&mut cache, &feed));
+        let logits = rows(decoder.forward_cached(&mut cache, &feed));
         for ((row, wanted), feed) in logits.iter().zip(&expected.greedy_from_first_8).zip(&mut feed)
         {
             assert_eq!(best(row), wanted[at], "{what}: greedy token {at}");
@@ -135,11 +131,11 @@ fn best(logits: &[f32]) -> TokenId {
 /// Logits and log-probabilities of every token, fed one by one.
 fn check_cache(decoder: &Decoder, expected: &Expected, what: &str) {
     let n_tokens = expected.input_ids[0].len();
-    let mut cache = decoder.cache(expected.input_ids.len());
+    let mut cache = decoder.kv_cache(expected.input_ids.len());
     let mut logits = vec![Vec::new(); expected.input_ids.len()];
     for at in 0..n_tokens {
         let feed: Vec<Vec<TokenId>> = expected.input_ids.iter().map(|it| vec![it[at]]).collect();
-        for (all, row) in logits.iter_mut().zip(rows(decoder.extend(&mut cache, &feed))) {
+        for (all, row) in logits.iter_mut().zip(rows(decoder.forward_cached(&mut cache, &feed))) {
             all.push(row);
         }
     }
@@ -174,19 +170,14 @@ fn decoders_agree_with_transformers() {
 }
 
 #[test]
-fn padding_and_packing_change_nothing() {
+fn packing_changes_nothing() {
     for name in MODELS {
         let (decoder, expected) = fixture(name);
-        for layout in [
-            Layout::new("padded on the left", &expected.input_ids, &[31, 5]),
-            Layout::new("packed", &expected.input_ids, &[0, 0]),
-        ] {
-            let what = format!("{name}, {}", layout.name);
-            let starts: Vec<usize> = layout.spans.iter().map(|it| it.start).collect();
-            let forward = |it: &Decoder| it.forward_packed(&layout.tokens, &layout.spans);
-            check_logits(&rows(decoder.logits(forward(&decoder))), &starts, &expected, &what);
-            check_training(&decoder, &starts, &expected, &what, forward);
-        }
+        let (packed, starts) = packed(&expected.input_ids);
+        let what = format!("{name}, packed");
+        let forward = |it: &Decoder| it.hidden_states(&packed);
+        check_logits(&rows(decoder.logits(forward(&decoder))), &starts, &expected, &what);
+        check_training(&decoder, &starts, &expected, &what, forward);
     }
 }
 
@@ -239,10 +230,10 @@ fn a_published_story_is_told_again() {
     }
     let story: Story = serde_json::from_slice(&std::fs::read(story).unwrap()).unwrap();
     let decoder = load(&folder, &Device::flex()).unwrap();
-    let mut cache = decoder.cache(1);
+    let mut cache = decoder.kv_cache(1);
     let mut told = vec![story.tokens[0]];
     for at in 0..story.logprobs.len() {
-        let row = rows(decoder.extend(&mut cache, &[vec![told[at]]])).remove(0);
+        let row = rows(decoder.forward_cached(&mut cache, &[vec![told[at]]])).remove(0);
         if let Some(wanted) = story.logits.get(at) {
             assert_near(&row, wanted, 2e-4, "logits of the story");
         }
@@ -254,8 +245,8 @@ fn a_published_story_is_told_again() {
     assert_eq!(told.len(), 201);
 }
 
-fn decoder(family: Family) -> Decoder {
-    let tie_word_embeddings = family == Family::Qwen3;
+fn decoder(family: ModelFamily) -> Decoder {
+    let tie_word_embeddings = family == ModelFamily::Qwen3;
     let config = ModelConfig { tie_word_embeddings, ..small::config(family) };
     Decoder::init(&config, 3, &Device::flex())
 }
@@ -268,7 +259,7 @@ fn ids(n: usize, salt: usize) -> Vec<TokenId> {
 /// alone: neither padding, blocks, packing, the cache nor the neighbours change a result.
 #[test]
 fn cache_padding_and_blocks_change_nothing() {
-    for family in Family::ALL {
+    for family in ModelFamily::ALL {
         let decoder = decoder(family);
         let sequences = [ids(300, 1), ids(17, 2), ids(140, 3)];
         let alone: Vec<Vec<Vec<f32>>> = sequences
@@ -276,22 +267,21 @@ fn cache_padding_and_blocks_change_nothing() {
             .map(|it| rows(decoder.logits(decoder.forward(std::slice::from_ref(it)))))
             .collect();
         let together = rows(decoder.logits(decoder.forward(&sequences)));
-        let packed = Layout::new("packed", &sequences, &[3, 0, 1]);
-        let hidden = decoder.forward_packed(&packed.tokens, &packed.spans);
-        let end_to_end = rows(decoder.logits(hidden));
+        let (packed, starts) = packed(&sequences);
+        let end_to_end = rows(decoder.logits(decoder.hidden_states(&packed)));
         for (seq, alone) in alone.iter().enumerate() {
             for (at, alone) in alone.iter().enumerate() {
                 assert_near(&together[seq * 300 + at], alone, 2e-4, "padded batch");
-                assert_near(&end_to_end[packed.spans[seq].start + at], alone, 2e-4, packed.name);
+                assert_near(&end_to_end[starts[seq] + at], alone, 2e-4, "packed");
             }
         }
-        let mut cache = decoder.cache(3);
+        let mut cache = decoder.kv_cache(3);
         let mut done = [0; 3];
         for pieces in [[5, 17, 0], [1, 0, 100], [250, 0, 1], [1, 0, 1], [43, 0, 38]] {
             let feed: Vec<Vec<TokenId>> = (0..3)
                 .map(|seq| sequences[seq][done[seq]..done[seq] + pieces[seq]].to_vec())
                 .collect();
-            let logits = rows(decoder.extend(&mut cache, &feed));
+            let logits = rows(decoder.forward_cached(&mut cache, &feed));
             let changed: Vec<usize> = (0..3).filter(|&seq| pieces[seq] > 0).collect();
             for (row, &seq) in logits.iter().zip(&changed) {
                 done[seq] += pieces[seq];
@@ -299,11 +289,5 @@ fn cache_padding_and_blocks_change_nothing() {
             }
         }
         assert_eq!(done, [300, 17, 140]);
-        cache.keep(&[2, 0]);
-        let logits = rows(decoder.extend(&mut cache, &[vec![9], vec![]]));
-        let mut longer = sequences[2].clone();
-        longer.push(9);
-        let alone = rows(decoder.logits(decoder.forward(&[longer])));
-        assert_near(&logits[0], alone.last().unwrap(), 2e-4, "after others left");
     }
 }

@@ -7,18 +7,19 @@ mod small;
 
 use burn::tensor::{DType, Device, FloatDType};
 use forage_model::{
-    Critic, Decoder, Family, LoraConfig, ModelConfig, Packed, PassOptions, numbers,
+    Critic, Decoder, LoraConfig, ModelConfig, ModelFamily, PackedSequences, TrainingPassOptions,
+    numbers,
 };
 use forage_trajectory::TokenId;
 
-fn decoder(family: Family, tie_word_embeddings: bool) -> Decoder {
+fn decoder(family: ModelFamily, tie_word_embeddings: bool) -> Decoder {
     let config =
         ModelConfig { tie_word_embeddings, initializer_range: 0.2, ..small::config(family) };
     Decoder::init(&config, 3, &Device::flex())
 }
 
 fn rounding(decoder: &Decoder) -> Decoder {
-    decoder.clone().computing_in(FloatDType::BF16)
+    decoder.clone().with_compute_dtype(FloatDType::BF16)
 }
 
 fn ids(n: usize, salt: usize) -> Vec<TokenId> {
@@ -28,8 +29,12 @@ fn ids(n: usize, salt: usize) -> Vec<TokenId> {
 /// Log-probabilities and entropies, and the gradients of a loss of both.
 fn learn(decoder: &Decoder, checkpoints: bool) -> (Vec<f32>, Vec<f32>) {
     let asked = [(ids(60, 1), (1..60).collect::<Vec<_>>()), (ids(31, 4), (10..31).collect())];
-    let packed = Packed::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())));
-    let pass = decoder.pass(&packed, PassOptions { temperature: 0.9, checkpoints });
+    let packed =
+        PackedSequences::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())));
+    let pass = decoder.training_pass(
+        &packed,
+        TrainingPassOptions { temperature: 0.9, gradient_checkpointing: checkpoints },
+    );
     let (logprobs, entropies) = (pass.logprobs.clone(), pass.entropies.clone());
     let loss = (logprobs.clone() * 0.3).exp().mean() + entropies.clone().mean() * 0.2;
     let scores = [logprobs, entropies].map(|it| numbers(&it.inner().unsqueeze())).concat();
@@ -56,7 +61,9 @@ fn assert_near(found: &[f32], wanted: &[f32], what: &str) {
 
 #[test]
 fn scores_and_gradients_are_near_those_of_f32() {
-    for (family, tied) in [(Family::Qwen2, true), (Family::Qwen3, false), (Family::Llama, true)] {
+    for (family, tied) in
+        [(ModelFamily::Qwen2, true), (ModelFamily::Qwen3, false), (ModelFamily::Llama, true)]
+    {
         let plain = decoder(family, tied);
         let targets = vec!["q_proj".to_owned(), "down_proj".to_owned()];
         let lora = LoraConfig { rank: 4, alpha: 8.0, targets };
@@ -77,12 +84,13 @@ fn scores_and_gradients_are_near_those_of_f32() {
 
 #[test]
 fn cached_keys_and_values_are_rounded_as_those_of_training() {
-    let decoder = rounding(&decoder(Family::Qwen2, true));
+    let decoder = rounding(&decoder(ModelFamily::Qwen2, true));
     let tokens = [ids(40, 1), ids(40, 5)];
-    let mut cache = decoder.cache(tokens.len());
-    let mut logits = decoder.extend(&mut cache, &tokens.each_ref().map(|it| it[..30].to_vec()));
+    let mut cache = decoder.kv_cache(tokens.len());
+    let mut logits =
+        decoder.forward_cached(&mut cache, &tokens.each_ref().map(|it| it[..30].to_vec()));
     for at in 30..40 {
-        logits = decoder.extend(&mut cache, &tokens.each_ref().map(|it| vec![it[at]]));
+        logits = decoder.forward_cached(&mut cache, &tokens.each_ref().map(|it| vec![it[at]]));
     }
     assert_eq!(logits.dtype(), DType::F32);
     let all = numbers(&decoder.logits(decoder.forward(&tokens)));
@@ -95,7 +103,7 @@ fn cached_keys_and_values_are_rounded_as_those_of_training() {
 
 #[test]
 fn weights_keep_what_bf16_would_lose() {
-    let decoder = rounding(&decoder(Family::Llama, true));
+    let decoder = rounding(&decoder(ModelFamily::Llama, true));
     let moved = decoder
         .with_trainable(decoder.trainable().iter().map(|it| it.clone() * (1.0 + 1e-5)).collect());
     for (moved, weight) in moved.weights().iter().zip(decoder.weights()) {
@@ -105,9 +113,9 @@ fn weights_keep_what_bf16_would_lose() {
         };
         assert!(numbers(moved).iter().zip(&numbers(weight)).all(is_kept));
     }
-    assert_eq!(moved.compute(), FloatDType::BF16);
-    assert_eq!(moved.merged().compute(), FloatDType::BF16);
+    assert_eq!(moved.compute_dtype(), FloatDType::BF16);
+    assert_eq!(moved.merged().compute_dtype(), FloatDType::BF16);
     let critic = Critic::new(moved);
     let weights = critic.weights();
-    assert_eq!(critic.with_weights(weights).decoder().compute(), FloatDType::BF16);
+    assert_eq!(critic.with_weights(weights).decoder().compute_dtype(), FloatDType::BF16);
 }

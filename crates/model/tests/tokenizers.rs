@@ -4,18 +4,20 @@
 //! the workspace; where they are not, a test says so and passes.
 
 mod small;
+mod tags;
 
 use std::fs;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
 use forage_model::{
-    ChatError, Conversation, Decoder, Detokenizer, Family, GenerateError, Generator, ModelConfig,
-    StopStrings, Tokenizer,
+    ChatError, Conversation, Decoder, Detokenizer, GenerateError, Generator, ModelConfig,
+    ModelFamily, StopStrings, Tokenizer,
 };
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream, TokenId};
 use serde::Deserialize;
 use serde_json::{Map, json};
+use tags::TAGS;
 
 /// Tokens that Qwen3 adds to the vocabulary, from 151,643 on.
 const QWEN3_ADDED: [&str; 26] = [
@@ -61,7 +63,7 @@ fn data(name: &str) -> Option<PathBuf> {
 }
 
 fn qwen2() -> Option<Tokenizer> {
-    Some(Tokenizer::load(&data("tokenizer_qwen2")?).unwrap())
+    Some(Tokenizer::load(&data("tokenizer_qwen2")?, &TAGS).unwrap())
 }
 
 /// The same vocabulary with the added tokens of Qwen3.
@@ -84,7 +86,13 @@ fn qwen3() -> Option<Tokenizer> {
         .collect();
     let config = json!({"tokenizer_class": "Qwen2Tokenizer", "added_tokens_decoder": added});
     fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
-    Some(Tokenizer::load(folder.path()).unwrap())
+    Some(Tokenizer::load(folder.path(), &TAGS).unwrap())
+}
+
+/// Tokens of a text in which the library matches every added token.
+fn with_control(tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
+    let library: tokenizers::Tokenizer = tokenizer.json().parse().unwrap();
+    library.encode(text, false).unwrap().get_ids().to_vec()
 }
 
 #[test]
@@ -92,8 +100,7 @@ fn qwen2_is_read_from_vocabulary_and_merges() {
     let Some(tokenizer) = qwen2() else { return };
     assert_eq!(tokenizer.vocab_size(), 151_646);
     assert_eq!(tokenizer.encode("Hello world").unwrap(), [9707, 1879]);
-    assert_eq!(tokenizer.end_of_turn(), Some(151_645));
-    assert!(tokenizer.ends_turn(151_643));
+    assert!(tokenizer.ends_turn(151_645) && tokenizer.ends_turn(151_643));
     for text in ["Ünïcödé 漢字 🦀\r\n\t 12345", "<search> it's </search>", " \n\n  x  "] {
         let tokens = tokenizer.encode(text).unwrap();
         assert_eq!(tokenizer.decode(&tokens).unwrap(), text);
@@ -101,9 +108,9 @@ fn qwen2_is_read_from_vocabulary_and_merges() {
     // What is saved is one `tokenizer.json`, with the template beside it.
     let folder = tempfile::tempdir().unwrap();
     tokenizer.save(folder.path()).unwrap();
-    let again = Tokenizer::load(folder.path()).unwrap();
+    let again = Tokenizer::load(folder.path(), &TAGS).unwrap();
     let text = "naïve <|im_start|> 漢字";
-    assert_eq!(again.encode_markup(text).unwrap(), tokenizer.encode_markup(text).unwrap());
+    assert_eq!(with_control(&again, text), with_control(&tokenizer, text));
     assert!(again.chat_template().unwrap().is_some());
 }
 
@@ -118,7 +125,7 @@ fn no_text_of_the_world_becomes_a_control_token() {
     }
     // Tags of the grammar that the vocabulary has are what they are.
     assert_eq!(qwen3.encode("<think>").unwrap(), [151_667]);
-    assert_eq!(qwen3.encode_markup("<|im_end|><tool_call>").unwrap(), [151_645, 151_657]);
+    assert_eq!(with_control(&qwen3, "<|im_end|><tool_call>"), [151_645, 151_657]);
 }
 
 #[test]
@@ -141,7 +148,7 @@ fn only_the_template_writes_control_tokens() {
     conversation.messages[0]["content"] = json!(all_marks);
     assert!(matches!(tokenizer.encode_chat(&conversation), Err(ChatError::NoMark)));
 
-    let plain = Tokenizer::train(&["ab ab".to_owned()], 270).unwrap();
+    let plain = Tokenizer::train(&["ab ab".to_owned()], 270, &TAGS).unwrap();
     assert!(matches!(plain.encode_chat(&conversation), Err(ChatError::NoTemplate)));
 }
 
@@ -185,10 +192,10 @@ fn tokens_that_were_seen_are_never_encoded_again() {
     let (Some(tokenizer), Some(drift)) = (qwen3(), drift()) else { return };
     let Drift { seen_token_ids: seen, output_prompt_token_ids: encoded, expected_output } = drift;
     let whole = tokenizer.decode(&encoded).unwrap();
-    assert_eq!(tokenizer.encode_markup(&whole).unwrap(), encoded);
+    assert_eq!(with_control(&tokenizer, &whole), encoded);
     let fresh = whole.strip_prefix(&tokenizer.decode(&seen).unwrap()).unwrap();
     let mut context = seen.clone();
-    context.extend(tokenizer.encode_markup(fresh).unwrap());
+    context.extend(with_control(&tokenizer, fresh));
     assert_eq!(context, expected_output);
 
     let mut policy = generator(tokenizer, 256);
@@ -205,7 +212,7 @@ fn tokens_that_were_seen_are_never_encoded_again() {
 
 #[test]
 fn a_prompt_longer_than_the_context_is_refused() {
-    let tokenizer = Tokenizer::train(&["ab ab abc".to_owned()], 270).unwrap();
+    let tokenizer = Tokenizer::train(&["ab ab abc".to_owned()], 270, &TAGS).unwrap();
     let mut policy = generator(tokenizer, 16);
     assert_eq!(policy.max_context(), 16);
     let error = one_token(&mut policy, &[1; 16]).unwrap_err();
@@ -221,7 +228,7 @@ fn generator(tokenizer: Tokenizer, max_positions: usize) -> Generator {
         intermediate_size: 8,
         num_hidden_layers: 1,
         max_position_embeddings: max_positions,
-        ..small::config(Family::Qwen3)
+        ..small::config(ModelFamily::Qwen3)
     };
     Generator::new(Decoder::init(&config, 1, &Device::flex()), tokenizer)
 }

@@ -7,14 +7,14 @@ use std::fs;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use forage_model::{
-    CheckpointErrorKind, Decoder, Family, LoraConfig, ModelConfig, Packed, PassOptions,
-    SaveOptions, base_of_adapter, is_adapter, load, numbers, read_tensors, save, save_adapter,
-    weight_files,
+    CheckpointErrorKind, Decoder, LoraConfig, ModelConfig, ModelFamily, PackedSequences,
+    SaveOptions, TrainingPassOptions, base_of_adapter, is_adapter, load, numbers, read_tensors,
+    save, save_adapter, weight_files,
 };
 use forage_trajectory::TokenId;
 use serde_json::json;
 
-fn decoder(family: Family, tie_word_embeddings: bool) -> Decoder {
+fn decoder(family: ModelFamily, tie_word_embeddings: bool) -> Decoder {
     let config = ModelConfig {
         num_hidden_layers: 3,
         tie_word_embeddings,
@@ -55,8 +55,8 @@ fn asked() -> Vec<(Vec<TokenId>, Vec<usize>)> {
     ]
 }
 
-fn packed(asked: &[(Vec<TokenId>, Vec<usize>)]) -> Packed {
-    Packed::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())))
+fn packed(asked: &[(Vec<TokenId>, Vec<usize>)]) -> PackedSequences {
+    PackedSequences::new(asked.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())))
 }
 
 fn assert_near(found: &[f32], wanted: &[f32], what: &str) {
@@ -91,22 +91,31 @@ fn sequences_that_share_what_they_begin_with_say_what_each_says_by_itself() {
     let alike = alike();
     let borrowed: Vec<(&[TokenId], &[usize])> =
         alike.iter().map(|(tokens, at)| (tokens.as_slice(), at.as_slice())).collect();
-    let shared = Packed::sharing(&borrowed);
+    let shared = PackedSequences::with_shared_prefixes(&borrowed);
     assert_eq!(packed(&alike).n_tokens(), 149 + 142 + 21 + 23 + 141 + 2 + 149 + 19 + 2);
     // The first, and what each of the others adds to it.
     assert_eq!(shared.n_tokens(), 149 + 2 + 3 + 2 + 1);
-    for family in [Family::Llama, Family::Qwen3] {
+    for family in [ModelFamily::Llama, ModelFamily::Qwen3] {
         let decoder = decoder(family, true);
         let alone: Vec<f32> = borrowed
             .iter()
             .filter(|it| !it.1.is_empty())
-            .flat_map(|it| numbers(&decoder.hidden(&Packed::new([*it]))))
+            .flat_map(|it| numbers(&decoder.hidden_states(&PackedSequences::new([*it]))))
             .collect();
-        assert_near(&numbers(&decoder.hidden(&shared)), &alone, "shared");
-        assert_near(&numbers(&decoder.hidden_only(&shared)), &alone, "shared, without a graph");
+        assert_near(&numbers(&decoder.hidden_states(&shared)), &alone, "shared");
+        assert_near(
+            &numbers(&decoder.hidden_states_no_grad(&shared)),
+            &alone,
+            "shared, without a graph",
+        );
         let apart = packed(&alike);
-        assert_near(&numbers(&decoder.hidden_only(&apart)), &alone, "apart, without a graph");
-        let [shared, apart] = [shared.clone(), apart].map(|it| decoder.scores(&it, 0.7).read());
+        assert_near(
+            &numbers(&decoder.hidden_states_no_grad(&apart)),
+            &alone,
+            "apart, without a graph",
+        );
+        let [shared, apart] =
+            [shared.clone(), apart].map(|it| decoder.logprobs(&it, 0.7).to_vecs());
         assert_near(&shared[0], &apart[0], "log-probabilities");
     }
 }
@@ -158,16 +167,19 @@ fn a_pass_goes_back_as_one_graph_would() {
     let n: usize = asked.iter().map(|it| it.1.len()).sum();
     let by = weights(n);
     let cases = [
-        decoder(Family::Llama, false),
-        decoder(Family::Qwen2, true),
-        decoder(Family::Qwen3, true),
-        adapted(&decoder(Family::Qwen2, true), &lora(&["q_proj", "v_proj", "down_proj"])),
-        adapted(&decoder(Family::Llama, false), &lora(&["o_proj", "gate_proj", "up_proj"])),
+        decoder(ModelFamily::Llama, false),
+        decoder(ModelFamily::Qwen2, true),
+        decoder(ModelFamily::Qwen3, true),
+        adapted(&decoder(ModelFamily::Qwen2, true), &lora(&["q_proj", "v_proj", "down_proj"])),
+        adapted(&decoder(ModelFamily::Llama, false), &lora(&["o_proj", "gate_proj", "up_proj"])),
     ];
     for (case, decoder) in cases.iter().enumerate() {
         let wanted = plain(decoder, &asked, &by);
         for checkpoints in [false, true] {
-            let pass = decoder.pass(&packed, PassOptions { temperature: 0.9, checkpoints });
+            let pass = decoder.training_pass(
+                &packed,
+                TrainingPassOptions { temperature: 0.9, gradient_checkpointing: checkpoints },
+            );
             let specs = pass.parameters();
             let whole = pass.decoder().logits(pass.hidden.clone()) / 0.9;
             let whole: Tensor<1> = whole.tanh().mean_dim(1).reshape([n]);
@@ -180,11 +192,14 @@ fn a_pass_goes_back_as_one_graph_would() {
                 assert_near(&numbers(found), wanted, &what);
             }
         }
-        let pass = decoder.pass(&packed, PassOptions { temperature: 0.9, checkpoints: true });
-        let scores = decoder.scores(&packed, 0.9);
+        let pass = decoder.training_pass(
+            &packed,
+            TrainingPassOptions { temperature: 0.9, gradient_checkpointing: true },
+        );
+        let wanted = decoder.logprobs(&packed, 0.9).to_vecs();
         let read = |it: &Tensor<1>| numbers(&it.clone().inner().unsqueeze());
-        assert_near(&read(&pass.logprobs), &scores.read()[0], "log-probabilities");
-        assert_near(&read(&pass.entropies), &scores.read()[1], "entropies");
+        assert_near(&read(&pass.logprobs), &wanted[0], "log-probabilities");
+        assert_near(&read(&pass.entropies), &wanted[1], "entropies");
     }
 }
 
@@ -195,7 +210,7 @@ fn logits(decoder: &Decoder) -> Vec<f32> {
 
 #[test]
 fn a_fresh_adapter_changes_nothing_and_a_merged_one_stays() {
-    for family in Family::ALL {
+    for family in ModelFamily::ALL {
         let decoder = decoder(family, true);
         let all = LoraConfig { targets: all_targets(), ..lora(&[]) };
         let fresh = decoder.with_lora(&all, "", 1).unwrap();
@@ -210,7 +225,7 @@ fn a_fresh_adapter_changes_nothing_and_a_merged_one_stays() {
         let merged = trained.merged();
         assert!(merged.lora().is_none());
         assert_near(&logits(&merged), &changed, "merged");
-        assert_eq!(logits(&trained.base()), logits(&decoder));
+        assert_eq!(logits(&trained.base_model()), logits(&decoder));
     }
 }
 
@@ -222,7 +237,7 @@ fn all_targets() -> Vec<String> {
 
 #[test]
 fn adapters_come_back_from_the_files_of_peft() {
-    let decoder = decoder(Family::Qwen2, true);
+    let decoder = decoder(ModelFamily::Qwen2, true);
     let trained = adapted(&decoder, &lora(&["q_proj", "down_proj"]));
     let folder = tempfile::tempdir().unwrap();
     save_adapter(&trained, folder.path()).unwrap();
@@ -267,7 +282,7 @@ fn adapters_come_back_from_the_files_of_peft() {
 
 #[test]
 fn adapters_that_cannot_be_used_are_refused() {
-    let decoder = decoder(Family::Qwen2, true);
+    let decoder = decoder(ModelFamily::Qwen2, true);
     for (config, problem) in [
         (LoraConfig { rank: 0, ..lora(&["q_proj"]) }, "`rank` of an adapter is 0"),
         (lora(&["lm_head"]), "`lm_head` cannot have an adapter"),

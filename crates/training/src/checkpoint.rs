@@ -168,7 +168,7 @@ impl TrainState {
                 let weights = read_weights(&path.join(CRITIC), &specs, device)?;
                 let moments = path.join("critic-optimizer.safetensors");
                 Some(CriticState {
-                    critic: Critic::new(decoder.base()).with_weights(weights),
+                    critic: Critic::new(decoder.base_model()).with_weights(weights),
                     adamw: read_moments(&moments, &specs, n_steps, device)?,
                 })
             }
@@ -199,7 +199,9 @@ impl TrainState {
 fn load_decoder(folder: &Path, start: &Decoder) -> Result<Decoder, BoxError> {
     Ok(match start.lora() {
         Some(_) => start.load_adapter(folder)?,
-        None => forage_model::load(folder, start.device())?.computing_in(start.compute()),
+        None => {
+            forage_model::load(folder, start.device())?.with_compute_dtype(start.compute_dtype())
+        }
     })
 }
 
@@ -303,6 +305,7 @@ fn checkpoints(all: &Path) -> Vec<(u64, PathBuf)> {
 #[cfg(test)]
 mod tests {
     use forage_model::{LoraConfig, weight_files};
+    use forage_trajectory::protocol::TAGS;
 
     use super::*;
     use crate::config::FreshModel;
@@ -318,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_adapters_is_a_folder_of_peft_and_goes_on() {
-        let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
+        let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &TAGS).unwrap();
         let shape = FreshModel {
             vocab_size: tokenizer.vocab_size(),
             hidden_size: 16,

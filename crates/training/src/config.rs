@@ -3,7 +3,7 @@
 //! [`TrainConfig`] is what reinforcement learning needs, [`SftConfig`] what the warm start needs.
 //! Reading the file, and what sections ask of each other, is the command line's.
 
-use forage_model::{Family, ModelConfig, Rope};
+use forage_model::{ModelConfig, ModelFamily, Rope};
 use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig};
 use forage_rollout::RolloutConfig;
 use forage_trajectory::{Sampling, Truncation};
@@ -388,7 +388,7 @@ impl FreshModel {
     /// Configuration of its checkpoint.
     pub fn config(&self) -> ModelConfig {
         ModelConfig {
-            model_type: Family::Qwen2,
+            model_type: ModelFamily::Qwen2,
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

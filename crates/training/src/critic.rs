@@ -1,7 +1,7 @@
 //! Critic of PPO with GAE, trained beside the policy.
 
 use burn::tensor::Tensor;
-use forage_model::{Critic, Decoder, Packed};
+use forage_model::{Critic, Decoder, PackedSequences};
 use forage_optimizer::{AdamW, ValueConfig, value_loss};
 use forage_trajectory::TokenId;
 
@@ -69,7 +69,7 @@ impl CriticState {
     /// Values of the positions of some sequences, in micro-batches of at most `limit` tokens.
     pub fn values(&self, targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<f32>> {
         let decoder = self.critic.decoder();
-        let values = |packed: &Packed| self.critic.values(decoder.hidden(packed));
+        let values = |packed: &PackedSequences| self.critic.values(decoder.hidden_states(packed));
         score_targets(decoder.device(), targets, limit, values)
     }
 }
@@ -93,7 +93,7 @@ pub fn critic_gradient(
         };
         let (old, returns) = (gathered(|it| &it.old), gathered(|it| &it.returns));
         let tracked = critic.tracked();
-        let values = tracked.values(tracked.decoder().hidden(&packed(&targets)));
+        let values = tracked.values(tracked.decoder().hidden_states(&packed(&targets)));
         let loss = value_loss(config, values, &old, &returns, &vec![1.0; old.len()]);
         let sums =
             ValueLossStats { n: old.len(), loss: number(&loss.sum), n_clipped: loss.n_clipped };

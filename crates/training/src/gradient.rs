@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
-use forage_model::{Decoder, PassOptions};
+use forage_model::{Decoder, TrainingPassOptions};
 
 use crate::loss_stats::LossStats;
 use crate::micro_batch::{
@@ -80,7 +80,10 @@ fn micro_batch(
         Objective::PolicyLoss(it) => it.temperature,
         Objective::CrossEntropy { .. } => 1.0,
     };
-    let pass = decoder.pass(&packed(&targets), PassOptions { temperature, checkpoints });
+    let pass = decoder.training_pass(
+        &packed(&targets),
+        TrainingPassOptions { temperature, gradient_checkpointing: checkpoints },
+    );
     let mut sums = LossStats {
         n_tokens: pass.logprobs.dims()[0],
         entropy: number(&pass.entropies.clone().sum()),

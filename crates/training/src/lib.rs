@@ -26,6 +26,7 @@
 //!
 //! ```
 //! # use forage_trajectory::{BoxError, Grade, Grader, Group, Hit, Question, Retriever, Score, SearchError};
+//! use forage_trajectory::protocol::TAGS;
 //! use forage_model::{Decoder, Tokenizer};
 //! use forage_training::checkpoint::TrainState;
 //! use forage_training::config::{FreshModel, TrainConfig};
@@ -52,7 +53,7 @@
 //!     }
 //! }
 //!
-//! let tokenizer = Tokenizer::train(&["Question: who directed Alien?"], 280)?;
+//! let tokenizer = Tokenizer::train(&["Question: who directed Alien?"], 280, &TAGS)?;
 //! let fresh: FreshModel = toml::from_str(
 //!     "vocab_size = 280\nhidden_size = 16\nintermediate_size = 24\nlayers = 1\nheads = 2\n\
 //!      kv_heads = 1\nmax_positions = 256\nrope_theta = 1e4",

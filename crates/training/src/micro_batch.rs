@@ -3,7 +3,7 @@
 //! They are split by length alone, so no number depends on how many cores there are.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use forage_model::{Decoder, Packed, is_host, parallel};
+use forage_model::{Decoder, PackedSequences, is_cpu, parallel};
 use forage_trajectory::TokenId;
 
 /// Micro-batches whose gradients are held at once on the CPU: each is as large as the model.
@@ -49,9 +49,9 @@ pub fn split_by_tokens(targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<u
     batches
 }
 
-/// Packed sequences: a micro-batch has no padding.
-pub fn packed(targets: &[ScoredTargets<'_>]) -> Packed {
-    Packed::new(targets.iter().map(|it| (it.tokens, it.at)))
+/// PackedSequences sequences: a micro-batch has no padding.
+pub fn packed(targets: &[ScoredTargets<'_>]) -> PackedSequences {
+    PackedSequences::new(targets.iter().map(|it| (it.tokens, it.at)))
 }
 
 /// A number for each position of some sequences, without a gradient. `score` gives those of a
@@ -60,7 +60,7 @@ pub fn score_targets(
     device: &Device,
     targets: &[ScoredTargets<'_>],
     limit: usize,
-    score: impl Fn(&Packed) -> Tensor<1> + Sync,
+    score: impl Fn(&PackedSequences) -> Tensor<1> + Sync,
 ) -> Vec<Vec<f32>> {
     let batches = split_by_tokens(targets, limit);
     let numbers = parallel::map_on(device, batches.clone(), |batch| {
@@ -85,7 +85,7 @@ pub fn log_probabilities(
     limit: usize,
 ) -> Vec<Vec<f32>> {
     score_targets(decoder.device(), targets, limit, |packed| {
-        decoder.scores(packed, temperature).logprobs
+        decoder.logprobs(packed, temperature).logprobs
     })
 }
 
@@ -99,7 +99,7 @@ pub fn accumulate<S: Send>(
     let mut gradients: Vec<Tensor<2>> = weights.iter().map(Tensor::zeros_like).collect();
     let mut stats = Vec::with_capacity(batches.len());
     let device = weights.first().map(Tensor::device).unwrap_or_default();
-    let at_once = if is_host(&device) { AT_ONCE } else { 1 };
+    let at_once = if is_cpu(&device) { AT_ONCE } else { 1 };
     for some in batches.chunks(at_once) {
         for (part, it) in parallel::map_on(&device, some.to_vec(), |batch| of_one(&batch)) {
             for (sum, gradient) in gradients.iter_mut().zip(part) {

@@ -1,7 +1,7 @@
 //! Optimizer step: gradient clipping and AdamW, skipped where anything is not finite.
 
 use burn::tensor::Tensor;
-use forage_model::{ParameterSpec, Role};
+use forage_model::{ParameterRole, ParameterSpec};
 use forage_optimizer::{
     AdamW, NotFinite, OptimizerConfig, WeightKind, clip_to_norm, finite_norm, global_norm,
 };
@@ -76,12 +76,12 @@ impl OptimizerStep<'_> {
     }
 }
 
-fn kind(role: Role) -> WeightKind {
+fn kind(role: ParameterRole) -> WeightKind {
     match role {
-        Role::Embedding => WeightKind::Embedding,
-        Role::Matrix => WeightKind::Matrix,
-        Role::Bias => WeightKind::Bias,
-        Role::Norm => WeightKind::Norm,
+        ParameterRole::Embedding => WeightKind::Embedding,
+        ParameterRole::Matrix => WeightKind::Matrix,
+        ParameterRole::Bias => WeightKind::Bias,
+        ParameterRole::Norm => WeightKind::Norm,
     }
 }
 
@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn a_step_that_is_not_taken_changes_nothing() {
         let config = OptimizerConfig::new(0.1);
-        let specs = [ParameterSpec { name: "it".to_owned(), shape: [1, 2], role: Role::Matrix }];
+        let specs =
+            [ParameterSpec { name: "it".to_owned(), shape: [1, 2], role: ParameterRole::Matrix }];
         let weights = [tensor(&[1.0, 2.0])];
         let mut adamw = AdamW::new(&weights);
         let mut apply = |lr: f64, loss: f64, gradient: &[f32]| {
@@ -159,8 +160,16 @@ mod tests {
         let specs = Critic::parameters(&model);
         let weights = [weights, vec![Tensor::ones([1, 16], &Device::flex())]].concat();
         for (decay, roles) in [
-            (DecayRule::Matrices, vec![Role::Matrix]),
-            (DecayRule::All, vec![Role::Matrix, Role::Embedding, Role::Bias, Role::Norm]),
+            (DecayRule::Matrices, vec![ParameterRole::Matrix]),
+            (
+                DecayRule::All,
+                vec![
+                    ParameterRole::Matrix,
+                    ParameterRole::Embedding,
+                    ParameterRole::Bias,
+                    ParameterRole::Norm,
+                ],
+            ),
         ] {
             let config = OptimizerConfig { weight_decay: 0.5, decay, ..OptimizerConfig::new(0.1) };
             let step = OptimizerStep { config: &config, lr: 0.1, specs: &specs };
@@ -175,15 +184,15 @@ mod tests {
                 seen.push((spec.name.as_str(), spec.role));
             }
             for expected in [
-                ("model.embed_tokens.weight", Role::Embedding),
-                ("lm_head.weight", Role::Embedding),
-                ("model.norm.weight", Role::Norm),
-                ("model.layers.1.input_layernorm.weight", Role::Norm),
-                ("model.layers.1.post_attention_layernorm.weight", Role::Norm),
-                ("model.layers.0.self_attn.q_proj.bias", Role::Bias),
-                ("model.layers.0.self_attn.o_proj.weight", Role::Matrix),
-                ("model.layers.1.mlp.down_proj.weight", Role::Matrix),
-                ("value_head.weight", Role::Matrix),
+                ("model.embed_tokens.weight", ParameterRole::Embedding),
+                ("lm_head.weight", ParameterRole::Embedding),
+                ("model.norm.weight", ParameterRole::Norm),
+                ("model.layers.1.input_layernorm.weight", ParameterRole::Norm),
+                ("model.layers.1.post_attention_layernorm.weight", ParameterRole::Norm),
+                ("model.layers.0.self_attn.q_proj.bias", ParameterRole::Bias),
+                ("model.layers.0.self_attn.o_proj.weight", ParameterRole::Matrix),
+                ("model.layers.1.mlp.down_proj.weight", ParameterRole::Matrix),
+                ("value_head.weight", ParameterRole::Matrix),
             ] {
                 assert!(seen.contains(&expected), "{expected:?}");
             }
@@ -193,7 +202,7 @@ mod tests {
     #[test]
     fn a_step_that_cannot_be_taken_says_why() {
         let config = OptimizerConfig::new(0.1);
-        let specs = [("first", Role::Matrix), ("second", Role::Norm)]
+        let specs = [("first", ParameterRole::Matrix), ("second", ParameterRole::Norm)]
             .map(|(name, role)| ParameterSpec { name: name.to_owned(), shape: [1, 2], role });
         let weights = [tensor(&[1.0, 2.0]), tensor(&[1.0, 1.0])];
         let apply = |lr: f64, loss: f64, second: &[f32]| {

@@ -2,7 +2,7 @@
 //! self-distillation terms of `[algorithm]`.
 
 use burn::tensor::Tensor;
-use forage_model::Pass;
+use forage_model::TrainingPass;
 use forage_optimizer::{
     AlgorithmConfig, DistillationConfig, KlPlace, LossAggregation, LossTotals, TrainedTokens,
     distillation_loss, entropy, entropy_loss, kl_loss, llds_loss, n_preserved_tokens,
@@ -102,7 +102,7 @@ impl PolicyLoss<'_> {
     pub(crate) fn loss(
         &self,
         samples: &[&Sample],
-        pass: &Pass,
+        pass: &TrainingPass,
         teacher_qv: Option<Tensor<2>>,
         sums: &mut LossStats,
     ) -> Tensor<1> {
@@ -178,7 +178,7 @@ impl PolicyLoss<'_> {
         &self,
         config: &DistillationConfig,
         samples: &[&Sample],
-        pass: &Pass,
+        pass: &TrainingPass,
         teacher_qv: Tensor<2>,
         sums: &mut LossStats,
     ) -> Tensor<1> {

@@ -5,9 +5,10 @@
 use std::fs;
 
 use burn::tensor::Device;
-use forage_model::{Decoder, LoraConfig, ModelConfig, Packed, Tokenizer};
+use forage_model::{Decoder, LoraConfig, ModelConfig, PackedSequences, Tokenizer};
 use forage_training::checkpoint::TrainState;
 use forage_training::run_folder::{Opening, RunFolder};
+use forage_trajectory::protocol::TAGS;
 use serde_json::{Value, json};
 
 /// Resident memory of this process, in bytes.
@@ -25,8 +26,8 @@ fn moved(decoder: &Decoder, by: f32) -> Decoder {
 fn logprobs(decoder: &Decoder) -> Vec<f32> {
     let tokens: Vec<_> = (0..12).collect();
     let at: Vec<_> = (1..12).collect();
-    let packed = Packed::new([(tokens.as_slice(), at.as_slice())]);
-    let logprobs = decoder.scores(&packed, 1.0).logprobs;
+    let packed = PackedSequences::new([(tokens.as_slice(), at.as_slice())]);
+    let logprobs = decoder.logprobs(&packed, 1.0).logprobs;
     logprobs.into_data().try_into_vec_as().unwrap()
 }
 
@@ -45,7 +46,7 @@ fn a_reference_costs_no_second_copy_of_the_model() {
     let config = ModelConfig::from_keys(keys).unwrap();
     let base = 4 * config.n_parameters();
     assert!(base > 80_000_000, "too small to be seen: {base}");
-    let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
+    let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &TAGS).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let run = RunFolder::open(&folder.path().join("run"), "", Opening::Fresh).unwrap();
 

@@ -1,4 +1,4 @@
-//! BERT (arXiv 1810.04805): learned positions, attention in both directions, a layer norm after
+//! BERT (arXiv 1810.04805): learned position embeddings, bidirectional attention, a layer norm after
 //! each half of a layer.
 //!
 //! Sequences lie end to end, without padding: only matrix products see more than one of them, and
@@ -16,22 +16,25 @@ use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use forage_trajectory::TokenId;
 
-use super::config::{BertConfig, EMBEDDINGS, Part};
-use crate::checkpoint::{CheckpointError, read_weights};
+use super::config::{BertConfig, BertModule, EMBEDDINGS};
+use crate::checkpoint::read_weights;
+use crate::config::ParameterSpec;
+use crate::error::CheckpointError;
 use crate::shards::Shards;
 
-/// Rows of a product, at least.
+/// Least number of rows of a product.
 const ROWS: usize = 8;
 
 /// The library behind burn's CPU backend (gemm 0.19) sums products that come to so many numbers or
 /// fewer in another order than larger ones, so that a row would depend on how many others there are.
 const SMALL_PRODUCT: usize = 16 * 16;
 
-/// A BERT's weights on one device.
+/// BERT encoder: configuration and weights on one device.
 #[derive(Debug)]
 pub(super) struct Bert {
+    /// Configuration of the model.
     pub(super) config: BertConfig,
-    /// In the order of [`BertConfig::parameters`].
+    /// Weights, in the order of [`BertConfig::parameters`].
     weights: Vec<Tensor<2>>,
     device: Device,
 }
@@ -39,58 +42,58 @@ pub(super) struct Bert {
 /// Sequences of the same length that lie end to end.
 struct Run {
     rows: Range<usize>,
-    /// `B` and `T`.
+    /// `[B, T]`.
     shape: [usize; 2],
 }
 
 impl Bert {
-    /// Reads a folder, its weights converted to f32. `seen` is shown the bytes of every tensor.
+    /// Loads a checkpoint folder, its weights converted to f32. `inspect` is called with the bytes
+    /// of every tensor.
     ///
     /// Tensors may be named with or without `bert.` before them. Those of heads are left out: the
-    /// pooler, and what pretraining and classification put on top.
+    /// pooler, and the heads of pretraining, classification and question answering.
     pub(super) fn load(
         folder: &Path,
         device: &Device,
-        seen: &mut dyn FnMut(&[u8]),
+        inspect: &mut dyn FnMut(&[u8]),
     ) -> Result<Self, CheckpointError> {
         let config = BertConfig::load(folder)?;
         let shards = Shards::open(folder)?;
         let prefix =
             if shards.has("bert.embeddings.word_embeddings.weight") { "bert." } else { "" };
         let specs = config.parameters();
-        let names: Vec<String> = specs
-            .iter()
-            .map(|spec| {
-                let name = format!("{prefix}{}", spec.name);
-                // Checkpoints that came from TensorFlow.
-                let old = name
-                    .replace("LayerNorm.weight", "LayerNorm.gamma")
-                    .replace("LayerNorm.bias", "LayerNorm.beta");
-                if !shards.has(&name) && shards.has(&old) { old } else { name }
-            })
-            .collect();
+        let name_of = |spec: &ParameterSpec| {
+            let name = format!("{prefix}{}", spec.name);
+            // Checkpoints that came from TensorFlow.
+            let old = name
+                .replace("LayerNorm.weight", "LayerNorm.gamma")
+                .replace("LayerNorm.bias", "LayerNorm.beta");
+            if !shards.has(&name) && shards.has(&old) { old } else { name }
+        };
+        let names: Vec<String> = specs.iter().map(name_of).collect();
         for (spec, name) in specs.iter().zip(&names) {
             shards.file_of(name)?.check(name, &spec.disk_shape())?;
         }
         let wanted: BTreeSet<String> = names.iter().cloned().collect();
         shards.check_surplus(&wanted, |_, name| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
-            let is_head = ["pooler.", "cls.", "classifier.", "qa_outputs."];
-            Ok(name == "embeddings.position_ids" || is_head.iter().any(|it| name.starts_with(it)))
+            let heads = ["pooler.", "cls.", "classifier.", "qa_outputs."];
+            Ok(name == "embeddings.position_ids" || heads.iter().any(|it| name.starts_with(it)))
         })?;
         let wanted = names.iter().map(String::as_str).zip(specs.iter().map(|it| it.shape));
         let weights = read_weights(folder, &shards, wanted, device, |it| {
-            seen(bytemuck::cast_slice(it));
+            inspect(bytemuck::cast_slice(it));
         })?;
         Ok(Self { config, weights, device: device.clone() })
     }
 
+    /// Device of the weights.
     pub(super) fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The last hidden states of sequences, one after the other, and perhaps more rows that mean
-    /// nothing: `[N, D]`.
+    /// Last hidden states of sequences, one after the other, `[N, D]`; more rows that mean nothing
+    /// may follow.
     ///
     /// # Panics
     ///
@@ -115,16 +118,16 @@ impl Bert {
         let words = words.select(0, self.indices(ids)) + kinds.slice_dim(0, 0..1);
         let embedded = words + places.select(0, self.indices(positions));
         let mut hidden_nd = self.norm(embedded, &self.weights[EMBEDDINGS - 2..EMBEDDINGS]);
-        for layer in self.weights[EMBEDDINGS..].chunks_exact(Part::TENSORS) {
-            let of = |part: Part| &layer[2 * part as usize..][..2];
-            let heads =
-                [Part::Query, Part::Key, Part::Value].map(|it| project(hidden_nd.clone(), of(it)));
+        for layer in self.weights[EMBEDDINGS..].chunks_exact(BertModule::TENSORS) {
+            let of = |module: BertModule| &layer[2 * module as usize..][..2];
+            let heads = [BertModule::Query, BertModule::Key, BertModule::Value]
+                .map(|it| project(hidden_nd.clone(), of(it)));
             let mixed = runs.iter().map(|run| self.attend(&heads, run)).collect();
-            let mixed_nd = project(Tensor::cat(mixed, 0), of(Part::Mixed));
-            hidden_nd = self.norm(hidden_nd + mixed_nd, of(Part::MixedNorm));
-            let inner = gelu(project(hidden_nd.clone(), of(Part::Inner)));
-            let outer_nd = project(inner, of(Part::Outer));
-            hidden_nd = self.norm(hidden_nd + outer_nd, of(Part::OuterNorm));
+            let mixed_nd = project(Tensor::cat(mixed, 0), of(BertModule::Mixed));
+            hidden_nd = self.norm(hidden_nd + mixed_nd, of(BertModule::MixedNorm));
+            let inner = gelu(project(hidden_nd.clone(), of(BertModule::Inner)));
+            let outer_nd = project(inner, of(BertModule::Outer));
+            hidden_nd = self.norm(hidden_nd + outer_nd, of(BertModule::OuterNorm));
         }
         hidden_nd
     }
@@ -145,7 +148,7 @@ impl Bert {
         mixed_bhte.swap_dims(1, 2).reshape([n_seqs * n_tokens, n_heads * width])
     }
 
-    /// Rows of mean 0 and variance 1, scaled and moved.
+    /// Layer norm (arXiv 1607.06450) of rows `[N, D]`.
     fn norm(&self, x: Tensor<2>, weight_and_bias: &[Tensor<2>]) -> Tensor<2> {
         let centred = x.clone() - x.mean_dim(1);
         let variance = (centred.clone() * centred.clone()).mean_dim(1);
@@ -159,18 +162,18 @@ impl Bert {
     }
 }
 
-/// `[N, in]` to `[N, out]`.
+/// Linear layer: `[N, in]` to `[N, out]`.
 fn project(input: Tensor<2>, weight_and_bias: &[Tensor<2>]) -> Tensor<2> {
     input.matmul(weight_and_bias[0].clone().transpose()) + weight_and_bias[1].clone()
 }
 
-/// So many rows that no product of them with weights is a [`SMALL_PRODUCT`]; `narrowest` is the
+/// Least number of rows of which no product with weights is a [`SMALL_PRODUCT`]; `narrowest` is the
 /// least width of a weight.
 fn least_rows(narrowest: usize) -> usize {
     ROWS.max(SMALL_PRODUCT / narrowest + 1)
 }
 
-/// Neighbours of the same length, together.
+/// Runs of neighbours of the same length.
 fn runs(lengths: impl Iterator<Item = usize>) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut start = 0;

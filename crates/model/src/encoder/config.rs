@@ -1,39 +1,43 @@
-//! The shape of an encoder, as `config.json` of a Hugging Face folder spells it.
+//! Configuration of a BERT encoder, as `config.json` of a Hugging Face folder spells it.
 
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{CheckpointError, read_json};
-use crate::config::{ConfigError, Keys, ParameterSpec, Role, check_sizes};
+use crate::config::{ParameterRole, ParameterSpec};
+use crate::error::CheckpointError;
+use crate::json_file::read_json;
+use crate::keys::{ConfigError, Keys, check_sizes};
 
-/// `config.json` of a BERT: what decides what is computed.
+/// BERT configuration (`config.json`); the names are those of Hugging Face.
+///
+/// Its debug format is a part of the name of a [`TextEncoder`](super::TextEncoder).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BertConfig {
-    /// Rows of the embedding.
+    /// Vocabulary size: rows of the embedding.
     pub(super) vocab_size: usize,
     /// Width of the residual stream.
     pub(super) hidden_size: usize,
-    /// Width between the two matrices of a layer's second half.
+    /// Inner width of the feed-forward half of a layer.
     pub(super) intermediate_size: usize,
     /// Number of layers.
     pub(super) num_hidden_layers: usize,
-    /// Heads; divides the width.
+    /// Number of heads; divides the width.
     pub(super) num_attention_heads: usize,
     /// Longest sequence, in tokens.
     pub(super) max_position_embeddings: usize,
-    /// Kinds of segments; only the first is used.
+    /// Number of token types, of which only the first is used. Default: 2.
     pub(super) type_vocab_size: usize,
-    /// Added to the variance.
+    /// Epsilon of the layer norms, added to the variance. Default: 1e-12.
     pub(super) layer_norm_eps: f64,
 }
 
-/// Tensors before the first layer.
+/// Number of tensors before the first layer.
 pub(super) const EMBEDDINGS: usize = 5;
 
-/// What a layer is made of, in order: each is a weight and a bias.
+/// Module of a layer, in order: each has a weight and a bias.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Part {
+pub(super) enum BertModule {
     Query,
     Key,
     Value,
@@ -44,7 +48,7 @@ pub(super) enum Part {
     OuterNorm,
 }
 
-impl Part {
+impl BertModule {
     const ALL: [Self; 8] = [
         Self::Query,
         Self::Key,
@@ -56,10 +60,10 @@ impl Part {
         Self::OuterNorm,
     ];
 
-    /// Tensors of a layer.
+    /// Number of tensors of a layer.
     pub(super) const TENSORS: usize = 2 * Self::ALL.len();
 
-    /// Its name after `encoder.layer.N.`.
+    /// Name after `encoder.layer.N.`.
     fn name(self) -> &'static str {
         match self {
             Self::Query => "attention.self.query",
@@ -75,6 +79,7 @@ impl Part {
 }
 
 impl BertConfig {
+    /// Loads `config.json` of a folder.
     pub(super) fn load(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join("config.json");
         Self::from_keys(read_json(&path)?).map_err(|err| CheckpointError::new(&path, err.into()))
@@ -131,16 +136,16 @@ impl BertConfig {
         Ok(config)
     }
 
-    /// All tensors that are used, in the order in which they are kept.
+    /// Tensors of the checkpoint that are used, in the order in which they are kept.
     pub(super) fn parameters(&self) -> Vec<ParameterSpec> {
         let (width, inner) = (self.hidden_size, self.intermediate_size);
         let spec = |name: String, shape, role| ParameterSpec { name, shape, role };
         let table = |name: &str, rows| {
-            spec(format!("embeddings.{name}.weight"), [rows, width], Role::Embedding)
+            spec(format!("embeddings.{name}.weight"), [rows, width], ParameterRole::Embedding)
         };
         let norm = |name: &str| {
-            let weight = spec(format!("{name}.weight"), [1, width], Role::Norm);
-            [weight, spec(format!("{name}.bias"), [1, width], Role::Bias)]
+            let weight = spec(format!("{name}.weight"), [1, width], ParameterRole::Norm);
+            [weight, spec(format!("{name}.bias"), [1, width], ParameterRole::Bias)]
         };
         let mut specs = vec![
             table("word_embeddings", self.vocab_size),
@@ -150,19 +155,21 @@ impl BertConfig {
         specs.extend(norm("embeddings.LayerNorm"));
         debug_assert_eq!(specs.len(), EMBEDDINGS);
         for layer in 0..self.num_hidden_layers {
-            for part in Part::ALL {
-                let name = format!("encoder.layer.{layer}.{}", part.name());
-                let [rows, columns] = match part {
-                    Part::MixedNorm | Part::OuterNorm => {
+            for module in BertModule::ALL {
+                let name = format!("encoder.layer.{layer}.{}", module.name());
+                let [rows, columns] = match module {
+                    BertModule::MixedNorm | BertModule::OuterNorm => {
                         specs.extend(norm(&name));
                         continue;
                     }
-                    Part::Inner => [inner, width],
-                    Part::Outer => [width, inner],
-                    Part::Query | Part::Key | Part::Value | Part::Mixed => [width, width],
+                    BertModule::Inner => [inner, width],
+                    BertModule::Outer => [width, inner],
+                    BertModule::Query | BertModule::Key | BertModule::Value | BertModule::Mixed => {
+                        [width, width]
+                    }
                 };
-                specs.push(spec(format!("{name}.weight"), [rows, columns], Role::Matrix));
-                specs.push(spec(format!("{name}.bias"), [1, rows], Role::Bias));
+                specs.push(spec(format!("{name}.weight"), [rows, columns], ParameterRole::Matrix));
+                specs.push(spec(format!("{name}.bias"), [1, rows], ParameterRole::Bias));
             }
         }
         specs

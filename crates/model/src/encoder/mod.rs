@@ -1,109 +1,116 @@
-//! Encoders: texts to vectors, for dense search.
+//! Text encoders: embeddings of texts, for dense retrieval.
 //!
 //! [`TextEncoder`] reads a Hugging Face folder of type `bert`, such as e5 or `MiniLM`, with the files
 //! of sentence-transformers where it has them. The parts know little of each other: `bert` turns
-//! tokens into hidden states, `words` texts into tokens, and `recipe` says what becomes of the
-//! hidden states.
+//! tokens into hidden states, `wordpiece` texts into tokens, and `sentence_transformers` has pooling
+//! and prompts.
 
 mod bert;
 mod config;
-mod recipe;
-mod words;
+mod sentence_transformers;
+mod wordpiece;
 
 use std::path::Path;
 
 use burn::tensor::Device;
 use forage_trajectory::{BoxError, Embedder, TextRole, TokenId};
 
-use crate::checkpoint::{CheckpointError, numbers};
-use crate::config::ConfigError;
-use crate::device::is_host;
+use crate::device::is_cpu;
+use crate::error::CheckpointError;
+use crate::keys::ConfigError;
+use crate::ops::numbers;
 use crate::parallel;
 use crate::tokenizer::{TokenizerError, check_rows};
 use bert::Bert;
 use config::BertConfig;
-use recipe::{Pooling, Recipe};
-use words::Words;
+use sentence_transformers::{Pooling, SentenceTransformersConfig};
+use wordpiece::WordPieceTokenizer;
 
-/// Tokens that a core computes at once, at most, where no text is longer.
+/// Batch size of a core in tokens, at most, where no text is longer.
 const CHUNK: usize = 1024;
 
-/// Tokens that are worth a core of their own.
+/// Batch size of a core in tokens, at least.
 const SMALLEST_CHUNK: usize = 64;
 
-/// Tokens that another device computes at once.
+/// Batch size of another device in tokens.
 const DEVICE_CHUNK: usize = 16 * 1024;
 
-/// Tokens around a text.
+/// Number of special tokens around a text: `[CLS]` and `[SEP]`.
 const ENDS: usize = 2;
 
-/// How texts are embedded, where it is not as the folder says.
+/// Options of a text encoder, in the place of those of its folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EncoderOptions {
-    /// What is put before a query; `query: ` for e5.
+    /// Prompt before a query, such as `query: ` for e5. Default: that of the folder.
     pub query_prefix: Option<String>,
-    /// What is put before a passage; `passage: ` for e5.
+    /// Prompt before a passage, such as `passage: ` for e5. Default: that of the folder.
     pub passage_prefix: Option<String>,
-    /// Most tokens of a text, the two at its ends included.
+    /// Tokens of a text, at most, the two at its ends included. Default: that of the folder, or else
+    /// the positions of the model.
     pub max_tokens: Option<usize>,
 }
 
-/// Turns texts into vectors: mean or first hidden state, scaled to length 1.
+/// Text encoder: embeds texts by pooling hidden states (mean or first), scaled to length 1.
 ///
 /// On the CPU the vector of a text is the same, bit for bit, in every batch.
 #[derive(Debug)]
 pub struct TextEncoder {
     bert: Bert,
-    words: Words,
-    recipe: Recipe,
+    tokenizer: WordPieceTokenizer,
+    config: SentenceTransformersConfig,
     name: String,
 }
 
 impl TextEncoder {
-    /// Reads a folder: `config.json` of type `bert`, safetensors, and `tokenizer.json` or
+    /// Loads a folder: `config.json` of type `bert`, safetensors, and `tokenizer.json` or
     /// `vocab.txt`; with `modules.json`, the pooling's `config.json`, `sentence_bert_config.json`
     /// and `config_sentence_transformers.json` where they are.
     ///
-    /// The error names the file, and the key, tensor or module that is wrong or not supported.
+    /// # Errors
+    ///
+    /// [`CheckpointError`] names the file, and the key, tensor or module that is wrong or not
+    /// supported.
     pub fn load(
         folder: &Path,
         device: &Device,
         options: &EncoderOptions,
     ) -> Result<Self, CheckpointError> {
-        let mut recipe = Recipe::read(folder)?;
-        let model = recipe.model.clone();
+        let mut config = SentenceTransformersConfig::read(folder)?;
+        let model = config.model.clone();
         let fail = |err: TokenizerError| CheckpointError::new(&model, err.into());
         let mut hasher = blake3::Hasher::new();
         let bert = Bert::load(&model, device, &mut |bytes| {
             hasher.update(bytes);
         })?;
-        let (mut words, limit) = Words::load(&model).map_err(fail)?;
-        check_rows(&model, words.n_tokens(), bert.config.vocab_size).map_err(fail)?;
-        let max_tokens = max_tokens(&bert.config, recipe.max_tokens.or(limit), options.max_tokens)
+        let (mut tokenizer, limit) = WordPieceTokenizer::load(&model).map_err(fail)?;
+        check_rows(&model, tokenizer.n_tokens(), bert.config.vocab_size).map_err(fail)?;
+        let max_tokens = max_tokens(&bert.config, config.max_tokens.or(limit), options.max_tokens)
             .map_err(|err| CheckpointError::new(&model, err.into()))?;
-        let json = words.cut_to(max_tokens).and_then(|()| words.json());
+        let json = tokenizer.truncate_to(max_tokens).and_then(|()| tokenizer.json());
         hasher.update(json.map_err(|err| fail(TokenizerError::new(&model, err)))?.as_bytes());
-        hasher.update(format!("{:?} {:?}", bert.config, recipe.lower_case).as_bytes());
+        hasher.update(format!("{:?} {:?}", bert.config, config.lower_case).as_bytes());
         for (prompt, given) in
-            recipe.prompts.iter_mut().zip([&options.query_prefix, &options.passage_prefix])
+            config.prompts.iter_mut().zip([&options.query_prefix, &options.passage_prefix])
         {
             if let Some(given) = given {
                 prompt.clone_from(given);
             }
         }
-        let Recipe { pooling, unit, prompts: [query, passage], .. } = &recipe;
+        let SentenceTransformersConfig { pooling, unit, prompts: [query, passage], .. } = &config;
+        // An index records the name: debug formats that stand in it must stay.
         let weights = &hasher.finalize().to_hex()[..16];
         let name = format!(
             "bert {weights}, {pooling:?} of {max_tokens} tokens{}, prefixes {query:?} and {passage:?}",
             if *unit { "" } else { ", not scaled" },
         );
-        Ok(Self { bert, words, recipe, name })
+        Ok(Self { bert, tokenizer, config, name })
     }
 
+    /// Tokens of a text after its prompt.
     fn tokens(&self, prefix: &str, text: &str) -> Result<Vec<TokenId>, BoxError> {
         let text = format!("{prefix}{text}");
-        let text = if self.recipe.lower_case { text.to_lowercase() } else { text };
-        let tokens = self.words.encode(&text)?;
+        let text = if self.config.lower_case { text.to_lowercase() } else { text };
+        let tokens = self.tokenizer.encode(&text)?;
         if tokens.is_empty() {
             Err("a text without tokens has no vector".into())
         } else {
@@ -111,7 +118,7 @@ impl TextEncoder {
         }
     }
 
-    /// The vectors of texts that are computed at once.
+    /// Embeddings of the sequences of a batch.
     fn vectors(&self, sequences: &[&[TokenId]]) -> Vec<Vec<f32>> {
         let hidden = numbers(&self.bert.forward(sequences));
         let width = self.dimension();
@@ -121,7 +128,7 @@ impl TextEncoder {
             .map(|sequence| {
                 let (rows, others) = rest.split_at(sequence.len() * width);
                 rest = others;
-                match self.recipe.pooling {
+                match self.config.pooling {
                     Pooling::Mean => self.pooled(rows),
                     Pooling::First => self.pooled(&rows[..width]),
                 }
@@ -129,7 +136,7 @@ impl TextEncoder {
             .collect()
     }
 
-    /// The mean of rows, scaled to length 1 where the model wants that.
+    /// Mean of rows `[T, D]`, scaled to length 1 where the folder asks for that.
     fn pooled(&self, rows: &[f32]) -> Vec<f32> {
         let width = self.dimension();
         let mut sums = vec![0.0; width];
@@ -139,7 +146,7 @@ impl TextEncoder {
             }
         }
         let length = sums.iter().map(|it| it * it).sum::<f64>().sqrt();
-        let scale = if self.recipe.unit { length } else { (rows.len() / width) as f64 };
+        let scale = if self.config.unit { length } else { (rows.len() / width) as f64 };
         sums.into_iter().map(|it| (it / scale) as f32).collect()
     }
 }
@@ -153,9 +160,9 @@ impl Embedder for TextEncoder {
         self.bert.config.hidden_size
     }
 
-    /// What of a text is beyond the model's length is left out, as other programs do.
+    /// Embeds texts, truncated to the length of the model as other programs do.
     fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, BoxError> {
-        let [query, passage] = &self.recipe.prompts;
+        let [query, passage] = &self.config.prompts;
         let prefix = match role {
             TextRole::Query => query,
             TextRole::Passage => passage,
@@ -179,10 +186,10 @@ impl Embedder for TextEncoder {
     }
 }
 
-/// Cuts sequences into what is computed at once. No number depends on the cut.
+/// Batches of sequences. No number depends on how they are cut.
 fn chunks<'a, 'b>(sequences: &'a [&'b [TokenId]], device: &Device) -> Vec<&'a [&'b [TokenId]]> {
     let total: usize = sequences.iter().map(|it| it.len()).sum();
-    let most = if is_host(device) {
+    let most = if is_cpu(device) {
         total.div_ceil(parallel::n_cores()).clamp(SMALLEST_CHUNK, CHUNK)
     } else {
         DEVICE_CHUNK
@@ -202,7 +209,7 @@ fn chunks<'a, 'b>(sequences: &'a [&'b [TokenId]], device: &Device) -> Vec<&'a [&
     chunks
 }
 
-/// Most tokens of a text: what is asked for, or else what the folder says.
+/// Tokens of a text, at most: those asked for, or else the limit of the folder.
 fn max_tokens(
     config: &BertConfig,
     of_folder: Option<usize>,

@@ -2,36 +2,35 @@
 //! norms on heads; biases of attention and of the SwiGLU only where `attention_bias` and
 //! `mlp_bias` say so.
 
-use super::{Part, Traits, attention_biases};
-use crate::config::ModelConfig;
+use super::{Biases, FamilySpec, LayerTensor, attention_biases};
 
-pub(super) const TRAITS: Traits = Traits {
+pub(super) const SPEC: FamilySpec = FamilySpec {
     model_type: "llama",
     architecture: "LlamaForCausalLM",
     head_dim: None,
-    layer,
+    layer_tensors,
     computed: &[".self_attn.rotary_emb.inv_freq"],
 };
 
-fn layer(config: &ModelConfig) -> Vec<(Part, &'static str)> {
-    let mut parts = vec![
-        (Part::InputNorm, "input_layernorm.weight"),
-        (Part::Query, "self_attn.q_proj.weight"),
-        (Part::Key, "self_attn.k_proj.weight"),
-        (Part::Value, "self_attn.v_proj.weight"),
-        (Part::Output, "self_attn.o_proj.weight"),
-        (Part::PostNorm, "post_attention_layernorm.weight"),
-        (Part::Gate, "mlp.gate_proj.weight"),
-        (Part::Up, "mlp.up_proj.weight"),
-        (Part::Down, "mlp.down_proj.weight"),
+fn layer_tensors(biases: Biases) -> Vec<(LayerTensor, &'static str)> {
+    let mut tensors = vec![
+        (LayerTensor::InputNorm, "input_layernorm.weight"),
+        (LayerTensor::Query, "self_attn.q_proj.weight"),
+        (LayerTensor::Key, "self_attn.k_proj.weight"),
+        (LayerTensor::Value, "self_attn.v_proj.weight"),
+        (LayerTensor::Output, "self_attn.o_proj.weight"),
+        (LayerTensor::PostNorm, "post_attention_layernorm.weight"),
+        (LayerTensor::Gate, "mlp.gate_proj.weight"),
+        (LayerTensor::Up, "mlp.up_proj.weight"),
+        (LayerTensor::Down, "mlp.down_proj.weight"),
     ];
-    parts.extend(attention_biases(config));
-    if config.mlp_bias {
-        parts.extend([
-            (Part::GateBias, "mlp.gate_proj.bias"),
-            (Part::UpBias, "mlp.up_proj.bias"),
-            (Part::DownBias, "mlp.down_proj.bias"),
+    tensors.extend(attention_biases(biases));
+    if biases.mlp {
+        tensors.extend([
+            (LayerTensor::GateBias, "mlp.gate_proj.bias"),
+            (LayerTensor::UpBias, "mlp.up_proj.bias"),
+            (LayerTensor::DownBias, "mlp.down_proj.bias"),
         ]);
     }
-    parts
+    tensors
 }

@@ -1,30 +1,29 @@
 //! Qwen2 and Qwen2.5 (arXiv 2407.10671, 2412.15115): biases on query, key and value, always, and
 //! nowhere else. `attention_bias` in `config.json` changes nothing, as in transformers.
 
-use super::{Part, Traits};
-use crate::config::ModelConfig;
+use super::{Biases, FamilySpec, LayerTensor};
 
-pub(super) const TRAITS: Traits = Traits {
+pub(super) const SPEC: FamilySpec = FamilySpec {
     model_type: "qwen2",
     architecture: "Qwen2ForCausalLM",
     head_dim: None,
-    layer,
+    layer_tensors,
     computed: &[],
 };
 
-fn layer(_: &ModelConfig) -> Vec<(Part, &'static str)> {
+fn layer_tensors(_: Biases) -> Vec<(LayerTensor, &'static str)> {
     vec![
-        (Part::InputNorm, "input_layernorm.weight"),
-        (Part::Query, "self_attn.q_proj.weight"),
-        (Part::QueryBias, "self_attn.q_proj.bias"),
-        (Part::Key, "self_attn.k_proj.weight"),
-        (Part::KeyBias, "self_attn.k_proj.bias"),
-        (Part::Value, "self_attn.v_proj.weight"),
-        (Part::ValueBias, "self_attn.v_proj.bias"),
-        (Part::Output, "self_attn.o_proj.weight"),
-        (Part::PostNorm, "post_attention_layernorm.weight"),
-        (Part::Gate, "mlp.gate_proj.weight"),
-        (Part::Up, "mlp.up_proj.weight"),
-        (Part::Down, "mlp.down_proj.weight"),
+        (LayerTensor::InputNorm, "input_layernorm.weight"),
+        (LayerTensor::Query, "self_attn.q_proj.weight"),
+        (LayerTensor::QueryBias, "self_attn.q_proj.bias"),
+        (LayerTensor::Key, "self_attn.k_proj.weight"),
+        (LayerTensor::KeyBias, "self_attn.k_proj.bias"),
+        (LayerTensor::Value, "self_attn.v_proj.weight"),
+        (LayerTensor::ValueBias, "self_attn.v_proj.bias"),
+        (LayerTensor::Output, "self_attn.o_proj.weight"),
+        (LayerTensor::PostNorm, "post_attention_layernorm.weight"),
+        (LayerTensor::Gate, "mlp.gate_proj.weight"),
+        (LayerTensor::Up, "mlp.up_proj.weight"),
+        (LayerTensor::Down, "mlp.down_proj.weight"),
     ]
 }

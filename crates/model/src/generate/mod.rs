@@ -1,16 +1,17 @@
-//! The decoder as a [`Policy`]: continuous batches, with keys and values that survive turns.
+//! Token generation: a decoder as a [`Policy`], with continuous batching and KV caches that are kept
+//! between the turns of a sequence.
 //!
-//! A batch has slots. A request takes the first that is free, computes what has not been seen of
-//! its context (a prompt, once for all sequences that begin with it; later an observation, never
-//! the past), and then gets a token in every step until its own stop rule; whoever waits takes its
-//! slot. On the CPU each core has a batch of its own, and all serve one queue.
+//! A batch has slots. A request takes the first that is free, prefills what is not cached of its
+//! context (a prompt, once for all sequences that begin with it; in later turns an observation),
+//! and then gets a token in every decoding step until its own stop rule; the next request takes
+//! its slot. On the CPU each core has a batch of its own, and all serve one queue.
 //!
 //! What a sequence samples depends on its own stream of random numbers, never on its slot or its
-//! neighbours; on the CPU to the last bit, see `host`.
+//! neighbours; on the CPU to the last bit, see `cpu`.
 
-mod sampling;
-mod schedule;
-mod slots;
+mod batch_slots;
+mod sampler;
+mod scheduler;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,31 +20,31 @@ use forage_trajectory::{
 };
 use rand::rngs::ChaCha8Rng;
 
-use self::sampling::Chooser;
-use self::schedule::{Admitted, Idle, Promise, Schedule, positions};
-use self::slots::{Network, Past, Slots};
+use self::batch_slots::{BatchSlots, InferenceModel, KvCache};
+use self::sampler::Sampler;
+use self::scheduler::{Active, Parked, Reservation, Scheduler, SharedPrefill, positions};
 use crate::decoder::Decoder;
 use crate::parallel;
 use crate::tokenizer::{StopStrings, Tokenizer};
 
-/// Slots of a core. With more, a core decodes no more tokens a second.
+/// Batch size of a core. With more, a core decodes no more tokens a second.
 const CORE_SLOTS: usize = 16;
 
-/// Slots of another device.
+/// Batch size of another device.
 const DEVICE_SLOTS: usize = 256;
 
-/// A decoder with its tokenizer, continuing sequences.
+/// Token generator: a decoder with its tokenizer, which continues sequences.
 #[derive(Debug)]
 pub struct Generator {
-    network: Network,
+    model: InferenceModel,
     tokenizer: Tokenizer,
-    /// Positions whose keys and values may be kept at once.
+    /// Positions that may be cached at once.
     cache_tokens: usize,
-    /// What is known of sequences.
-    idle: BTreeMap<usize, Idle>,
+    /// Sequences between two turns, by number.
+    parked: BTreeMap<usize, Parked>,
 }
 
-/// A request that asks for the impossible.
+/// Request that cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
     /// The context does not begin with what was generated or given before.
@@ -52,64 +53,65 @@ pub enum GenerateError {
     /// The context is longer than the model's positions.
     #[error("a context of {tokens} tokens with {wanted} to come exceeds the model's {limit}")]
     TooLong {
-        /// Tokens given.
+        /// Tokens of the context.
         tokens: usize,
-        /// Tokens asked for.
+        /// Tokens to generate, at most.
         wanted: usize,
-        /// The model's limit.
+        /// Longest sequence of the model.
         limit: usize,
     },
-    /// The context does not fit into the memory for keys and values.
+    /// The context does not fit into the KV cache.
     #[error(
         "a context of {tokens} tokens with {wanted} to come exceeds the {limit} that the cache may \
          hold"
     )]
     TooLarge {
-        /// Tokens given.
+        /// Tokens of the context.
         tokens: usize,
-        /// Tokens asked for.
+        /// Tokens to generate, at most.
         wanted: usize,
-        /// The limit of the cache.
+        /// Positions of the KV cache.
         limit: usize,
     },
     /// Two requests are for the same sequence.
     #[error("sequence {0} is asked for twice at once")]
     Twice(usize),
-    /// There is nothing to continue.
+    /// The context has no token that is not cached.
     #[error("the context of sequence {0} adds no token")]
     Empty(usize),
 }
 
 impl Generator {
-    /// A generator without sequences, and without a limit of its memory.
+    /// Token generator without sequences, and without a limit of its KV cache.
     pub fn new(decoder: Decoder, tokenizer: Tokenizer) -> Self {
-        let network = Network::new(decoder);
-        Self { network, tokenizer, cache_tokens: usize::MAX, idle: BTreeMap::new() }
+        let model = InferenceModel::new(decoder);
+        Self { model, tokenizer, cache_tokens: usize::MAX, parked: BTreeMap::new() }
     }
 
-    /// Bounds the tokens whose keys and values are kept at once, over all sequences.
+    /// Limits the KV cache, in tokens over all sequences. Default: no limit.
     ///
     /// A request that does not fit waits for others to finish. If none runs, sequences that are
-    /// between two turns are forgotten, and computed again when they go on: that takes time and
-    /// changes no result.
+    /// between two turns lose their caches, and are computed again when they go on: that takes time
+    /// and changes no result.
     #[must_use]
     pub fn with_cache_tokens(self, cache_tokens: usize) -> Self {
         Self { cache_tokens, ..self }
     }
 
-    /// Replaces the weights and forgets all sequences: what is kept belongs to the old ones.
+    /// Replaces the weights and drops all KV caches, which belong to the old ones.
     pub fn set_decoder(&mut self, decoder: Decoder) {
-        self.idle.clear();
+        self.parked.clear();
         // The old layout goes before the new one is made.
-        self.network = Network::Device(decoder.clone());
-        self.network = Network::new(decoder);
+        self.model = InferenceModel::Device(decoder.clone());
+        self.model = InferenceModel::new(decoder);
     }
 
-    /// The tokenizer.
+    /// Tokenizer of the model.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
 
+    /// Refuses a request that could never be served.
     fn check(&self, request: &Request<'_>) -> Result<(), GenerateError> {
         let (tokens, wanted) = (request.context.len(), request.max_new_tokens);
         let limit = self.max_context();
@@ -120,11 +122,24 @@ impl Generator {
         if positions(request) > limit {
             return Err(GenerateError::TooLarge { tokens, wanted, limit });
         }
-        let seen = self.idle.get(&request.sequence).map(|it| it.seen.as_slice());
+        let seen = self.parked.get(&request.sequence).map(|it| it.seen.as_slice());
         match request.context.strip_prefix(seen.unwrap_or_default()) {
             None => Err(GenerateError::Rewritten(request.sequence)),
             Some([]) => Err(GenerateError::Empty(request.sequence)),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// Number of workers, and of slots of each.
+    fn batch_sizes(&self, requests: &[Request<'_>]) -> (usize, usize) {
+        let n_requests = requests.len();
+        if matches!(self.model, InferenceModel::Cpu(_)) {
+            let n_workers = parallel::n_cores().min(n_requests);
+            (n_workers, CORE_SLOTS.min(n_requests.div_ceil(n_workers.max(1))))
+        } else {
+            // There, all rows of a batch are as long as the longest, rounded up.
+            let longest = requests.iter().map(positions).max().unwrap_or(1).next_power_of_two();
+            (1, DEVICE_SLOTS.min(n_requests).min(self.cache_tokens / longest).max(1))
         }
     }
 }
@@ -143,7 +158,7 @@ impl Policy for Generator {
     }
 
     fn max_context(&self) -> usize {
-        self.network.config().max_position_embeddings
+        self.model.config().max_position_embeddings
     }
 
     fn generate(
@@ -158,56 +173,49 @@ impl Policy for Generator {
                 return Err(GenerateError::Twice(request.sequence).into());
             }
         }
-        let n_requests = requests.len();
-        let (n_workers, n_slots) = if matches!(self.network, Network::Host(_)) {
-            let n_workers = parallel::n_cores().min(n_requests);
-            (n_workers, CORE_SLOTS.min(n_requests.div_ceil(n_workers.max(1))))
-        } else {
-            // There, all rows of a batch are as long as the longest, rounded up.
-            let longest = requests.iter().map(positions).max().unwrap_or(1).next_power_of_two();
-            (1, DEVICE_SLOTS.min(n_requests).min(self.cache_tokens / longest).max(1))
-        };
-        let schedule = Schedule::new(requests, std::mem::take(&mut self.idle), self.cache_tokens);
-        let (network, tokenizer) = (&self.network, &self.tokenizer);
+        let (n_workers, n_slots) = self.batch_sizes(requests);
+        let parked = std::mem::take(&mut self.parked);
+        let scheduler = Scheduler::new(requests, parked, self.cache_tokens);
+        let (model, tokenizer) = (&self.model, &self.tokenizer);
         parallel::map(vec![(); n_workers], |()| {
             Worker {
-                network,
+                model,
                 tokenizer,
                 sampling,
-                schedule: &schedule,
-                slots: Slots::new(network, n_slots),
+                scheduler: &scheduler,
+                slots: BatchSlots::new(model, n_slots),
                 running: std::iter::repeat_with(|| None).take(n_slots).collect(),
-                chooser: Chooser::default(),
+                sampler: Sampler::default(),
             }
             .work();
         });
-        let (completions, idle) = schedule.into_parts();
-        self.idle = idle;
+        let (completions, parked) = scheduler.into_parts();
+        self.parked = parked;
         Ok(completions.into_iter().map(|it| it.expect("every request was served")).collect())
     }
 
     fn release(&mut self, sequences: &[usize]) {
         for sequence in sequences {
-            self.idle.remove(sequence);
+            self.parked.remove(sequence);
         }
     }
 }
 
-/// A batch, and who computes it.
+/// Worker that runs one batch.
 struct Worker<'w, 'a> {
-    network: &'w Network,
+    model: &'w InferenceModel,
     tokenizer: &'w Tokenizer,
     sampling: Sampling,
-    schedule: &'w Schedule<'a>,
-    slots: Slots,
-    /// By slot.
+    scheduler: &'w Scheduler<'a>,
+    slots: BatchSlots,
+    /// Requests by slot.
     running: Vec<Option<Running<'a>>>,
-    chooser: Chooser,
+    sampler: Sampler,
 }
 
-/// A request in a slot.
+/// Request in a slot, with its completion so far.
 struct Running<'a> {
-    promise: Promise,
+    reservation: Reservation,
     request: &'a Request<'a>,
     rng: ChaCha8Rng,
     stops: StopStrings<'a>,
@@ -215,10 +223,10 @@ struct Running<'a> {
     logprobs: Vec<f32>,
 }
 
-impl Worker<'_, '_> {
+impl<'a> Worker<'_, 'a> {
     /// Serves requests until none is left.
     fn work(mut self) {
-        let guard = GiveUp(self.schedule);
+        let guard = AbortOnPanic(self.scheduler);
         loop {
             self.fill();
             if self.running.iter().all(Option::is_none) {
@@ -233,98 +241,103 @@ impl Worker<'_, '_> {
     fn fill(&mut self) {
         while let Some(slot) = self.running.iter().position(Option::is_none) {
             let is_busy = self.running.iter().any(Option::is_some);
-            let Some(admitted) = self.schedule.admit(is_busy) else { return };
-            let mut running = Running::new(&admitted);
-            let Admitted { request, idle, prompt, .. } = admitted;
-            let (mut past, seen) = match idle {
-                Some(idle) => (idle.past, idle.seen),
-                None => (Past::new(self.network), Vec::new()),
-            };
-            if request.max_new_tokens == 0 {
-                self.schedule.finish(
-                    &running.promise,
-                    running.end(FinishReason::Length),
-                    Idle { seen, past },
-                );
-                continue;
-            }
-            let compute =
-                |past: &mut Past| past.extend(self.network, &request.context[seen.len()..]);
-            let logits = if let Some(prompt) = prompt {
-                let compute = || {
-                    let mut past = Past::new(self.network);
-                    let logits = compute(&mut past);
-                    (past, logits)
-                };
-                let logits;
-                (past, logits) = prompt.get_or_init(compute).clone();
-                past.reserve(self.network, positions(request));
-                logits
-            } else {
-                past.reserve(self.network, positions(request));
-                compute(&mut past)
-            };
-            if let Some(finish) =
-                running.advance(&logits, self.tokenizer, self.sampling, &mut self.chooser)
-            {
-                let idle = Idle { seen: running.seen(), past };
-                self.schedule.finish(&running.promise, running.end(finish), idle);
-            } else {
-                self.slots.put(self.network, slot, past);
-                self.running[slot] = Some(running);
-            }
+            let Some(active) = self.scheduler.admit(is_busy) else { return };
+            self.start(slot, active);
         }
     }
 
-    /// A token for every request in a slot.
+    /// Prefills the context of a request and samples its first token; puts it into an empty slot,
+    /// if that is not its last one.
+    fn start(&mut self, slot: usize, active: Active<'a>) {
+        let mut running = Running::new(&active);
+        let Active { request, parked, prefill, .. } = active;
+        let (mut cache, seen) = match parked {
+            Some(parked) => (parked.cache, parked.seen),
+            None => (KvCache::new(self.model), Vec::new()),
+        };
+        if request.max_new_tokens == 0 {
+            let completion = running.end(FinishReason::Length);
+            self.scheduler.finish(&running.reservation, completion, Parked { seen, cache });
+            return;
+        }
+        let logits = if let Some(shared) = prefill {
+            let logits;
+            (cache, logits) = self.shared_prefill(&shared, request);
+            cache.reserve(self.model, positions(request));
+            logits
+        } else {
+            cache.reserve(self.model, positions(request));
+            cache.prefill(self.model, &request.context[seen.len()..])
+        };
+        let finish = running.advance(&logits, self.tokenizer, self.sampling, &mut self.sampler);
+        if let Some(finish) = finish {
+            let parked = Parked { seen: running.seen(), cache };
+            self.scheduler.finish(&running.reservation, running.end(finish), parked);
+        } else {
+            self.slots.put(self.model, slot, cache);
+            self.running[slot] = Some(running);
+        }
+    }
+
+    /// Copy of a prefill that is shared, which is computed where no other worker has done so.
+    fn shared_prefill(&self, shared: &SharedPrefill, request: &Request<'_>) -> (KvCache, Vec<f32>) {
+        let compute = || {
+            let mut cache = KvCache::new(self.model);
+            let logits = cache.prefill(self.model, request.context);
+            (cache, logits)
+        };
+        shared.get_or_init(compute).clone()
+    }
+
+    /// Decoding step: a token for every request in a slot.
     fn step(&mut self) {
-        let last = |it: &Option<Running<'_>>| it.as_ref().and_then(|it| it.tokens.last().copied());
+        let last = |running: &Option<Running<'_>>| running.as_ref()?.tokens.last().copied();
         let tokens: Vec<Option<TokenId>> = self.running.iter().map(last).collect();
-        let logits = self.slots.step(self.network, &tokens);
-        let mut rows = logits.chunks_exact(self.network.config().vocab_size);
+        let logits = self.slots.decode_step(self.model, &tokens);
+        let mut rows = logits.chunks_exact(self.model.config().vocab_size);
         for slot in 0..self.running.len() {
             let Some(running) = &mut self.running[slot] else { continue };
             let row = rows.next().expect("a row for every token");
-            let finish = running.advance(row, self.tokenizer, self.sampling, &mut self.chooser);
+            let finish = running.advance(row, self.tokenizer, self.sampling, &mut self.sampler);
             if let Some(finish) = finish {
                 let running = self.running[slot].take().expect("it just ran");
-                let idle = Idle { seen: running.seen(), past: self.slots.take(slot) };
-                self.schedule.finish(&running.promise, running.end(finish), idle);
+                let parked = Parked { seen: running.seen(), cache: self.slots.take(slot) };
+                self.scheduler.finish(&running.reservation, running.end(finish), parked);
             }
         }
     }
 }
 
-/// Tells the others, where a worker panics: they may wait for what it holds.
-struct GiveUp<'w, 'a>(&'w Schedule<'a>);
+/// Guard that aborts the scheduler where a worker panics: others may wait for its reservations.
+struct AbortOnPanic<'w, 'a>(&'w Scheduler<'a>);
 
-impl Drop for GiveUp<'_, '_> {
+impl Drop for AbortOnPanic<'_, '_> {
     fn drop(&mut self) {
-        self.0.give_up();
+        self.0.abort();
     }
 }
 
 impl<'a> Running<'a> {
-    fn new(admitted: &Admitted<'a>) -> Self {
+    fn new(active: &Active<'a>) -> Self {
         Self {
-            promise: admitted.promise(),
-            request: admitted.request,
-            rng: admitted.request.stream.rng(),
-            stops: StopStrings::new(admitted.request.stop),
+            reservation: active.reservation(),
+            request: active.request,
+            rng: active.request.stream.rng(),
+            stops: StopStrings::new(active.request.stop),
             tokens: Vec::new(),
             logprobs: Vec::new(),
         }
     }
 
-    /// Samples one token; says why it is the last one, where it is.
+    /// Samples one token. Returns the reason to finish, where it is the last one.
     fn advance(
         &mut self,
         logits: &[f32],
         tokenizer: &Tokenizer,
         sampling: Sampling,
-        chooser: &mut Chooser,
+        sampler: &mut Sampler,
     ) -> Option<FinishReason> {
-        let (token, logprob) = chooser.choose(logits, sampling, &mut self.rng);
+        let (token, logprob) = sampler.sample(logits, sampling, &mut self.rng);
         self.tokens.push(token);
         self.logprobs.push(logprob);
         if self.stops.completed_by(tokenizer.bytes(token)) {
@@ -338,12 +351,13 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// What went through the model: the last token did not.
+    /// Tokens whose keys and values are cached: all but the last.
     fn seen(&self) -> Vec<TokenId> {
         let fed = self.tokens.split_last().map_or(&[][..], |it| it.1);
         [self.request.context, fed].concat()
     }
 
+    /// Completion of the request.
     fn end(&self, finish: FinishReason) -> Completion {
         Completion { tokens: self.tokens.clone(), logprobs: self.logprobs.clone(), finish }
     }
@@ -358,12 +372,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::ModelConfig;
+    use crate::config::ModelConfig;
 
-    /// A prompt is computed once for all who begin with it, and an observation costs itself.
+    /// A prompt is computed once for all that begin with it, and an observation costs itself.
     #[test]
     fn nothing_is_computed_twice() {
-        let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280).unwrap();
+        let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &[]).unwrap();
         let keys = json!({
             "model_type": "llama", "vocab_size": tokenizer.vocab_size(), "hidden_size": 16,
             "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -388,7 +402,9 @@ mod tests {
                 })
                 .collect();
             let completions = generator.generate(&requests, Sampling::Temperature(1.0)).unwrap();
-            let Network::Host(decoder) = &generator.network else { unreachable!("it is the CPU") };
+            let InferenceModel::Cpu(decoder) = &generator.model else {
+                unreachable!("it is the CPU")
+            };
             let computed = decoder.n_tokens.swap(0, Ordering::Relaxed);
             // The last token of each went through no layer yet.
             let fed: usize = completions.iter().map(|it| it.tokens.len() - 1).sum();

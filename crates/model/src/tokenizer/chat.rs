@@ -12,28 +12,28 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Map, Value as Json};
 
-/// What a template is rendered with.
+/// Conversation, and the other variables that a chat template is rendered with.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Conversation {
-    /// Objects with `role` and `content`.
+    /// Messages: objects with `role` and `content`.
     pub messages: Vec<Json>,
-    /// Descriptions of functions; templates see none where there are none.
+    /// Tools: descriptions of functions. Templates see `none` where there are none.
     pub tools: Vec<Json>,
-    /// Whether the text ends where the assistant begins.
+    /// Whether the text ends with the beginning of a turn of the assistant. Default: false.
     pub add_generation_prompt: bool,
-    /// What `strftime_now` shows, in seconds since 1970, UTC.
+    /// Time that `strftime_now` shows, in seconds since 1970, UTC. Default: 0.
     pub now: i64,
-    /// More names that the template knows, such as `enable_thinking`.
+    /// More variables of the template, such as `enable_thinking`.
     pub variables: Map<String, Json>,
 }
 
-/// A compiled chat template.
+/// Chat template, compiled.
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
 }
 
-/// A conversation that could not be turned into tokens.
+/// Conversation that could not be encoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChatError {
@@ -43,7 +43,7 @@ pub enum ChatError {
     /// The template is no Jinja, or refuses the conversation.
     #[error("the chat template failed")]
     Template(#[from] Error),
-    /// Every mark that could stand for nothing stands in the conversation.
+    /// The conversation holds every noncharacter of Unicode, of which one is needed as a mark.
     #[error("the conversation holds all characters that Unicode reserves for no use")]
     NoMark,
     /// The text could not be turned into tokens.
@@ -67,7 +67,7 @@ impl ChatTemplate {
         Ok(Self { environment })
     }
 
-    /// The text of a conversation. `special_tokens` are names such as `bos_token`.
+    /// Renders a conversation. `special_tokens` are variables such as `bos_token`.
     pub fn render(
         &self,
         conversation: &Conversation,
@@ -97,7 +97,7 @@ impl ChatTemplate {
 impl Conversation {
     /// The same conversation with every text of messages, tools and variables replaced.
     pub(super) fn map_texts(&self, f: &impl Fn(&str) -> String) -> Self {
-        let all = |values: &[Json]| values.iter().map(|it| map_texts(it, f)).collect();
+        let all = |values: &[Json]| values.iter().map(|value| map_texts(value, f)).collect();
         let variables = &self.variables;
         Self {
             messages: all(&self.messages),
@@ -122,6 +122,7 @@ impl Conversation {
 /// Noncharacters: no text that is meant to be exchanged holds them.
 const MARKS: std::ops::RangeInclusive<char> = '\u{FDD0}'..='\u{FDEF}';
 
+/// A JSON value with every string replaced.
 fn map_texts(value: &Json, f: &impl Fn(&str) -> String) -> Json {
     match value {
         Json::String(text) => Json::String(f(text)),
@@ -133,7 +134,7 @@ fn map_texts(value: &Json, f: &impl Fn(&str) -> String) -> Json {
     }
 }
 
-/// Python's `json.dumps`: a space after commas and colons, and no escapes for HTML.
+/// Filter `tojson`, as Python's `json.dumps`: a space after commas and colons, and no escapes for HTML.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a filter")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
@@ -161,7 +162,7 @@ fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
 #[error(transparent)]
 struct BoxedError(BoxError);
 
-/// `[1, 2]` and `{"a": 1}`.
+/// JSON formatter with the spaces of Python: `[1, 2]` and `{"a": 1}`.
 struct Spaced;
 
 impl Formatter for Spaced {
@@ -189,6 +190,7 @@ impl Formatter for Spaced {
     }
 }
 
+/// Formats a time, UTC.
 fn strftime(seconds: i64, format: &str) -> Result<String, jiff::Error> {
     let now = jiff::Timestamp::from_second(seconds)?.to_zoned(jiff::tz::TimeZone::UTC);
     jiff::fmt::strtime::format(format, &now)

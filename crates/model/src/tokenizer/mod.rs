@@ -1,16 +1,17 @@
-//! Text to tokens and back, through the `tokenizers` crate.
+//! Tokenizer: text to tokens and back, through the `tokenizers` crate.
 //!
-//! [`Tokenizer`] reads the tokenizer files of a model folder. Text has no power over it: what a
-//! page or a question says is spelled with ordinary tokens, also where it looks like
-//! `<|endoftext|>`; only the tags of the search grammar become the tokens that the vocabulary may
+//! [`Tokenizer`] reads the tokenizer files of a model folder. Text cannot inject control tokens:
+//! what a page or a question says is encoded as ordinary tokens, also where it looks like
+//! `<|endoftext|>`. Only the tags that the caller names become the tokens that the vocabulary may
 //! have for them. Control tokens come from a chat template alone ([`Tokenizer::encode_chat`]), and
-//! from the beginning of a sequence ([`Tokenizer::encode_prompt`]).
+//! from the beginning of a sequence ([`Tokenizer::encode_prompt`]). What the tags mean, it does not
+//! know.
 
 mod chat;
-mod edges;
+mod detokenizer;
 mod files;
-mod pieces;
-mod stream;
+mod prefix_space;
+mod token_bytes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,51 +25,39 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, AddedVocabulary, TokenizerBuilder};
 
 pub use chat::{ChatError, ChatTemplate, Conversation};
-pub use stream::{Detokenizer, StopStrings};
+pub use detokenizer::{Detokenizer, StopStrings};
 
 use crate::config::ModelConfig;
-use crate::tensors::write_file;
-use edges::Continuing;
-use files::Companions;
-use pieces::Pieces;
+use files::ConfigFiles;
+use prefix_space::WithoutPrefixSpace;
+use token_bytes::TokenBytes;
 
-/// The tags of the search grammar and the end of a turn: one token each in tokenizers we train.
-pub const SPECIAL_TOKENS: [&str; 9] = [
-    "<|endoftext|>",
-    "<think>",
-    "</think>",
-    "<search>",
-    "</search>",
-    "<information>",
-    "</information>",
-    "<answer>",
-    "</answer>",
-];
+/// First special token of tokenizers that are trained here; it ends a text, and a turn.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// Tokens that end a turn, in the families that we know; the first that a vocabulary has is
-/// written at the end of demonstrations.
-const ENDS: [&str; 5] = ["<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "</s>"];
+/// End-of-turn tokens of the model families.
+const END_OF_TURN: [&str; 5] = ["<|im_end|>", "<|eot_id|>", END_OF_TEXT, "<|end_of_text|>", "</s>"];
 
-/// A tokenizer with the text of each of its tokens at hand.
+/// Tokenizer of a model, with its chat template and the bytes of each of its tokens.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// The same for what begins no text, where that makes a difference.
-    continuing: Option<Continuing>,
-    /// `tokenizer.json`, as it was read or made.
+    /// The same without a prefix space, for text that continues another.
+    continuing: Option<WithoutPrefixSpace>,
+    /// Text of `tokenizer.json`, as it was read or made.
     json: Arc<str>,
-    /// Where it was read from.
+    /// Path that errors name.
     path: PathBuf,
-    companions: Companions,
-    pieces: Arc<Pieces>,
-    /// Finds the texts of tokens that only a template may write.
+    files: ConfigFiles,
+    token_bytes: Arc<TokenBytes>,
+    /// Pattern of the control tokens, which only a template may write.
     control: Option<Regex>,
-    /// Tokens that a sequence begins with, whatever it says.
+    /// Beginning-of-sequence tokens (BOS).
     beginning: Vec<TokenId>,
-    ends: Vec<TokenId>,
+    end_of_turn: Vec<TokenId>,
 }
 
-/// A tokenizer that could not be read, made or written, or does not fit its model.
+/// Tokenizer that could not be read, trained or written, or does not fit its model.
 #[derive(Debug, thiserror::Error)]
 #[error("tokenizer `{path}`", path = path.display())]
 pub struct TokenizerError {
@@ -83,7 +72,7 @@ impl TokenizerError {
     }
 }
 
-/// The part of `tokenizer.json` that the library reads but does not hold to.
+/// Part of `tokenizer.json` that the library reads but does not hold to.
 #[derive(Deserialize)]
 struct Declared {
     #[serde(default)]
@@ -97,26 +86,38 @@ struct DeclaredToken {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` of a checkpoint folder, or else `vocab.json` with `merges.txt`; and
-    /// the files beside it that say how it is used: `tokenizer_config.json`,
+    /// Loads the tokenizer of a checkpoint folder: `tokenizer.json`, or else `vocab.json` with
+    /// `merges.txt`; and the files beside it that say how it is used: `tokenizer_config.json`,
     /// `chat_template.jinja`, `generation_config.json`.
-    pub fn load(folder: &Path) -> Result<Self, TokenizerError> {
-        let companions = Companions::read(folder)?;
+    ///
+    /// `tags` are the added tokens that text may contain: [`Tokenizer::encode`] makes single tokens
+    /// of them, where the vocabulary has them, and of no other added token.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenizerError`] names the file.
+    pub fn load(folder: &Path, tags: &[&str]) -> Result<Self, TokenizerError> {
+        let files = ConfigFiles::read(folder)?;
         let path = folder.join("tokenizer.json");
         let json = if !path.exists() && folder.join("vocab.json").exists() {
-            files::assemble(folder, &companions)?
+            files::convert_slow_tokenizer(folder, &files)?
         } else {
             std::fs::read_to_string(&path).map_err(|err| TokenizerError::new(&path, err))?
         };
-        Self::new(json, path, companions)
+        Self::new(json, path, files, tags)
     }
 
-    /// Trains a byte-level BPE tokenizer with the grammar's tags as special tokens.
-    pub fn train(texts: &[String], vocab_size: usize) -> Result<Self, TokenizerError> {
+    /// Trains a byte-level BPE tokenizer. Its special tokens are [`END_OF_TEXT`] and then `tags`,
+    /// which text may contain, as in [`Tokenizer::load`].
+    pub fn train(
+        texts: &[String],
+        vocab_size: usize,
+        tags: &[&str],
+    ) -> Result<Self, TokenizerError> {
         let path = PathBuf::from("(in training)");
         let fail = |source: BoxError| TokenizerError::new(&path, source);
-        let special: Vec<AddedToken> =
-            SPECIAL_TOKENS.iter().map(|&tag| AddedToken::from(tag, true)).collect();
+        let special = [END_OF_TEXT].iter().chain(tags);
+        let special: Vec<AddedToken> = special.map(|&tag| AddedToken::from(tag, true)).collect();
         let mut trainer = BpeTrainer::builder()
             .vocab_size(vocab_size)
             .special_tokens(special)
@@ -133,17 +134,22 @@ impl Tokenizer {
             .map_err(fail)?;
         inner.train(&mut trainer, texts.iter().map(String::as_str)).map_err(fail)?;
         let json = inner.to_string(true).map_err(fail)?;
-        Self::new(json, path.clone(), Companions::default())
+        Self::new(json, path.clone(), ConfigFiles::default(), tags)
     }
 
-    fn new(json: String, path: PathBuf, companions: Companions) -> Result<Self, TokenizerError> {
+    fn new(
+        json: String,
+        path: PathBuf,
+        files: ConfigFiles,
+        tags: &[&str],
+    ) -> Result<Self, TokenizerError> {
         let fail = |source: BoxError| TokenizerError::new(&path, source);
         let mut inner: tokenizers::Tokenizer = json.parse().map_err(fail)?;
         let declared: Declared = serde_json::from_str(&json).map_err(|err| fail(err.into()))?;
         // Files may ask for texts to be cut or padded, which is not for a tokenizer to decide.
         inner.with_truncation(None).map_err(fail)?;
         inner.with_padding(None);
-        let added = spell_control_tokens(&mut inner).map_err(fail)?;
+        let added = match_only(&mut inner, tags).map_err(fail)?;
         for token in &declared.added_tokens {
             if inner.token_to_id(&token.content) != Some(token.id) {
                 let problem = format!(
@@ -154,31 +160,43 @@ impl Tokenizer {
                 return Err(fail(problem.into()));
             }
         }
-        let continuing = Continuing::of(&inner).map_err(fail)?;
-        let beginning = edges::beginning(&inner).map_err(fail)?;
+        let continuing = WithoutPrefixSpace::of(&inner).map_err(fail)?;
+        let beginning = prefix_space::beginning(&inner).map_err(fail)?;
         let control: Vec<&AddedToken> = added.iter().filter(|it| it.special).collect();
-        let mut ends: Vec<TokenId> = ENDS
+        let mut end_of_turn: Vec<TokenId> = END_OF_TURN
             .iter()
             .filter(|end| control.iter().any(|it| it.content == **end))
             .filter_map(|end| inner.token_to_id(end))
             .collect();
-        let declared_end = companions.special_token("eos_token");
-        ends.extend(declared_end.and_then(|it| inner.token_to_id(&it)));
-        ends.extend(companions.generation_ends());
+        let declared_end = files.special_token("eos_token");
+        end_of_turn.extend(declared_end.and_then(|it| inner.token_to_id(&it)));
+        end_of_turn.extend(files.generation_ends());
         let control = any_of(&control.iter().map(|it| it.content.as_str()).collect::<Vec<_>>());
-        let pieces = Arc::new(Pieces::new(&inner));
+        let token_bytes = Arc::new(TokenBytes::new(&inner));
         let json = json.into();
-        Ok(Self { inner, continuing, json, path, companions, pieces, control, beginning, ends })
+        Ok(Self {
+            inner,
+            continuing,
+            json,
+            path,
+            files,
+            token_bytes,
+            control,
+            beginning,
+            end_of_turn,
+        })
     }
 
-    /// Writes `tokenizer.json` into a folder, and the files that were read beside it.
+    /// Saves `tokenizer.json` into a folder, and the files that were read beside it, each whole or
+    /// not at all.
     pub fn save(&self, folder: &Path) -> Result<(), TokenizerError> {
         let path = folder.join("tokenizer.json");
-        write_file(&path, self.json.as_bytes()).map_err(|err| TokenizerError::new(&path, err))?;
-        self.companions.write(folder)
+        forage_fs::write_file(&path, self.json.as_bytes())
+            .map_err(|err| TokenizerError::new(&path, err))?;
+        self.files.write(folder)
     }
 
-    /// The text of its `tokenizer.json`, also where it was read from older files.
+    /// Text of its `tokenizer.json`, also where it was loaded from older files.
     pub fn json(&self) -> &str {
         &self.json
     }
@@ -188,12 +206,12 @@ impl Tokenizer {
         check_rows(&self.path, self.vocab_size(), config.vocab_size)
     }
 
-    /// The text and the tokens that a sequence begins with.
+    /// Encodes a prompt: the text and the tokens that a sequence begins with.
     ///
-    /// A plain text comes after the token of a beginning, such as `<|begin_of_text|>`, where
+    /// A plain text comes after a beginning-of-sequence token, such as `<|begin_of_text|>`, where
     /// `tokenizer.json` puts one; `add_bos_token` of `tokenizer_config.json` counts beside the older
-    /// files only, as in transformers 5. A chat has what its template writes and nothing before it.
-    /// Templates that name the day see the first of 1970: a run must not depend on its date.
+    /// files only, as in transformers 5. A chat is the output of its template and nothing before it.
+    /// Templates that ask for the date get 1970-01-01: a run must not depend on its date.
     pub fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), ChatError> {
         match *prompt {
             Prompt::Plain(text) => {
@@ -215,35 +233,29 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens of a text that continues another: no space is put before it, as some tokenizers
-    /// do where a text begins. Tags of the grammar become single tokens where the vocabulary has
-    /// them; other special tokens in it are spelled out.
+    /// Encodes a text that continues another: no prefix space is put before it, as some tokenizers
+    /// do where a text begins. Tags become single tokens where the vocabulary has them; other added
+    /// tokens in it are encoded as ordinary text.
     pub fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         ids(self.continuing.as_ref().map_or(&self.inner, |it| &it.tokenizer), text)
     }
 
-    /// The tokens of a text that a program wrote, not the world: every special token in it becomes
-    /// a single token.
-    pub fn encode_markup(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
-        self.encode_around_control(text, None)
-    }
-
-    /// The tokens of a conversation in the chat template of the model, with their text.
+    /// Encodes a conversation in the chat template of the model: the text and its tokens.
     ///
-    /// Special tokens that the template writes become single tokens; those in messages and tools
-    /// are spelled out.
+    /// Control tokens that the template writes become single tokens; those in messages and tools
+    /// are encoded as ordinary text.
     pub fn encode_chat(
         &self,
         conversation: &Conversation,
     ) -> Result<(String, Vec<TokenId>), ChatError> {
         let template = self.chat_template()?.ok_or(ChatError::NoTemplate)?;
-        let special = self.companions.special_tokens();
+        let special = self.files.special_tokens();
         let Some(control) = &self.control else {
             let text = template.render(conversation, special)?;
             let tokens = ids(&self.inner, &text).map_err(ChatError::Encode)?;
             return Ok((text, tokens));
         };
-        // A mark within them keeps the special tokens of messages apart from the template's.
+        // A mark within them keeps the control tokens of messages apart from the template's.
         let mark = conversation.unused_mark().ok_or(ChatError::NoMark)?;
         let marked = conversation.map_texts(&|text| {
             let broken = |found: &regex::Captures<'_>| {
@@ -254,23 +266,21 @@ impl Tokenizer {
             control.replace_all(text, broken).into_owned()
         });
         let rendered = template.render(&marked, special)?;
-        let tokens = self.encode_around_control(&rendered, Some(mark));
+        let tokens = self.encode_around_control(&rendered, mark);
         Ok((rendered.replace(mark, ""), tokens.map_err(ChatError::Encode)?))
     }
 
-    /// The chat template of the model, where its folder has one.
+    /// Chat template of the model, where its folder has one.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>, ChatError> {
-        self.companions.chat_template().map(|it| ChatTemplate::new(&it)).transpose()
+        self.files.chat_template().map(|it| ChatTemplate::new(&it)).transpose()
     }
 
-    fn encode_around_control(
-        &self,
-        text: &str,
-        mark: Option<char>,
-    ) -> Result<Vec<TokenId>, BoxError> {
+    /// Encodes a text whose control tokens become single tokens, except where a mark, which is left
+    /// out, stands in them.
+    fn encode_around_control(&self, text: &str, mark: char) -> Result<Vec<TokenId>, BoxError> {
         let mut tokens = Vec::new();
         let plain = |text: &str, tokens: &mut Vec<TokenId>| -> Result<(), BoxError> {
-            let text = mark.map_or_else(|| text.to_owned(), |mark| text.replace(mark, ""));
+            let text = text.replace(mark, "");
             let continuing = self.continuing.as_ref().filter(|it| it.after_control);
             let continuing = continuing.filter(|_| !tokens.is_empty());
             tokens.extend(ids(continuing.map_or(&self.inner, |it| &it.tokenizer), &text)?);
@@ -286,39 +296,34 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The text of tokens, special ones included.
+    /// Decodes tokens to text, special ones included.
     pub fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
-        if self.pieces.are_whole() {
+        if self.token_bytes.are_whole() {
             return self.inner.decode(tokens, false);
         }
         let bytes: Vec<u8> = tokens.iter().flat_map(|&it| self.bytes(it)).copied().collect();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The bytes of one token by itself; none for an unknown id. They need not be whole
-    /// characters: [`Detokenizer`] puts them together.
+    /// Bytes of one token by itself; none for an unknown id. They need not be whole characters:
+    /// [`Detokenizer`] puts them together.
     pub fn bytes(&self, token: TokenId) -> &[u8] {
-        self.pieces.get(token)
+        self.token_bytes.get(token)
     }
 
-    /// One more than the largest token, special ones included.
+    /// Vocabulary size: one more than the largest token, special ones included.
     pub fn vocab_size(&self) -> usize {
-        self.pieces.len()
+        self.token_bytes.len()
     }
 
-    /// The token that is written at the end of a turn.
-    pub fn end_of_turn(&self) -> Option<TokenId> {
-        self.ends.first().copied()
-    }
-
-    /// Whether a sampled token ends the turn: `<|im_end|>` and its like, and whatever the folder
-    /// names as the end.
+    /// Whether a sampled token ends the turn: the end-of-turn token of a model family, such as
+    /// `<|im_end|>`, or an `eos_token` of the folder.
     pub fn ends_turn(&self, token: TokenId) -> bool {
-        self.ends.contains(&token)
+        self.end_of_turn.contains(&token)
     }
 }
 
-/// The tokens of a text and nothing around it.
+/// Tokens of a text and nothing around it.
 fn ids(tokenizer: &tokenizers::Tokenizer, text: &str) -> Result<Vec<TokenId>, BoxError> {
     Ok(tokenizer.encode_fast(text, false)?.get_ids().to_vec())
 }
@@ -332,14 +337,16 @@ pub(crate) fn check_rows(path: &Path, tokens: usize, rows: usize) -> Result<(), 
     Err(TokenizerError::new(path, problem))
 }
 
-/// Tells the library to match the tags of the grammar in texts, and no other added token.
+/// Lets the library match these tags in texts, and no other added token.
 ///
-/// Returns the added tokens; `special` of those that are not matched.
-fn spell_control_tokens(inner: &mut tokenizers::Tokenizer) -> Result<Vec<AddedToken>, BoxError> {
+/// Returns the added tokens, where `special` stands for those that are not matched.
+fn match_only(
+    inner: &mut tokenizers::Tokenizer,
+    tags: &[&str],
+) -> Result<Vec<AddedToken>, BoxError> {
     let mut added: Vec<(TokenId, AddedToken)> =
         inner.get_added_tokens_decoder().into_iter().collect();
     added.sort_by_key(|it| it.0);
-    let tags = &SPECIAL_TOKENS[1..];
     let tokens: Vec<AddedToken> = added
         .into_iter()
         .map(|(_, it)| {
@@ -355,7 +362,7 @@ fn spell_control_tokens(inner: &mut tokenizers::Tokenizer) -> Result<Vec<AddedTo
     Ok(tokens)
 }
 
-/// Matches the longest of these texts.
+/// Pattern that matches any of some texts, the longest first.
 fn any_of(texts: &[&str]) -> Option<Regex> {
     if texts.is_empty() {
         return None;
@@ -370,9 +377,20 @@ fn any_of(texts: &[&str]) -> Option<Regex> {
 mod tests {
     use super::*;
 
+    const TAGS: [&str; 8] = [
+        "<think>",
+        "</think>",
+        "<search>",
+        "</search>",
+        "<information>",
+        "</information>",
+        "<answer>",
+        "</answer>",
+    ];
+
     fn trained() -> Tokenizer {
         let texts = vec!["the film Veltor was directed by Mirko Tavel. ".repeat(20)];
-        Tokenizer::train(&texts, 320).unwrap()
+        Tokenizer::train(&texts, 320, &TAGS).unwrap()
     }
 
     #[test]
@@ -386,7 +404,7 @@ mod tests {
         let tokens = tokenizer.encode("<search> film</search>").unwrap();
         assert_eq!(tokenizer.bytes(tokens[0]), b"<search>");
         assert_eq!(tokens.len(), 3);
-        assert_eq!(tokenizer.end_of_turn(), Some(0));
+        assert_eq!(tokenizer.bytes(0), END_OF_TEXT.as_bytes());
         assert!(tokenizer.ends_turn(0) && !tokenizer.ends_turn(1));
     }
 
@@ -398,20 +416,17 @@ mod tests {
         assert!(!tokens.contains(&0), "{tokens:?}");
         assert_eq!(tokens.last().copied(), tokenizer.encode("<search>").unwrap().pop());
         assert_eq!(tokenizer.decode(&tokens).unwrap(), page);
-        let markup = tokenizer.encode_markup(page).unwrap();
-        assert_eq!(markup.iter().filter(|&&it| it == 0).count(), 1);
-        assert_eq!(tokenizer.decode(&markup).unwrap(), page);
     }
 
     #[test]
     fn a_saved_tokenizer_is_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let tokenizer = Tokenizer::train(&["a b c ab abc".to_owned()], 300).unwrap();
+        let tokenizer = Tokenizer::train(&["a b c ab abc".to_owned()], 300, &TAGS).unwrap();
         tokenizer.save(folder.path()).unwrap();
-        let back = Tokenizer::load(folder.path()).unwrap();
+        let back = Tokenizer::load(folder.path(), &TAGS).unwrap();
         let text = "<think> abc cab";
         assert_eq!(back.encode(text).unwrap(), tokenizer.encode(text).unwrap());
-        let missing = Tokenizer::load(&folder.path().join("none")).unwrap_err();
+        let missing = Tokenizer::load(&folder.path().join("none"), &TAGS).unwrap_err();
         assert!(missing.to_string().contains("tokenizer.json"));
     }
 
@@ -427,7 +442,7 @@ mod tests {
         gap["content"] = "<|gap|>".into();
         json["added_tokens"].as_array_mut().unwrap().push(gap);
         std::fs::write(&path, json.to_string()).unwrap();
-        let error = Tokenizer::load(folder.path()).unwrap_err();
+        let error = Tokenizer::load(folder.path(), &TAGS).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("`<|gap|>`") && cause.contains("5000"), "{cause}");
     }

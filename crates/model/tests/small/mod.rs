@@ -1,10 +1,10 @@
-//! A small decoder to begin with; tests change what they are about.
+//! Small decoder configuration to begin with; tests change what they are about.
 
-use forage_model::{Family, ModelConfig, Rope};
+use forage_model::{ModelConfig, ModelFamily, Rope};
 use serde_json::Map;
 
 /// Four query heads over two key heads, six wide, with every bias that the family has.
-pub(crate) fn config(model_type: Family) -> ModelConfig {
+pub(crate) fn config(model_type: ModelFamily) -> ModelConfig {
     ModelConfig {
         model_type,
         vocab_size: 50,

@@ -219,10 +219,13 @@ mod tests {
     use forage_optimizer::HindsightConfig;
     use forage_trajectory::{Purpose, Question, TokenId};
 
+    use forage_trajectory::protocol::TAGS;
+
     use super::*;
 
     fn tokenizer() -> Tokenizer {
-        Tokenizer::train(&["director of Veltor, birthplace of Mirko".repeat(4)], 300).unwrap()
+        Tokenizer::train(&["director of Veltor, birthplace of Mirko".repeat(4)], 300, &TAGS)
+            .unwrap()
     }
 
     /// A trajectory of thoughts, each followed by a search, and of an answer.

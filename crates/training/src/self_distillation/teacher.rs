@@ -11,7 +11,7 @@
 //! so logits are made where they are compared.
 
 use burn::tensor::Tensor;
-use forage_model::{Decoder, Packed, parallel};
+use forage_model::{Decoder, PackedSequences, parallel};
 use forage_trajectory::TokenId;
 
 use super::target::{DistillationTarget, TeacherText};
@@ -53,7 +53,7 @@ impl<'a> Teacher<'a> {
         let hidden = parallel::map_on(decoder.device(), batches.clone(), |batch| {
             let some: Vec<(&[TokenId], &[usize])> =
                 batch.iter().map(|&it| (readings[it].tokens, readings[it].at)).collect();
-            decoder.hidden_only(&Packed::sharing(&some))
+            decoder.hidden_states_no_grad(&PackedSequences::with_shared_prefixes(&some))
         });
         decoder.device().sync().expect("a device that computes");
         // The rows of each text.
@@ -194,7 +194,7 @@ mod tests {
                 };
                 let alone = |it: &TeacherText| {
                     let asked = ScoredTargets { tokens: &it.tokens, at: &it.at };
-                    numbers(&decoder.logits(decoder.hidden(&packed(&[asked]))))
+                    numbers(&decoder.logits(decoder.hidden_states(&packed(&[asked]))))
                 };
                 let alone: Vec<f32> = target.texts.iter().flat_map(alone).collect();
                 let together = numbers(&teacher.logits(&[idx]).unwrap());

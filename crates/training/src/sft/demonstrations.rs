@@ -1,9 +1,9 @@
 //! Demonstrations of the warm start: scripted episodes over a real search engine, and exercises.
 
-use forage_model::{SPECIAL_TOKENS, Tokenizer};
+use forage_model::{END_OF_TEXT, Tokenizer};
 use forage_rollout::scripted::{Codec, ScriptedPolicy};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
-use forage_trajectory::protocol::{DOCUMENT_PREFIX, format_document};
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, TAGS, format_document};
 use forage_trajectory::{BoxError, Prompt, Purpose, Retriever, Sampling, Stream, TokenId};
 use forage_world::{
     Exercise, Perturbations, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
@@ -129,7 +129,8 @@ pub fn tokenizer_texts(
         texts.push(rollout.prompt_for(&question));
         let turns = demonstrate(world, &question, &Perturbations::default(), stream);
         let untagged = |turn: &String| {
-            SPECIAL_TOKENS.iter().fold(turn.clone(), |text, tag| text.replace(tag, ""))
+            let special = [END_OF_TEXT].into_iter().chain(TAGS);
+            special.fold(turn.clone(), |text, tag| text.replace(tag, ""))
         };
         texts.extend(turns.iter().map(untagged));
     }

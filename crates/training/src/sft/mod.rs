@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use forage_model::{Decoder, NumberType, Tokenizer};
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{BoxError, Passage, Purpose, Retriever, Stream};
 use forage_world::{World, WorldError, WorldSection};
 use rand::Rng;
@@ -185,14 +186,14 @@ pub fn fresh_model(
     seed: u64,
     device: &Device,
 ) -> Result<(Decoder, Tokenizer), TrainingError> {
-    let tokenizer = Tokenizer::train(texts, fresh.vocab_size)
+    let tokenizer = Tokenizer::train(texts, fresh.vocab_size, &TAGS)
         .map_err(|error| TrainingError::Model(error.into()))?;
     let mut shape = fresh.config();
     shape.check().map_err(|error| ConfigurationError::FreshModel(error.into()))?;
     // A small world may have fewer pairs to merge than were asked for.
     shape.vocab_size = tokenizer.vocab_size();
     let decoder = Decoder::init(&shape, seed, device);
-    Ok((decoder.computing_in(compute.into()), tokenizer))
+    Ok((decoder.with_compute_dtype(compute.into()), tokenizer))
 }
 
 /// Phase of a step and how far into it the step is, from 0 to 1.

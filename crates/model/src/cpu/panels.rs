@@ -1,4 +1,4 @@
-//! Products of rows with a matrix that stays, on the CPU.
+//! Batch-invariant matrix products on the CPU, with a weight packed into panels.
 //!
 //! Every number of a product is one sum, added up input by input, whatever the number of rows: on
 //! one processor, a row gives the same bits alone and among others.
@@ -10,19 +10,19 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Outputs of a panel.
+/// Number of outputs of a panel.
 const WIDTH: usize = 64;
 
 /// Rows that are multiplied at once, at most: their sums, of a vector or more each, have to stay in
 /// registers.
 const ROWS: usize = 6;
 
-/// What a panel multiplies one input with; aligned, so that a vector is in one line of the cache.
+/// Weights of one input in a panel; aligned, so that a vector is in one line of the cache.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 struct Column([f32; WIDTH]);
 
-/// A matrix `[out, in]`, in panels of [`WIDTH`] outputs, the last one filled up with zeros. The
+/// Packed matrix `[out, in]`: panels of [`WIDTH`] outputs, the last one padded with zeros. The
 /// numbers of a panel lie in the order in which a product reads them.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
@@ -33,7 +33,7 @@ pub(crate) struct Panels {
 }
 
 impl Panels {
-    /// Of the numbers of a matrix, row by row.
+    /// Packs a matrix, given row by row.
     pub(crate) fn new(numbers: &[f32], [n_outputs, n_inputs]: [usize; 2]) -> Self {
         let n_panels = n_outputs.div_ceil(WIDTH);
         let mut columns = vec![Column([0.0; WIDTH]); n_panels * n_inputs];
@@ -49,7 +49,7 @@ impl Panels {
         Self { n_inputs, n_outputs, columns }
     }
 
-    /// Rows `[M, in]` times the transposed matrix: `[M, out]`.
+    /// Matrix product of rows `[M, in]` with the transposed matrix: `[M, out]`.
     pub(crate) fn multiply(&self, rows: &[f32]) -> Vec<f32> {
         self.multiply_on(Arch::new(), rows)
     }
@@ -84,7 +84,7 @@ impl Panels {
     }
 }
 
-/// A panel times a block of rows.
+/// Product of a panel and a block of R rows.
 struct Product<'a> {
     columns: &'a [Column],
     /// `[in, R]`.
@@ -92,7 +92,7 @@ struct Product<'a> {
     /// `[R, out]`.
     rows: &'a mut [f32],
     n_outputs: usize,
-    /// The first output of the panel.
+    /// First output of the panel.
     first: usize,
 }
 
@@ -155,7 +155,7 @@ impl Product<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vectors::tests::arches;
+    use crate::simd::tests::arches;
 
     fn numbers(n: usize, salt: f32) -> Vec<f32> {
         (0..n).map(|it| (it as f32 * salt).sin()).collect()

@@ -1,4 +1,4 @@
-//! Causal attention over the keys and values of one sequence, on the CPU.
+//! Causal grouped-query attention over the KV cache of one sequence, on the CPU.
 //!
 //! Nothing here depends on another sequence: numbers are added up in an order that the position
 //! alone decides, so a sequence gives the same bits in every batch.
@@ -10,43 +10,43 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::vectors::softmax;
+use crate::simd::softmax;
 
-/// How many heads there are, and how wide they are.
+/// Numbers of heads, and their width.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heads {
-    /// Query heads (H).
+    /// Number of query heads (H).
     pub(crate) query: usize,
-    /// Key and value heads (K).
+    /// Number of key and value heads (K).
     pub(crate) key: usize,
-    /// Head width (E).
+    /// Width of a head (E).
     pub(crate) width: usize,
 }
 
 impl Heads {
-    /// Where in a position of the cache the key and value of a query head are.
+    /// Offset of the key and value of a query head in a position of the cache.
     #[inline(always)]
     fn offset(self, head: usize) -> usize {
         head / (self.query / self.key) * self.width
     }
 }
 
-/// Some positions of a sequence that attend to themselves and to all before them.
+/// Attention of the last T positions of a sequence over all L.
 pub(crate) struct Attention<'a> {
-    /// The shape.
+    /// Numbers of heads, and their width.
     pub(crate) heads: Heads,
-    /// `[T, H·E]`, of the last T positions.
+    /// Queries `[T, H·E]`.
     pub(crate) queries: &'a [f32],
-    /// `[L, K·E]`.
+    /// Keys `[L, K·E]`.
     pub(crate) keys: &'a [f32],
-    /// `[L, K·E]`.
+    /// Values `[L, K·E]`.
     pub(crate) values: &'a [f32],
-    /// `[T, H·E]`.
+    /// Output `[T, H·E]`.
     pub(crate) mixed: &'a mut [f32],
 }
 
 impl Attention<'_> {
-    /// Fills `mixed`.
+    /// Computes the output.
     pub(crate) fn run(self) {
         self.run_on(Arch::new());
     }
@@ -81,46 +81,47 @@ impl Attention<'_> {
         let first = n_positions - queries.len() / row;
         let scale = 1.0 / (heads.width as f32).sqrt();
         let mut scaled = vec![0.0; row];
-        let mut shares = vec![0.0; heads.query * n_positions];
+        let mut weights = vec![0.0; heads.query * n_positions];
         let rows = queries.chunks_exact(row).zip(mixed.chunks_exact_mut(row));
         for (at, (queries, mixed)) in rows.enumerate() {
             let n_seen = first + at + 1;
             let (keys, values) = (&keys[..n_seen * stride], &values[..n_seen * stride]);
-            let shares = &mut shares[..heads.query * n_seen];
+            let weights = &mut weights[..heads.query * n_seen];
             for (scaled, query) in scaled.iter_mut().zip(queries) {
                 *scaled = scale * query;
             }
-            shares.fill(0.0);
+            weights.fill(0.0);
             for tile in tiles::<S, H, V>(heads) {
-                tile.score(simd, &scaled, keys, stride, shares);
+                tile.score(simd, &scaled, keys, stride, weights);
             }
-            score_rest(heads, S::F32_LANES, &scaled, keys, shares);
-            for shares in shares.chunks_exact_mut(n_seen) {
-                softmax(shares);
+            score_rest(heads, S::F32_LANES, &scaled, keys, weights);
+            for weights in weights.chunks_exact_mut(n_seen) {
+                softmax(weights);
             }
             for tile in tiles::<S, H, V>(heads) {
-                tile.mix(simd, shares, values, stride, mixed);
+                tile.mix(simd, weights, values, stride, mixed);
             }
-            mix_rest(heads, S::F32_LANES, shares, values, mixed);
+            mix_rest(heads, S::F32_LANES, weights, values, mixed);
         }
     }
 }
 
-/// Some vectors of some heads, which all positions are gone through for.
+/// Tile of V SIMD vectors of H heads, for which all positions are gone through.
 ///
 /// All heads that fit, for one position after the other: the cache is read as it lies.
 struct Tile<const H: usize, const V: usize> {
-    /// The first of its heads.
+    /// First head.
     head: usize,
-    /// How many there are; what is beyond is computed again, into nothing: loops of fixed length
-    /// stay in registers.
+    /// Number of heads, at most H. The last head is computed again for those beyond, and the result
+    /// is dropped: loops of fixed length stay in registers.
     n_heads: usize,
-    /// Where in a row of queries each head begins.
+    /// Offset of each head in a row of queries.
     rows: [usize; H],
-    /// Where in a position of the cache.
+    /// Offset of each head in a position of the cache.
     offsets: [usize; H],
 }
 
+/// Tiles of the part of the heads that fills whole vectors.
 #[inline(always)]
 fn tiles<S: Simd, const H: usize, const V: usize>(
     heads: Heads,
@@ -146,7 +147,7 @@ impl<const H: usize, const V: usize> Tile<H, V> {
         std::array::from_fn(|it| vectors[it])
     }
 
-    /// Adds products of queries and keys to `[H, L]`.
+    /// Adds products of queries and keys to the scores `[H, L]`.
     #[inline(always)]
     fn score<S: Simd>(
         &self,
@@ -174,26 +175,26 @@ impl<const H: usize, const V: usize> Tile<H, V> {
         }
     }
 
-    /// The sums of values, weighted by `[H, L]`.
+    /// Sums of values, weighted by the attention weights `[H, L]`.
     #[inline(always)]
     fn mix<S: Simd>(
         &self,
         simd: S,
-        shares: &[f32],
+        weights: &[f32],
         values: &[f32],
         stride: usize,
         mixed: &mut [f32],
     ) {
         let n_seen = values.len() / stride;
         let heads: [usize; H] = std::array::from_fn(|it| self.head + it.min(self.n_heads - 1));
-        let shares = heads.map(|head| &shares[head * n_seen..][..n_seen]);
+        let weights = heads.map(|head| &weights[head * n_seen..][..n_seen]);
         let mut sums = [[simd.splat_f32s(0.0); V]; H];
         for (position, value) in values.chunks_exact(stride).enumerate() {
             for head in 0..H {
-                let share = simd.splat_f32s(shares[head][position]);
+                let weight = simd.splat_f32s(weights[head][position]);
                 let value = Self::vectors::<S>(value, self.offsets[head]);
                 for it in 0..V {
-                    sums[head][it] = simd.mul_add_e_f32s(share, value[it], sums[head][it]);
+                    sums[head][it] = simd.mul_add_e_f32s(weight, value[it], sums[head][it]);
                 }
             }
         }
@@ -204,7 +205,7 @@ impl<const H: usize, const V: usize> Tile<H, V> {
     }
 }
 
-/// What of each head does not fill a vector.
+/// Scores of the part of each head that does not fill a vector.
 #[inline(always)]
 fn score_rest(heads: Heads, lanes: usize, queries: &[f32], keys: &[f32], scores: &mut [f32]) {
     let n_seen = scores.len() / heads.query;
@@ -219,17 +220,17 @@ fn score_rest(heads: Heads, lanes: usize, queries: &[f32], keys: &[f32], scores:
     }
 }
 
-/// The same of the values.
+/// Sums of values for the part of each head that does not fill a vector.
 #[inline(always)]
-fn mix_rest(heads: Heads, lanes: usize, shares: &[f32], values: &[f32], mixed: &mut [f32]) {
-    let n_seen = shares.len() / heads.query;
+fn mix_rest(heads: Heads, lanes: usize, weights: &[f32], values: &[f32], mixed: &mut [f32]) {
+    let n_seen = weights.len() / heads.query;
     let rest = heads.width / lanes * lanes..heads.width;
-    let rows = mixed.chunks_exact_mut(heads.width).zip(shares.chunks_exact(n_seen));
-    for (head, (mixed, shares)) in rows.enumerate() {
+    let rows = mixed.chunks_exact_mut(heads.width).zip(weights.chunks_exact(n_seen));
+    for (head, (mixed, weights)) in rows.enumerate() {
         for at in rest.clone() {
             let values = values.chunks_exact(heads.key * heads.width);
             let values = values.map(|it| it[heads.offset(head) + at]);
-            mixed[at] = shares.iter().zip(values).map(|(share, value)| share * value).sum();
+            mixed[at] = weights.iter().zip(values).map(|(weight, value)| weight * value).sum();
         }
     }
 }
@@ -237,7 +238,7 @@ fn mix_rest(heads: Heads, lanes: usize, shares: &[f32], values: &[f32], mixed: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vectors::tests::arches;
+    use crate::simd::tests::arches;
 
     fn numbers(n: usize, salt: f32) -> Vec<f32> {
         (0..n).map(|it| (it as f32 * salt).sin() * 2.0).collect()

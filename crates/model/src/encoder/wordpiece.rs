@@ -1,8 +1,8 @@
-//! Texts as an encoder reads them: word pieces between the tokens that begin and end a text.
+//! `WordPiece` tokenizer of an encoder: word pieces between `[CLS]` and `[SEP]`.
 //!
-//! Everything else in this crate spells control tokens in texts out; here they are what the
-//! library makes of them, so that vectors are those that other programs make. A vector that a page
-//! bends by what it says is its own.
+//! Unlike in the tokenizer of decoders, control tokens in a text are what the library makes of them,
+//! so that embeddings are those of other programs. A page can only bend its own embedding by what it
+//! says.
 
 use std::path::Path;
 
@@ -17,25 +17,24 @@ use tokenizers::{AddedToken, TruncationParams};
 
 use crate::tokenizer::TokenizerError;
 
-/// The tokenizer of an encoder.
+/// Tokenizer of an encoder.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct WordPieceTokenizer {
     inner: tokenizers::Tokenizer,
 }
 
-/// `tokenizer_config.json`: what matters here.
+/// Keys of `tokenizer_config.json`. Defaults: those of transformers.
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct Settings {
     do_lower_case: bool,
     strip_accents: Option<bool>,
     tokenize_chinese_chars: bool,
-    /// A number that means nothing where there is no limit.
+    /// Tokens of a text, at most; a huge number stands for no limit.
     model_max_length: Option<f64>,
 }
 
 impl Default for Settings {
-    /// Those of transformers.
     fn default() -> Self {
         Self {
             do_lower_case: true,
@@ -46,9 +45,9 @@ impl Default for Settings {
     }
 }
 
-impl Words {
-    /// Reads `tokenizer.json` of a folder, or else `vocab.txt`, with `tokenizer_config.json`.
-    /// Also says how long a text may be, in tokens, where the folder does.
+impl WordPieceTokenizer {
+    /// Loads `tokenizer.json` of a folder, or else `vocab.txt`, with `tokenizer_config.json`. Also
+    /// returns the limit of a text in tokens, where the folder has one.
     pub(super) fn load(folder: &Path) -> Result<(Self, Option<usize>), TokenizerError> {
         let path = folder.join("tokenizer_config.json");
         let settings = if path.exists() {
@@ -59,7 +58,8 @@ impl Words {
         };
         let (path, vocabulary) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
         let inner = if !path.exists() && vocabulary.exists() {
-            assemble(&vocabulary, &settings).map_err(|err| TokenizerError::new(&vocabulary, err))?
+            convert_slow_tokenizer(&vocabulary, &settings)
+                .map_err(|err| TokenizerError::new(&vocabulary, err))?
         } else {
             tokenizers::Tokenizer::from_file(&path)
                 .map_err(|err| TokenizerError::new(&path, err))?
@@ -68,31 +68,35 @@ impl Words {
         Ok((Self { inner }, limit.map(|it| it as usize)))
     }
 
-    /// Texts are cut to so many tokens, those that begin and end them included.
-    pub(super) fn cut_to(&mut self, n_tokens: usize) -> Result<(), BoxError> {
+    /// Truncates texts to so many tokens, `[CLS]` and `[SEP]` included.
+    pub(super) fn truncate_to(&mut self, n_tokens: usize) -> Result<(), BoxError> {
         self.inner.with_padding(None);
         let truncation = TruncationParams { max_length: n_tokens, ..TruncationParams::default() };
         self.inner.with_truncation(Some(truncation))?;
         Ok(())
     }
 
-    /// One more than the largest token.
+    /// Vocabulary size: one more than the largest token.
     pub(super) fn n_tokens(&self) -> usize {
         self.inner.get_vocab(true).into_values().max().map_or(0, |it| it as usize + 1)
     }
 
+    /// Tokens of a text, with `[CLS]` and `[SEP]`.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
         Ok(self.inner.encode_fast(text, true)?.get_ids().to_vec())
     }
 
-    /// Everything that decides what a text becomes.
+    /// Text of a `tokenizer.json`, which identifies the tokenizer.
     pub(super) fn json(&self) -> Result<String, BoxError> {
         self.inner.to_string(false)
     }
 }
 
-/// The tokenizer that goes with a `vocab.txt`, a token a line.
-fn assemble(vocabulary: &Path, settings: &Settings) -> Result<tokenizers::Tokenizer, BoxError> {
+/// Converts a slow tokenizer: that of a `vocab.txt`, a token a line.
+fn convert_slow_tokenizer(
+    vocabulary: &Path,
+    settings: &Settings,
+) -> Result<tokenizers::Tokenizer, BoxError> {
     let model = WordPiece::from_file(&vocabulary.to_string_lossy()).build()?;
     let mut inner = tokenizers::Tokenizer::new(model);
     let id = |token: &str| {

@@ -28,24 +28,24 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn opened(folder: &Path) -> HostDecoder {
-    HostDecoder::new(load(folder, &Device::flex()).unwrap())
+fn opened(folder: &Path) -> CpuDecoder {
+    CpuDecoder::new(load(folder, &Device::flex()).unwrap())
 }
 
 /// Appends tokens to each sequence; logits after the last of each.
 fn extend(
-    decoder: &HostDecoder,
-    caches: &mut [HostCache],
+    decoder: &CpuDecoder,
+    caches: &mut [CpuKvCache],
     tokens: &[Vec<TokenId>],
 ) -> Vec<Vec<f32>> {
-    let mut feeds: Vec<(&mut HostCache, &[TokenId])> =
+    let mut feeds: Vec<(&mut CpuKvCache, &[TokenId])> =
         caches.iter_mut().zip(tokens.iter().map(Vec::as_slice)).collect();
-    let logits = decoder.extend(&mut feeds);
+    let logits = decoder.forward_cached(&mut feeds);
     logits.chunks_exact(decoder.config().vocab_size).map(<[f32]>::to_vec).collect()
 }
 
-fn caches(decoder: &HostDecoder, n: usize) -> Vec<HostCache> {
-    vec![HostCache::new(decoder.config().num_hidden_layers); n]
+fn empty_caches(decoder: &CpuDecoder, n: usize) -> Vec<CpuKvCache> {
+    vec![CpuKvCache::new(decoder.config().num_hidden_layers); n]
 }
 
 fn assert_near(found: &[f32], wanted: &[f32], tolerance: f32, what: &str) {
@@ -76,11 +76,11 @@ fn generation_agrees_with_transformers() {
 
         // Token by token.
         let n_tokens = expected.input_ids[0].len();
-        let mut pasts = caches(&decoder, expected.input_ids.len());
-        let mut logits = vec![Vec::new(); pasts.len()];
+        let mut caches = empty_caches(&decoder, expected.input_ids.len());
+        let mut logits = vec![Vec::new(); caches.len()];
         for at in 0..n_tokens {
             let feed: Vec<_> = expected.input_ids.iter().map(|it| vec![it[at]]).collect();
-            for (all, row) in logits.iter_mut().zip(extend(&decoder, &mut pasts, &feed)) {
+            for (all, row) in logits.iter_mut().zip(extend(&decoder, &mut caches, &feed)) {
                 all.push(row);
             }
         }
@@ -96,10 +96,10 @@ fn generation_agrees_with_transformers() {
 
         // Greedily, after a prompt in one piece.
         let wanted = &expected.greedy_from_first_8;
-        let mut pasts = caches(&decoder, wanted.len());
+        let mut caches = empty_caches(&decoder, wanted.len());
         let mut feed: Vec<_> = wanted.iter().map(|it| it[..8].to_vec()).collect();
         for at in 8..wanted[0].len() {
-            let logits = extend(&decoder, &mut pasts, &feed);
+            let logits = extend(&decoder, &mut caches, &feed);
             feed = logits.iter().map(|row| vec![best(row)]).collect();
             for (feed, wanted) in feed.iter().zip(wanted) {
                 assert_eq!(feed[0], wanted[at], "{name}: greedy token {at}");
@@ -123,10 +123,10 @@ fn a_published_story_is_told_again() {
     }
     let story: Story = read(&story);
     let decoder = opened(&folder);
-    let mut pasts = caches(&decoder, 1);
+    let mut caches = empty_caches(&decoder, 1);
     let mut told = vec![story.tokens[0]];
     for at in 0..story.tokens.len() - 1 {
-        let row = extend(&decoder, &mut pasts, &[vec![told[at]]]).remove(0);
+        let row = extend(&decoder, &mut caches, &[vec![told[at]]]).remove(0);
         if let Some(wanted) = story.logits.get(at) {
             assert_near(&row, wanted, 2e-4, "logits of the story");
         }

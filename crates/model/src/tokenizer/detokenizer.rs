@@ -1,10 +1,10 @@
-//! Text out of tokens as they are sampled: whole characters, and stop strings wherever tokens
-//! happen to be cut. Both work on [bytes](super::Tokenizer::bytes), and know no tokenizer.
+//! Incremental detokenization and stop strings: text out of tokens as they are sampled, wherever
+//! tokens happen to be cut. Both work on bytes of tokens, and know no tokenizer.
 
-/// Puts the bytes of tokens together to text, and never splits a character.
+/// Incremental detokenizer: makes text of the bytes of tokens, and never splits a character.
 ///
-/// What it has given, joined, is at every time the beginning of the text of all bytes, in which
-/// U+FFFD stands for bytes that are no character.
+/// The texts that it returned, joined, are at every time the beginning of the text of all bytes, in
+/// which U+FFFD stands for bytes that are no character.
 ///
 /// ```
 /// let mut text = forage_model::Detokenizer::default();
@@ -15,12 +15,12 @@
 /// ```
 #[derive(Debug, Default, Clone)]
 pub struct Detokenizer {
-    /// The beginning of a character; at most three bytes.
+    /// Beginning of a character; at most three bytes.
     held: Vec<u8>,
 }
 
 impl Detokenizer {
-    /// Takes the bytes of the next token, and gives the characters that are now complete.
+    /// Takes the bytes of the next token, and returns the characters that are now complete.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         self.held.extend_from_slice(bytes);
         let mut text = String::new();
@@ -42,7 +42,7 @@ impl Detokenizer {
         text
     }
 
-    /// What is left at the end: a character that was never completed.
+    /// Ends the text: U+FFFD for a character that was never completed, or nothing.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.held).into_owned()
     }
@@ -53,22 +53,22 @@ fn is_beginning(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|err| err.error_len().is_none())
 }
 
-/// Watches for strings that end a generation.
+/// Stop strings, which end a generation.
 #[derive(Debug, Clone)]
 pub struct StopStrings<'a> {
     stops: Vec<&'a [u8]>,
-    /// The last bytes, one fewer than the longest stop string.
+    /// Last bytes, one fewer than the longest stop string.
     tail: Vec<u8>,
 }
 
 impl<'a> StopStrings<'a> {
-    /// Watches for these; an empty one never stops.
+    /// Watches for these strings; an empty one never stops.
     pub fn new(stops: &[&'a str]) -> Self {
         let stops = stops.iter().map(|it| it.as_bytes()).filter(|it| !it.is_empty()).collect();
         Self { stops, tail: Vec::new() }
     }
 
-    /// Takes the bytes of the next token, and says whether they complete a stop string.
+    /// Takes the bytes of the next token, and tells whether they complete a stop string.
     pub fn completed_by(&mut self, bytes: &[u8]) -> bool {
         self.tail.extend_from_slice(bytes);
         let seen = &self.tail;

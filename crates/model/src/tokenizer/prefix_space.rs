@@ -1,4 +1,5 @@
-//! What a tokenizer does at the beginning of a text, and where one continues another.
+//! Beginning-of-sequence tokens and prefix spaces: what a tokenizer puts where a text begins, which
+//! must not be put where one continues another.
 
 use forage_trajectory::{BoxError, TokenId};
 use serde::Serialize;
@@ -7,7 +8,8 @@ use serde_json::{Value, json};
 use tokenizers::tokenizer::PostProcessor;
 use tokenizers::{Encoding, Token};
 
-/// Tokens that a sequence begins with, by what `tokenizer.json` does to a finished one.
+/// Beginning-of-sequence tokens: those that the post-processor of `tokenizer.json` puts before a
+/// sequence.
 pub(super) fn beginning(tokenizer: &tokenizers::Tokenizer) -> Result<Vec<TokenId>, BoxError> {
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(Vec::new()) };
     let content = Token::new(0, "a".to_owned(), (0, 1));
@@ -16,17 +18,18 @@ pub(super) fn beginning(tokenizer: &tokenizers::Tokenizer) -> Result<Vec<TokenId
     Ok(finished.get_ids()[..added].to_vec())
 }
 
-/// A tokenizer that puts a space before texts, without this space.
+/// Tokenizer with a prefix space, without this space.
 #[derive(Debug, Clone)]
-pub(super) struct Continuing {
+pub(super) struct WithoutPrefixSpace {
+    /// Tokenizer that puts no space before a text.
     pub(super) tokenizer: tokenizers::Tokenizer,
-    /// Whether it is for what follows a control token as well. Most tokenizers put the space there
+    /// Whether it encodes what follows a control token as well. Most tokenizers put the space there
     /// too, as if a text began.
     pub(super) after_control: bool,
 }
 
-impl Continuing {
-    /// `None` where no space is put before texts.
+impl WithoutPrefixSpace {
+    /// Removes the prefix space of a tokenizer; `None` where it has none.
     pub(super) fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Option<Self>, BoxError> {
         let normalizer = without_space(tokenizer.get_normalizer())?;
         let pre_tokenizer = without_space(tokenizer.get_pre_tokenizer())?;
@@ -45,7 +48,8 @@ impl Continuing {
     }
 }
 
-/// A part of a tokenizer without what puts the space, and whether that is for whole texts only.
+/// Normalizer or pre-tokenizer without the prefix space, and whether that is for whole texts only;
+/// `None` where it has none.
 fn without_space<T: Serialize + DeserializeOwned>(
     part: Option<&T>,
 ) -> Result<Option<(T, bool)>, BoxError> {
@@ -54,7 +58,7 @@ fn without_space<T: Serialize + DeserializeOwned>(
     Ok(Some((serde_json::from_value(json)?, first_only)))
 }
 
-/// The same in the form of `tokenizer.json`, in place.
+/// Removes the prefix space from a part in the form of `tokenizer.json`.
 fn take_space(part: &mut Value) -> Option<bool> {
     match part["type"].as_str()? {
         "Prepend" => {
@@ -73,7 +77,7 @@ fn take_space(part: &mut Value) -> Option<bool> {
         "Sequence" => {
             let list = ["normalizers", "pretokenizers"].into_iter().find(|it| part[*it].is_array());
             let parts = part[list?].as_array_mut()?;
-            parts.iter_mut().fold(None, |found, it| take_space(it).or(found))
+            parts.iter_mut().fold(None, |found, part| take_space(part).or(found))
         }
         _ => None,
     }

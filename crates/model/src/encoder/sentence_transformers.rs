@@ -1,4 +1,4 @@
-//! The files by which sentence-transformers says how hidden states become a vector.
+//! Configuration files of sentence-transformers: pooling, normalization and prompts.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -6,44 +6,49 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{CheckpointError, read_json};
-use crate::config::ConfigError;
+use crate::error::CheckpointError;
+use crate::json_file::read_json;
+use crate::keys::ConfigError;
 
-/// How the hidden states of a text become one vector.
+/// Pooling of the hidden states of a text.
+///
+/// Its debug format is a part of the name of a [`TextEncoder`](super::TextEncoder).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pooling {
-    /// Their mean.
+    /// Mean pooling.
     Mean,
-    /// The first of them.
+    /// CLS pooling: the first hidden state.
     First,
 }
 
-/// What a folder says beside the model itself.
+/// Configuration of a sentence-transformers model, beside the encoder itself.
 #[derive(Debug, PartialEq)]
-pub(super) struct Recipe {
-    /// Where `config.json`, weights and tokenizer are.
+pub(super) struct SentenceTransformersConfig {
+    /// Folder of `config.json`, weights and tokenizer.
     pub(super) model: PathBuf,
+    /// Pooling. Default: mean.
     pub(super) pooling: Pooling,
-    /// Whether vectors are scaled to length 1.
+    /// Whether embeddings are scaled to length 1. Default: true, but for models that were trained
+    /// for dot products.
     pub(super) unit: bool,
-    /// Whether texts are made lower case before the tokenizer sees them.
+    /// Whether texts are lower-cased before they are tokenized. Default: false.
     pub(super) lower_case: bool,
-    /// Most tokens of a text.
+    /// Tokens of a text, at most.
     pub(super) max_tokens: Option<usize>,
-    /// What is put before a query and before a passage.
+    /// Prompts before a query and before a passage. Default: none.
     pub(super) prompts: [String; 2],
 }
 
-/// A line of `modules.json`.
+/// Entry of `modules.json`.
 #[derive(Deserialize)]
 struct Module {
     #[serde(default)]
     path: String,
-    /// A Python class, with its module.
+    /// Python class, with its module.
     r#type: String,
 }
 
-/// `sentence_bert_config.json`.
+/// Keys of `sentence_bert_config.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Limits {
@@ -51,7 +56,7 @@ struct Limits {
     do_lower_case: Option<bool>,
 }
 
-/// `config_sentence_transformers.json`.
+/// Keys of `config_sentence_transformers.json`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Usage {
@@ -59,9 +64,9 @@ struct Usage {
     similarity_fn_name: Option<String>,
 }
 
-impl Recipe {
-    /// Reads what there is. A folder without any of these files gives mean pooling and vectors of
-    /// length 1.
+impl SentenceTransformersConfig {
+    /// Reads the files that are there. A folder without any of them gives mean pooling and
+    /// embeddings of length 1.
     pub(super) fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join("modules.json");
         let modules: Option<Vec<Module>> = optional_json(&path)?;
@@ -104,7 +109,7 @@ impl Recipe {
     }
 }
 
-/// Reads the `config.json` of the pooling, in the old form of a key a mode or in the new one.
+/// Reads the pooling mode of its `config.json`, in the old form of a key a mode or in the new one.
 fn pooling_of(path: &Path) -> Result<Pooling, CheckpointError> {
     let Some(keys) = optional_json::<Map<String, Value>>(path)? else { return Ok(Pooling::Mean) };
     let of_keys = keys
@@ -131,7 +136,7 @@ fn pooling_of(path: &Path) -> Result<Pooling, CheckpointError> {
     }
 }
 
-/// A file that may be missing.
+/// Reads a JSON file that may be missing.
 fn optional_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, CheckpointError> {
     if path.exists() { read_json(path).map(Some) } else { Ok(None) }
 }

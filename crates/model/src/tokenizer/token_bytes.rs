@@ -1,4 +1,4 @@
-//! The bytes of every token.
+//! Bytes of every token of a vocabulary.
 //!
 //! Decoding token by token gives U+FFFD for parts of characters, and loses the spaces that some
 //! tokenizers strip from the beginning of a text. Bytes can be put together without loss.
@@ -8,40 +8,42 @@ use std::collections::HashMap;
 use forage_trajectory::TokenId;
 use tokenizers::DecoderWrapper;
 
-/// All tokens' bytes, one after the other.
+/// Bytes of all tokens, one after the other.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(super) struct TokenBytes {
     bytes: Vec<u8>,
-    /// Where each token ends.
+    /// Offset behind each token.
     ends: Vec<usize>,
-    /// Whether the library's decoder gives the text of these bytes.
+    /// Whether the decoder of the library gives the text of these bytes.
     are_whole: bool,
 }
 
-/// How a vocabulary spells bytes.
-enum Spelling {
-    /// One printable character stands for each byte (GPT-2).
+/// Byte encoding of a vocabulary.
+enum ByteEncoding {
+    /// Byte-level BPE: one printable character stands for each byte (GPT-2).
     ByteLevel(HashMap<char, u8>),
     /// `▁` stands for a space, `<0x0A>` for a byte (`SentencePiece`).
     SentencePiece,
-    /// Some other way, which the library's decoder knows.
+    /// Another encoding, which the decoder of the library knows.
     Other,
 }
 
-impl Pieces {
+impl TokenBytes {
+    /// Bytes of all tokens of a tokenizer.
     pub(super) fn new(tokenizer: &tokenizers::Tokenizer) -> Self {
-        let spelling = Spelling::of(tokenizer);
+        let encoding = ByteEncoding::of(tokenizer);
         let last = tokenizer.get_vocab(true).into_values().max();
         let n_tokens = last.map_or(0, |it| it as usize + 1);
-        let are_whole = !matches!(spelling, Spelling::SentencePiece);
-        let mut pieces = Self { bytes: Vec::new(), ends: Vec::with_capacity(n_tokens), are_whole };
+        let are_whole = !matches!(encoding, ByteEncoding::SentencePiece);
+        let mut all = Self { bytes: Vec::new(), ends: Vec::with_capacity(n_tokens), are_whole };
         for id in 0..n_tokens as TokenId {
-            spelling.append(tokenizer, id, &mut pieces.bytes);
-            pieces.ends.push(pieces.bytes.len());
+            encoding.append(tokenizer, id, &mut all.bytes);
+            all.ends.push(all.bytes.len());
         }
-        pieces
+        all
     }
 
+    /// Bytes of a token; none for an unknown id.
     pub(super) fn get(&self, token: TokenId) -> &[u8] {
         let token = token as usize;
         let Some(&end) = self.ends.get(token) else { return &[] };
@@ -49,18 +51,19 @@ impl Pieces {
         &self.bytes[start..end]
     }
 
-    /// Whether the library's decoder gives the text of these bytes. That of `SentencePiece` takes
+    /// Whether the decoder of the library gives the text of these bytes. That of `SentencePiece` takes
     /// the space off the beginning of a text, which a turn of a model is not.
     pub(super) fn are_whole(&self) -> bool {
         self.are_whole
     }
 
+    /// Vocabulary size.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 }
 
-impl Spelling {
+impl ByteEncoding {
     fn of(tokenizer: &tokenizers::Tokenizer) -> Self {
         let decoders = match tokenizer.get_decoder() {
             Some(DecoderWrapper::Sequence(sequence)) => sequence.get_decoders().to_vec(),
@@ -70,8 +73,8 @@ impl Spelling {
         if decoders.iter().any(|it| matches!(it, DecoderWrapper::ByteLevel(_))) {
             return Self::ByteLevel(bytes_of_characters());
         }
-        let marks_spaces = |it: &DecoderWrapper| {
-            matches!(it, DecoderWrapper::ByteFallback(_) | DecoderWrapper::Metaspace(_))
+        let marks_spaces = |decoder: &DecoderWrapper| {
+            matches!(decoder, DecoderWrapper::ByteFallback(_) | DecoderWrapper::Metaspace(_))
         };
         if decoders.iter().any(marks_spaces) { Self::SentencePiece } else { Self::Other }
     }
@@ -101,7 +104,7 @@ impl Spelling {
     }
 }
 
-/// GPT-2's table: printable Latin-1 stands for itself, and characters from U+0100 on for the
+/// Byte table of GPT-2: printable Latin-1 stands for itself, and characters from U+0100 on for the
 /// other bytes, in order.
 fn bytes_of_characters() -> HashMap<char, u8> {
     let is_printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);

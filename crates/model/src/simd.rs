@@ -1,5 +1,5 @@
-//! Loops over numbers that the compiler turns into vectors, wherever they are inlined into code for
-//! a processor that has them.
+//! SIMD kernels: loops over numbers that the compiler vectorizes wherever they are inlined into code
+//! for a processor with such instructions.
 
 #![expect(
     clippy::inline_always,
@@ -8,10 +8,10 @@
 
 use pulp::Simd;
 
-/// Numbers that are added up side by side: a vector of the widest processors.
+/// Number of partial sums: the width of a vector of the widest processors.
 const LANES: usize = 16;
 
-/// The sum of products.
+/// Dot product.
 #[inline(always)]
 pub(crate) fn dot<S: Simd>(simd: S, left: &[f32], right: &[f32]) -> f32 {
     let ((left, left_rest), (right, right_rest)) = (S::as_simd_f32s(left), S::as_simd_f32s(right));
@@ -23,7 +23,7 @@ pub(crate) fn dot<S: Simd>(simd: S, left: &[f32], right: &[f32]) -> f32 {
     simd.reduce_sum_f32s(sums) + rest.map(|(left, right)| left * right).sum::<f32>()
 }
 
-/// The softmax of numbers, in their place.
+/// Softmax, in place.
 #[inline(always)]
 pub(crate) fn softmax(scores: &mut [f32]) {
     let mut most = [f32::NEG_INFINITY; LANES];
@@ -57,7 +57,7 @@ pub(crate) fn softmax(scores: &mut [f32]) {
     }
 }
 
-/// The sum of lanes, by halves.
+/// Sum of all lanes, by halves.
 #[inline(always)]
 fn total(mut sums: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
@@ -70,17 +70,17 @@ fn total(mut sums: [f32; LANES]) -> f32 {
     sums[0]
 }
 
-/// 1 / (1 + e^-x).
+/// Logistic sigmoid: 1 / (1 + e^-x).
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
     let small = exp(-x.abs());
     (if x < 0.0 { small } else { 1.0 }) / (1.0 + small)
 }
 
-/// e^x of a number that is not above 0, to 2 units in the last place.
+/// Exponential of a number that is not above 0, to 2 units in the last place.
 ///
-/// The polynomial of Cephes' `expf`, without a branch, so that it is computed in vectors. What
-/// std calls is a scalar function that takes longer than everything else in a softmax.
+/// The polynomial of Cephes' `expf`, without a branch, so that it is computed in vectors. That of
+/// std is a scalar function that takes longer than everything else in a softmax.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     /// Adding it leaves a whole number in the low bits of the fraction.
@@ -108,7 +108,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What this processor can be used as.
+    /// Instruction sets of this processor.
     pub(crate) fn arches() -> Vec<Arch> {
         let mut arches = vec![Arch::Scalar, Arch::new()];
         #[cfg(target_arch = "x86_64")]

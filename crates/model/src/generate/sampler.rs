@@ -1,4 +1,5 @@
-//! Choosing a token from logits.
+//! Sampling of tokens from logits: temperature, top-k, top-p (nucleus, arXiv 1904.09751) and min-p
+//! (arXiv 2407.01082).
 
 #![expect(
     clippy::inline_always,
@@ -10,24 +11,24 @@ use pulp::{Arch, Simd, WithSimd};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 
-use crate::vectors::exp;
+use crate::simd::exp;
 
-/// Tokens that are put in order at first, where a share of them is asked for.
-const SOME: usize = 64;
+/// Tokens that are sorted at first for top-p.
+const FIRST_SORTED: usize = 64;
 
-/// Chooses tokens; keeps its memory from one to the next.
+/// Token sampler, which keeps its buffers from one token to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Chooser {
-    /// Of every token, exp(logit / temperature) over that of the most likely one.
+pub(crate) struct Sampler {
+    /// Unnormalized probabilities: exp((logit - largest logit) / temperature) of every token.
     weights: Vec<f64>,
-    /// Tokens that may be drawn.
-    order: Vec<usize>,
+    /// Tokens that may be sampled.
+    candidates: Vec<usize>,
 }
 
-impl Chooser {
-    /// Chooses a token and says its log-probability under softmax(logits / temperature), before
-    /// anything is cut off.
-    pub(crate) fn choose(
+impl Sampler {
+    /// Samples a token. Returns it with its log-probability under softmax(logits / temperature),
+    /// before truncation.
+    pub(crate) fn sample(
         &mut self,
         logits: &[f32],
         sampling: Sampling,
@@ -41,7 +42,7 @@ impl Chooser {
             }
         }
         self.weights.resize(logits.len(), 0.0);
-        Arch::new().dispatch(Weights { logits, max, temperature, filled: &mut self.weights });
+        Arch::new().dispatch(ExpKernel { logits, max, temperature, filled: &mut self.weights });
         let total: f64 = self.weights.iter().sum();
         let token = match sampling {
             Sampling::Greedy => best,
@@ -55,11 +56,11 @@ impl Chooser {
                 found.unwrap_or(best)
             }
             Sampling::Truncated { keep, .. } => {
-                self.cut(keep, total);
-                let Self { weights, order } = &*self;
+                self.truncate(keep, total);
+                let Self { weights, candidates } = &*self;
                 let mut rest =
-                    rng.random::<f64>() * order.iter().map(|&it| weights[it]).sum::<f64>();
-                let found = order.iter().copied().find(|&it| {
+                    rng.random::<f64>() * candidates.iter().map(|&it| weights[it]).sum::<f64>();
+                let found = candidates.iter().copied().find(|&it| {
                     rest -= weights[it];
                     rest < 0.0
                 });
@@ -70,64 +71,70 @@ impl Chooser {
         (token as TokenId, logprob as f32)
     }
 
-    /// Leaves in `order` the tokens that may be drawn, the most likely first, ties by id: cut by
-    /// number, then by share of what is left, then by share of the most likely token.
-    ///
-    /// At least one is left. Transformers cuts in the same order.
-    fn cut(&mut self, keep: Truncation, total: f64) {
-        let Self { weights, order } = self;
-        order.clear();
-        order.extend(0..weights.len());
+    /// Truncates the distribution: leaves in `candidates` the tokens that may be sampled, the most
+    /// likely first, ties by id. Top-k comes first, then top-p of the rest, then min-p, the order of
+    /// transformers. At least one token is left.
+    fn truncate(&mut self, keep: Truncation, total: f64) {
+        let Self { weights, candidates } = self;
+        candidates.clear();
+        candidates.extend(0..weights.len());
         let mut total = total;
-        if let Some(top_k) = keep.top_k.filter(|&it| it < order.len()) {
-            put_first(order, weights, top_k.max(1));
-            order.truncate(top_k.max(1));
-            total = order.iter().map(|&it| weights[it]).sum();
+        if let Some(top_k) = keep.top_k.filter(|&it| it < candidates.len()) {
+            put_first(candidates, weights, top_k.max(1));
+            candidates.truncate(top_k.max(1));
+            total = candidates.iter().map(|&it| weights[it]).sum();
         }
         if let Some(top_p) = keep.top_p {
-            // Mostly a few tokens are enough: to order the whole vocabulary takes long.
-            let mut n_ordered = SOME.min(order.len());
-            let enough = loop {
-                put_first(order, weights, n_ordered);
-                let mut sum = 0.0;
-                let enough = order[..n_ordered].iter().position(|&it| {
-                    sum += weights[it];
-                    sum >= f64::from(top_p) * total
-                });
-                if enough.is_some() || n_ordered == order.len() {
-                    break enough;
-                }
-                n_ordered = (n_ordered * 16).min(order.len());
-            };
-            order.truncate(enough.map_or(order.len(), |it| it + 1));
+            let n_kept = sort_top_p(candidates, weights, f64::from(top_p) * total);
+            candidates.truncate(n_kept);
         }
         if let Some(min_p) = keep.min_p {
             // The most likely token has weight 1.
-            order.retain(|&it| weights[it] >= f64::from(min_p.min(1.0)));
+            candidates.retain(|&it| weights[it] >= f64::from(min_p.min(1.0)));
         }
-        let n = order.len();
-        put_first(order, weights, n);
+        let n = candidates.len();
+        put_first(candidates, weights, n);
     }
 }
 
-/// Brings the `n` most likely of these tokens to the front, in order, ties by id.
-fn put_first(order: &mut [usize], weights: &[f64], n: usize) {
+/// Brings the most likely tokens to the front, in order, until their weights reach a mass. Returns
+/// their number.
+fn sort_top_p(candidates: &mut [usize], weights: &[f64], mass: f64) -> usize {
+    // Mostly a few tokens are enough: to sort the whole vocabulary takes long.
+    let mut n_sorted = FIRST_SORTED.min(candidates.len());
+    loop {
+        put_first(candidates, weights, n_sorted);
+        let mut sum = 0.0;
+        let last = candidates[..n_sorted].iter().position(|&it| {
+            sum += weights[it];
+            sum >= mass
+        });
+        match last {
+            Some(last) => return last + 1,
+            None if n_sorted == candidates.len() => return n_sorted,
+            None => n_sorted = (n_sorted * 16).min(candidates.len()),
+        }
+    }
+}
+
+/// Brings the `n` most likely of some tokens to the front, in order, ties by id.
+fn put_first(candidates: &mut [usize], weights: &[f64], n: usize) {
     let likelier = |a: &usize, b: &usize| weights[*b].total_cmp(&weights[*a]).then(a.cmp(b));
-    if n < order.len() {
-        order.select_nth_unstable_by(n - 1, likelier);
+    if n < candidates.len() {
+        candidates.select_nth_unstable_by(n - 1, likelier);
     }
-    order[..n].sort_unstable_by(likelier);
+    candidates[..n].sort_unstable_by(likelier);
 }
 
-/// Fills [`Chooser::weights`].
-struct Weights<'a> {
+/// Computes [`Sampler::weights`].
+struct ExpKernel<'a> {
     logits: &'a [f32],
     max: f32,
     temperature: f32,
     filled: &'a mut [f64],
 }
 
-impl WithSimd for Weights<'_> {
+impl WithSimd for ExpKernel<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -153,10 +160,10 @@ mod tests {
         let weights: Vec<f64> = logits.iter().map(|&it| f64::from(it / 0.7).exp()).collect();
         let total: f64 = weights.iter().sum();
         let mut rng = Stream::new(1, Purpose::Rollout).rng();
-        let mut chooser = Chooser::default();
+        let mut sampler = Sampler::default();
         let mut shares = vec![0.0; logits.len()];
         for _ in 0..20_000 {
-            let (token, logprob) = chooser.choose(logits, sampling, &mut rng);
+            let (token, logprob) = sampler.sample(logits, sampling, &mut rng);
             shares[token as usize] += 1.0 / 20_000.0;
             let wanted = (weights[token as usize] / total).ln();
             assert!((f64::from(logprob) - wanted).abs() < 1e-5, "{logprob} is not {wanted}");
@@ -208,8 +215,8 @@ mod tests {
                 [(None, None), (Some(900), None), (None, Some(0.5)), (Some(2000), Some(0.2))]
             {
                 let keep = Truncation { top_k, top_p: Some(top_p), min_p };
-                let mut chooser = Chooser { weights: weights.clone(), order: Vec::new() };
-                chooser.cut(keep, total);
+                let mut sampler = Sampler { weights: weights.clone(), candidates: Vec::new() };
+                sampler.truncate(keep, total);
                 let among = &sorted[..top_k.unwrap_or(sorted.len())];
                 let total: f64 = among.iter().map(|&it| weights[it]).sum();
                 let mut sum = 0.0;
@@ -223,7 +230,7 @@ mod tests {
                     })
                     .filter(|&it| weights[it] >= f64::from(min_p.unwrap_or(0.0)))
                     .collect();
-                assert_eq!(chooser.order, wanted, "{keep:?}");
+                assert_eq!(sampler.candidates, wanted, "{keep:?}");
             }
         }
     }
@@ -231,7 +238,7 @@ mod tests {
     #[test]
     fn greedy_takes_the_first_of_equals() {
         let mut rng = Stream::new(1, Purpose::Rollout).rng();
-        let chosen = Chooser::default().choose(&[1.0, 2.0, 2.0], Sampling::Greedy, &mut rng);
+        let chosen = Sampler::default().sample(&[1.0, 2.0, 2.0], Sampling::Greedy, &mut rng);
         assert_eq!(chosen.0, 1);
         assert!((chosen.1 - -0.862).abs() < 1e-3);
     }

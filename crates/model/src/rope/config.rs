@@ -1,15 +1,16 @@
-//! Rotary positions (arXiv 2104.09864) and the ways to stretch them over longer contexts.
+//! Configuration of rotary position embeddings, and context extension by scaled frequencies.
 //!
-//! [`Rope`] is what `config.json` says; [`Rope::frequencies`] is what follows for a head. The
-//! formulas are those of transformers (`modeling_rope_utils.py`), computed in f64.
+//! [`Rope`] holds the keys of `config.json`; [`Rope::frequencies`] computes the inverse
+//! frequencies of a head. The formulas are those of transformers (`modeling_rope_utils.py`),
+//! computed in f64. It knows no tensors.
 
 use std::f64::consts::TAU;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{ConfigError, Keys};
+use crate::keys::{ConfigError, Keys};
 
-/// Rotary positions: the base of the frequencies, and how they are scaled.
+/// Rotary position embeddings (`RoPE`): the base of the frequencies, and how they are scaled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Base of the frequencies: pair i of a head of width E turns by theta^(-2i/E) a token.
@@ -18,61 +19,66 @@ pub struct Rope {
     pub scaling: RopeScaling,
 }
 
-/// How rotary frequencies are scaled: `rope_type`.
+/// Scaling of rotary frequencies for longer contexts: `rope_type`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RopeScaling {
-    /// `default`: not at all.
+    /// `default`: no scaling.
     Default,
-    /// `linear`: all are divided by the factor (arXiv 2306.15595).
+    /// `linear`: position interpolation, all frequencies are divided by the factor (arXiv
+    /// 2306.15595).
     Linear {
-        /// How much longer the context becomes.
+        /// Length of the new context over that of the original one.
         factor: f64,
     },
-    /// `llama3`: slow ones are divided by the factor, fast ones are kept, and those between are
-    /// blended (arXiv 2407.21783).
+    /// `llama3`: low frequencies are divided by the factor, high ones are kept, and those between
+    /// are interpolated (arXiv 2407.21783).
     Llama3 {
-        /// How much longer the context becomes.
+        /// Length of the new context over that of the original one.
         factor: f64,
-        /// Wavelengths above the original context over this are stretched.
+        /// Frequencies that turn less often than this over the original context are divided.
         low_freq_factor: f64,
-        /// Wavelengths below the original context over this are kept.
+        /// Frequencies that turn more often than this over the original context are kept.
         high_freq_factor: f64,
-        /// Positions of the original context.
+        /// Positions of the original context. Default: `max_position_embeddings`.
         original_positions: usize,
     },
-    /// `yarn`: like `llama3`, blended by the index of the pair; cosines and sines are scaled, too
-    /// (arXiv 2309.00071).
-    Yarn(Yarn),
+    /// `yarn`: like `llama3`, interpolated by the index of the pair; cosines and sines are scaled,
+    /// too (arXiv 2309.00071).
+    Yarn(YarnScaling),
 }
 
-/// The numbers of [`RopeScaling::Yarn`].
+/// Hyperparameters of [`RopeScaling::Yarn`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Yarn {
-    /// How much longer the context becomes.
+pub struct YarnScaling {
+    /// Length of the new context over that of the original one. Default: `max_position_embeddings`
+    /// over `original_positions`.
     pub factor: f64,
-    /// Positions of the original context.
+    /// Positions of the original context. Default: `max_position_embeddings`.
     pub original_positions: usize,
-    /// Factor of cosines and sines; 0.1 · ln(factor) + 1 where it is not given.
+    /// Factor of cosines and sines. Default: that of `mscale` and `mscale_all_dim`, or else
+    /// 0.1 · ln(`factor`) + 1.
     pub attention_factor: Option<f64>,
-    /// Pairs that turn more often than this over the original context are kept.
+    /// Pairs that turn more often than this over the original context are kept. Default: 32.
     pub beta_fast: f64,
-    /// Pairs that turn less often than this over the original context are stretched.
+    /// Pairs that turn less often than this over the original context are divided by `factor`.
+    /// Default: 1.
     pub beta_slow: f64,
-    /// With the next: another way to give the attention factor.
+    /// Weight of the numerator of the attention factor, where `mscale_all_dim` is given too.
     pub mscale: Option<f64>,
-    /// With the last: another way to give the attention factor.
+    /// Weight of the denominator of the attention factor, where `mscale` is given too.
     pub mscale_all_dim: Option<f64>,
-    /// Whether the bounds of the blend are rounded to whole pairs.
+    /// Whether the bounds of the interpolation are rounded to whole pairs. Default: true.
     pub truncate: bool,
 }
 
 impl Rope {
-    /// Rotary positions without scaling.
+    /// Rotary position embeddings without scaling.
     pub fn plain(theta: f64) -> Self {
         Self { theta, scaling: RopeScaling::Default }
     }
 
-    /// Angle a token of each pair of a head of this width, and the factor of cosines and sines.
+    /// Inverse frequencies of a head of this width, and the factor of cosines and sines: the angle
+    /// in radians by which each of the `head_dim / 2` pairs turns a token.
     pub fn frequencies(&self, head_dim: usize) -> (Vec<f64>, f64) {
         let half = head_dim / 2;
         let plain = (0..half).map(|pair| self.theta.powf(-(pair as f64) / half as f64));
@@ -105,7 +111,8 @@ impl Rope {
         }
     }
 
-    /// Takes the keys of rotary positions, in the old place or the new one.
+    /// Takes the keys of rotary position embeddings: `rope_theta` and `rope_scaling`, or
+    /// `rope_parameters` of transformers 5.
     pub(crate) fn take(keys: &mut Keys, max_positions: usize) -> Result<Self, ConfigError> {
         let new: Option<Map<String, Value>> = keys.optional("rope_parameters")?;
         let old: Option<Map<String, Value>> = keys.optional("rope_scaling")?;
@@ -118,39 +125,7 @@ impl Rope {
         if table.optional("partial_rotary_factor")?.is_some_and(|it: f64| it < 1.0) {
             return Err(ConfigError("`partial_rotary_factor` is not supported".to_owned()));
         }
-        let original = |table: &mut Keys| -> Result<usize, ConfigError> {
-            Ok(table.optional("original_max_position_embeddings")?.unwrap_or(max_positions))
-        };
-        let scaling = match name.as_deref().unwrap_or("default") {
-            "default" => RopeScaling::Default,
-            "linear" => RopeScaling::Linear { factor: table.required("factor")? },
-            "llama3" => RopeScaling::Llama3 {
-                factor: table.required("factor")?,
-                low_freq_factor: table.required("low_freq_factor")?,
-                high_freq_factor: table.required("high_freq_factor")?,
-                original_positions: original(&mut table)?,
-            },
-            "yarn" => {
-                let original_positions = original(&mut table)?;
-                let ratio = max_positions as f64 / original_positions as f64;
-                RopeScaling::Yarn(Yarn {
-                    factor: table.optional("factor")?.unwrap_or(ratio),
-                    original_positions,
-                    attention_factor: table.optional("attention_factor")?,
-                    beta_fast: table.optional("beta_fast")?.unwrap_or(32.0),
-                    beta_slow: table.optional("beta_slow")?.unwrap_or(1.0),
-                    mscale: table.optional("mscale")?,
-                    mscale_all_dim: table.optional("mscale_all_dim")?,
-                    truncate: table.optional("truncate")?.unwrap_or(true),
-                })
-            }
-            other => {
-                return Err(ConfigError(format!(
-                    "rope type `{other}` is not supported; `default`, `linear`, `llama3` and \
-                     `yarn` are"
-                )));
-            }
-        };
+        let scaling = RopeScaling::take(name.as_deref(), &mut table, max_positions)?;
         if let Some(key) = table.rest().keys().next() {
             return Err(ConfigError(format!("`{key}` of the rotary positions is not supported")));
         }
@@ -159,7 +134,7 @@ impl Rope {
         Ok(rope)
     }
 
-    /// Adds the keys that [`Rope::take`] takes, in the old form, which every program reads.
+    /// Puts the keys that [`Rope::take`] takes, in the old form, which every program reads.
     pub(crate) fn put(&self, keys: &mut Map<String, Value>) {
         let mut table = match &self.scaling {
             RopeScaling::Default => Value::Null,
@@ -219,8 +194,51 @@ impl Rope {
     }
 }
 
-impl Yarn {
-    /// How much of each pair's own frequency is kept; the rest is that over the factor.
+impl RopeScaling {
+    /// Takes the keys of a `rope_type`. Default: `default`.
+    fn take(
+        name: Option<&str>,
+        table: &mut Keys,
+        max_positions: usize,
+    ) -> Result<Self, ConfigError> {
+        let original = |table: &mut Keys| -> Result<usize, ConfigError> {
+            Ok(table.optional("original_max_position_embeddings")?.unwrap_or(max_positions))
+        };
+        Ok(match name.unwrap_or("default") {
+            "default" => Self::Default,
+            "linear" => Self::Linear { factor: table.required("factor")? },
+            "llama3" => Self::Llama3 {
+                factor: table.required("factor")?,
+                low_freq_factor: table.required("low_freq_factor")?,
+                high_freq_factor: table.required("high_freq_factor")?,
+                original_positions: original(table)?,
+            },
+            "yarn" => {
+                let original_positions = original(table)?;
+                let ratio = max_positions as f64 / original_positions as f64;
+                Self::Yarn(YarnScaling {
+                    factor: table.optional("factor")?.unwrap_or(ratio),
+                    original_positions,
+                    attention_factor: table.optional("attention_factor")?,
+                    beta_fast: table.optional("beta_fast")?.unwrap_or(32.0),
+                    beta_slow: table.optional("beta_slow")?.unwrap_or(1.0),
+                    mscale: table.optional("mscale")?,
+                    mscale_all_dim: table.optional("mscale_all_dim")?,
+                    truncate: table.optional("truncate")?.unwrap_or(true),
+                })
+            }
+            other => {
+                return Err(ConfigError(format!(
+                    "rope type `{other}` is not supported; `default`, `linear`, `llama3` and \
+                     `yarn` are"
+                )));
+            }
+        })
+    }
+}
+
+impl YarnScaling {
+    /// Weight of each pair's own frequency; the rest to 1 is that of the divided one.
     fn kept(&self, theta: f64, head_dim: usize) -> Vec<f64> {
         let width = head_dim as f64;
         // The pair that turns this often over the original context.
@@ -240,6 +258,7 @@ impl Yarn {
             .collect()
     }
 
+    /// Factor of cosines and sines.
     fn attention(&self) -> f64 {
         let scale = |weight: f64| {
             if self.factor <= 1.0 { 1.0 } else { 0.1 * weight * self.factor.ln() + 1.0 }

@@ -1,19 +1,21 @@
-//! Turning queries and keys by their positions.
+//! Rotation of queries and keys by their positions.
+//!
+//! Shape suffixes as in `decoder.rs`.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::rope::Rope;
+use super::config::Rope;
 
-/// Cosines and sines of every token, `[B, T, 1, E/2]`.
-pub(crate) struct Rotary {
+/// Cosines and sines of the positions of a batch, `[B, T, 1, E/2]` each.
+pub(crate) struct RotaryEmbedding {
     cos: Tensor<4>,
     sin: Tensor<4>,
-    /// `B` and `T`.
+    /// `[B, T]`.
     pub(crate) shape: [usize; 2],
 }
 
-impl Rotary {
-    /// The tables for tokens at these positions, sequence by sequence.
+impl RotaryEmbedding {
+    /// Computes the tables of `B·T` positions, sequence by sequence; `shape` is `[B, T]`.
     pub(crate) fn new(
         rope: &Rope,
         head_dim: usize,
@@ -35,8 +37,8 @@ impl Rotary {
         Self { cos: table(f64::cos), sin: table(f64::sin), shape }
     }
 
-    /// Rotates `[B, T, heads, E]`: the first half of a head is the real part, the second the
-    /// imaginary one.
+    /// Rotates `[B, T, heads, E]`. As in transformers, the first half of a head holds the real
+    /// parts of its pairs, the second half the imaginary ones.
     pub(crate) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let [n_seqs, n_tokens, heads, width] = x.dims();
         let half = width / 2;

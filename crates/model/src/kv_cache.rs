@@ -1,24 +1,27 @@
-//! Keys and values of sequences that are being generated: in the memory of a device, many
-//! sequences together, or in that of the program, each by itself.
+//! KV caches: keys and values of sequences that are being generated, in the memory of a device for
+//! many sequences together, or in that of the program for one.
+//!
+//! They know neither models nor tokens.
 
-use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 
-/// Keys and values of a batch of sequences, one row of positions a sequence.
+/// KV cache of a batch of sequences on a device, one row of positions a sequence.
 #[derive(Debug, Clone)]
-pub struct Cache {
-    /// How many positions each sequence has.
+pub struct BatchKvCache {
+    /// Number of positions of each sequence.
     pub lengths: Vec<usize>,
     /// Positions there is room for, per sequence.
     pub(crate) capacity: usize,
     /// Numbers a position: key heads times head width.
     width: usize,
-    /// The type of the numbers.
+    /// Type of the numbers.
     pub(crate) number_type: FloatDType,
     /// Per layer, keys and values, each `[B·capacity, K·E]`; `None` only while they are updated.
     pub(crate) layers: Vec<Option<[Tensor<2>; 2]>>,
 }
 
-impl Cache {
+impl BatchKvCache {
+    /// Empty cache of `n_seqs` sequences, with `width` numbers a position.
     pub(crate) fn new(
         n_seqs: usize,
         n_layers: usize,
@@ -29,30 +32,13 @@ impl Cache {
         Self { lengths: vec![0; n_seqs], capacity: 0, width, number_type, layers }
     }
 
-    /// Keeps these sequences, in this order, and forgets the others.
-    pub fn keep(&mut self, slots: &[usize]) {
-        self.lengths = slots.iter().map(|&slot| self.lengths[slot]).collect();
-        let capacity = self.capacity as i64;
-        let rows: Vec<i64> = slots
-            .iter()
-            .flat_map(|&slot| (0..capacity).map(move |at| slot as i64 * capacity + at))
-            .collect();
-        let kept = |stored: Tensor<2>| {
-            let rows = TensorData::new(rows.clone(), [rows.len()]);
-            let rows = Tensor::<1, Int>::from_data(rows, &stored.device());
-            stored.select(0, rows)
-        };
-        for layer in &mut self.layers {
-            *layer = layer.take().map(|it| it.map(kept));
-        }
-    }
-
-    /// One of the sequences, copied into a cache of its own.
+    /// Copy of one of the sequences, in a cache of its own.
     pub(crate) fn copy_of(&self, slot: usize) -> Self {
         let (length, capacity) = (self.lengths[slot], self.capacity);
         let rows = slot * capacity..slot * capacity + length;
         let copied = |stored: &Tensor<2>| stored.clone().slice_dim(0, rows.clone());
-        let layers = self.layers.iter().map(|it| it.as_ref().map(|it| it.each_ref().map(copied)));
+        let layers =
+            self.layers.iter().map(|layer| layer.as_ref().map(|it| it.each_ref().map(copied)));
         Self {
             lengths: vec![length],
             capacity: length,
@@ -111,24 +97,25 @@ impl Cache {
     }
 }
 
-/// Keys and values of one sequence in the program's memory.
+/// KV cache of one sequence in the program's memory.
 #[derive(Debug, Clone)]
-pub(crate) struct HostCache {
+pub(crate) struct CpuKvCache {
     /// Per layer, keys and values, each `[L, K·E]`.
     pub(crate) layers: Vec<[Vec<f32>; 2]>,
 }
 
-impl HostCache {
+impl CpuKvCache {
+    /// Empty cache.
     pub(crate) fn new(n_layers: usize) -> Self {
         Self { layers: vec![[Vec::new(), Vec::new()]; n_layers] }
     }
 
-    /// How many positions it holds, of this many numbers each.
+    /// Number of positions, of `width` = K·E numbers each.
     pub(crate) fn n_positions(&self, width: usize) -> usize {
         self.layers.first().map_or(0, |[keys, _]| keys.len() / width)
     }
 
-    /// Makes room for so many positions in all, and for no more.
+    /// Makes room for `n_positions` in all, and for no more.
     pub(crate) fn reserve(&mut self, n_positions: usize, width: usize) {
         for numbers in self.layers.iter_mut().flatten() {
             numbers.reserve_exact((n_positions * width).saturating_sub(numbers.len()));
