@@ -87,7 +87,7 @@ fn bench(criterion: &mut Criterion) {
     let objective = Objective::PolicyLoss(PolicyLoss {
         algorithm: &algorithm,
         temperature: 1.0,
-        distillation: 0.0,
+        distillation: None,
         normalizers: Normalizers::of(&samples),
     });
     let micro_batches = MicroBatches { tokens: 1536, checkpointing: false };

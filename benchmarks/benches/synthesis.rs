@@ -4,15 +4,15 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::{SEED, WORLD, asked, world_config};
-use forage_synthesis::{Habits, Split, World, demonstrate, reading_exercise};
 use forage_trajectory::{Purpose, Stream};
+use forage_world::{Perturbations, Split, World, demonstrate, reading_exercise};
 
 fn synthesis(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("synthesis");
     let n_entities = WORLD.passages().len() as u64;
     group.throughput(Throughput::Elements(n_entities)).sample_size(20);
     group.bench_function("a world", |bencher| {
-        bencher.iter(|| World::generate(black_box(&world_config())).expect("as in `WORLD`"));
+        bencher.iter(|| World::generate(black_box(&world_config()), SEED).expect("as in `WORLD`"));
     });
     group.throughput(Throughput::Elements(500)).bench_function("500 questions", |bencher| {
         bencher.iter(|| asked(black_box(500)));
@@ -22,7 +22,8 @@ fn synthesis(criterion: &mut Criterion) {
     let stream = Stream::new(SEED, Purpose::Demonstrations);
     group.throughput(Throughput::Elements(1)).sample_size(100);
     group.bench_function("a demonstration of 4 hops", |bencher| {
-        bencher.iter(|| demonstrate(&WORLD, black_box(&question), &Habits::default(), stream));
+        bencher
+            .iter(|| demonstrate(&WORLD, black_box(&question), &Perturbations::default(), stream));
     });
     group.bench_function("a reading exercise", |bencher| {
         bencher.iter(|| reading_exercise(&WORLD, Split::Train, black_box(stream)));

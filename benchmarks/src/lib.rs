@@ -10,17 +10,17 @@ use std::sync::LazyLock;
 use forage_retriever::{Analyzer, Bm25, SearchOptions};
 use forage_rollout::scripted::{Bytes, ScriptedPolicy};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
-use forage_synthesis::{
-    Entities, Habits, QuestionMix, Split, World, WorldConfig, demonstrate, questions,
-};
 use forage_trajectory::{Purpose, Question, Sampling, Stream, Trajectory};
+use forage_world::{
+    EntityCounts, Perturbations, QuestionMix, Split, World, WorldConfig, demonstrate, questions,
+};
 
 /// The seed of everything.
 pub const SEED: u64 = 1;
 
 /// A world of 13,200 entities, each with a passage.
 pub static WORLD: LazyLock<World> = LazyLock::new(|| {
-    World::generate(&world_config()).expect("the world is large enough to be linked")
+    World::generate(&world_config(), SEED).expect("the world is large enough to be linked")
 });
 
 /// The search engine over the passages of [`WORLD`].
@@ -32,8 +32,8 @@ pub static BM25: LazyLock<Bm25> = LazyLock::new(|| {
 
 /// How [`WORLD`] is made.
 pub fn world_config() -> WorldConfig {
-    let entities = Entities { train: 12_000, dev: 600, test: 600 };
-    WorldConfig { seed: SEED, entities, ..WorldConfig::default() }
+    let entities = EntityCounts { train: 12_000, dev: 600, test: 600 };
+    WorldConfig { entities, ..WorldConfig::default() }
 }
 
 /// Questions about the training split of [`WORLD`], of all shapes.
@@ -49,7 +49,7 @@ pub fn play_scripted(questions: &[&Question]) -> Vec<Trajectory> {
         .iter()
         .enumerate()
         .map(|(idx, it)| {
-            demonstrate(&WORLD, it, &Habits::default(), stream.of_member(idx as u64, 0))
+            demonstrate(&WORLD, it, &Perturbations::default(), stream.of_member(idx as u64, 0))
         })
         .collect();
     let mut policy = ScriptedPolicy::new(Bytes, |_: &str, task, turn| {

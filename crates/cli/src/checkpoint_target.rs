@@ -91,12 +91,7 @@ impl Target {
         };
         let config = match (&self.index, section, of_world) {
             // Another index, ranked as the run file says.
-            (Some(index), Some(section), _) => RetrieverConfig {
-                analyzer: section.analyzer,
-                k1: section.k1,
-                b: section.b,
-                ..RetrieverConfig::of_index(index)
-            },
+            (Some(index), Some(section), _) => section.with_index(index),
             (Some(index), None, _) => RetrieverConfig::of_index(index),
             (None, None, Some(index)) => RetrieverConfig::of_index(index),
             (None, Some(section), _) => section.clone(),

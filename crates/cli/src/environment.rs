@@ -6,22 +6,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use forage_model::{EncoderOptions, TextEncoder};
 use forage_retriever::{
-    Analyzer, Bm25, Corpus, EncoderConfig, EngineError, IndexOptions, Manifest, RetrieverConfig,
-    SearchEngine, SearchOptions, build,
+    Analyzer, Bm25, Corpus, EncoderConfig, EngineConfig, EngineError, IndexManifest, IndexOptions,
+    RetrieverConfig, SearchEngine, SearchOptions, build_index,
 };
-use forage_synthesis::{Split, SynthesisError, World, questions};
 use forage_training::environment::Environment;
 use forage_training::run_folder::{RunFolder, jsonl};
 use forage_trajectory::{BoxError, Embedder, Passage, Question, Retriever};
 
+use forage_world::{Split, World, WorldError, WorldSection};
+
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::model;
 use crate::questions::read_questions;
-use crate::run_file::{RunConfig, Source, WorldSection};
+use crate::run_file::{RunConfig, Source};
 
 /// Opens the environment of a run: the files of its run file, or its world, which is generated into
 /// the run's folder. The manifest is that of the index, where there is one.
-pub fn open(config: &RunConfig, run: &RunFolder) -> Result<(Environment, Option<Manifest>)> {
+pub fn open(config: &RunConfig, run: &RunFolder) -> Result<(Environment, Option<IndexManifest>)> {
     let (splits, retriever) = match &config.source {
         Source::World(section) => {
             let folder = run.path("world");
@@ -72,25 +73,25 @@ pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngin
         Ok(Arc::new(encoder(it, device)?))
     };
     SearchEngine::open(config, &load).map_err(|error| {
-        let failure = match (&error, &config.index) {
-            (EngineError::Config(_) | EngineError::Client(_), _) => {
+        let failure = match &error {
+            EngineError::Client(_) => {
                 Failure::new(Code::Usage, "the search engine of the run file cannot be used")
                     .hint("docs/configuration.md lists every key")
             }
-            (EngineError::Encoder { .. }, _) => {
+            EngineError::Encoder { .. } => {
                 Failure::new(Code::Input, "the encoder of the run file cannot be used")
                     .hint("`retriever.encoder.path` is the folder of a model such as e5 or MiniLM")
             }
-            (EngineError::Dense(_), _) => {
+            EngineError::Dense(_) => {
                 Failure::new(Code::Input, "the vectors of the run file cannot be searched")
                     .hint("`forage index --vectors` makes them, with the same index and model")
             }
-            (EngineError::Record(_), _) => {
+            EngineError::Record(_) => {
                 Failure::new(Code::Input, "the record of searches cannot be used")
                     .hint("`retriever.record` names its file and its mode, `record` or `replay`")
             }
-            (EngineError::Index(_), index) => {
-                let index = index.as_deref().unwrap_or(Path::new("")).display();
+            EngineError::Index(_) => {
+                let index = config.index().unwrap_or(Path::new("")).display();
                 Failure::new(Code::Input, format!("cannot search the index `{index}`"))
                     .hint("build it with `forage index --corpus FILE --out DIR`")
             }
@@ -131,7 +132,7 @@ pub fn preflight(config: &RunConfig) -> Result<Preflight> {
             let n_test = read_questions(&data.test)?.len();
             Ok(Preflight {
                 corpus: engine.manifest().map_or_else(
-                    || corpus_of_server(retriever),
+                    || corpus_of_server(&retriever.engine),
                     |manifest| corpus(manifest.passages, &manifest.analyzer),
                 ),
                 questions: [train.len(), n_dev, n_test],
@@ -141,16 +142,10 @@ pub fn preflight(config: &RunConfig) -> Result<Preflight> {
     }
 }
 
-fn corpus_of_server(retriever: &RetrieverConfig) -> String {
-    let urls = [
-        retriever.remote.as_ref().map(|remote| &remote.url),
-        retriever.elastic.as_ref().map(|elastic| &elastic.url),
-        retriever.qdrant.as_ref().map(|qdrant| &qdrant.url),
-    ];
-    match (urls.into_iter().flatten().next(), &retriever.web) {
-        (Some(url), _) => format!("what `{url}` searches; it was not asked"),
-        (None, Some(web)) => format!("the web, by {:?}; it was not asked", web.engine),
-        (None, None) => unreachable!("a checked section names an index or an engine"),
+fn corpus_of_server(engine: &EngineConfig) -> String {
+    match engine {
+        EngineConfig::Web(web) => format!("the web, by {:?}; it was not asked", web.engine),
+        server => format!("what `{}` searches; it was not asked", server.location()),
     }
 }
 
@@ -160,7 +155,7 @@ fn corpus(passages: u64, analyzer: &str) -> String {
 
 /// The world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
-    World::generate(&section.config(seed)).map_err(impossible)
+    section.generate(seed).map_err(impossible)
 }
 
 /// Writes corpus, questions and index of a world, whole or not at all.
@@ -172,7 +167,7 @@ pub fn write_world(world: &World, section: &WorldSection, seed: u64, folder: &Pa
             std::fs::write(part.join(format!("{split}.jsonl")), jsonl(questions)?)?;
         }
         let corpus = Corpus::memory(world.passages().to_vec());
-        build(corpus, &part.join("index"), &IndexOptions::default(), &|_| {})?;
+        build_index(corpus, &part.join("index"), &IndexOptions::default(), &|_| {})?;
         Ok(())
     };
     let written = forage_fs::write_folder(folder, fill);
@@ -185,20 +180,11 @@ fn questions_of(
     section: &WorldSection,
     seed: u64,
 ) -> Result<[(Split, Vec<Question>); 3]> {
-    let counts = section.questions;
-    let ask = |split, count| {
-        let asked = questions(world, split, count, seed, &section.mix).map_err(impossible)?;
-        Ok::<_, anyhow::Error>((split, asked))
-    };
-    Ok([
-        ask(Split::Train, counts.train)?,
-        ask(Split::Dev, counts.dev)?,
-        ask(Split::Test, counts.test)?,
-    ])
+    section.questions(world, seed).map_err(impossible)
 }
 
 /// A world that cannot be made as the run file asks.
-fn impossible(error: SynthesisError) -> anyhow::Error {
+fn impossible(error: WorldError) -> anyhow::Error {
     let failure = Failure::new(Code::Usage, "the world cannot be made")
         .hint("ask for more `world.entities` or for fewer `world.questions`");
     anyhow::Error::new(error).context(failure)

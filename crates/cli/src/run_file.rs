@@ -14,11 +14,11 @@ use forage_optimizer::{Advantage, AlgorithmConfig, OptimizerConfig, Surrogate};
 use forage_retriever::RetrieverConfig;
 use forage_reward::{Combination, RewardSection};
 use forage_rollout::RolloutConfig;
-use forage_synthesis::{Entities, QuestionMix, WorldConfig};
 use forage_training::config::{
     AlarmSection, CriticSection, EvaluationSection, FreshModel, SftConfig, SftSection, TrainConfig,
     TrainingSection,
 };
+use forage_world::WorldSection;
 use serde::{Deserialize, Serialize};
 
 use crate::exit_code::{Code, Failure};
@@ -88,37 +88,6 @@ pub struct ModelSection {
     /// case. Default: `f32`.
     #[serde(default, skip_serializing_if = "is_f32")]
     pub compute: NumberType,
-}
-
-/// Generated world.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WorldSection {
-    /// Entities of each split.
-    pub entities: Entities,
-    /// Questions of each split.
-    pub questions: QuestionCounts,
-    /// Hops and comparisons.
-    #[serde(default)]
-    pub mix: QuestionMix,
-    /// Share of names that are longer than those of other worlds.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub long_names: f64,
-    /// Share of links beside which a passage tells a fact of what they lead to.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub asides: f64,
-}
-
-/// Number of questions of each split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QuestionCounts {
-    /// Training questions.
-    pub train: usize,
-    /// Questions for evaluation while training.
-    pub dev: usize,
-    /// Questions for the evaluations before and after training.
-    pub test: usize,
 }
 
 /// Question files.
@@ -323,37 +292,11 @@ fn source(
             world.check()?;
             Ok(Source::World(world))
         }
-        (None, Some(data), Some(retriever)) => {
-            retriever.check()?;
-            Ok(Source::Data { data, retriever })
-        }
+        (None, Some(data), Some(retriever)) => Ok(Source::Data { data, retriever }),
         (Some(_), _, _) => {
             bail!("`world` makes its own questions and index: drop `data` and `retriever`")
         }
         (None, _, _) => bail!("without `world`, both `data` and `retriever` are needed"),
-    }
-}
-
-impl WorldSection {
-    /// Configuration of the generated world.
-    pub fn config(&self, seed: u64) -> WorldConfig {
-        WorldConfig {
-            seed,
-            entities: self.entities.clone(),
-            long_names: self.long_names,
-            asides: self.asides,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        self.mix.check()?;
-        let QuestionCounts { train, dev, test } = self.questions;
-        for (split, count) in [("train", train), ("dev", dev), ("test", test)] {
-            if count == 0 {
-                bail!("`world.questions.{split}` is 0");
-            }
-        }
-        Ok(())
     }
 }
 

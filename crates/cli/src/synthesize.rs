@@ -1,18 +1,20 @@
-//! Making questions: the parts that a run file names, the loop, and what is written.
+//! `forage synthesize`: the roles that a run file names, the feedback loop, and its output.
 //!
 //! ```text
 //! config.toml  journal.jsonl  plugins/  index/
 //! train.jsonl  dev.jsonl  test.jsonl  traces.jsonl.zst  report.txt  report.json  report.html
 //! ```
 //!
-//! The journal is all that a run knows; the other files are written from it when all items are
+//! The journal is the only state of a run. The other files are written from it when all items are
 //! done, and again whenever a finished run is resumed.
 
 pub mod agent;
 mod check;
+mod file;
 mod ground;
 pub mod judge;
 mod parts;
+mod raw;
 mod section;
 mod write;
 
@@ -26,17 +28,19 @@ use std::time::Duration;
 use anyhow::Result;
 use forage_retriever::SearchEngine;
 use forage_rollout::RolloutConfig;
-use forage_synthesis::language_model::{ChatAgent, ChatGuesser};
-use forage_synthesis::sage::{
-    Agent, Assembly, Documents, Dropped, End, Generator, ItemRecord, Journal, Judge, Ledger,
-    Report, Sage, SageError, StepError, assemble, contaminated, split,
+use forage_synthesis::chat::Budget;
+use forage_synthesis::feedback_loop::{
+    Agent, Assembly, Documents, DropReason, FeedbackLoop, FeedbackLoopError, ItemEnd, ItemRecord,
+    Journal, Judge, QuestionGenerator, StepError, SynthesisReport, assemble, contaminated, split,
 };
-use forage_synthesis::{Split, World};
+use forage_synthesis::language_model::{ChatAgent, ChatGuesser};
 use forage_trajectory::{Passage, Question, Sampling};
+use forage_world::{Split, World};
 use serde_json::json;
 
 pub use check::survey;
-pub use section::{SynthesisConfig, SynthesisFile};
+pub use file::SynthesisFile;
+pub use section::{AgentSection, GeneratorSection, JudgeSection, SynthesisConfig};
 
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
@@ -49,27 +53,28 @@ use crate::questions::read_questions;
 use crate::report;
 use agent::with_model;
 use forage_training::run_folder::RunFolder;
-use ground::Ground;
-use parts::Common;
+use ground::SynthesisCorpus;
+use parts::SynthesisContext;
+use section::AgentModel;
 
-/// Makes the questions of a run file, from where the journal of its folder ends.
-pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
+/// Runs the synthesis of a run file, from the end of the journal in its folder.
+pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<SynthesisReport> {
     let config = &file.config;
     let avoid = avoided(config)?;
-    let common = Common::new(config);
-    stop_when_asked(&common.stop);
-    let ground = Ground::open(config)?;
-    let engine = ground.engine(config, &run.path("index"))?;
-    let walker = config.generator.walker.as_ref().map(|it| ground.walker(it)).transpose()?;
-    let documents = ground.documents(walker.as_ref())?;
+    let context = SynthesisContext::new(config);
+    stop_when_asked(&context.stop);
+    let corpus = SynthesisCorpus::open(config)?;
+    let engine = corpus.engine(config, &run.path("index"))?;
+    let generator = corpus.generator(&config.generator)?;
+    let documents = corpus.documents(&generator)?;
     let retriever = Arc::<SearchEngine>::clone(&engine);
-    let generator = common.generator(config, walker, retriever)?;
-    let (judge, judged_by) = common.judge(file, &run.path("plugins"))?;
-    let mut identity = config.identity()?;
+    let generator = context.generator(generator, retriever, &config.device)?;
+    let (judge, judged_by) = context.judge(file, &run.path("plugins"))?;
+    let mut identity = file.identity.clone();
     identity["judged_by"] = json!(judged_by);
-    identity["prompts"] = json!(common.prompts.hash());
+    identity["prompts"] = json!(context.prompts.hash());
     identity["passages"] = json!(fingerprint(&documents));
-    if let Some(ours) = &config.generator.model {
+    if let GeneratorSection::Model(ours) = &config.generator {
         identity["generator_weights"] = json!(hash_weights(&ours.path));
     }
 
@@ -79,33 +84,17 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
         documents: &documents,
         generator: &*generator,
         judge: &*judge,
-        ledger: &common.ledger,
-        stop: &common.stop,
+        budget: &context.budget,
+        stop: &context.stop,
         avoid: &avoid,
-        world: ground.world.as_ref(),
+        world: corpus.world.as_ref(),
     };
-    match (&config.agent.model, &config.agent.chat) {
-        (Some(section), _) => {
-            let rollout = config.rollout.clone().unwrap_or_default();
-            let (decoder, tokenizer) = model::open(&section.path, &device(&config.device)?)?;
-            prompt::check(&rollout, &tokenizer, &section.path)?;
-            if let Some(hash) = hash_weights(&section.path) {
-                identity["weights"] = json!(hash);
-            }
-            let journal = work.journal(&identity)?;
-            let mut policy = forage_model::Generator::new(decoder, tokenizer);
-            let sampling = Sampling::Temperature(section.temperature);
-            let records = with_model(&mut policy, &*engine, &rollout, sampling, |agent| {
-                work.items(&journal, agent)
-            })?;
-            let closed = RolloutConfig { max_searches: 0, ..rollout };
-            let assembly = with_model(&mut policy, &*engine, &closed, sampling, |agent| {
-                work.assembly(&journal, &records, agent)
-            })?;
-            work.finish(&journal, &records, assembly)
+    match &config.agent {
+        AgentSection::Model { model, rollout } => {
+            work.with_local_agent(model, rollout, &engine, identity)
         }
-        (None, Some(chat)) => {
-            let (model, prompts) = (common.client(&chat.server)?, Arc::clone(&common.prompts));
+        AgentSection::Chat(chat) => {
+            let (model, prompts) = (context.client(&chat.server)?, Arc::clone(&context.prompts));
             let guesser = ChatGuesser::new(chat, Arc::clone(&model), Arc::clone(&prompts));
             let agent = ChatAgent::new(chat, model, engine, prompts);
             let journal = work.journal(&identity)?;
@@ -113,11 +102,10 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<Report> {
             let assembly = work.assembly(&journal, &records, &guesser)?;
             work.finish(&journal, &records, assembly)
         }
-        (None, None) => unreachable!("a checked run file has an agent"),
     }
 }
 
-/// The questions that must not be made.
+/// Texts of the questions for decontamination.
 fn avoided(config: &SynthesisConfig) -> Result<Vec<String>> {
     let mut avoid = Vec::new();
     for path in &config.questions.avoid {
@@ -126,7 +114,8 @@ fn avoided(config: &SynthesisConfig) -> Result<Vec<String>> {
     Ok(avoid)
 }
 
-/// Ends the waiting of clients too when a person asks to stop: a server may want a pause of minutes.
+/// Sets the stop flag of clients when the process is interrupted: a server may ask for a pause of
+/// minutes.
 fn stop_when_asked(stop: &Arc<AtomicBool>) {
     let stop = Arc::downgrade(stop);
     thread::spawn(move || {
@@ -140,48 +129,74 @@ fn stop_when_asked(stop: &Arc<AtomicBool>) {
     });
 }
 
-/// What the loop needs but for its agent.
+/// The feedback loop without its agent, and its output.
 struct Work<'a> {
     config: &'a SynthesisConfig,
     run: &'a RunFolder,
     documents: &'a Vec<Passage>,
-    generator: &'a dyn Generator,
+    generator: &'a dyn QuestionGenerator,
     judge: &'a dyn Judge,
-    ledger: &'a Ledger,
+    budget: &'a Budget,
     stop: &'a AtomicBool,
-    /// Questions that must not be made.
+    /// Texts of the questions for decontamination.
     avoid: &'a [String],
     world: Option<&'a World>,
 }
 
 impl Work<'_> {
+    /// Runs the loop with a local model as its agent.
+    fn with_local_agent(
+        &self,
+        section: &AgentModel,
+        rollout: &RolloutConfig,
+        engine: &SearchEngine,
+        mut identity: serde_json::Value,
+    ) -> Result<SynthesisReport> {
+        let (decoder, tokenizer) = model::open(&section.path, &device(&self.config.device)?)?;
+        prompt::check(rollout, &tokenizer, &section.path)?;
+        if let Some(hash) = hash_weights(&section.path) {
+            identity["weights"] = json!(hash);
+        }
+        let journal = self.journal(&identity)?;
+        let mut policy = forage_model::Generator::new(decoder, tokenizer);
+        let sampling = Sampling::Temperature(section.temperature);
+        let records = with_model(&mut policy, engine, rollout, sampling, |agent| {
+            self.items(&journal, agent)
+        })?;
+        let closed = RolloutConfig { max_searches: 0, ..rollout.clone() };
+        let assembly = with_model(&mut policy, engine, &closed, sampling, |agent| {
+            self.assembly(&journal, &records, agent)
+        })?;
+        self.finish(&journal, &records, assembly)
+    }
+
     fn journal(&self, identity: &serde_json::Value) -> Result<Journal> {
         Journal::open(&self.run.path("journal.jsonl"), identity).map_err(explained)
     }
 
-    fn sage<'a>(&'a self, agent: &'a dyn Agent) -> Sage<'a> {
-        Sage {
+    fn feedback_loop<'a>(&'a self, agent: &'a dyn Agent) -> FeedbackLoop<'a> {
+        FeedbackLoop {
             config: &self.config.synthesis,
             seed: self.config.seed,
             documents: self.documents as &dyn Documents,
             generator: self.generator,
             agent,
             judge: self.judge,
-            ledger: self.ledger,
+            budget: self.budget,
             stop: self.stop,
         }
     }
 
-    /// All items, with a bar that says how many passed by their steps.
+    /// Runs all items, with a progress bar that shows the share that passed by target steps.
     fn items(&self, journal: &Journal, agent: &dyn Agent) -> Result<Vec<ItemRecord>> {
         let total = self.config.synthesis.items;
         let mut progress = Progress::new("items", 0, total);
         let mut passed: BTreeMap<usize, [usize; 2]> = BTreeMap::new();
         let mut done = 0;
-        let records = self.sage(agent).run(journal, &mut |record| {
+        let records = self.feedback_loop(agent).run(journal, &mut |record| {
             done += 1;
             let [passed_of, of] = passed.entry(record.target_steps).or_default();
-            *passed_of += usize::from(record.end == End::Passed);
+            *passed_of += usize::from(record.end == ItemEnd::Passed);
             *of += 1;
             let shares: Vec<String> = passed
                 .iter()
@@ -195,7 +210,7 @@ impl Work<'_> {
         records.map_err(explained)
     }
 
-    /// What is left of the items once everything that must not be a question is dropped.
+    /// Assembles the questions, without contaminated ones and those that are guessed closed-book.
     fn assembly(
         &self,
         journal: &Journal,
@@ -205,25 +220,25 @@ impl Work<'_> {
         let questions = &self.config.questions;
         let mut assembly = assemble(records, &self.config.synthesis);
         let found = contaminated(&assembly.accepted, self.avoid);
-        assembly.drop_items(Dropped::Contaminated, &found);
+        assembly.drop_items(DropReason::Contaminated, &found);
         if questions.guesses > 0 {
-            let sage = self.sage(closed_book);
+            let feedback_loop = self.feedback_loop(closed_book);
             let accepted = &assembly.accepted;
-            let found = sage.guessable(journal, accepted, closed_book, questions.guesses);
+            let found = feedback_loop.guessable(journal, accepted, closed_book, questions.guesses);
             let found = found.map_err(explained)?;
-            assembly.drop_items(Dropped::Guessable, &found.right);
+            assembly.drop_items(DropReason::Guessable, &found.right);
             assembly.usage += found.usage;
         }
         Ok(assembly)
     }
 
-    /// Deals the questions to the splits and writes everything.
+    /// Splits the questions and writes all output.
     fn finish(
         &self,
         journal: &Journal,
         records: &[ItemRecord],
         mut assembly: Assembly,
-    ) -> Result<Report> {
+    ) -> Result<SynthesisReport> {
         let shares = self.config.questions.shares.unwrap_or_default();
         let given = |question: &Question| {
             let world = self.world?;
@@ -231,7 +246,7 @@ impl Work<'_> {
             Some(world.entity(world.entity_of(&passage.id)?).split)
         };
         let splits = split(&mut assembly, shares, self.config.seed, &given);
-        let report = Report::of(records, &assembly, &self.config.synthesis);
+        let report = SynthesisReport::of(records, &assembly, &self.config.synthesis);
         write::questions(self.run, &assembly, &splits)?;
         write::traces(self.run, journal, &assembly, &splits)?;
         self.run.write_json("report.json", &report)?;
@@ -249,7 +264,7 @@ fn share(part: usize, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-/// Blake3 over ids, titles and texts.
+/// Hash of a corpus: Blake3 over ids, titles and texts.
 fn fingerprint(passages: &[Passage]) -> String {
     let mut hasher = blake3::Hasher::new();
     for passage in passages {
@@ -260,38 +275,39 @@ fn fingerprint(passages: &[Passage]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Of a model in one file; one in shards is known by its path.
+/// Hash of a model in one file; `None` for shards, which are identified by their path.
 fn hash_weights(model: &Path) -> Option<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap(model.join("model.safetensors")).ok()?;
     Some(hasher.finalize().to_hex().to_string())
 }
 
-/// What ended the loop, with what a person can do about it.
-fn explained(error: SageError) -> anyhow::Error {
+/// The failure of a loop that ended early, with a hint.
+fn explained(error: FeedbackLoopError) -> anyhow::Error {
     let failure = match &error {
-        SageError::Config { .. } => {
+        FeedbackLoopError::Config(_) => {
             Failure::new(Code::Usage, "the synthesis cannot be run as the run file says")
         }
-        SageError::OtherRun { .. } => {
+        FeedbackLoopError::OtherRun { .. } => {
             Failure::new(Code::Usage, "the folder holds another synthesis")
                 .hint("choose another folder with `--out`")
         }
-        SageError::Damaged { .. } => Failure::new(Code::Input, "the journal cannot be read")
-            .hint("remove the line, or choose another folder with `--out`"),
-        SageError::Journal { path, .. } => unwritable(path),
-        SageError::Stopped(StepError::Spent(_)) => {
+        FeedbackLoopError::Damaged { .. } => {
+            Failure::new(Code::Input, "the journal cannot be read")
+                .hint("remove the line, or choose another folder with `--out`")
+        }
+        FeedbackLoopError::Journal { path, .. } => unwritable(path),
+        FeedbackLoopError::Stopped(StepError::BudgetExceeded(_)) => {
             Failure::new(Code::Input, "the budget of the synthesis is spent")
                 .hint("what is finished is kept: raise the limit and go on with `--resume`")
         }
-        SageError::Stopped(_) | SageError::Interrupted => {
+        FeedbackLoopError::Stopped(_) | FeedbackLoopError::Interrupted => {
             Failure::new(Code::Input, "the synthesis stopped before its end")
                 .hint("what is finished is kept: go on with `--resume` when the cause is mended")
         }
-        SageError::Threads { .. } => {
+        FeedbackLoopError::Threads { .. } => {
             Failure::new(Code::Usage, "too many items at once").hint("lower `synthesis.in_flight`")
         }
-        SageError::Linker(_) => Failure::new(Code::Input, "the corpus cannot be walked over"),
     };
     anyhow::Error::new(error).context(failure)
 }

@@ -1,4 +1,4 @@
-//! What text becomes before it is indexed or searched.
+//! Analyzers: from text to terms, for passages and for queries.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,8 +7,8 @@ use frostem::{Algorithm, Stemmer};
 use serde::{Deserialize, Serialize};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-use crate::stems::{Short, Stems};
-use crate::words::Words;
+use crate::segmentation::Words;
+use crate::stem_cache::{PackedWord, StemCache};
 
 /// Lucene's English stop words, sorted.
 const STOP_WORDS: [&str; 33] = [
@@ -17,28 +17,28 @@ const STOP_WORDS: [&str; 33] = [
     "they", "this", "to", "was", "will", "with",
 ];
 
-/// A way to turn text into terms, known by its name.
+/// Analyzer: tokenizer, token filters and stemmer, known by a name.
 ///
 /// All of them split at the word boundaries of Unicode (UAX #29) and lower-case. No accents are
-/// folded. Words of more than 255 bytes are dropped, where nothing else is said.
+/// folded. Words of more than 255 bytes are dropped; `lucene-english` cuts them, as Lucene does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Analyzer {
-    /// Without possessive `'s` and Lucene's 33 stop words, stemmed by Porter2.
+    /// English analyzer: without possessive `'s` and Lucene's 33 stop words, stemmed by Porter2.
     #[default]
     English,
-    /// The same with Porter's first stemmer, and everything else, too, as Lucene 9 has it: the terms
-    /// of Anserini and Pyserini.
+    /// Lucene's `EnglishAnalyzer`, with Porter's first stemmer, as in Lucene 9: the terms of Anserini
+    /// and Pyserini.
     LuceneEnglish,
-    /// Lower-cased words and nothing else.
+    /// Lower-cased words, without stop words or stemmer.
     Plain,
 }
 
-/// A name that no analyzer has.
+/// Error: no analyzer has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no analyzer is called `{name}`; there are `english`, `lucene-english` and `plain`")]
 pub struct UnknownAnalyzer {
-    /// The name.
+    /// Name that was asked for.
     pub name: String,
 }
 
@@ -46,7 +46,7 @@ impl Analyzer {
     /// Every analyzer.
     pub const ALL: [Self; 3] = [Self::English, Self::LuceneEnglish, Self::Plain];
 
-    /// The name in run files, on the command line and in manifests.
+    /// Name in run files, on the command line and in manifests.
     pub const fn name(self) -> &'static str {
         match self {
             Self::English => "english",
@@ -55,7 +55,8 @@ impl Analyzer {
         }
     }
 
-    /// Grows when the same text gives other terms than before: old indexes are then refused.
+    /// Version of the terms: it grows when the same text gives other terms than before, and then old
+    /// indexes are refused.
     pub const fn version(self) -> u32 {
         match self {
             Self::English | Self::Plain => 1,
@@ -63,14 +64,14 @@ impl Analyzer {
         }
     }
 
-    /// The terms of a text, in order.
+    /// Terms of a text, in order.
     pub fn terms(self, text: &str) -> Vec<String> {
         let mut token = Token::default();
         let mut terms = self.stream(text, &mut token);
         std::iter::from_fn(|| terms.advance().then(|| terms.token().text.clone())).collect()
     }
 
-    /// The terms of a text with the bytes they came from.
+    /// Token stream: the terms of a text with their byte offsets.
     pub(crate) fn stream<'a>(self, text: &'a str, token: &'a mut Token) -> Terms<'a> {
         token.reset();
         let words = match self {
@@ -80,7 +81,7 @@ impl Analyzer {
         Terms { analyzer: self, words, stems: None, token }
     }
 
-    /// Puts a word in lower case in the place of a term.
+    /// Lower-case filter: writes a word in lower case in the place of a term.
     fn lower(self, word: &str, term: &mut String) {
         term.clear();
         if word.is_ascii() {
@@ -120,17 +121,17 @@ impl FromStr for Analyzer {
     }
 }
 
-/// The analyzer as tantivy calls it while it indexes. Each thread has one.
+/// Adapter of an analyzer to tantivy, with a cache of stems. Each indexing thread has one.
 #[derive(Clone)]
 pub(crate) struct TantivyAnalyzer {
     analyzer: Analyzer,
     token: Token,
-    stems: Stems,
+    stems: StemCache,
 }
 
 impl TantivyAnalyzer {
     pub(crate) fn new(analyzer: Analyzer) -> Self {
-        Self { analyzer, token: Token::default(), stems: Stems::new() }
+        Self { analyzer, token: Token::default(), stems: StemCache::new() }
     }
 }
 
@@ -143,16 +144,16 @@ impl Tokenizer for TantivyAnalyzer {
     }
 }
 
-/// A walk over the terms of a text.
+/// Token stream over the terms of a text.
 pub(crate) struct Terms<'a> {
     analyzer: Analyzer,
     words: Words<'a>,
-    stems: Option<&'a mut Stems>,
+    stems: Option<&'a mut StemCache>,
     token: &'a mut Token,
 }
 
 impl Terms<'_> {
-    /// Makes the term of a word, and says whether it is one that is searched for.
+    /// Filters and stems a word into the token. False where the word is dropped.
     fn make_term(&mut self, word: &str) -> bool {
         let term = &mut self.token.text;
         if self.analyzer == Analyzer::Plain {
@@ -160,7 +161,7 @@ impl Terms<'_> {
             return true;
         }
         let word = without_possessive(word);
-        let short = self.stems.as_ref().and_then(|_| Short::lower(word));
+        let short = self.stems.as_ref().and_then(|_| PackedWord::lower(word));
         if let (Some(stems), Some(short)) = (&self.stems, short)
             && let Some(known) = stems.get(short)
         {
@@ -202,15 +203,15 @@ impl TokenStream for Terms<'_> {
     }
 }
 
-/// Cuts `'s` off the end, with any of the apostrophes that Lucene's filter knows.
+/// Possessive filter: a word without `'s`, with any of the apostrophes that Lucene's filter knows.
 fn without_possessive(word: &str) -> &str {
     word.strip_suffix(['s', 'S'])
         .and_then(|rest| rest.strip_suffix(['\'', '\u{2019}', '\u{ff07}']))
         .unwrap_or(word)
 }
 
-/// Lucene stems like Porter's program and not like his paper, which Snowball follows: it leaves
-/// words of one or two letters, before `ed` and `ing` it undoubles every consonant but l, s and z,
+/// Porter stemmer as in Lucene, which follows Porter's program; Snowball follows his paper. Lucene's
+/// leaves words of one or two letters, before `ed` and `ing` it undoubles every consonant but l, s and z,
 /// and its second step turns `bli` into `ble` and `logi` into `log`.
 fn stem_as_lucene(term: &mut String) {
     if term.chars().nth(2).is_none() {
@@ -248,7 +249,7 @@ fn stem_by(algorithm: Algorithm, term: &mut String) {
     }
 }
 
-/// Whether each letter of a stem is a vowel. A `y` after a consonant is one.
+/// Which letters of a stem are vowels. A `y` after a consonant is one.
 fn vowels(stem: &str) -> impl Iterator<Item = bool> {
     let mut before = None;
     stem.chars().map(move |letter| {
@@ -263,7 +264,7 @@ fn has_vowel(stem: &str) -> bool {
     vowels(stem).any(|it| it)
 }
 
-/// Whether Porter's measure of a stem is more than 0.
+/// Whether Porter's measure m of a stem is more than 0.
 fn has_vowel_then_consonant(stem: &str) -> bool {
     vowels(stem).skip_while(|it| !it).any(|it| !it)
 }

@@ -1,4 +1,7 @@
-//! Searches an index.
+//! BM25 ranking over an open index.
+//!
+//! [`Bm25`] reads postings, statistics and stored fields; which postings have to be read for the k
+//! best is decided in [`maxscore`](crate::maxscore).
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -15,26 +18,27 @@ use tantivy::{
     DocAddress, Index, InvertedIndexReader, ReloadPolicy, Searcher, TantivyDocument, Term,
 };
 
-use crate::directory::ReadOnly;
-use crate::index::{Fields, build_in_memory};
-use crate::maxscore::{Divisors, Impacts, Ranked, TermList, top_k};
-use crate::{Analyzer, Corpus, IndexError, IndexOptions, Manifest, Snippet};
+use crate::directory::ReadOnlyDirectory;
+use crate::index::build_in_memory;
+use crate::maxscore::{Impacts, LengthNorms, ScoredDoc, TermList, top_k};
+use crate::schema::Fields;
+use crate::{Analyzer, Corpus, IndexError, IndexManifest, IndexOptions, Snippet};
 
-/// Lists of fewer passages are searched without knowing what is in their blocks.
+/// Shortest posting list that has block-max impacts.
 const LONG_LIST: u32 = 128;
 
-/// Blocks of stored text that are kept unpacked, of 8 KiB each: the members of a group, and steps
+/// Cache size of the document store, in unpacked blocks of 8 KiB. The members of a group, and steps
 /// that ask the same questions, find the same passages.
 const CACHED_BLOCKS: usize = 4096;
 
-/// How to search. Lucene's defaults are k1 = 1.2 and b = 0.75, Anserini's 0.9 and 0.4.
+/// Options of BM25. The defaults are Lucene's; Anserini's are k1 = 0.9 and b = 0.4.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SearchOptions {
-    /// The analyzer that the index must have been made with; any where it is not given.
+    /// Analyzer that the index must have been built with. Default: any.
     pub analyzer: Option<Analyzer>,
-    /// How fast repetitions of a term stop to count; at 0 they do not count at all.
+    /// Term-frequency saturation, 0 or more; at 0, repetitions of a term do not count. Default: 1.2.
     pub k1: f32,
-    /// How much long passages are held back, from 0 to 1.
+    /// Length normalization, from 0 to 1. Default: 0.75.
     pub b: f32,
 }
 
@@ -57,10 +61,10 @@ impl SearchOptions {
     }
 }
 
-/// An open index, ranked by BM25. Shared by many threads.
+/// BM25 retriever over an open index. Shared by many threads.
 ///
-/// The score of a passage is Lucene's: the sum over the query's terms, repeated ones counted as
-/// often as they are there, of
+/// The score of a passage is that of Lucene's `BM25Similarity` (Robertson and Zaragoza 2009): the
+/// sum over the query's terms, repeated ones counted as often as they are there, of
 ///
 /// idf · tf / (tf + k1 · (1 - b + b · length / average length)),
 /// idf = ln(1 + (N - df + 0.5) / (df + 0.5)),
@@ -69,46 +73,46 @@ impl SearchOptions {
 /// byte: exact to 40 terms, in steps of 5 to 12 % above, as in Lucene. N and the average are those
 /// of the passages that have a term. Every operation is Lucene's, in its precision.
 pub struct Bm25 {
-    manifest: Manifest,
+    manifest: IndexManifest,
     analyzer: Analyzer,
     searcher: Searcher,
     fields: Fields,
     postings: Arc<InvertedIndexReader>,
-    /// Passages with a term: those without are not in the statistics, as in Lucene.
+    /// Number of passages with a term: those without are not in the statistics, as in Lucene.
     n_filled: f64,
-    divisors: Divisors,
-    /// Of the lists that were searched so far, by where they begin in the index: some 8 bytes for
-    /// 128 postings.
+    norms: LengthNorms,
+    /// Block-max impacts of the posting lists that were searched so far, by the offset of the list
+    /// in the index: some 8 bytes for 128 postings.
     impacts: RwLock<HashMap<usize, Arc<Impacts>>>,
 }
 
 impl Bm25 {
-    /// Opens an index. Nothing is ever written to its folder.
+    /// Opens the index in a folder, which is only read.
     pub fn open(folder: &Path, options: &SearchOptions) -> Result<Self, IndexError> {
         options.check()?;
-        let (manifest, analyzer) = Manifest::read(folder, options.analyzer)?;
+        let (manifest, analyzer) = IndexManifest::read(folder, options.analyzer)?;
         let damaged = |what: String| IndexError::Damaged { folder: folder.to_owned(), what };
         let directory = MmapDirectory::open(folder).map_err(|error| damaged(error.to_string()))?;
-        let index = Index::open(ReadOnly(directory))?;
+        let index = Index::open(ReadOnlyDirectory(directory))?;
         Self::over(&index, manifest, analyzer, options, &damaged)
     }
 
-    /// An index of a few passages that is never on disk.
+    /// Builds an index of a few passages in memory.
     pub fn in_memory(
         passages: Vec<Passage>,
         analyzer: Analyzer,
         options: &SearchOptions,
     ) -> Result<Self, IndexError> {
         options.check()?;
-        let how = IndexOptions { analyzer, ..IndexOptions::default() };
-        let (index, manifest) = build_in_memory(Corpus::memory(passages), how)?;
+        let options_of_index = IndexOptions { analyzer, ..IndexOptions::default() };
+        let (index, manifest) = build_in_memory(Corpus::memory(passages), options_of_index)?;
         let damaged = |what| IndexError::Damaged { folder: PathBuf::from("<memory>"), what };
         Self::over(&index, manifest, analyzer, options, &damaged)
     }
 
     fn over(
         index: &Index,
-        manifest: Manifest,
+        manifest: IndexManifest,
         analyzer: Analyzer,
         options: &SearchOptions,
         damaged: &dyn Fn(String) -> IndexError,
@@ -135,33 +139,33 @@ impl Bm25 {
         let n_filled = lengths.iter().filter(|it| **it > 0).count() as f64;
         // Nothing is ever found where no passage has a term.
         let average = postings.total_num_tokens() as f64 / n_filled.max(1.0);
-        let divisors = Divisors::new(lengths, &norms(options, average as f32));
+        let norms = LengthNorms::new(lengths, &length_norms(options, average as f32));
         let impacts = RwLock::default();
-        Ok(Self { manifest, analyzer, searcher, fields, postings, n_filled, divisors, impacts })
+        Ok(Self { manifest, analyzer, searcher, fields, postings, n_filled, norms, impacts })
     }
 
-    /// What the index says of itself.
-    pub fn manifest(&self) -> &Manifest {
+    /// Manifest of the index.
+    pub fn manifest(&self) -> &IndexManifest {
         &self.manifest
     }
 
-    /// The analyzer of the index.
+    /// Analyzer of the index.
     pub fn analyzer(&self) -> Analyzer {
         self.analyzer
     }
 
-    /// The `k` best passages for one query, best first, ties in the order of the corpus. None for
-    /// a query without terms.
+    /// Top-k search for one query: the `k` best passages, best first, ties in the order of the
+    /// corpus. Empty for a query without terms.
     pub fn search_one(&self, query: &str, k: usize) -> Result<Vec<Hit>, IndexError> {
         self.rank(query, k)?.into_iter().map(|ranked| self.hit(ranked)).collect()
     }
 
-    /// The part of a passage that has most of the query's words, at most about `width` bytes.
+    /// Snippet of a passage: the part with most of the query's terms, about `width` bytes long.
     pub fn snippet(&self, text: &str, query: &str, width: usize) -> Snippet {
         Snippet::new(text, &self.analyzer.terms(query), self.analyzer, width)
     }
 
-    fn rank(&self, query: &str, k: usize) -> Result<Vec<Ranked>, IndexError> {
+    fn rank(&self, query: &str, k: usize) -> Result<Vec<ScoredDoc>, IndexError> {
         // A `BTreeMap`, because terms of equal weight are summed in this order.
         let mut counts = BTreeMap::<String, u32>::new();
         for term in self.analyzer.terms(query) {
@@ -179,14 +183,14 @@ impl Bm25 {
             let postings = self.read(&info).map_err(engine)?;
             lists.push(TermList::new(postings, weight, impacts));
         }
-        Ok(top_k(lists, &self.divisors, k))
+        Ok(top_k(lists, &self.norms, k))
     }
 
     fn read(&self, info: &TermInfo) -> io::Result<BlockSegmentPostings> {
         self.postings.read_block_postings_from_terminfo(info, IndexRecordOption::WithFreqs)
     }
 
-    /// The impacts of a list; the first search for its term reads all of it.
+    /// Block-max impacts of a posting list; the first search for its term reads all of it.
     fn impacts(&self, info: &TermInfo) -> io::Result<Option<Arc<Impacts>>> {
         if info.doc_freq < LONG_LIST {
             return Ok(None);
@@ -197,13 +201,13 @@ impl Bm25 {
             return Ok(Some(Arc::clone(impacts)));
         }
         drop(known);
-        let impacts = Arc::new(Impacts::of(self.read(info)?, &self.divisors));
+        let impacts = Arc::new(Impacts::of(self.read(info)?, &self.norms));
         let mut known = self.impacts.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Some(Arc::clone(known.entry(key).or_insert(impacts))))
     }
 
-    /// A passage by its place in the corpus, with a score from elsewhere.
-    pub(crate) fn hit(&self, ranked: Ranked) -> Result<Hit, IndexError> {
+    /// Hit for a scored document.
+    pub(crate) fn hit(&self, ranked: ScoredDoc) -> Result<Hit, IndexError> {
         let document: TantivyDocument = self.searcher.doc(DocAddress::new(0, ranked.doc))?;
         let value = |field| {
             document.get_first(field).and_then(|it| it.as_str()).unwrap_or_default().to_owned()
@@ -233,7 +237,8 @@ fn engine(error: io::Error) -> IndexError {
     IndexError::Engine(error.into())
 }
 
-fn norms(options: &SearchOptions, average: f32) -> [f32; 256] {
+/// Length norms k1 · (1 - b + b · length / average length), by length code.
+fn length_norms(options: &SearchOptions, average: f32) -> [f32; 256] {
     let SearchOptions { k1, b, .. } = *options;
     std::array::from_fn(|code| {
         let length = FieldNormReader::id_to_fieldnorm(code as u8) as f32;

@@ -1,12 +1,12 @@
-//! Title and text in one string, as Search-R1 and its relatives write them: the title in literal
-//! double quotes on the first line, then the text.
+//! `contents` of a passage: title and text in one string, as Search-R1 and its relatives write
+//! them. The title stands in literal double quotes on the first line, then the text follows.
 
-/// Puts title and text into one string. A passage without a title is its text alone.
+/// Joins title and text. A passage without a title is its text alone.
 pub(crate) fn contents(title: &str, text: &str) -> String {
     if title.is_empty() { text.to_owned() } else { format!("\"{title}\"\n{text}") }
 }
 
-/// Takes a title in literal double quotes off the first line. Other first lines are text.
+/// Splits title and text. A first line without double quotes around it is text.
 pub(crate) fn split_contents(contents: &str) -> (&str, &str) {
     let (first, rest) = contents.split_once('\n').unwrap_or((contents, ""));
     let title = first.trim_end().strip_prefix('"').and_then(|it| it.strip_suffix('"'));

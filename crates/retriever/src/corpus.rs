@@ -1,4 +1,4 @@
-//! Corpora as people have them: JSON lines, plain or compressed.
+//! Corpus readers: JSON lines, plain or compressed.
 //!
 //! Two shapes of a line are read, and may be mixed: `{"id", "contents": "\"Title\"\nText"}` of
 //! Search-R1 and its relatives, and `{"id", "title", "text"}`. Other keys are ignored. Compression
@@ -18,85 +18,85 @@ use serde::Deserialize;
 
 use crate::contents::split_contents;
 
-/// A line of a corpus file.
+/// Line of a corpus file, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file; `<stdin>` and `<memory>` for what has none.
+pub struct CorpusLine {
+    /// File; `<stdin>` and `<memory>` for what has none.
     pub file: Arc<Path>,
-    /// The line, from 1.
+    /// Line, from 1.
     pub line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CorpusLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file.display(), self.line)
     }
 }
 
-/// A corpus that cannot be read, or a bad line in it.
+/// Unreadable corpus, or a bad line in it.
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
-    /// A file cannot be opened.
+    /// File that cannot be opened.
     #[error("cannot open the corpus `{}`", file.display())]
     Open {
-        /// The file.
+        /// File.
         file: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// A folder holds no corpus file.
+    /// Folder without a corpus file.
     #[error("the folder `{}` has no file that ends in {SUFFIXES}", folder.display())]
     NoFiles {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
     },
-    /// A file cannot be read to its end.
+    /// File that cannot be read to its end.
     #[error("{place}: cannot read on")]
     Read {
-        /// The line that could not be read.
-        place: Place,
-        /// Why.
+        /// Line that could not be read.
+        place: CorpusLine,
+        /// Cause.
         source: io::Error,
     },
-    /// A line is not a JSON object in one of the known shapes.
+    /// Line that is not a JSON object in one of the known shapes.
     #[error("{place}: not a passage in JSON")]
     Json {
-        /// The line.
-        place: Place,
-        /// Why.
+        /// Line.
+        place: CorpusLine,
+        /// Cause.
         source: serde_json::Error,
     },
-    /// A passage lacks a key.
+    /// Passage without a key that it needs.
     #[error("{place}: the passage has no {key}")]
     Lacks {
-        /// The line.
-        place: Place,
-        /// The key.
+        /// Line.
+        place: CorpusLine,
+        /// Key.
         key: &'static str,
     },
-    /// Two passages have the same id.
+    /// Duplicate id.
     #[error("{place}: the id `{id}` is already that of {first}")]
     Duplicate {
-        /// The second line.
-        place: Place,
-        /// The id.
+        /// Second line.
+        place: CorpusLine,
+        /// Id.
         id: String,
-        /// The first line.
-        first: Place,
+        /// First line.
+        first: CorpusLine,
     },
 }
 
 impl CorpusError {
-    /// Whether the rest of the corpus can be read without this line.
+    /// Whether one line is bad, and the rest of the corpus can be read.
     pub fn is_bad_line(&self) -> bool {
         matches!(self, Self::Json { .. } | Self::Lacks { .. } | Self::Duplicate { .. })
     }
 }
 
-/// What corpus files in a folder are called.
+/// Extensions of corpus files in a folder.
 const SUFFIXES: &str = "`.jsonl`, `.json` or `.ndjson`, with or without `.gz` or `.zst`";
 
-/// A stream of passages, in the order of their lines.
+/// Corpus: a stream of passages, in the order of their lines.
 pub struct Corpus {
     source: Source,
     bytes_read: Arc<AtomicU64>,
@@ -105,17 +105,17 @@ pub struct Corpus {
 
 enum Source {
     Files { left: std::vec::IntoIter<PathBuf>, current: Option<Lines> },
-    Memory { passages: std::vec::IntoIter<Passage>, place: Place },
+    Memory { passages: std::vec::IntoIter<Passage>, place: CorpusLine },
 }
 
 struct Lines {
     reader: Box<dyn BufRead + Send>,
-    place: Place,
+    place: CorpusLine,
     line: Vec<u8>,
 }
 
 impl Corpus {
-    /// Passages of files, one after the other; `-` is standard input.
+    /// Corpus of files, one after the other; `-` is standard input.
     ///
     /// A folder stands for all files below it that end in `.jsonl`, `.json` or `.ndjson`, perhaps
     /// with `.gz` or `.zst`, in the order of their paths; hidden ones and others are left out.
@@ -150,19 +150,19 @@ impl Corpus {
         Ok(Self { source, bytes_read: Arc::default(), total_bytes })
     }
 
-    /// Passages that are there already.
+    /// Corpus in memory.
     pub fn memory(passages: Vec<Passage>) -> Self {
-        let place = Place { file: Path::new("<memory>").into(), line: 0 };
+        let place = CorpusLine { file: Path::new("<memory>").into(), line: 0 };
         let source = Source::Memory { passages: passages.into_iter(), place };
         Self { source, bytes_read: Arc::default(), total_bytes: None }
     }
 
-    /// The size of all files as they are on disk, where it is known.
+    /// Size of all files on disk, in bytes, where it is known.
     pub fn total_bytes(&self) -> Option<u64> {
         self.total_bytes
     }
 
-    /// How much of it has been read, before decompression.
+    /// Bytes read so far, before decompression.
     pub fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Relaxed)
     }
@@ -170,7 +170,7 @@ impl Corpus {
 
 /// Adds the corpus files below a folder, in the order of their paths.
 fn add_folder(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = std::fs::read_dir(folder)?.map(|it| it.map(|it| it.path()));
+    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|it| it.path()));
     let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
     paths.sort();
     for path in paths {
@@ -192,7 +192,7 @@ fn add_folder(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 impl Iterator for Corpus {
-    type Item = Result<(Place, Passage), CorpusError>;
+    type Item = Result<(CorpusLine, Passage), CorpusError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (left, current) = match &mut self.source {
@@ -233,10 +233,10 @@ impl Lines {
         };
         let counted = Counted { input, bytes_read: Arc::clone(bytes_read) };
         let reader = decompressed(counted).map_err(error)?;
-        Ok(Self { reader, place: Place { file: name.into(), line: 0 }, line: Vec::new() })
+        Ok(Self { reader, place: CorpusLine { file: name.into(), line: 0 }, line: Vec::new() })
     }
 
-    fn next_passage(&mut self) -> Option<Result<(Place, Passage), CorpusError>> {
+    fn next_passage(&mut self) -> Option<Result<(CorpusLine, Passage), CorpusError>> {
         loop {
             self.line.clear();
             self.place.line += 1;
@@ -258,7 +258,7 @@ impl Lines {
     }
 }
 
-/// A line in any of the known shapes.
+/// Line of a corpus file in any of the known shapes.
 #[derive(Deserialize)]
 struct Row {
     id: Option<Id>,
@@ -274,7 +274,7 @@ enum Id {
     Number(serde_json::Number),
 }
 
-fn passage(line: &[u8], place: &Place) -> Result<(Place, Passage), CorpusError> {
+fn passage(line: &[u8], place: &CorpusLine) -> Result<(CorpusLine, Passage), CorpusError> {
     let row: Row = serde_json::from_slice(line)
         .map_err(|source| CorpusError::Json { place: place.clone(), source })?;
     let lacks = |key| CorpusError::Lacks { place: place.clone(), key };
@@ -293,7 +293,7 @@ fn passage(line: &[u8], place: &Place) -> Result<(Place, Passage), CorpusError> 
     Ok((place.clone(), Passage { id, title, text }))
 }
 
-/// Counts what is read.
+/// Reader that counts the bytes read.
 struct Counted {
     input: Box<dyn Read + Send>,
     bytes_read: Arc<AtomicU64>,
@@ -307,6 +307,7 @@ impl Read for Counted {
     }
 }
 
+/// Reader that decompresses gzip and zstd, known by their magic numbers.
 fn decompressed(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
     let mut magic = Vec::new();
     input.by_ref().take(4).read_to_end(&mut magic)?;

@@ -1,4 +1,4 @@
-//! The dialects of the `/retrieve` protocol, which every search-agent project has forked.
+//! Dialects of the `/retrieve` protocol: every search-agent project has forked it.
 //!
 //! | dialect | request | answer |
 //! |---|---|---|
@@ -18,39 +18,39 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A dialect, by the project it comes from.
+/// Dialect of the `/retrieve` protocol, by the project that it comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
-    /// The common one.
+    /// Search-R1, the common dialect.
     #[default]
     SearchR1,
-    /// `search-r1` without scores.
+    /// slime: as `search-r1`, without scores.
     Slime,
-    /// One query a request.
+    /// `SkyRL`: as `search-r1`, with one query in a request.
     #[serde(rename = "skyrl")]
     SkyRl,
-    /// One query a request; a flat list of results.
+    /// rLLM: one query in a request, and a flat list of results.
     Rllm,
-    /// One query a request; texts and nothing else.
+    /// `ZeroSearch`: one query in a request, and texts without ids or scores.
     #[serde(rename = "zerosearch")]
     ZeroSearch,
-    /// Documents and scores in two lists.
+    /// `FlashRAG`: documents and scores in two lists.
     #[serde(rename = "flashrag")]
     FlashRag,
-    /// Texts and nothing else.
+    /// R1-Searcher: texts without ids or scores.
     #[serde(rename = "r1-searcher")]
     R1Searcher,
 }
 
-/// A name that no dialect has.
+/// Error: no dialect has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no dialect is called `{name}`; there are `search-r1`, `slime`, `skyrl`, `rllm`, `zerosearch`, \
      `flashrag` and `r1-searcher`"
 )]
 pub struct UnknownDialect {
-    /// The name.
+    /// Name that was asked for.
     pub name: String,
 }
 
@@ -66,7 +66,7 @@ impl Dialect {
         Self::R1Searcher,
     ];
 
-    /// The name in run files and on the command line.
+    /// Name in run files and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SearchR1 => "search-r1",
@@ -79,7 +79,7 @@ impl Dialect {
         }
     }
 
-    /// Whether a request holds one query and not a list of them.
+    /// Whether a request has one query and not a list of them.
     pub const fn is_single(self) -> bool {
         matches!(self, Self::SkyRl | Self::Rllm | Self::ZeroSearch)
     }

@@ -1,4 +1,4 @@
-//! A folder that tantivy may read and never writes to.
+//! Read-only directory for tantivy.
 //!
 //! tantivy creates a lock file even to open an index for reading, which fails where the folder is
 //! mounted read-only, as shared data sets are. A finished index never changes: no lock is needed.
@@ -12,15 +12,15 @@ use tantivy::directory::{
     Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, WatchCallback, WatchHandle, WritePtr,
 };
 
-/// The memory-mapped files of a finished index.
+/// Read-only directory of memory-mapped files.
 #[derive(Debug, Clone)]
-pub(crate) struct ReadOnly(pub(crate) MmapDirectory);
+pub(crate) struct ReadOnlyDirectory(pub(crate) MmapDirectory);
 
-fn refusal() -> io::Error {
+fn error() -> io::Error {
     io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "a finished index is never written to")
 }
 
-impl Directory for ReadOnly {
+impl Directory for ReadOnlyDirectory {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
         self.0.get_file_handle(path)
     }
@@ -34,16 +34,16 @@ impl Directory for ReadOnly {
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        let io_error = Arc::new(refusal());
+        let io_error = Arc::new(error());
         Err(DeleteError::IoError { io_error, filepath: path.to_owned() })
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        Err(OpenWriteError::wrap_io_error(refusal(), path.to_owned()))
+        Err(OpenWriteError::wrap_io_error(error(), path.to_owned()))
     }
 
     fn atomic_write(&self, _: &Path, _: &[u8]) -> io::Result<()> {
-        Err(refusal())
+        Err(error())
     }
 
     fn sync_directory(&self) -> io::Result<()> {

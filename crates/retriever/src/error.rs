@@ -1,4 +1,4 @@
-//! What can go wrong with an index.
+//! Errors of building, opening and searching an index.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,146 +7,146 @@ use tantivy::TantivyError;
 
 use crate::{Analyzer, CorpusError, UnknownAnalyzer};
 
-/// An index that cannot be built, opened or searched.
+/// Error of building, opening or searching an index.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// The corpus cannot be read.
+    /// Unreadable corpus.
     #[error(transparent)]
     Corpus(#[from] CorpusError),
-    /// The corpus has no passage.
+    /// Corpus without a passage.
     #[error("the corpus has no passage; {skipped} bad lines were skipped")]
     Empty {
         /// Bad lines that were skipped.
         skipped: u64,
     },
-    /// The folder for the index holds something else.
+    /// Target folder that holds something else than an index.
     #[error("`{}` exists and is not an index; it was left alone", folder.display())]
     Occupied {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
     },
-    /// Another process builds the same index.
+    /// Target folder that another process builds an index in.
     #[error("`{}` is being built by another process", folder.display())]
     Busy {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
     },
-    /// There is nothing at the path.
+    /// Missing folder.
     #[error("there is no folder `{}`", folder.display())]
     Missing {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
     },
-    /// The folder has no manifest: a build that was cut short, or not an index.
+    /// Folder without a manifest: a build that was cut short, or not an index.
     #[error("`{}` is not a complete index: it has no `forage-index.json`", folder.display())]
     Incomplete {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
     },
-    /// The manifest is not one.
+    /// Unreadable manifest.
     #[error("the manifest `{}` cannot be read", path.display())]
     Manifest {
-        /// The manifest.
+        /// Manifest.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: serde_json::Error,
     },
-    /// The index was made by a version of Forage with another format.
+    /// Folder format of another version of Forage.
     #[error("`{}` has format {found}, this version reads format {expected}", folder.display())]
     Format {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
         /// Format of the index.
         found: u32,
-        /// The format this version reads.
+        /// Format that this version reads.
         expected: u32,
     },
-    /// The index was made with another analyzer than the one asked for.
+    /// Analyzer mismatch: the index was built with another one than was asked for.
     #[error("`{}` was made with the analyzer `{found}`, not with `{asked}`", folder.display())]
     Analyzer {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
-        /// The analyzer it was made with.
+        /// Analyzer of the index.
         found: Analyzer,
-        /// The analyzer asked for.
+        /// Analyzer that was asked for.
         asked: Analyzer,
     },
-    /// The index was made with another version of its analyzer.
+    /// Analyzer version mismatch.
     #[error(
         "`{}` was made with version {found} of the analyzer `{analyzer}`, this is version {expected}",
         folder.display()
     )]
     AnalyzerVersion {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
-        /// The analyzer.
+        /// Analyzer.
         analyzer: Analyzer,
-        /// The version it was made with.
+        /// Version that the index was built with.
         found: u32,
-        /// The version of this program.
+        /// Version of the analyzer in this program.
         expected: u32,
     },
-    /// The index was made with an analyzer that this version does not have.
+    /// Analyzer that this version does not have.
     #[error("`{}` cannot be searched", folder.display())]
     UnknownAnalyzer {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
-        /// Its name.
+        /// Its name, in an error.
         source: UnknownAnalyzer,
     },
-    /// What is in the folder is not what its manifest says.
+    /// Damaged index: the folder does not hold what its manifest says.
     #[error("`{}` is damaged: {what}", folder.display())]
     Damaged {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
-        /// What is wrong.
+        /// Damage, in words.
         what: String,
     },
-    /// The index was written by a version of tantivy with another format.
+    /// Index format of another version of tantivy.
     #[error("`{}` was written as `{found}`, this version reads `{expected}`", folder.display())]
     EngineFormat {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
         /// Version of tantivy and of its format that wrote it.
         found: String,
         /// Version of tantivy and of its format in this program.
         expected: String,
     },
-    /// A build is given too little memory.
+    /// Memory budget that is too small for a build.
     #[error("{found} bytes are too little to build an index; it wants {least} or more")]
     Memory {
-        /// Bytes it was given.
+        /// Budget, in bytes.
         found: usize,
-        /// Bytes it wants.
+        /// Smallest budget, in bytes.
         least: usize,
     },
-    /// A parameter of BM25 is out of range.
+    /// BM25 parameter out of range.
     #[error("`{name}` is {value}; it must be {range}")]
     Parameter {
-        /// Its name.
+        /// Name of the option.
         name: &'static str,
-        /// Its value.
+        /// Value.
         value: f32,
-        /// The values it may have.
+        /// Permitted values.
         range: &'static str,
     },
-    /// A file or folder cannot be read or written.
+    /// File system error.
     #[error("cannot {action} `{}`", path.display())]
     File {
         /// `read`, `write`, …
         action: &'static str,
-        /// The file or folder.
+        /// File or folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// The engine below failed.
+    /// Error of tantivy.
     #[error("the search engine failed")]
     Engine(#[from] TantivyError),
 }
 
 impl IndexError {
-    /// Names the file that an action failed on.
+    /// File system error of an action on a file.
     pub(crate) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { action, path, source }

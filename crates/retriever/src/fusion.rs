@@ -1,4 +1,4 @@
-//! One ranking out of several, and a second look at the best of one.
+//! Reciprocal rank fusion: one ranking out of several.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::thread;
 
 use forage_trajectory::{BoxError, Hit, Retriever, SearchError};
 
-/// What is added to a rank, so that first places do not decide alone.
+/// Constant k of the method, which keeps first places from deciding alone.
 const K: f32 = 60.0;
 
-/// Reciprocal rank fusion (Cormack, Clarke and Büttcher 2009): the score of a passage is the sum
-/// of 1 / (60 + rank) over the rankings it is in.
+/// Hybrid retriever by reciprocal rank fusion (Cormack, Clarke and Büttcher 2009): the score of a
+/// passage is the sum of 1 / (60 + rank) over the rankings that it is in.
 ///
 /// Passages are the same if their ids are. Ties go to the passage that an earlier retriever
 /// ranks, then to the better rank there. A query that one retriever fails on fails.
@@ -20,7 +20,7 @@ pub struct Fused {
 }
 
 impl Fused {
-    /// Fuses the `depth` best of each retriever, or as many as are asked for, if that is more.
+    /// Fuses the `depth` best hits of each retriever, or the k of the search if that is more.
     pub fn new(retrievers: Vec<Arc<dyn Retriever>>, depth: usize) -> Self {
         Self { retrievers, depth }
     }
@@ -30,10 +30,11 @@ impl Retriever for Fused {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         let depth = self.depth.max(k);
         let found: Vec<Vec<Result<Vec<Hit>, SearchError>>> = thread::scope(|scope| {
-            let search = |it| scope.spawn(move || Retriever::search(it, queries, depth));
+            let search =
+                |retriever| scope.spawn(move || Retriever::search(retriever, queries, depth));
             let searches: Vec<_> = self.retrievers.iter().map(Arc::as_ref).map(search).collect();
-            let join = |it: thread::ScopedJoinHandle<'_, _>| {
-                it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             searches.into_iter().map(join).collect()
         });
@@ -44,7 +45,7 @@ impl Retriever for Fused {
                 let source = BoxError::from("a retriever gave fewer answers than queries");
                 Err(SearchError { query: (*query).to_owned(), source })
             };
-            let rankings = found.iter_mut().map(|it| it.next().unwrap_or_else(broken_off));
+            let rankings = found.iter_mut().map(|lists| lists.next().unwrap_or_else(broken_off));
             let rankings: Result<Vec<Vec<Hit>>, SearchError> = rankings.collect();
             fused.push(rankings.map(|rankings| fuse(rankings, k)));
         }
@@ -52,6 +53,7 @@ impl Retriever for Fused {
     }
 }
 
+/// Fuses the rankings of one query.
 fn fuse(rankings: Vec<Vec<Hit>>, k: usize) -> Vec<Hit> {
     let mut fused: Vec<Hit> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -70,40 +72,6 @@ fn fuse(rankings: Vec<Vec<Hit>>, k: usize) -> Vec<Hit> {
     fused.sort_by(|left, right| right.score.total_cmp(&left.score));
     fused.truncate(k);
     fused
-}
-
-/// Ranks the best hits of a search again, with more effort than all passages could have.
-pub trait Reranker: Send + Sync {
-    /// The hits with new scores, in any order. Some may be left out.
-    fn rerank(&self, query: &str, hits: Vec<Hit>) -> Result<Vec<Hit>, BoxError>;
-}
-
-/// A retriever whose `depth` best hits are ranked again.
-pub struct Reranked {
-    first: Arc<dyn Retriever>,
-    second: Arc<dyn Reranker>,
-    depth: usize,
-}
-
-impl Reranked {
-    /// Ranks the `depth` best again, or as many as are asked for, if that is more.
-    pub fn new(first: Arc<dyn Retriever>, second: Arc<dyn Reranker>, depth: usize) -> Self {
-        Self { first, second, depth }
-    }
-}
-
-impl Retriever for Reranked {
-    fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        let found = self.first.search(queries, self.depth.max(k));
-        let rerank = |(found, query): (Result<Vec<Hit>, SearchError>, &&str)| {
-            let failed = |source| SearchError { query: (*query).to_owned(), source };
-            let mut hits = self.second.rerank(query, found?).map_err(failed)?;
-            hits.sort_by(|left, right| right.score.total_cmp(&left.score));
-            hits.truncate(k);
-            Ok(hits)
-        };
-        found.into_iter().zip(queries).map(rerank).collect()
-    }
 }
 
 #[cfg(test)]
@@ -144,24 +112,5 @@ mod tests {
         }
         // `b` and `d` are tied, `c` is found although only one hit is asked for.
         assert_eq!(ids(fused.search(&["x"], 1)[0].as_ref().unwrap()), ["c"]);
-    }
-
-    #[test]
-    fn hits_are_ranked_again() {
-        struct ById;
-        impl Reranker for ById {
-            fn rerank(&self, query: &str, mut hits: Vec<Hit>) -> Result<Vec<Hit>, BoxError> {
-                if query == "fails" {
-                    return Err("no model".into());
-                }
-                for hit in &mut hits {
-                    hit.score = f32::from(hit.id.as_bytes()[0]);
-                }
-                Ok(hits)
-            }
-        }
-        let reranked = Reranked::new(Arc::new(Fixed(&["a", "b", "c"])), Arc::new(ById), 3);
-        assert_eq!(ids(reranked.search(&["x"], 2)[0].as_ref().unwrap()), ["c", "b"]);
-        assert!(reranked.search(&["fails"], 2)[0].is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Makes an index from a corpus.
+//! Index builder: from a corpus to a folder with one merged segment and a manifest.
 //!
-//! An index is built in a sibling folder and renamed into place when it is complete, so a build
+//! An index is built in a staging folder and renamed into place when it is complete, so a build
 //! that is cut short leaves the old index as it was. What it left behind is removed by the next
 //! build.
 
@@ -15,45 +15,43 @@ use std::thread;
 use tantivy::Index;
 use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
 use tantivy::indexer::merge_indices;
-use tantivy::schema::{Field, IndexRecordOption, STORED, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::TokenizerManager;
 
 use crate::analyzer::TantivyAnalyzer;
-use crate::manifest::{Fingerprint, MANIFEST_FILE, Manifest};
-use crate::parts::Workshop;
-use crate::site::BuildSite;
-use crate::{Analyzer, Corpus, CorpusError, IndexError, Place};
+use crate::manifest::{Fingerprint, IndexManifest, MANIFEST_FILE};
+use crate::schema::{CONTENTS, schema};
+use crate::segments::SegmentBuilder;
+use crate::staging::StagingDir;
+use crate::{Analyzer, Corpus, CorpusError, CorpusLine, IndexError};
 
-/// Title and text together, indexed and not stored.
-pub(crate) const CONTENTS: &str = "contents";
-pub(crate) const ID: &str = "id";
-pub(crate) const TITLE: &str = "title";
-pub(crate) const TEXT: &str = "text";
-
-/// One thread reads for all; more than this would wait for it.
+/// Most indexing threads: one thread reads for all, and more than this would wait for it.
 const MAX_THREADS: usize = 16;
+/// Default memory budget of a thread.
 const BYTES_A_THREAD: usize = 128 << 20;
-/// The least that a part of the corpus is worth being made alone.
+/// Smallest memory budget of a thread; smaller segments are not worth a thread.
 const MIN_BYTES_A_THREAD: usize = 15_000_000;
-/// Addresses in the arena that holds the postings of a part have 32 bits.
+/// Largest memory budget of a thread: addresses in the arena that holds the postings of a segment
+/// have 32 bits.
 const MAX_BYTES_A_THREAD: usize = 4_000_000_000;
+/// Passages between two reports of progress.
 const PASSAGES_A_REPORT: u64 = 1000;
 
-/// How to build an index.
+/// Options of an index build.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct IndexOptions {
-    /// What text becomes.
+    /// Analyzer of the passages. Default: `english`.
     pub analyzer: Analyzer,
-    /// Counts bad lines and repeated ids instead of failing at the first.
+    /// Whether bad lines and repeated ids are skipped and counted, instead of failing at the first.
+    /// Default: false.
     pub skip_bad: bool,
-    /// Most bytes that text and postings take up before they are written, over all threads;
-    /// 128 MiB a thread where it is not given. Fewer threads work where it is too little for all.
-    /// Beside it a build holds some 30 bytes a passage, to find repeated ids.
+    /// Memory budget over all threads, in bytes: what text and postings take up before they are
+    /// written. Fewer threads work where it is too little for all. Beside it a build holds some 30
+    /// bytes a passage, to find repeated ids. Default: 128 MiB a thread.
     pub memory: Option<usize>,
 }
 
 impl IndexOptions {
-    /// How many threads work, and how many bytes each of them has.
+    /// Number of threads, and memory budget of each in bytes.
     fn share(self) -> Result<(usize, usize), IndexError> {
         let n_threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
         let Some(memory) = self.memory else { return Ok((n_threads, BYTES_A_THREAD)) };
@@ -65,114 +63,108 @@ impl IndexOptions {
     }
 }
 
-/// Where a build is.
+/// Progress of an index build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Passages are read.
+pub enum BuildProgress {
+    /// Passages are read and indexed.
     Reading {
         /// Passages so far.
         passages: u64,
         /// Bytes of the files so far, before decompression.
         bytes: u64,
     },
-    /// Everything is read; the parts are merged into one.
+    /// Segments are merged into one.
     Merging {
         /// All passages.
         passages: u64,
     },
 }
 
-/// What a build did.
+/// Result of an index build.
 #[derive(Debug)]
 pub struct BuildReport {
-    /// What the index says of itself.
-    pub manifest: Manifest,
+    /// Manifest of the index.
+    pub manifest: IndexManifest,
     /// Bad lines that were skipped.
     pub skipped: u64,
-    /// The first of them.
+    /// First bad line that was skipped.
     pub first_skipped: Option<CorpusError>,
     /// Bytes of the files, before decompression.
     pub bytes_read: u64,
-    /// Size of the index.
+    /// Size of the index, in bytes.
     pub index_bytes: u64,
 }
 
-/// Builds an index in `folder`, in place of the index that may be there.
-pub fn build(
+/// Builds an index in `folder`, in the place of the index that may be there.
+///
+/// # Errors
+///
+/// Those of the corpus, where an id comes twice, where the folder holds something else than an
+/// index or another process builds it, and those of the file system.
+pub fn build_index(
     corpus: Corpus,
     folder: &Path,
     options: &IndexOptions,
-    progress: &dyn Fn(Progress),
+    progress: &dyn Fn(BuildProgress),
 ) -> Result<BuildReport, IndexError> {
     let share = options.share()?;
-    let site = BuildSite::claim(folder, MANIFEST_FILE)?;
-    let parts_folder = site.folder("parts")?;
-    let place = |number: usize| {
-        let folder = parts_folder.join(number.to_string());
+    let staging = StagingDir::claim(folder, MANIFEST_FILE)?;
+    let segments_folder = staging.folder("parts")?;
+    let directory = |ordinal: usize| {
+        let folder = segments_folder.join(ordinal.to_string());
         fs::create_dir(&folder).map_err(IndexError::file("create", &folder))?;
         let directory = MmapDirectory::open(folder).map_err(tantivy::TantivyError::from)?;
         Ok(Box::new(directory) as Box<dyn Directory>)
     };
-    let (parts, mut report) = make_parts(corpus, *options, share, &place, progress)?;
-    let fresh = if parts.len() == 1 {
-        parts_folder.join("0")
+    let (segments, mut report) = build_segments(corpus, *options, share, &directory, progress)?;
+    let fresh = if segments.len() == 1 {
+        segments_folder.join("0")
     } else {
-        let fresh = site.folder("new")?;
+        let fresh = staging.folder("new")?;
         let directory = MmapDirectory::open(&fresh).map_err(tantivy::TantivyError::from)?;
-        merge_indices(&parts, directory)?;
+        merge_indices(&segments, directory)?;
         fresh
     };
-    drop(parts);
+    drop(segments);
     report.manifest.write(&fresh)?;
     open_to_others(&fresh)?;
     report.index_bytes = folder_bytes(&fresh)?;
-    site.publish(&fresh)?;
+    staging.publish(&fresh)?;
     Ok(report)
 }
 
-/// Builds an index that is never on disk.
+/// Builds an index in memory.
 pub(crate) fn build_in_memory(
     corpus: Corpus,
     options: IndexOptions,
-) -> Result<(Index, Manifest), IndexError> {
-    let place = |_| Ok(Box::new(RamDirectory::create()) as Box<dyn Directory>);
-    let (mut parts, report) = make_parts(corpus, options, (1, BYTES_A_THREAD), &place, &|_| {})?;
-    let index = match parts.len() {
-        1 => parts.remove(0),
-        _ => merge_indices(&parts, RamDirectory::create())?,
+) -> Result<(Index, IndexManifest), IndexError> {
+    let directory = |_| Ok(Box::new(RamDirectory::create()) as Box<dyn Directory>);
+    let share = (1, BYTES_A_THREAD);
+    let (mut segments, report) = build_segments(corpus, options, share, &directory, &|_| {})?;
+    let index = match segments.len() {
+        1 => segments.remove(0),
+        _ => merge_indices(&segments, RamDirectory::create())?,
     };
     Ok((index, report.manifest))
 }
 
-fn schema() -> Schema {
-    let mut schema = Schema::builder();
-    let terms = TextFieldIndexing::default()
-        .set_tokenizer(CONTENTS)
-        .set_index_option(IndexRecordOption::WithFreqs)
-        .set_fieldnorms(true);
-    schema.add_text_field(CONTENTS, TextOptions::default().set_indexing_options(terms));
-    schema.add_text_field(ID, STORED);
-    schema.add_text_field(TITLE, STORED);
-    schema.add_text_field(TEXT, STORED);
-    schema.build()
-}
-
-/// Reads the corpus and makes the parts of its index.
-fn make_parts(
+/// Reads the corpus and indexes it into segments.
+fn build_segments(
     mut corpus: Corpus,
     options: IndexOptions,
     (n_threads, bytes_a_thread): (usize, usize),
-    place: &(dyn Fn(usize) -> Result<Box<dyn Directory>, IndexError> + Sync),
-    progress: &dyn Fn(Progress),
+    directory: &(dyn Fn(usize) -> Result<Box<dyn Directory>, IndexError> + Sync),
+    progress: &dyn Fn(BuildProgress),
 ) -> Result<(Vec<Index>, BuildReport), IndexError> {
     let tokenizers = TokenizerManager::default();
     tokenizers.register(CONTENTS, TantivyAnalyzer::new(options.analyzer));
-    let workshop = Workshop { schema: schema(), tokenizers, n_threads, bytes_a_thread, place };
+    let builder =
+        SegmentBuilder { schema: schema(), tokenizers, n_threads, bytes_a_thread, directory };
 
     let mut seen = SeenIds::default();
     let mut fingerprint = Fingerprint::default();
     let (mut passages, mut skipped, mut first_skipped) = (0_u64, 0_u64, None);
-    let parts = workshop.make(std::iter::from_fn(|| {
+    let segments = builder.build(std::iter::from_fn(|| {
         loop {
             let next = corpus.next()?.and_then(|(place, passage)| {
                 seen.insert(&passage.id, place)?;
@@ -183,7 +175,7 @@ fn make_parts(
                     fingerprint.add(&passage);
                     passages += 1;
                     if passages.is_multiple_of(PASSAGES_A_REPORT) {
-                        progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
+                        progress(BuildProgress::Reading { passages, bytes: corpus.bytes_read() });
                     }
                     return Some(Ok(passage));
                 }
@@ -198,50 +190,32 @@ fn make_parts(
     if passages == 0 {
         return Err(IndexError::Empty { skipped });
     }
-    progress(Progress::Reading { passages, bytes: corpus.bytes_read() });
-    progress(Progress::Merging { passages });
+    progress(BuildProgress::Reading { passages, bytes: corpus.bytes_read() });
+    progress(BuildProgress::Merging { passages });
     let report = BuildReport {
-        manifest: Manifest::new(options.analyzer, passages, &fingerprint),
+        manifest: IndexManifest::new(options.analyzer, passages, &fingerprint),
         skipped,
         first_skipped,
         bytes_read: corpus.bytes_read(),
         index_bytes: 0,
     };
-    Ok((parts, report))
+    Ok((segments, report))
 }
 
-/// The fields of the schema.
-pub(crate) struct Fields {
-    pub(crate) contents: Field,
-    pub(crate) id: Field,
-    pub(crate) title: Field,
-    pub(crate) text: Field,
-}
-
-impl Fields {
-    pub(crate) fn of(schema: &Schema) -> tantivy::Result<Self> {
-        Ok(Self {
-            contents: schema.get_field(CONTENTS)?,
-            id: schema.get_field(ID)?,
-            title: schema.get_field(TITLE)?,
-            text: schema.get_field(TEXT)?,
-        })
-    }
-}
-
-/// Where each id was seen. Only hashes of ids are kept, some 30 bytes a passage: of 21 million
-/// ids, two share a hash with a chance of one in 80 000.
+/// Line of each id that was read. Only hashes of ids are kept, some 30 bytes a passage: of 21
+/// million ids, two share a hash with a chance of one in 80 000.
 #[derive(Default)]
 struct SeenIds {
     files: Vec<Arc<Path>>,
-    places: HashMap<u64, (u32, u32)>,
+    /// Ordinal of the file, and line, by hash of the id.
+    lines: HashMap<u64, (u32, u32)>,
 }
 
 impl SeenIds {
-    fn insert(&mut self, id: &str, place: Place) -> Result<(), CorpusError> {
+    fn insert(&mut self, id: &str, place: CorpusLine) -> Result<(), CorpusError> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
-        match self.places.entry(hasher.finish()) {
+        match self.lines.entry(hasher.finish()) {
             Entry::Vacant(vacant) => {
                 if self.files.last() != Some(&place.file) {
                     self.files.push(place.file);
@@ -252,14 +226,15 @@ impl SeenIds {
             Entry::Occupied(occupied) => {
                 let &(file, line) = occupied.get();
                 let file = Arc::clone(&self.files[file as usize]);
-                let first = Place { file, line: u64::from(line) };
+                let first = CorpusLine { file, line: u64::from(line) };
                 Err(CorpusError::Duplicate { place, id: id.to_owned(), first })
             }
         }
     }
 }
 
-/// tantivy makes some of its files readable by nobody else, whatever the umask says.
+/// Gives all files the permissions of the manifest: tantivy makes some readable by their owner
+/// alone, whatever the umask says.
 fn open_to_others(folder: &Path) -> Result<(), IndexError> {
     let set = || {
         let permissions = fs::metadata(folder.join(MANIFEST_FILE))?.permissions();

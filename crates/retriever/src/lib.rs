@@ -1,28 +1,28 @@
-//! Search engines for agents: in process, as a server, and behind one.
+//! Search engines for agents: in this process, as a server, and clients of others.
 //!
-//! | to | there is |
+//! | term | here |
 //! |---|---|
-//! | search by words | [`Bm25`], over an index made by [`build`] |
-//! | search by vectors, by both, or twice | [`Dense`] with [`build_vectors`], [`Fused`], [`Reranked`] |
-//! | ask a server | [`Remote`] for the `/retrieve` protocol, [`Elastic`], [`Qdrant`] |
-//! | ask the web | [`Web`]: Serper, Brave or `SearXNG`, and the pages they find |
-//! | see the same results again | [`Recorded`] |
-//! | be a server | [`Server`] |
-//! | open what a run file names | [`SearchEngine`] |
-//! | measure | [`measure`], as `trec_eval` does |
+//! | BM25 over an inverted index | [`Bm25`], over an index that [`build_index`] makes of a [`Corpus`] |
+//! | dense and hybrid search | [`Dense`] with [`build_vectors`] and [`build_graph`], [`Fused`] |
+//! | clients | [`Remote`] for the `/retrieve` protocol, [`Elastic`], [`Qdrant`] |
+//! | search of the web | [`Web`]: Serper, Brave or `SearXNG`, and the pages they find |
+//! | record and replay | [`Recorded`] |
+//! | server | [`Server`] of the `/retrieve` protocol |
+//! | engine of a run file | [`SearchEngine`], opened from a [`RetrieverConfig`] |
+//! | evaluation | [`measure`], as `trec_eval` does |
 //!
-//! All that search are a [`Retriever`](forage_trajectory::Retriever). A search that could not be
-//! made is an error, never an empty result.
+//! The central type is the trait [`Retriever`](forage_trajectory::Retriever), which every engine
+//! implements. A search that could not be made is an error, never an empty result. The crate knows
+//! neither models nor agents: vectors come through [`Embedder`](forage_trajectory::Embedder).
 //!
 //! # BM25
 //!
-//! A [`Corpus`] is read from JSON lines, [`build`] turns it into a folder, and [`Bm25`] searches
-//! that folder as a [`Retriever`](forage_trajectory::Retriever). What text becomes before it is
-//! indexed or searched is an [`Analyzer`], the same for both sides.
+//! A [`Corpus`] is read from JSON lines, [`build_index`] turns it into a folder, and [`Bm25`]
+//! searches that folder. An [`Analyzer`] turns text into terms, the same for passages and queries.
 //!
-//! The postings are tantivy's, the ranking is ours: tantivy fixes k1 and b in private constants
-//! and its own pruning is unsound for others. Here they are options of the search, and the
-//! pruned ranking equals an exhaustive one bit for bit.
+//! The postings are tantivy's, the ranking is ours: tantivy fixes k1 and b in private constants,
+//! and its own pruning is unsound for other values. Here they are options of the search, and the
+//! pruned ranking equals the exhaustive one bit for bit.
 //!
 //! The same index and query give the same hits: one merged segment in the order of the corpus,
 //! ties to the earlier passage, no dependence on threads or on what else is in a batch.
@@ -47,52 +47,59 @@
 //! ```
 
 mod analyzer;
-mod bm25;
-mod client;
 mod contents;
 mod corpus;
-mod dense;
-mod dialect;
+mod segmentation;
+mod stem_cache;
+
 mod directory;
-mod engine;
 mod error;
-mod fusion;
 mod index;
 mod manifest;
+mod schema;
+mod segments;
+mod staging;
+
+mod bm25;
+mod dense;
+mod fusion;
 mod maxscore;
-mod measures;
-mod parts;
-mod recorded;
-mod server;
-mod site;
 mod snippet;
-mod stems;
-mod trec;
+
+mod cassette;
+mod client;
+mod config;
+mod dialect;
+mod engine;
+mod server;
 mod web;
-mod words;
+
+mod ir_metrics;
+mod trec;
 
 pub use analyzer::{Analyzer, UnknownAnalyzer};
 pub use bm25::{Bm25, SearchOptions};
+pub use cassette::{RecordConfig, RecordError, RecordMode, Recorded};
 pub use client::{
     ClientError, Elastic, ElasticConfig, ElasticEngine, HttpConfig, HttpCounts, Qdrant,
     QdrantConfig, Remote, RemoteConfig,
 };
-pub use corpus::{Corpus, CorpusError, Place};
+pub use config::{
+    EmbedderConfig, EncoderConfig, EngineConfig, IndexConfig, RankingMode, RetrieverConfig,
+    RetrieverConfigError, VectorsConfig,
+};
+pub use corpus::{Corpus, CorpusError, CorpusLine};
 pub use dense::{
     CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,
 };
 pub use dialect::{Dialect, UnknownDialect};
-pub use engine::{
-    EncoderConfig, EngineError, FUSED_DEPTH, LoadEncoder, Rank, RetrieverConfig,
-    RetrieverConfigError, SearchEngine,
-};
+pub use engine::{EngineError, FUSED_DEPTH, LoadEncoder, SearchEngine};
 pub use error::IndexError;
-pub use fusion::{Fused, Reranked, Reranker};
-pub use index::{BuildReport, IndexOptions, Progress, build};
-pub use manifest::{MANIFEST_FILE, Manifest};
-pub use measures::{Averaged, Measure, Measured, UnknownMeasure, measure};
-pub use recorded::{RecordConfig, RecordError, RecordMode, Recorded};
-pub use server::{Limits, Pages, PagesError, Server, ServerError, ServerOptions};
+pub use fusion::Fused;
+pub use index::{BuildProgress, BuildReport, IndexOptions, build_index};
+pub use ir_metrics::{Measure, RunMeasures, TopicAverage, UnknownMeasure, measure};
+pub use manifest::{IndexManifest, MANIFEST_FILE};
+pub use server::{PageStore, PageStoreError, RequestLimits, Server, ServerError, ServerOptions};
 pub use snippet::Snippet;
-pub use trec::{Qrels, Run, Topic, TrecError, read_qrels, read_topics};
+pub use trec::{Qrels, TrecError, TrecRun, TrecTopic, read_qrels, read_topics};
 pub use web::{PageCounts, Web, WebConfig, WebEngine};

@@ -1,4 +1,4 @@
-//! What an index says of itself: `forage-index.json` in its folder.
+//! Manifest of an index: `forage-index.json` in its folder.
 //!
 //! tantivy keeps neither the analyzer nor where the passages came from. The manifest is written
 //! last, so a folder without one is not an index.
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Analyzer, IndexError};
 
-/// Name of the manifest in the folder of an index.
+/// File name of the manifest of an index.
 pub const MANIFEST_FILE: &str = "forage-index.json";
 
-/// The format that this version writes, and the only one it reads.
+/// Folder format that this version writes, and the only one that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-/// What an index says of itself.
+/// Manifest of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of the folder's format.
+pub struct IndexManifest {
+    /// Version of the folder format.
     pub format: u32,
     /// Version of tantivy and of its format.
     pub tantivy: String,
@@ -30,18 +30,18 @@ pub struct Manifest {
     pub analyzer_version: u32,
     /// Number of passages.
     pub passages: u64,
-    /// blake3 of the passages, in hex. It does not depend on how the files were compressed, split
-    /// or spelled.
+    /// Content hash: blake3 of the passages, in hex. It does not depend on how the files were
+    /// compressed, split or spelled.
     pub fingerprint: String,
 }
 
-/// The part that every format has.
+/// Part of a manifest that every format has.
 #[derive(Deserialize)]
 struct Header {
     format: u32,
 }
 
-impl Manifest {
+impl IndexManifest {
     pub(crate) fn new(analyzer: Analyzer, passages: u64, fingerprint: &Fingerprint) -> Self {
         Self {
             format: FORMAT,
@@ -55,7 +55,10 @@ impl Manifest {
 
     /// Reads the manifest of an index and checks that this version can search it.
     ///
-    /// An analyzer that is asked for must be the one of the index.
+    /// # Errors
+    ///
+    /// Where there is no complete index, where format or analyzer are not those of this version, or
+    /// where `asked` is another analyzer than that of the index.
     pub fn read(folder: &Path, asked: Option<Analyzer>) -> Result<(Self, Analyzer), IndexError> {
         let path = folder.join(MANIFEST_FILE);
         let owned = || folder.to_owned();
@@ -103,22 +106,17 @@ impl Manifest {
     pub(crate) fn write(&self, folder: &Path) -> Result<(), IndexError> {
         let path = folder.join(MANIFEST_FILE);
         let text = serde_json::to_string_pretty(self).expect("strings and numbers are JSON");
-        let write = || {
-            let mut file = std::fs::File::create(&path)?;
-            io::Write::write_all(&mut file, text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(IndexError::file("write", &path))
+        forage_fs::write_file(&path, text.as_bytes()).map_err(IndexError::file("write", &path))
     }
 }
 
-/// The format in `tantivy v0.27.0, index_format v7`. Versions of tantivy that share it read each
+/// Index format in `tantivy v0.27.0, index_format v7`. Versions of tantivy that share it read each
 /// other's files.
 fn engine_format(version: &str) -> &str {
     version.rsplit_once("index_format ").map_or(version, |it| it.1)
 }
 
-/// A hash of passages, in order.
+/// Content hash of passages, in order.
 #[derive(Default)]
 pub(crate) struct Fingerprint(blake3::Hasher);
 

@@ -1,11 +1,11 @@
-//! The k best passages of a bag of terms, exactly, without scoring all of them.
+//! Block-max `MaxScore`: exact top-k of a bag of terms, without scoring every passage.
 //!
-//! `MaxScore` (Turtle and Flood 1995) with the most that a term adds in each block of its list
-//! (Ding and Suel 2011), a window of passages at a time. In a window, the light terms that cannot
-//! together lift a passage over the worst of the k best do not propose passages. The others are
-//! added up in an array; then the light terms are looked up for those sums that they could still
-//! lift, or added up too where their lists are short for that many. A window that no term can lift
-//! anything in is not read at all.
+//! `MaxScore` (Turtle and Flood 1995) with score upper bounds for blocks of a posting list (Ding and
+//! Suel 2011), a window of passages at a time. In a window, the non-essential terms are those whose
+//! upper bounds together stay below the worst of the k best: they propose no passages. The
+//! essential terms are added up in an array of accumulators; then the non-essential ones are looked
+//! up for the sums that they could still lift, or added up too where their lists are short for that
+//! many. A window without essential terms is not read at all.
 //!
 //! Floating-point sums depend on their order. Here a score is always summed in one order, from the
 //! heaviest term to the lightest, in double precision, and rounded at the end, whatever was pruned;
@@ -19,84 +19,86 @@ use std::sync::Arc;
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::{DocId, TERMINATED};
 
-/// Passages of the first window. Each is twice as long as the one before, because a bar to clear
-/// is there only after the first.
+/// Passages of the first window. Each is twice as long as the one before, because there is a
+/// threshold only after the first.
 const FIRST_WINDOW: usize = 256;
-/// Passages of the longest window: sums that stay in the nearest cache.
+/// Passages of the longest window: accumulators that stay in the first-level cache.
 const LONGEST_WINDOW: usize = 2048;
-/// The most passages of a block.
+/// Most passages of a block.
 const BLOCK: usize = 128;
-/// A list is added up for all passages of a window, instead of looking candidates up in it, where
-/// it has fewer than so many postings there for each candidate: that is what a look-up costs.
-const DENSE: f32 = 5.0;
-/// Term frequencies whose divisors are in a table.
+/// Cost of a look-up, in postings. A list with fewer postings than that for each candidate of a
+/// window is added up instead of looked up.
+const LOOK_UP_COST: f32 = 5.0;
+/// Term frequencies whose factors are in a table.
 const TABLED: usize = 16;
 
-/// What decides how much of its weight a term adds: 1 + tf / norm, by term frequency and length.
+/// Length norms of BM25 for every passage, and the factors 1 + tf / norm by term frequency.
 ///
-/// A term adds w - w / (1 + tf / norm), which is w · tf / (tf + norm): this is how Lucene writes
-/// it. In `f32` and in this form the sum is Lucene's to the last bit, and it never falls as tf
-/// grows.
-pub(crate) struct Divisors {
-    /// Length code of every passage.
+/// A term of weight w adds w - w / (1 + tf / norm), which is w · tf / (tf + norm): this is how Lucene
+/// writes it. In `f32` and in this form the sum is Lucene's to the last bit, and it never falls as
+/// tf grows.
+pub(crate) struct LengthNorms {
+    /// Length code of every passage: one byte, as in Lucene.
     lengths: Vec<u8>,
     /// 1 / (k1 · (1 - b + b · length / average length)), by length code.
     inverse_norms: [f32; 256],
-    /// Divisors of small frequencies, 256 length codes each.
+    /// Factors of small frequencies, 256 length codes each.
     table: Vec<f32>,
 }
 
-impl Divisors {
+impl LengthNorms {
     pub(crate) fn new(lengths: Vec<u8>, norms: &[f32; 256]) -> Self {
         let inverse_norms = norms.map(|norm| 1.0 / norm);
-        let of_tf = |tf| inverse_norms.map(|inverse| divisor(tf, inverse));
+        let of_tf = |tf| inverse_norms.map(|inverse| tf_factor(tf, inverse));
         let table = (0..TABLED as u32).flat_map(of_tf).collect();
         Self { lengths, inverse_norms, table }
     }
 
-    fn of(&self, doc: DocId, tf: u32) -> f32 {
+    fn tf_factor(&self, doc: DocId, tf: u32) -> f32 {
         let code = usize::from(self.lengths[doc as usize]);
         if (tf as usize) < TABLED {
             self.table[tf as usize * 256 + code]
         } else {
-            divisor(tf, self.inverse_norms[code])
+            tf_factor(tf, self.inverse_norms[code])
         }
     }
 }
 
-fn divisor(tf: u32, inverse_norm: f32) -> f32 {
+/// Factor 1 + tf / norm.
+fn tf_factor(tf: u32, inverse_norm: f32) -> f32 {
     1.0 + tf as f32 * inverse_norm
 }
 
-/// What a term of a weight adds.
-fn gain(weight: f32, divisor: f32) -> f32 {
-    weight - weight / divisor
+/// Score contribution of a term.
+fn term_score(weight: f32, tf_factor: f32) -> f32 {
+    weight - weight / tf_factor
 }
 
-/// The greatest divisor in each block of a list.
+/// Block-max impacts of a posting list: the greatest factor 1 + tf / norm of each block.
 pub(crate) struct Impacts {
-    /// The last passage of each block.
+    /// Last passage of each block.
     lasts: Vec<DocId>,
-    divisors: Vec<f32>,
-    /// The greatest of all.
-    most: f32,
+    /// Greatest factor of each block.
+    factors: Vec<f32>,
+    /// Greatest factor of the list.
+    max_factor: f32,
 }
 
 impl Impacts {
-    /// Reads a whole list, once.
-    pub(crate) fn of(mut postings: BlockSegmentPostings, divisors: &Divisors) -> Self {
-        let (mut lasts, mut most) = (Vec::new(), Vec::new());
+    /// Impacts of a posting list, all of which is read.
+    pub(crate) fn of(mut postings: BlockSegmentPostings, norms: &LengthNorms) -> Self {
+        let (mut lasts, mut factors) = (Vec::new(), Vec::new());
         while let Some(&last) = postings.docs().last() {
             let in_block = postings.docs().iter().zip(postings.freqs());
-            let in_block = in_block.map(|(&doc, &tf)| divisors.of(doc, tf));
-            most.push(in_block.fold(1.0, f32::max));
+            let in_block = in_block.map(|(&doc, &tf)| norms.tf_factor(doc, tf));
+            factors.push(in_block.fold(1.0, f32::max));
             lasts.push(last);
             postings.advance();
         }
-        Self { lasts, most: most.iter().copied().fold(1.0, f32::max), divisors: most }
+        Self { lasts, max_factor: factors.iter().copied().fold(1.0, f32::max), factors }
     }
 
-    /// The first block, from `from` on, that may hold `doc` or a later passage.
+    /// First block, from `from` on, that may hold `doc` or a later passage.
     fn block(&self, from: usize, doc: DocId) -> usize {
         let mut block = from;
         while self.lasts.get(block).is_some_and(|&last| last < doc) {
@@ -106,16 +108,16 @@ impl Impacts {
     }
 }
 
-/// The passages of one query term, read from front to back.
+/// Posting list of one query term, read from front to back.
 pub(crate) struct TermList {
     postings: BlockSegmentPostings,
-    /// Place in the block.
+    /// Position in the block.
     at: usize,
     /// Inverse document frequency times how often the query has the term.
     weight: f32,
-    /// None for a list so short that its blocks are not worth knowing.
+    /// Block-max impacts; none for a short list.
     impacts: Option<Arc<Impacts>>,
-    /// The block of `impacts` where the window begins.
+    /// Block of `impacts` where the window begins.
     block: usize,
 }
 
@@ -128,17 +130,17 @@ impl TermList {
         Self { postings, at: 0, weight, impacts, block: 0 }
     }
 
-    /// The share of all passages that the list has.
+    /// Share of all passages that the list has.
     fn share(&self, n_passages: usize) -> f32 {
         self.postings.doc_freq() as f32 / n_passages as f32
     }
 
-    /// The passage that the list stands at.
+    /// Passage that the list stands at.
     fn doc(&self) -> DocId {
         self.postings.docs().get(self.at).copied().unwrap_or(TERMINATED)
     }
 
-    /// Goes to the first passage that is not before `doc`.
+    /// Advances to the first passage that is not before `doc`.
     fn seek(&mut self, doc: DocId) {
         if self.doc() >= doc {
             return;
@@ -151,11 +153,11 @@ impl TermList {
         }
     }
 
-    /// Adds what the term adds to the passages of a window, and goes to the first behind it.
-    fn add_up(&mut self, window: &mut Window, divisors: &Divisors) {
+    /// Adds the term to the accumulators of a window, and advances to the first passage behind it.
+    fn add_up(&mut self, window: &mut Window, norms: &LengthNorms) {
         self.seek(window.start);
         // Apart from the look-ups, many divisions at once are one instruction.
-        let mut gains = [0.0; BLOCK];
+        let mut scores = [0.0; BLOCK];
         loop {
             let (docs, freqs) = (self.postings.docs(), self.postings.freqs());
             if docs.is_empty() {
@@ -163,15 +165,15 @@ impl TermList {
             }
             let (docs, freqs) = (&docs[self.at..], &freqs[self.at..]);
             let n = docs.partition_point(|&it| it < window.end);
-            let gains = &mut gains[..n];
-            for ((gain, &doc), &tf) in gains.iter_mut().zip(docs).zip(freqs) {
-                *gain = divisors.of(doc, tf);
+            let scores = &mut scores[..n];
+            for ((score, &doc), &tf) in scores.iter_mut().zip(docs).zip(freqs) {
+                *score = norms.tf_factor(doc, tf);
             }
-            for it in &mut *gains {
-                *it = gain(self.weight, *it);
+            for score in &mut *scores {
+                *score = term_score(self.weight, *score);
             }
-            for (&doc, &gain) in docs.iter().zip(&*gains) {
-                window.add(doc, gain);
+            for (&doc, &score) in docs.iter().zip(&*scores) {
+                window.add(doc, score);
             }
             self.at += n;
             if n < docs.len() {
@@ -182,66 +184,70 @@ impl TermList {
         }
     }
 
-    /// What the term adds to a passage, unless even the block that may hold it is not worth
-    /// reading. Passages must come in order.
+    /// Score contribution to a passage, unless the upper bound of its block is not worth reading it.
+    /// Passages must come in order.
     fn look_up(
         &mut self,
         doc: DocId,
-        divisors: &Divisors,
+        norms: &LengthNorms,
         is_worth: impl Fn(f32) -> bool,
-    ) -> Looked {
+    ) -> LookUp {
         if let Some(impacts) = &self.impacts {
             self.block = impacts.block(self.block, doc);
-            match impacts.divisors.get(self.block) {
-                None => return Looked::Found(0.0),
-                Some(&most) if !is_worth(gain(self.weight, most)) => return Looked::Worthless,
+            match impacts.factors.get(self.block) {
+                None => return LookUp::Score(0.0),
+                Some(&factor) if !is_worth(term_score(self.weight, factor)) => {
+                    return LookUp::Skipped;
+                }
                 Some(_) => {}
             }
         }
         self.seek(doc);
         if self.doc() == doc {
             let tf = self.postings.freqs()[self.at];
-            Looked::Found(gain(self.weight, divisors.of(doc, tf)))
+            LookUp::Score(term_score(self.weight, norms.tf_factor(doc, tf)))
         } else {
-            Looked::Found(0.0)
+            LookUp::Score(0.0)
         }
     }
 
-    /// The most that the term can add to any passage.
-    fn most(&self) -> f64 {
+    /// Upper bound of the score contribution to any passage.
+    fn upper_bound(&self) -> f64 {
         let impacts = self.impacts.as_ref();
-        f64::from(impacts.map_or(self.weight, |it| gain(self.weight, it.most)))
+        f64::from(impacts.map_or(self.weight, |it| term_score(self.weight, it.max_factor)))
     }
 
-    /// The most that the term can add in a window.
-    fn most_in(&mut self, start: DocId, end: DocId) -> f64 {
+    /// Upper bound of the score contribution in a window.
+    fn upper_bound_in(&mut self, start: DocId, end: DocId) -> f64 {
         let Some(impacts) = &self.impacts else {
             return if self.doc() >= end { 0.0 } else { f64::from(self.weight) };
         };
         self.block = impacts.block(self.block, start);
-        let mut most = 1.0_f32;
+        let mut factor = 1.0_f32;
         for block in self.block..impacts.lasts.len() {
-            most = most.max(impacts.divisors[block]);
+            factor = factor.max(impacts.factors[block]);
             if impacts.lasts[block] >= end - 1 {
                 break;
             }
         }
-        f64::from(gain(self.weight, most))
+        f64::from(term_score(self.weight, factor))
     }
 }
 
-/// What a look-up brings.
-enum Looked {
-    Found(f32),
-    Worthless,
+/// Result of a look-up.
+enum LookUp {
+    /// Score contribution.
+    Score(f32),
+    /// The block was not read: its upper bound is too low.
+    Skipped,
 }
 
-/// Sums of scores for the passages from `start` to `end`.
+/// Accumulators: sums of scores for the passages from `start` to `end`.
 struct Window {
     start: DocId,
     end: DocId,
     sums: Vec<f64>,
-    /// A bit for each passage that a term proposed.
+    /// Bit set of the passages that a term proposed.
     proposed: Vec<u64>,
 }
 
@@ -257,7 +263,7 @@ impl Window {
         self.proposed[place / 64] |= 1 << (place % 64);
     }
 
-    /// Forgets all sums.
+    /// Resets all sums to 0.
     fn clear(&mut self) {
         for (idx, word) in self.proposed.iter_mut().enumerate() {
             if *word != 0 {
@@ -282,47 +288,48 @@ impl Window {
     }
 }
 
-/// A passage and its score. The better one is the greater: higher score, then earlier passage.
+/// Scored document: a passage, by its ordinal in the corpus, and its score. The better one is the
+/// greater: higher score, then earlier passage.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Ranked {
+pub(crate) struct ScoredDoc {
     pub(crate) doc: DocId,
     pub(crate) score: f32,
 }
 
-impl Eq for Ranked {}
+impl Eq for ScoredDoc {}
 
-impl Ord for Ranked {
+impl Ord for ScoredDoc {
     fn cmp(&self, other: &Self) -> Ordering {
         self.score.total_cmp(&other.score).then(other.doc.cmp(&self.doc))
     }
 }
 
-impl PartialOrd for Ranked {
+impl PartialOrd for ScoredDoc {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// The best passages so far, the worst of them on top.
-pub(crate) struct Best {
-    heap: BinaryHeap<Reverse<Ranked>>,
+/// Top-k heap: the best documents so far, the worst of them on top.
+pub(crate) struct TopK {
+    heap: BinaryHeap<Reverse<ScoredDoc>>,
     k: usize,
 }
 
-impl Best {
+impl TopK {
     pub(crate) fn new(k: usize) -> Self {
         Self { heap: BinaryHeap::new(), k }
     }
 
-    /// What a later passage must beat to enter: equal scores lose to the earlier passage.
-    fn bar(&self) -> f64 {
+    /// Score that a later document must exceed to enter: ties go to the earlier one.
+    fn threshold(&self) -> f64 {
         if self.heap.len() < self.k {
             return f64::NEG_INFINITY;
         }
         self.heap.peek().map_or(f64::INFINITY, |Reverse(worst)| f64::from(worst.score))
     }
 
-    pub(crate) fn offer(&mut self, candidate: Ranked) {
+    pub(crate) fn offer(&mut self, candidate: ScoredDoc) {
         if self.heap.len() < self.k {
             self.heap.push(Reverse(candidate));
         } else if let Some(mut worst) = self.heap.peek_mut()
@@ -333,51 +340,51 @@ impl Best {
     }
 
     /// Best first.
-    pub(crate) fn into_sorted(self) -> Vec<Ranked> {
+    pub(crate) fn into_sorted(self) -> Vec<ScoredDoc> {
         self.heap.into_sorted_vec().into_iter().map(|Reverse(ranked)| ranked).collect()
     }
 }
 
-/// The `k` best of the passages in `lists`, best first. Terms of equal weight are summed in the
-/// order they come in.
-pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> Vec<Ranked> {
+/// Top-k search: the `k` best of the passages in `lists`, best first. Terms of equal weight are
+/// summed in the order they come in.
+pub(crate) fn top_k(mut lists: Vec<TermList>, norms: &LengthNorms, k: usize) -> Vec<ScoredDoc> {
     lists.sort_by(|left, right| right.weight.total_cmp(&left.weight));
     // One rounding for each addition, of half an epsilon each; this is far more than that.
     let widen = 1.0 + lists.len() as f64 * f64::from(f32::EPSILON);
-    let anywhere = rests(lists.iter().map(TermList::most));
-    let n_passages = divisors.lengths.len();
-    let mut best = Best::new(k);
+    let bounds = suffix_sums(lists.iter().map(TermList::upper_bound));
+    let n_passages = norms.lengths.len();
+    let mut best = TopK::new(k);
     let (mut window, mut other) = (Window::new(), Window::new());
     let mut candidates: Vec<(DocId, f64)> = Vec::new();
     let mut length = FIRST_WINDOW;
     loop {
-        let bar = best.bar();
+        let threshold = best.threshold();
         // Lists from here on can never propose anything any more.
-        let n_heavy = n_above(&anywhere, bar / widen);
-        let heavy = &mut lists[..n_heavy];
-        for list in &mut *heavy {
+        let essential = &mut lists[..n_essential(&bounds, threshold / widen)];
+        for list in &mut *essential {
             list.seek(window.end);
         }
-        window.start = heavy.iter().map(TermList::doc).min().unwrap_or(TERMINATED);
+        window.start = essential.iter().map(TermList::doc).min().unwrap_or(TERMINATED);
         if window.start == TERMINATED {
             return best.into_sorted();
         }
         window.end = (window.start as usize + length).min(n_passages) as DocId;
         length = (length * 2).min(LONGEST_WINDOW);
-        let here = rests(lists.iter_mut().map(|it| it.most_in(window.start, window.end)));
-        let (heavy, light) = lists.split_at_mut(n_above(&here, bar / widen));
-        for list in &mut *heavy {
-            list.add_up(&mut window, divisors);
+        let in_window = |list: &mut TermList| list.upper_bound_in(window.start, window.end);
+        let bounds = suffix_sums(lists.iter_mut().map(in_window));
+        let (essential, others) = lists.split_at_mut(n_essential(&bounds, threshold / widen));
+        for list in &mut *essential {
+            list.add_up(&mut window, norms);
         }
         candidates.clear();
-        let clears = |sum: f64, rest: f64| (sum + rest) * widen > bar;
-        let rest = here[heavy.len()];
+        let clears = |sum: f64, rest: f64| (sum + rest) * widen > threshold;
+        let rest = bounds[essential.len()];
         window.drain(&mut candidates, |sum| clears(sum, rest));
-        for (list, &rest) in light.iter_mut().zip(&here[heavy.len() + 1..]) {
+        for (list, &rest) in others.iter_mut().zip(&bounds[essential.len() + 1..]) {
             let n_postings = list.share(n_passages) * (window.end - window.start) as f32;
-            if n_postings < DENSE * candidates.len() as f32 {
+            if n_postings < LOOK_UP_COST * candidates.len() as f32 {
                 (other.start, other.end) = (window.start, window.end);
-                list.add_up(&mut other, divisors);
+                list.add_up(&mut other, norms);
                 candidates.retain_mut(|(doc, sum)| {
                     *sum += other.sums[(*doc - other.start) as usize];
                     clears(*sum, rest)
@@ -386,10 +393,10 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> 
                 continue;
             }
             candidates.retain_mut(|(doc, sum)| {
-                let is_worth = |most| clears(*sum, f64::from(most) + rest);
-                match list.look_up(*doc, divisors, is_worth) {
-                    Looked::Worthless => false,
-                    Looked::Found(score) => {
+                let is_worth = |bound| clears(*sum, f64::from(bound) + rest);
+                match list.look_up(*doc, norms, is_worth) {
+                    LookUp::Skipped => false,
+                    LookUp::Score(score) => {
                         *sum += f64::from(score);
                         clears(*sum, rest)
                     }
@@ -397,22 +404,24 @@ pub(crate) fn top_k(mut lists: Vec<TermList>, divisors: &Divisors, k: usize) -> 
             });
         }
         for &(doc, sum) in &candidates {
-            best.offer(Ranked { doc, score: sum as f32 });
+            best.offer(ScoredDoc { doc, score: sum as f32 });
         }
     }
 }
 
-/// For each list, the most that it and all lighter ones can add together; and 0 behind the last.
-fn rests(most: impl DoubleEndedIterator<Item = f64>) -> Vec<f64> {
-    let mut rests = vec![0.0];
-    for most in most.rev() {
-        rests.push(rests[rests.len() - 1] + most);
+/// Suffix sums of the upper bounds: for each list, the most that it and all lighter ones can add
+/// together; and 0 behind the last.
+fn suffix_sums(bounds: impl DoubleEndedIterator<Item = f64>) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    for bound in bounds.rev() {
+        sums.push(sums[sums.len() - 1] + bound);
     }
-    rests.reverse();
-    rests
+    sums.reverse();
+    sums
 }
 
-/// How many of the heaviest lists must be read, for the rest to stay at or below a bar.
-fn n_above(rests: &[f64], bar: f64) -> usize {
-    rests[..rests.len() - 1].iter().take_while(|&&rest| rest > bar).count()
+/// Number of essential lists: the heaviest ones, without which the rest stays at or below the
+/// threshold.
+fn n_essential(suffix_sums: &[f64], threshold: f64) -> usize {
+    suffix_sums[..suffix_sums.len() - 1].iter().take_while(|&&rest| rest > threshold).count()
 }

@@ -1,4 +1,4 @@
-//! The part of a passage worth showing to a person.
+//! Snippets: the part of a passage with most of the query's terms.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use tantivy::tokenizer::{Token, TokenStream};
 
 use crate::Analyzer;
 
-/// A part of a passage, with the words that the query has.
+/// Snippet of a passage, with the words that match the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snippet {
     text: String,
@@ -17,8 +17,8 @@ pub struct Snippet {
 }
 
 impl Snippet {
-    /// The window of about `width` bytes with most different query terms, then with most query
-    /// words, then the first; cut between words.
+    /// Best window of about `width` bytes: the one with most different query terms, then with most
+    /// matches, then the first; cut between words.
     pub(crate) fn new(text: &str, query: &[String], analyzer: Analyzer, width: usize) -> Self {
         let query: HashSet<&str> = query.iter().map(String::as_str).collect();
         let mut token = Token::default();
@@ -46,12 +46,12 @@ impl Snippet {
         }
     }
 
-    /// The part as it is in the passage.
+    /// Text of the snippet, as it is in the passage.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
-    /// One line of text, with `before` and `after` around the query's words. Line breaks and other
+    /// Highlighted line, with `before` and `after` around the matches. Line breaks and other
     /// control characters become spaces: a passage must not steer a terminal.
     pub fn render(&self, before: &str, after: &str) -> String {
         let mut line = String::from(if self.cut_before { "… " } else { "" });
@@ -73,7 +73,7 @@ fn printable(character: char) -> char {
     if character.is_control() { ' ' } else { character }
 }
 
-/// From the first to the last match of the best window; none where nothing matches.
+/// Best window, from its first to its last match; none where nothing matches.
 fn best_window(matches: &[(Range<usize>, &str)], width: usize) -> Option<Range<usize>> {
     let mut best: Option<((usize, usize), Range<usize>)> = None;
     for (idx, (first, _)) in matches.iter().enumerate() {
@@ -92,7 +92,7 @@ fn best_window(matches: &[(Range<usize>, &str)], width: usize) -> Option<Range<u
     best.map(|(_, window)| window)
 }
 
-/// Spreads a window to `width`, as far as there is text, and cuts it between words.
+/// Widens a window to `width`, as far as there is text, and cuts it between words.
 fn widened(text: &str, window: Range<usize>, width: usize) -> Range<usize> {
     let spare = width.saturating_sub(window.len());
     let mut start = window.start.saturating_sub(spare / 2);

@@ -1,4 +1,4 @@
-//! Runs, judgements and topics in the formats of TREC.
+//! TREC formats: runs, relevance judgements (qrels) and topics.
 //!
 //! | what | a line, or an entry |
 //! |---|---|
@@ -14,58 +14,58 @@ use std::{fs, io};
 use forage_trajectory::Hit;
 use serde::Deserialize;
 
-/// Relevance by passage, by topic. More is better; 0 and less is not relevant.
+/// Relevance judgements: relevance by passage, by topic. 0 and less is not relevant.
 pub type Qrels = BTreeMap<String, BTreeMap<String, i64>>;
 
-/// What a search engine found, with scores, by topic.
+/// TREC run: the hits of a search engine with their scores, by topic.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Run {
+pub struct TrecRun {
     /// Passages and their scores, by topic, in no order.
     pub topics: BTreeMap<String, Vec<(String, f32)>>,
 }
 
-/// Something to search for.
+/// TREC topic: a query with an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topic {
-    /// Its name in runs and judgements.
+pub struct TrecTopic {
+    /// Id in runs and judgements.
     pub id: String,
-    /// The query.
+    /// Query.
     pub query: String,
 }
 
-/// A file that is not in the format it should be in.
+/// Unreadable TREC file.
 #[derive(Debug, thiserror::Error)]
 pub enum TrecError {
-    /// A file cannot be read.
+    /// File that cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// A line is not what it should be.
+    /// Line in another format.
     #[error("{}:{line}: {what}", path.display())]
     Line {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Fault, in words.
         what: String,
     },
-    /// There is nothing in the file.
+    /// File without an entry.
     #[error("`{}` has no {what}", path.display())]
     Empty {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// What it should have.
+        /// Entries that it should have.
         what: &'static str,
     },
 }
 
-impl Run {
-    /// Reads a run. As `trec_eval` keeps them, scores are single floats.
+impl TrecRun {
+    /// Reads a run file. Scores are `f32`, as in `trec_eval`.
     pub fn read(path: &Path) -> Result<Self, TrecError> {
         let mut run = Self::default();
         let mut seen = HashSet::new();
@@ -88,7 +88,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Adds what was found for a topic. A topic with no hits is not in a run.
+    /// Adds the hits of a topic. A topic without hits is not in a run.
     pub fn add(&mut self, topic: &str, hits: &[Hit]) {
         if !hits.is_empty() {
             let found = hits.iter().map(|it| (it.id.clone(), it.score)).collect();
@@ -96,7 +96,7 @@ impl Run {
         }
     }
 
-    /// The run as a file, ranked as it is evaluated.
+    /// Text of the run file, ranked as it is evaluated.
     pub fn to_text(&self, tag: &str) -> String {
         let mut text = String::new();
         for (topic, found) in &self.topics {
@@ -110,7 +110,7 @@ impl Run {
     }
 }
 
-/// Higher scores first, equal ones by passage, descending: the order of `trec_eval`.
+/// Ranking in the order of `trec_eval`: higher scores first, equal ones by passage, descending.
 pub(crate) fn ranked(found: &[(String, f32)]) -> Vec<(&str, f32)> {
     let mut ranking: Vec<(&str, f32)> = found.iter().map(|it| (it.0.as_str(), it.1)).collect();
     // -0 and 0 are equal there; scores are never NaN.
@@ -120,7 +120,7 @@ pub(crate) fn ranked(found: &[(String, f32)]) -> Vec<(&str, f32)> {
     ranking
 }
 
-/// Reads judgements.
+/// Reads relevance judgements.
 pub fn read_qrels(path: &Path) -> Result<Qrels, TrecError> {
     let mut qrels = Qrels::new();
     each_line(path, |line| {
@@ -139,8 +139,8 @@ pub fn read_qrels(path: &Path) -> Result<Qrels, TrecError> {
     Ok(qrels)
 }
 
-/// Reads topics in any of the known formats.
-pub fn read_topics(path: &Path) -> Result<Vec<Topic>, TrecError> {
+/// Reads topics in any of the formats above.
+pub fn read_topics(path: &Path) -> Result<Vec<TrecTopic>, TrecError> {
     let read = |source| TrecError::Read { path: path.to_owned(), source };
     let text = fs::read(path).map_err(read)?;
     let text = String::from_utf8_lossy(&text);
@@ -162,8 +162,8 @@ pub fn read_topics(path: &Path) -> Result<Vec<Topic>, TrecError> {
     Ok(topics)
 }
 
-/// `<num> Number: 301 <title> International Organized Crime <desc> …`
-fn classic_topic(entry: &str) -> Option<Topic> {
+/// Topic of TREC: `<num> Number: 301 <title> International Organized Crime <desc> …`
+fn classic_topic(entry: &str) -> Option<TrecTopic> {
     let field = |name: &str| {
         let value = entry.split_once(name)?.1;
         Some(value.split_once('<').map_or(value, |it| it.0).trim())
@@ -171,23 +171,23 @@ fn classic_topic(entry: &str) -> Option<Topic> {
     let id = field("<num>")?;
     let id = id.strip_prefix("Number:").unwrap_or(id).trim();
     let query = field("<title>")?;
-    let query = query.strip_prefix("Topic:").unwrap_or(query).trim();
-    Some(Topic { id: id.to_owned(), query: query.to_owned() })
+    let query = query.strip_prefix("TrecTopic:").unwrap_or(query).trim();
+    Some(TrecTopic { id: id.to_owned(), query: query.to_owned() })
 }
 
-/// `1 </DOCNO> What articles … </DOC>`
-fn document_topic(entry: &str) -> Option<Topic> {
+/// Topic of CACM: `1 </DOCNO> What articles … </DOC>`
+fn document_topic(entry: &str) -> Option<TrecTopic> {
     let (id, query) = entry.split_once("</DOCNO>")?;
     let query = query.split_once("</DOC>").map_or(query, |it| it.0);
-    Some(Topic { id: id.trim().to_owned(), query: query.trim().to_owned() })
+    Some(TrecTopic { id: id.trim().to_owned(), query: query.trim().to_owned() })
 }
 
-fn tsv_topic(line: &str) -> Result<Topic, String> {
+fn tsv_topic(line: &str) -> Result<TrecTopic, String> {
     let (id, query) = line.split_once('\t').ok_or("a topic is `id<tab>query`")?;
-    Ok(Topic { id: id.trim().to_owned(), query: query.trim().to_owned() })
+    Ok(TrecTopic { id: id.trim().to_owned(), query: query.trim().to_owned() })
 }
 
-/// A topic in JSON.
+/// Topic in JSON.
 #[derive(Deserialize)]
 struct Row {
     #[serde(alias = "_id", alias = "qid")]
@@ -196,17 +196,17 @@ struct Row {
     query: String,
 }
 
-fn json_topic(line: &str) -> Result<Topic, String> {
+fn json_topic(line: &str) -> Result<TrecTopic, String> {
     let row: Row = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let id = match row.id {
         serde_json::Value::String(id) => id,
         serde_json::Value::Number(id) => id.to_string(),
         _ => return Err("`id` is a text or a number".to_owned()),
     };
-    Ok(Topic { id, query: row.query })
+    Ok(TrecTopic { id, query: row.query })
 }
 
-/// Calls `take` with every line that is not blank, and names the line it refuses.
+/// Calls `take` with every line that is not blank; an error names the line that it refuses.
 fn each_line(
     path: &Path,
     mut take: impl FnMut(&str) -> Result<(), String>,
@@ -223,7 +223,7 @@ fn each_line(
     Ok(())
 }
 
-/// Exactly so many columns with space between them.
+/// Exactly N columns with space between them.
 fn columns<const N: usize>(line: &str) -> Result<[&str; N], String> {
     let columns: Vec<&str> = line.split_whitespace().collect();
     let n = columns.len();

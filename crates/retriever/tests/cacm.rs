@@ -9,8 +9,8 @@ use std::process::Command;
 use std::{env, fs};
 
 use forage_retriever::{
-    Analyzer, Averaged, Bm25, Corpus, IndexOptions, Run, SearchOptions, build, measure, read_qrels,
-    read_topics,
+    Analyzer, Bm25, Corpus, IndexOptions, SearchOptions, TopicAverage, TrecRun, build_index,
+    measure, read_qrels, read_topics,
 };
 use forage_trajectory::Passage;
 use tempfile::TempDir;
@@ -69,13 +69,13 @@ fn cacm_as_lucene_ranks_it() {
     let folder = TempDir::new().unwrap();
     let index = folder.path().join("cacm");
     let options = IndexOptions { analyzer, ..IndexOptions::default() };
-    build(Corpus::memory(passages), &index, &options, &|_| {}).unwrap();
+    build_index(Corpus::memory(passages), &index, &options, &|_| {}).unwrap();
     let bm25 = Bm25::open(&index, &ANSERINI).unwrap();
 
     let qrels = read_qrels(&data.join("qrels.cacm.txt")).unwrap();
-    let reference = Run::read(&data.join("anserini_cacm-bm25.run.txt")).unwrap();
+    let reference = TrecRun::read(&data.join("anserini_cacm-bm25.run.txt")).unwrap();
     let printed = printed_scores(&data.join("anserini_cacm-bm25.run.txt"));
-    let (mut run, mut worst, mut n_scores) = (Run::default(), 0.0_f64, 0);
+    let (mut run, mut worst, mut n_scores) = (TrecRun::default(), 0.0_f64, 0);
     for topic in read_topics(&data.join("topics.cacm.txt")).unwrap() {
         let hits = bm25.search_one(&topic.query, 1000).unwrap();
         let theirs = &reference.topics[&topic.id];
@@ -104,7 +104,7 @@ fn cacm_as_lucene_ranks_it() {
     assert_eq!((n_passages, terms.len(), n_unique, n_scores), (3204, 320_968, 14363, 1920));
     assert!(worst <= 5e-5, "scores differ by up to {worst}");
     let measures = ["map", "p@30", "ndcg@10", "recall@1000"].map(|it| it.parse().unwrap());
-    let found = measure(&run, &qrels, &measures, Averaged::Common);
+    let found = measure(&run, &qrels, &measures, TopicAverage::Common);
     assert_eq!(found.topics.len(), 52);
     for ((value, measure), expected) in
         found.means.iter().zip(&measures).zip([0.3123, 0.1942, 0.4544, 0.8867])

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use forage_retriever::{
-    Analyzer, Bm25, BuildReport, Corpus, IndexError, IndexOptions, MANIFEST_FILE, Progress,
-    SearchOptions, build,
+    Analyzer, Bm25, BuildProgress, BuildReport, Corpus, IndexError, IndexOptions, MANIFEST_FILE,
+    SearchOptions, build_index,
 };
 use forage_trajectory::{Hit, Passage};
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ fn build_quietly(
     folder: &Path,
     options: IndexOptions,
 ) -> Result<BuildReport, IndexError> {
-    build(corpus, folder, &options, &|_| {})
+    build_index(corpus, folder, &options, &|_| {})
 }
 
 fn search(folder: &Path, query: &str) -> Vec<Hit> {
@@ -183,10 +183,11 @@ fn built_and_opened() {
     let total = corpus.total_bytes();
     let reports = std::cell::RefCell::new(Vec::new());
     let progress = |it| reports.borrow_mut().push(it);
-    let report = build(corpus, &index, &IndexOptions::default(), &progress).unwrap();
+    let report = build_index(corpus, &index, &IndexOptions::default(), &progress).unwrap();
     assert_eq!(Some(report.bytes_read), total);
     let bytes = report.bytes_read;
-    let expected = [Progress::Reading { passages: 4, bytes }, Progress::Merging { passages: 4 }];
+    let expected =
+        [BuildProgress::Reading { passages: 4, bytes }, BuildProgress::Merging { passages: 4 }];
     assert_eq!(*reports.borrow(), expected);
     let manifest = Bm25::open(&index, &SearchOptions::default()).unwrap().manifest().clone();
     assert_eq!(manifest, report.manifest);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::thread;
 
-use forage_retriever::{Analyzer, Bm25, Corpus, IndexOptions, SearchOptions, build};
+use forage_retriever::{Analyzer, Bm25, Corpus, IndexOptions, SearchOptions, build_index};
 use forage_trajectory::{Hit, Passage, Purpose, Retriever, Stream};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -204,7 +204,7 @@ fn the_index_on_disk_is_in_the_order_of_the_corpus() {
     let texts: Vec<String> = (0..5000).map(|idx| format!("common w{}", idx % 7)).collect();
     let index = folder.path().join("index");
     let options = IndexOptions { analyzer: Analyzer::Plain, ..IndexOptions::default() };
-    build(Corpus::memory(corpus(&texts)), &index, &options, &|_| {}).unwrap();
+    build_index(Corpus::memory(corpus(&texts)), &index, &options, &|_| {}).unwrap();
     let on_disk = Bm25::open(&index, &SearchOptions::default()).unwrap();
     let all = on_disk.search_one("common", 5000).unwrap();
     let expected: BTreeSet<usize> = (0..5000).collect();

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use forage_retriever::{
-    Analyzer, Averaged, Bm25, Corpus, Qrels, Run, SearchOptions, measure, read_topics,
+    Analyzer, Bm25, Corpus, Qrels, SearchOptions, TopicAverage, TrecRun, measure, read_topics,
 };
 use forage_trajectory::Retriever;
 use serde_json::Value;
@@ -51,13 +51,13 @@ fn multi_hop_questions() {
         let questions = folder.join("questions.jsonl");
         let topics = read_topics(&questions).unwrap();
         let queries: Vec<&str> = topics.iter().map(|it| it.query.as_str()).collect();
-        let mut run = Run::default();
+        let mut run = TrecRun::default();
         for (topic, hits) in topics.iter().zip(bm25.search(&queries, 10)) {
             run.add(&topic.id, &hits.unwrap());
         }
         let measures = ["recall@1", "recall@2", "recall@5", "recall@10", "all@10"];
         let measures = measures.map(|it| it.parse().unwrap());
-        let found = measure(&run, &judgements(&questions), &measures, Averaged::Judged);
+        let found = measure(&run, &judgements(&questions), &measures, TopicAverage::Judged);
         let expected = expected.into_iter().chain(all);
         for ((value, measure), expected) in found.means.iter().zip(&measures).zip(expected) {
             assert!(

@@ -1,4 +1,4 @@
-//! Questions of the graph walker over a corpus, with their evidence, to be judged by reading:
+//! Questions of the graph generator over a corpus, with their evidence, to be judged by reading:
 //!
 //! ```text
 //! cargo run -p forage-synthesis --example walk -- corpus.jsonl 50 [seed] [share of joins]
@@ -7,7 +7,8 @@
 use std::error::Error;
 use std::fs;
 
-use forage_synthesis::sage::{Generator, Item, SageConfig, StepError, Walker, WalkerConfig};
+use forage_synthesis::feedback_loop::{FeedbackLoopConfig, Item, QuestionGenerator, StepError};
+use forage_synthesis::graph_generator::{GraphGenerator, GraphGeneratorConfig};
 use forage_trajectory::{Passage, Purpose, Stream};
 use serde_json::Value;
 
@@ -18,15 +19,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seed: u64 = arguments.next().map_or(Ok(1), |it| it.parse())?;
     let joins = arguments.next().map_or(Ok(0.0), |it| it.parse())?;
     let passages = fs::read_to_string(path)?.lines().map(passage).collect::<Result<Vec<_>, _>>()?;
-    let walker = Walker::of_passages(&passages, WalkerConfig { joins, ..WalkerConfig::default() })?;
-    let documents = walker.passages();
+    let generator = GraphGenerator::of_passages(
+        &passages,
+        GraphGeneratorConfig { joins, ..GraphGeneratorConfig::default() },
+    )?;
+    let documents = generator.passages();
     println!(
         "{} passages, {} facts in {} of them",
         passages.len(),
-        walker.n_facts(),
+        generator.n_facts(),
         documents.len()
     );
-    let config = SageConfig { steps_to: 4, ..SageConfig::default() };
+    let config = FeedbackLoopConfig { steps_to: 4, ..FeedbackLoopConfig::default() };
     let (mut n_made, mut n_lost) = (0, 0);
     for index in 0.. {
         if n_made == count {
@@ -34,8 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let item = Item::draw(&config, &documents, seed, index).map_err(|it| it.to_string())?;
         let stream = Stream::new(seed, Purpose::Proposals).of_member(index, 0);
-        let pair = match walker.propose(&item, stream) {
-            Ok(made) => made.it.pair,
+        let pair = match generator.propose(&item, stream) {
+            Ok(made) => made.value.pair,
             Err(StepError::Item { .. }) => {
                 n_lost += 1;
                 continue;

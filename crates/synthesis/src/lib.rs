@@ -1,103 +1,48 @@
-//! A fictional encyclopedia, and what can be learned from it.
+//! Synthesis of training questions by execution feedback.
 //!
-//! [`World::generate`] invents films, books, people, companies, cities and countries, and links
-//! them by [`Relation`]s. Every entity has one short passage, and all passages are one corpus.
-//! [`questions`] asks for chains of facts and for comparisons, with the evidence that answers
-//! them; [`demonstrate`] writes what a scripted agent would write, bad [`Habits`] included; and
-//! [`reading_exercise`], [`recall_exercise`] and [`comparison_exercise`] drill what a small model
-//! finds hard: looking a value up in a passage, spelling it, and comparing two values.
+//! - [`feedback_loop`] is the method: SAGE (arXiv 2601.18202). A question generator proposes a
+//!   question–answer pair of a target difficulty, a search agent attempts it K times, a judge
+//!   grades the answers, and feedback goes back to the generator. Its central type is
+//!   [`FeedbackLoop`](feedback_loop::FeedbackLoop); it knows generator, agent and judge as traits
+//!   only.
+//! - [`graph_generator`] is a question generator without a language model: random walks over the
+//!   facts of a generated world, or over the linked titles of a plain corpus.
+//! - [`language_model`] has generator, agents and judge that are chat models, with their prompts.
+//! - [`chat`] has the chat models: a client of the `OpenAI` protocol and a policy in this process,
+//!   and the budget that both spend from. It knows nothing of questions.
 //!
-//! Nothing here reads or writes a file, and all randomness comes from named
-//! [`Stream`](forage_trajectory::Stream)s: the same seed gives the same bytes. The crate knows
-//! nothing of models or of search engines.
+//! What it reads and writes: the loop appends to one file, its
+//! [`Journal`](feedback_loop::Journal), and resumes from it; a
+//! [`ChatClient`](chat::ChatClient) sends requests to its server, with a key from the environment.
+//! Corpora, run files and all other output belong to the caller. Searches go through the
+//! [`Retriever`](forage_trajectory::Retriever) trait, local models through
+//! [`Policy`](forage_trajectory::Policy). The record of an item is a function of seed and index, as
+//! far as the models are.
 //!
 //! ```
-//! use forage_synthesis::{Habits, QuestionMix, Split, World, WorldConfig, demonstrate, questions};
+//! use forage_synthesis::feedback_loop::{
+//!     AnswerType, Item, QuestionGenerator, StepError, WithUsage,
+//! };
+//! use forage_synthesis::graph_generator::{GraphGenerator, GraphGeneratorConfig};
 //! use forage_trajectory::{Purpose, Stream};
+//! use forage_world::{World, WorldConfig};
 //!
-//! let world = World::generate(&WorldConfig::default())?;
-//! let asked = questions(&world, Split::Dev, 8, 1, &QuestionMix::default())?;
-//! assert_eq!(asked[3].hops(), Some(4));
-//!
-//! let stream = Stream::new(1, Purpose::Demonstrations);
-//! let turns = demonstrate(&world, &asked[3], &Habits::default(), stream);
-//! assert_eq!(turns.len(), 5);
-//! assert!(turns[0].starts_with("<think> First: "));
-//! # Ok::<(), forage_synthesis::SynthesisError>(())
+//! let world = World::generate(&WorldConfig::default(), 1).expect("the world is large enough");
+//! let generator = GraphGenerator::of_world(&world, GraphGeneratorConfig::default());
+//! let document = generator.passages().swap_remove(0);
+//! let item = Item { index: 0, target_steps: 2, answer_type: AnswerType::Entity, document };
+//! let WithUsage { value, usage } =
+//!     generator.propose(&item, Stream::new(1, Purpose::Proposals))?;
+//! assert_eq!(value.pair.evidence.steps.len(), 2);
+//! assert!(usage.is_nothing(), "no language model was called");
+//! # Ok::<(), StepError>(())
 //! ```
 
-mod names;
-mod prose;
-mod relation;
-mod wording;
-mod world;
-
-mod comparison;
-mod demonstration;
-mod exercise;
-mod question;
+mod config_error;
 
 pub mod chat;
+pub mod feedback_loop;
+pub mod graph_generator;
 pub mod language_model;
-pub mod sage;
 
-pub use demonstration::{Habits, demonstrate};
-pub use exercise::{Exercise, comparison_exercise, reading_exercise, recall_exercise};
-pub use names::syllables;
-pub use question::{QuestionMix, Shape, question, questions};
-pub use relation::{EntityKind, Relation};
-pub use world::{Entities, Entity, EntityId, Fact, Split, Value, World, WorldConfig};
-
-/// A world or a set of questions that cannot be made as configured.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum SynthesisError {
-    /// A split is too small to link its entities.
-    #[error("split `{split}` has {asked} entities, fewer than the {least} it takes to link them")]
-    TooFewEntities {
-        /// The split.
-        split: Split,
-        /// How many entities were configured.
-        asked: usize,
-        /// How many it takes.
-        least: usize,
-    },
-    /// A share of the world is none.
-    #[error("`{key}` is {share}, not a share")]
-    Share {
-        /// Its key.
-        key: &'static str,
-        /// Its value.
-        share: f64,
-    },
-    /// The mix contradicts itself.
-    #[error("question mix: {0}")]
-    Mix(&'static str),
-    /// A habit is not a probability.
-    #[error("habit `{key}` is {value}, not a probability")]
-    Habit {
-        /// Its key.
-        key: &'static str,
-        /// Its value.
-        value: f64,
-    },
-    /// No question of this shape was found in many attempts.
-    #[error("split `{split}` has no {shape} question")]
-    NoQuestion {
-        /// The split.
-        split: Split,
-        /// The shape.
-        shape: Shape,
-    },
-    /// The split is too small for so many distinct questions.
-    #[error("split `{split}` has no more distinct {shape} questions after {made} of {asked}")]
-    Exhausted {
-        /// The split.
-        split: Split,
-        /// The shape that ran out.
-        shape: Shape,
-        /// How many questions were made before.
-        made: usize,
-        /// How many were asked for.
-        asked: usize,
-    },
-}
+pub use config_error::ConfigError;

@@ -12,6 +12,7 @@ use crate::config::TrainingSection;
 use crate::critic::{CriticState, ValueSample};
 use crate::error::{ConfigurationError, TrainingError};
 use crate::micro_batch::{ScoredTargets, log_probabilities};
+use crate::policy_loss::DistillationTerm;
 use crate::run::RunContext;
 use crate::sample::Sample;
 use crate::self_distillation::{DistillationTargets, distillation_targets};
@@ -23,7 +24,7 @@ pub struct Policies<'a> {
     pub decoder: &'a Decoder,
     /// Reference policy for the KL term.
     pub reference: &'a Decoder,
-    /// The critic, for estimators that need one.
+    /// Critic, for advantage estimators that need one.
     pub critic: Option<&'a CriticState>,
 }
 
@@ -39,11 +40,11 @@ pub struct TrainedTrajectory {
 /// Batch of a training step.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// The trajectories in the loss, by group.
+    /// Trajectories in the loss, by group.
     pub groups: Vec<Vec<TrainedTrajectory>>,
-    /// The mean advantage of every trajectory; `None` where it is not in the loss.
+    /// Mean advantage of every trajectory, by group; `None` where it is not in the loss.
     pub advantages: Vec<Vec<Option<f64>>>,
-    /// Trajectories that the importance correction left out.
+    /// Trajectories that the importance correction rejected.
     pub n_rejected: usize,
     /// Trajectories that are not distilled, since the teacher would read more than the model's
     /// positions.
@@ -274,8 +275,7 @@ fn distill(
     max_tokens: usize,
     step: u64,
 ) -> Result<Option<DistillationTargets>, TrainingError> {
-    let config = context.config.algorithm.self_distillation.as_ref();
-    let Some(config) = config.filter(|config| config.coefficient_at(step) > 0.0) else {
+    let Some(term) = DistillationTerm::at_step(&context.config.algorithm, step) else {
         return Ok(None);
     };
     let seed = context.config.seed;
@@ -283,8 +283,9 @@ fn distill(
     let mut all = DistillationTargets::default();
     for (idx, (group, _)) in groups.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);
-        let of_group = distillation_targets(config, context.tokenizer, max_tokens, group, stream)
-            .map_err(TrainingError::Model)?;
+        let of_group =
+            distillation_targets(term.config, context.tokenizer, max_tokens, group, stream)
+                .map_err(TrainingError::Model)?;
         all.n_too_long += of_group.n_too_long;
         all.targets.extend(of_group.targets);
     }

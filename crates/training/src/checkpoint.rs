@@ -42,21 +42,21 @@ const REFERENCE: &str = "reference.safetensors";
 /// Training state: everything that a step changes.
 #[derive(Debug)]
 pub struct TrainState {
-    /// Steps taken. A step may be several updates.
+    /// Training steps taken. A step may be several updates.
     pub step: u64,
-    /// The weights.
+    /// Policy.
     pub decoder: Decoder,
-    /// The optimizer.
+    /// Optimizer of the policy.
     pub adamw: AdamW,
-    /// The critic, for estimators that need one.
+    /// Critic, for advantage estimators that need one.
     pub critic: Option<CriticState>,
-    /// The reference policy, once it was refreshed.
+    /// Reference policy, once it was refreshed.
     pub reference: Option<Decoder>,
     /// Exponential moving average of the weights, where one is kept.
     pub ema: Option<Decoder>,
-    /// Updates that were not taken, of the whole run.
+    /// Skipped updates of the whole run.
     pub n_skipped: u64,
-    /// Steps in a row, up to the last one, in which an update was not taken.
+    /// Steps in a row, up to the last one, with a skipped update.
     pub skipped_in_a_row: u64,
 }
 
@@ -74,7 +74,7 @@ struct Saved {
 }
 
 impl TrainState {
-    /// The start of a run.
+    /// State at the start of a run.
     pub fn new(decoder: Decoder) -> Self {
         let adamw = AdamW::new(decoder.trainable());
         Self {

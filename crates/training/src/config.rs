@@ -6,8 +6,8 @@
 use forage_model::{Family, ModelConfig, Rope};
 use forage_optimizer::{AlgorithmConfig, OptimizerConfig, Schedule};
 use forage_rollout::RolloutConfig;
-use forage_synthesis::Habits;
 use forage_trajectory::{Sampling, Truncation};
+use forage_world::Perturbations;
 use serde::{Deserialize, Serialize};
 
 use crate::micro_batch::MicroBatches;
@@ -165,7 +165,7 @@ pub struct SftPhase {
     pub recall: usize,
     /// Perturbations of the demonstrations. Default: none.
     #[serde(default)]
-    pub habits: Habits,
+    pub habits: Perturbations,
 }
 
 /// Evaluation on held-out questions: the `[evaluation]` section.

@@ -12,9 +12,9 @@ use crate::micro_batch::{
 /// Critic with its optimizer.
 #[derive(Debug, Clone)]
 pub struct CriticState {
-    /// The weights.
+    /// Decoder and value head.
     pub critic: Critic,
-    /// The optimizer.
+    /// Optimizer.
     pub adamw: AdamW,
 }
 
@@ -74,7 +74,7 @@ impl CriticState {
     }
 }
 
-/// The gradient of the mean value loss over the positions of some samples, in the order of
+/// Gradient of the mean value loss over the positions of some samples, in the order of
 /// [`Critic::weights`].
 pub fn critic_gradient(
     critic: &Critic,

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use forage_optimizer::OptimizerError;
 use forage_rollout::RolloutError;
-use forage_synthesis::SynthesisError;
 use forage_trajectory::BoxError;
+use forage_world::WorldError;
 
 use crate::optimizer_step::NonFinite;
 
@@ -171,7 +171,7 @@ pub enum ConfigurationError {
     },
     /// The generated world cannot be made as configured.
     #[error("the world cannot be made")]
-    World(#[source] SynthesisError),
+    World(#[source] WorldError),
     /// The shape of a fresh model is wrong.
     #[error("`model.fresh` is no model")]
     FreshModel(#[source] BoxError),

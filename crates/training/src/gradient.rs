@@ -1,4 +1,4 @@
-//! One gradient: micro-batches through the model, a loss over their trained tokens.
+//! Gradient of an update: micro-batches through the model, and a loss over their trained tokens.
 
 use std::time::{Duration, Instant};
 
@@ -13,51 +13,51 @@ use crate::policy_loss::PolicyLoss;
 use crate::sample::Sample;
 use crate::self_distillation::Teacher;
 
-/// What the loss is.
+/// Training objective.
 #[derive(Debug, Clone, Copy)]
 pub enum Objective<'a> {
-    /// Cross-entropy: the mean of -log π over so many trained tokens.
+    /// Cross-entropy of supervised fine-tuning: the mean of -log π over the trained tokens.
     ///
-    /// Their number is given and not counted, as in [`PolicyLoss`]: samples that cannot move the
-    /// policy may be left out of the work and still belong to the mean.
+    /// Their number is given and not counted, as in [`PolicyLoss`]: samples without a gradient need
+    /// not go through the model and still count in the mean.
     CrossEntropy {
         /// Trained tokens of the whole step.
         n_tokens: usize,
     },
-    /// An algorithm of reinforcement learning.
+    /// Policy loss of reinforcement learning.
     PolicyLoss(PolicyLoss<'a>),
 }
 
-/// A gradient and what was seen on the way.
+/// Gradient of an update, with its statistics.
 #[derive(Debug)]
 pub struct Gradient {
-    /// In the order of the weights.
+    /// Gradients in the order of [`Decoder::trainable`].
     pub gradients: Vec<Tensor<2>>,
-    /// LossStats over the trained tokens.
+    /// Statistics of the loss.
     pub sums: LossStats,
-    /// How long the teacher's pass took.
+    /// Duration of the teacher's forward pass.
     pub teaching: Duration,
 }
 
-/// The gradient of an objective over some samples.
+/// Gradient of an objective over some samples, accumulated over micro-batches.
 pub fn compute_gradient(
     decoder: &Decoder,
     samples: &[&Sample],
     objective: Objective<'_>,
     micro_batches: MicroBatches,
 ) -> Gradient {
-    let asked: Vec<ScoredTargets<'_>> = samples.iter().map(|it| it.scored_targets()).collect();
-    let batches = split_by_tokens(&asked, micro_batches.tokens);
+    let targets: Vec<ScoredTargets<'_>> = samples.iter().map(|it| it.scored_targets()).collect();
+    let batches = split_by_tokens(&targets, micro_batches.tokens);
     let began = Instant::now();
     let teacher = match objective {
-        Objective::PolicyLoss(it) if it.distillation > 0.0 => {
+        Objective::PolicyLoss(loss) if loss.distillation.is_some() => {
             Teacher::read(decoder, samples, micro_batches.tokens)
         }
         Objective::PolicyLoss(_) | Objective::CrossEntropy { .. } => None,
     };
     let teaching = teacher.as_ref().map_or(Duration::ZERO, |_| began.elapsed());
     let (gradients, parts) = accumulate(decoder.trainable(), &batches, |batch| {
-        let teacher_qv = teacher.as_ref().and_then(|it| it.logits(batch));
+        let teacher_qv = teacher.as_ref().and_then(|teacher| teacher.logits(batch));
         let samples: Vec<&Sample> = batch.iter().map(|&idx| samples[idx]).collect();
         micro_batch(decoder, &samples, objective, teacher_qv, micro_batches.checkpointing)
     });
@@ -75,12 +75,12 @@ fn micro_batch(
     teacher_qv: Option<Tensor<2>>,
     checkpoints: bool,
 ) -> (Vec<Tensor<2>>, LossStats) {
-    let asked: Vec<ScoredTargets<'_>> = samples.iter().map(|it| it.scored_targets()).collect();
+    let targets: Vec<ScoredTargets<'_>> = samples.iter().map(|it| it.scored_targets()).collect();
     let temperature = match objective {
         Objective::PolicyLoss(it) => it.temperature,
         Objective::CrossEntropy { .. } => 1.0,
     };
-    let pass = decoder.pass(&packed(&asked), PassOptions { temperature, checkpoints });
+    let pass = decoder.pass(&packed(&targets), PassOptions { temperature, checkpoints });
     let mut sums = LossStats {
         n_tokens: pass.logprobs.dims()[0],
         entropy: number(&pass.entropies.clone().sum()),

@@ -1,13 +1,13 @@
 //! Statistics of the loss over the trained tokens of a batch.
 
-/// LossStats over the trained tokens of a batch.
+/// Loss statistics: sums over the trained tokens of a batch, where nothing else is said.
 #[derive(Debug, Clone, Copy)]
 pub struct LossStats {
     /// Trained tokens.
     pub n_tokens: usize,
-    /// The loss whose gradient it is, all terms in it.
+    /// Loss that is differentiated, with all of its terms, normalized.
     pub total: f64,
-    /// Loss of the surrogate, or of imitation, before it is divided by anything.
+    /// Surrogate loss or cross-entropy, before normalization.
     pub loss: f64,
     /// Entropy of the policy, in nats.
     pub entropy: f64,
@@ -16,26 +16,26 @@ pub struct LossStats {
     /// Tokens that the dual clip keeps from moving.
     pub n_dual_clipped: usize,
     /// Smallest importance ratio; infinite where there is no token.
-    pub ratio_least: f64,
+    pub ratio_min: f64,
     /// Largest importance ratio.
-    pub ratio_most: f64,
-    /// old - new of the log-probabilities: the k1 estimate of KL(old || new).
+    pub ratio_max: f64,
+    /// k1 estimate of KL(old || new): old - new of the log-probabilities.
     pub update_kl: f64,
-    /// The k3 estimate of KL(new || reference).
+    /// k3 estimate of KL(new || reference).
     pub reference_kl: f64,
-    /// |new - rollout| of the log-probabilities.
+    /// Mismatch of training and rollout: |new - rollout| of the log-probabilities.
     pub mismatch: f64,
-    /// exp(d) - d - 1 with d = new - rollout: the k3 estimate of KL(rollout || training).
+    /// k3 estimate of KL(rollout || training): exp(d) - d - 1 with d = new - rollout.
     pub mismatch_kl: f64,
     /// Largest |new - rollout|.
     pub mismatch_max: f64,
-    /// The LLDS regularizer, normalized.
+    /// LLDS regularizer, normalized.
     pub llds: f64,
-    /// The divergence of the student from its teacher, normalized.
+    /// Divergence of the student from its teacher, normalized.
     pub divergence: f64,
-    /// Tokens that hindsight teaches.
+    /// Distilled tokens.
     pub n_distilled: usize,
-    /// Entropy of the student less that of the teacher, over those.
+    /// Entropy of the student less that of the teacher, over the distilled tokens.
     pub entropy_gap: f64,
 }
 
@@ -48,8 +48,8 @@ impl Default for LossStats {
             entropy: 0.0,
             n_clipped: 0,
             n_dual_clipped: 0,
-            ratio_least: f64::INFINITY,
-            ratio_most: 0.0,
+            ratio_min: f64::INFINITY,
+            ratio_max: 0.0,
             update_kl: 0.0,
             reference_kl: 0.0,
             mismatch: 0.0,
@@ -64,7 +64,7 @@ impl Default for LossStats {
 }
 
 impl LossStats {
-    /// Takes in another batch.
+    /// Adds another batch.
     pub fn add(&mut self, other: &Self) {
         self.n_tokens += other.n_tokens;
         self.total += other.total;
@@ -72,8 +72,8 @@ impl LossStats {
         self.entropy += other.entropy;
         self.n_clipped += other.n_clipped;
         self.n_dual_clipped += other.n_dual_clipped;
-        self.ratio_least = self.ratio_least.min(other.ratio_least);
-        self.ratio_most = self.ratio_most.max(other.ratio_most);
+        self.ratio_min = self.ratio_min.min(other.ratio_min);
+        self.ratio_max = self.ratio_max.max(other.ratio_max);
         self.update_kl += other.update_kl;
         self.reference_kl += other.reference_kl;
         self.mismatch += other.mismatch;
@@ -85,7 +85,7 @@ impl LossStats {
         self.entropy_gap += other.entropy_gap;
     }
 
-    /// Compares the policy in training with the one that sampled.
+    /// Adds the mismatch of training and rollout log-probabilities.
     pub(crate) fn compare(&mut self, new: &[f32], rollout: &[f32]) {
         for (new, rollout) in new.iter().zip(rollout) {
             let difference = f64::from(new - rollout);
@@ -95,7 +95,7 @@ impl LossStats {
         }
     }
 
-    /// A sum as a mean over the tokens it was taken over.
+    /// Mean over the trained tokens; 0 where there is none.
     pub fn mean(&self, sum: f64) -> f64 {
         sum / self.n_tokens.max(1) as f64
     }

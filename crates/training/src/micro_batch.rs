@@ -14,16 +14,16 @@ const AT_ONCE: usize = 8;
 pub struct ScoredTargets<'a> {
     /// All tokens.
     pub tokens: &'a [TokenId],
-    /// In ascending order.
+    /// Positions, in ascending order.
     pub at: &'a [usize],
 }
 
 /// Micro-batches of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MicroBatches {
-    /// Tokens of a micro-batch, at most; a longer sequence is one by itself.
+    /// Most tokens of a micro-batch; a longer sequence is a micro-batch by itself.
     pub tokens: usize,
-    /// Whether layers are computed again on the way back, instead of kept.
+    /// Gradient checkpointing: layers are computed again in the backward pass instead of kept.
     pub checkpointing: bool,
 }
 
@@ -49,7 +49,7 @@ pub fn split_by_tokens(targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<u
     batches
 }
 
-/// Sequences end to end: no token of a micro-batch is padding.
+/// Packed sequences: a micro-batch has no padding.
 pub fn packed(targets: &[ScoredTargets<'_>]) -> Packed {
     Packed::new(targets.iter().map(|it| (it.tokens, it.at)))
 }
@@ -111,7 +111,7 @@ pub fn accumulate<S: Send>(
     (gradients, stats)
 }
 
-/// The gradient of a loss by each of these leaves; zeros where it does not depend on one.
+/// Gradient of a loss by each of these leaves; zeros where it does not depend on one.
 pub fn gradients(loss: &Tensor<1>, leaves: &[Tensor<2>]) -> Vec<Tensor<2>> {
     let mut gradients = loss.backward();
     let of_one = |it: &Tensor<2>| {
@@ -120,18 +120,18 @@ pub fn gradients(loss: &Tensor<1>, leaves: &[Tensor<2>]) -> Vec<Tensor<2>> {
     leaves.iter().map(of_one).collect()
 }
 
-/// Row numbers on a device.
+/// Indices as a tensor on a device.
 pub fn indices(numbers: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     let n = numbers.len();
     Tensor::from_data(TensorData::new(numbers, [n]), device)
 }
 
-/// The numbers of a tensor, without its history.
+/// Numbers of a tensor, without its graph.
 pub fn read(tensor: Tensor<1>) -> Vec<f32> {
     tensor.inner().into_data().try_into_vec_as().expect("f32 reads back as f32")
 }
 
-/// The number of a tensor that has one.
+/// Number of a tensor with one element.
 pub(crate) fn number(tensor: &Tensor<1>) -> f64 {
     f64::from(tensor.clone().inner().into_scalar::<f32>())
 }

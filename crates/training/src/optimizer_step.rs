@@ -1,4 +1,4 @@
-//! One step of the optimizer, guarded: what is not finite is not taken.
+//! Optimizer step: gradient clipping and AdamW, skipped where anything is not finite.
 
 use burn::tensor::Tensor;
 use forage_model::{ParameterSpec, Role};
@@ -6,7 +6,7 @@ use forage_optimizer::{
     AdamW, NotFinite, OptimizerConfig, WeightKind, clip_to_norm, finite_norm, global_norm,
 };
 
-/// Why a step was not taken.
+/// Quantity that is not finite, for which an optimizer step is skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NonFinite {
     /// The loss is not finite.
@@ -21,7 +21,7 @@ pub enum NonFinite {
 }
 
 impl NonFinite {
-    /// What happened, in a sentence. `step` is counted from 1.
+    /// The message of an error or a warning. `step` counts from 1.
     pub fn at(&self, step: u64) -> String {
         match self {
             Self::Loss => format!("the loss of step {step} is not finite"),
@@ -34,21 +34,24 @@ impl NonFinite {
     }
 }
 
-/// What a step is taken with.
+/// Optimizer step over a list of weights.
 #[derive(Debug, Clone, Copy)]
 pub struct OptimizerStep<'a> {
-    /// The optimizer's settings.
+    /// Configuration of AdamW.
     pub config: &'a OptimizerConfig,
-    /// The learning rate.
+    /// Learning rate.
     pub lr: f64,
     /// Names and roles of the weights.
     pub specs: &'a [ParameterSpec],
 }
 
 impl OptimizerStep<'_> {
-    /// Clips the gradients, moves the weights, and returns them with the norm before clipping.
+    /// Clips the gradients, applies AdamW, and returns the new weights with the norm of the gradients
+    /// before clipping.
     ///
-    /// Where the step cannot be taken, the caller keeps its weights, and the optimizer is as it was.
+    /// # Errors
+    ///
+    /// [`NonFinite`]: the caller keeps its weights, and the optimizer is unchanged.
     pub fn apply(
         &self,
         adamw: &mut AdamW,

@@ -4,8 +4,8 @@
 use burn::tensor::Tensor;
 use forage_model::Pass;
 use forage_optimizer::{
-    Aggregation, AlgorithmConfig, KlPlace, Tokens, Totals, distillation_loss, entropy,
-    entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
+    Aggregation, AlgorithmConfig, DistillationConfig, KlPlace, Tokens, Totals, distillation_loss,
+    entropy, entropy_loss, kl_loss, llds_loss, n_preserved_tokens, surrogate_loss, with_term,
 };
 
 use crate::loss_stats::LossStats;
@@ -19,10 +19,28 @@ pub struct PolicyLoss<'a> {
     pub algorithm: &'a AlgorithmConfig,
     /// Log-probabilities are those of softmax(logits / temperature).
     pub temperature: f32,
-    /// Coefficient α of self-distillation in this step.
-    pub distillation: f64,
+    /// Self-distillation term, in the steps that have one.
+    pub distillation: Option<DistillationTerm<'a>>,
     /// Denominators of the terms.
     pub normalizers: Normalizers,
+}
+
+/// Self-distillation term of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct DistillationTerm<'a> {
+    /// Divergence and positions.
+    pub config: &'a DistillationConfig,
+    /// Coefficient α, above 0.
+    pub coefficient: f64,
+}
+
+impl<'a> DistillationTerm<'a> {
+    /// Term of a step; `None` where there is no self-distillation, or its coefficient is 0.
+    pub fn at_step(algorithm: &'a AlgorithmConfig, step: u64) -> Option<Self> {
+        let config = algorithm.self_distillation.as_ref()?;
+        let coefficient = config.coefficient_at(step);
+        (coefficient > 0.0).then_some(Self { config, coefficient })
+    }
 }
 
 /// Denominators of an update: totals over all of its micro-batches, so that it may be split
@@ -74,7 +92,7 @@ impl PolicyLoss<'_> {
         entropy.is_some()
             || llds.is_some()
             || kl.as_ref().is_some_and(|it| it.place == KlPlace::Loss)
-            || (self.distillation > 0.0 && sample.distillation.is_some())
+            || (self.distillation.is_some() && sample.distillation.is_some())
             || sample.advantages.iter().any(|it| it.abs() > 1e-9)
     }
 
@@ -110,8 +128,8 @@ impl PolicyLoss<'_> {
         sums.loss = number(&surrogate.sum);
         sums.n_clipped = surrogate.ratios.n_clipped;
         sums.n_dual_clipped = surrogate.ratios.n_dual_clipped;
-        sums.ratio_least = surrogate.ratios.least;
-        sums.ratio_most = surrogate.ratios.most;
+        sums.ratio_min = surrogate.ratios.least;
+        sums.ratio_max = surrogate.ratios.most;
         sums.update_kl = surrogate.ratios.kl;
 
         let bonus = self.algorithm.entropy.unwrap_or(0.0);
@@ -137,12 +155,13 @@ impl PolicyLoss<'_> {
             }),
             None => loss,
         };
-        match teacher_qv {
-            Some(teacher_qv) => {
+        match (self.distillation, teacher_qv) {
+            (Some(DistillationTerm { config, coefficient }), Some(teacher_qv)) => {
                 let teacher_qv = teacher_qv / self.temperature;
-                with_term(loss, self.distillation, || self.distill(samples, pass, teacher_qv, sums))
+                let term = || self.distill(config, samples, pass, teacher_qv, sums);
+                with_term(loss, coefficient, term)
             }
-            None => loss,
+            _ => loss,
         }
     }
 
@@ -150,12 +169,12 @@ impl PolicyLoss<'_> {
     /// divided by the temperature already.
     fn distill(
         &self,
+        config: &DistillationConfig,
         samples: &[&Sample],
         pass: &Pass,
         teacher_qv: Tensor<2>,
         sums: &mut LossStats,
     ) -> Tensor<1> {
-        let config = self.algorithm.self_distillation.as_ref().expect("α is above 0");
         let mut rows = Vec::new();
         let mut first = 0;
         for sample in samples {

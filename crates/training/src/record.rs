@@ -1,11 +1,11 @@
-//! What a run writes for people and programs to read back.
+//! Records of a run: the evaluations and trajectories that it writes, and reports read back.
 
 use std::collections::BTreeMap;
 
 use forage_trajectory::{Grade, Group};
 use serde::{Deserialize, Serialize};
 
-/// A mean with its 95 % interval (bootstrap over questions).
+/// Mean with its 95 % confidence interval (bootstrap over questions).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The mean.
@@ -21,7 +21,7 @@ pub struct Interval {
 pub struct EvaluationRow {
     /// `all`, or a number of hops, or `?` where the evidence lists no steps.
     pub name: String,
-    /// How many questions.
+    /// Number of questions.
     pub n: usize,
     /// Exact match.
     pub em: Interval,
@@ -33,7 +33,7 @@ pub struct EvaluationRow {
     pub answered: f64,
 }
 
-/// One evaluation: `evaluations/step-000010-greedy.json` in the run's folder.
+/// Evaluation: `evaluations/step-000010-greedy.json` in the run's folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Optimizer steps taken before.
@@ -46,22 +46,22 @@ pub struct Evaluation {
     pub rows: Vec<EvaluationRow>,
 }
 
-/// What the rewards said of one trajectory.
+/// Grade of a trajectory, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GradeRecord {
-    /// The reward, where there is one.
+    /// Reward, where there is one.
     pub reward: Option<f64>,
-    /// Why there is none, where it failed.
+    /// Reason of a failure, where the reward could not be computed.
     pub failure: Option<String>,
     /// `<reward>/<part>`.
     pub parts: BTreeMap<String, f64>,
-    /// A value for each executed search, where the reward has them.
+    /// Step rewards, one for each executed search, where the reward has them.
     pub steps: Vec<f64>,
-    /// The group advantage, in training.
+    /// Mean advantage of the policy's tokens, in training.
     pub advantage: Option<f64>,
 }
 
-/// One line of `trajectories/step-000010.jsonl.zst`: a group and what came of it.
+/// Group with its grades: a line of `trajectories/step-000010.jsonl.zst`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
     /// Optimizer steps taken before.
@@ -70,7 +70,7 @@ pub struct GroupRecord {
     pub split: String,
     /// The question and its trajectories.
     pub group: Group,
-    /// One a trajectory.
+    /// Grades, one a trajectory.
     pub grades: Vec<GradeRecord>,
 }
 

@@ -14,7 +14,7 @@ use crate::critic::{CriticState, ValueLossStats, ValueSample, critic_gradient};
 use crate::gradient::{Gradient, Objective, compute_gradient};
 use crate::loss_stats::LossStats;
 use crate::optimizer_step::{NonFinite, OptimizerStep};
-use crate::policy_loss::{Normalizers, PolicyLoss};
+use crate::policy_loss::{DistillationTerm, Normalizers, PolicyLoss};
 use crate::sample::Sample;
 
 /// Statistics of the updates of a step.
@@ -135,11 +135,10 @@ fn update(
 ) -> Result<PolicyUpdate, NonFinite> {
     let TrainConfig { training, algorithm, optimizer, .. } = config;
     let samples: Vec<&Sample> = trained.iter().map(|trained| &trained.sample).collect();
-    let distillation = algorithm.self_distillation.as_ref();
     let policy_loss = PolicyLoss {
         algorithm,
         temperature: training.temperature,
-        distillation: distillation.map_or(0.0, |config| config.coefficient_at(state.step)),
+        distillation: DistillationTerm::at_step(algorithm, state.step),
         normalizers: Normalizers::of(&samples),
     };
     let moving: Vec<&Sample> =

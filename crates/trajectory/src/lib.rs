@@ -3,18 +3,17 @@
 //! The central type is the [`Trajectory`]: the tokens of one episode, and [`Segment`]s that say
 //! which of them the prompt, the policy and the environment wrote. It comes from a [`Question`], a
 //! [`Policy`] that writes and a [`Retriever`] that answers its searches. All trajectories of one
-//! question are a [`Group`], and rewards give each of them a [`Grade`].
+//! question are a [`Group`], and a [`Grader`] gives each of them a [`Grade`].
 //!
 //! | module | for |
 //! |---|---|
-//! | the crate's root | plain data, and the traits [`Policy`], [`Retriever`] and [`Embedder`] |
+//! | the crate's root | plain data, and the traits [`Policy`], [`Retriever`], [`Embedder`] and [`Grader`] |
 //! | [`protocol`] | tags of the agent loop, layout of observations, sanitizer of retrieved text |
 //! | [`Stream`] | random numbers by name: the only ones there are |
 //! | [`statistics`] | mean and standard deviation |
 //!
 //! This crate knows no tensor, file, model, search engine or reward: the crates for those depend on
-//! this one. There is no trait for rewards, because there is one implementation,
-//! `forage_reward::Rewards`, and one caller, the trainer.
+//! this one.
 //!
 //! ```
 //! use forage_trajectory::{Origin, SegmentKind, Trajectory};

@@ -124,21 +124,21 @@ mod tests {
 
     /// Every purpose with its number, and the first number of a stream of it.
     const PINNED: [(Purpose, u64, u64); 15] = [
-        (Purpose::Init, 0, 0),
-        (Purpose::World, 1, 0),
-        (Purpose::Questions, 2, 0),
-        (Purpose::Demonstrations, 3, 0),
-        (Purpose::Shuffle, 4, 0),
-        (Purpose::Rollout, 5, 0),
-        (Purpose::Evaluation, 6, 0),
-        (Purpose::Bootstrap, 7, 0),
-        (Purpose::Chat, 8, 0),
-        (Purpose::Items, 9, 0),
-        (Purpose::Proposals, 10, 0),
-        (Purpose::Verification, 11, 0),
-        (Purpose::Feedback, 12, 0),
-        (Purpose::DynamicSampling, 13, 0),
-        (Purpose::HindsightLabels, 14, 0),
+        (Purpose::Init, 0, 5_786_668_360_315_005_810),
+        (Purpose::World, 1, 3_205_741_534_862_924_635),
+        (Purpose::Questions, 2, 6_328_140_670_739_008_347),
+        (Purpose::Demonstrations, 3, 7_360_377_447_983_142_412),
+        (Purpose::Shuffle, 4, 11_704_045_842_992_510_913),
+        (Purpose::Rollout, 5, 10_096_267_195_768_629_411),
+        (Purpose::Evaluation, 6, 2_306_390_735_496_144_685),
+        (Purpose::Bootstrap, 7, 14_006_141_624_057_871_263),
+        (Purpose::Chat, 8, 2_454_321_539_694_564_073),
+        (Purpose::Items, 9, 13_170_639_499_399_338_590),
+        (Purpose::Proposals, 10, 1_638_034_469_494_615_912),
+        (Purpose::Verification, 11, 13_988_433_357_425_234_629),
+        (Purpose::Feedback, 12, 10_744_872_327_997_790_273),
+        (Purpose::DynamicSampling, 13, 14_696_958_243_424_911_398),
+        (Purpose::HindsightLabels, 14, 3_861_412_085_592_064_851),
     ];
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use forage_retriever::{
-    Averaged, Measure, Measured, Qrels, Run, Topic, measure, read_qrels, read_topics,
+    Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, measure, read_qrels, read_topics,
 };
 use forage_trajectory::Question;
 
@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, None) => unreachable!("the command line wants one of the two"),
     };
     let run = match (&args.run, &args.index) {
-        (Some(run), _) => Run::read(run).with_context(unreadable)?,
+        (Some(run), _) => TrecRun::read(run).with_context(unreadable)?,
         (None, Some(index)) => {
             let topics = topics.ok_or_else(|| {
                 Failure::new(Code::Usage, "there is nothing to search for")
@@ -113,7 +113,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()))
         })?;
     }
-    let over = if args.complete { Averaged::Judged } else { Averaged::Common };
+    let over = if args.complete { TopicAverage::Judged } else { TopicAverage::Common };
     let measured = measure(&run, &qrels, &args.measures, over);
     if measured.topics.is_empty() {
         return Err(Failure::new(Code::Input, "no topic is both searched for and judged")
@@ -130,14 +130,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Topics and judgements of questions that know their gold passages.
-fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<Topic>>)> {
+fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
     let questions = read_questions(path)?;
     let gold_of = |question: &Question| {
         let steps = question.evidence.steps.iter().flat_map(|it| it.passage_ids.iter().cloned());
         let passages = question.evidence.passages.iter().map(|it| it.id.clone());
         steps.chain(passages).map(|id| (id, 1)).collect()
     };
-    let topic = |it: &Question| Topic { id: it.id.clone(), query: it.text.clone() };
+    let topic = |it: &Question| TrecTopic { id: it.id.clone(), query: it.text.clone() };
     let topics = questions.iter().map(topic).collect();
     let qrels: Qrels = questions.iter().map(|it| (it.id.clone(), gold_of(it))).collect();
     let n_without = qrels.values().filter(|it| it.is_empty()).count();
@@ -151,9 +151,9 @@ fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<Topic>>)> {
     Ok((qrels, Some(topics)))
 }
 
-fn search(args: &Args, index: &Path, topics: &[Topic]) -> anyhow::Result<Run> {
+fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<TrecRun> {
     let engine = args.engine.open(index)?;
-    let mut run = Run::default();
+    let mut run = TrecRun::default();
     let mut progress = Progress::new("searching", 0, topics.len() as u64);
     for (batch_idx, topics) in topics.chunks(BATCH).enumerate() {
         let queries: Vec<&str> = topics.iter().map(|it| it.query.as_str()).collect();
@@ -170,7 +170,7 @@ fn search(args: &Args, index: &Path, topics: &[Topic]) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-fn table(measured: &Measured, args: &Args) -> String {
+fn table(measured: &RunMeasures, args: &Args) -> String {
     let mut text = String::new();
     let mut row = |name: &str, values: &[f64]| {
         for (measure, value) in measured.measures.iter().zip(values) {
@@ -188,7 +188,7 @@ fn table(measured: &Measured, args: &Args) -> String {
     text
 }
 
-fn json(measured: &Measured, per_topic: bool) -> String {
+fn json(measured: &RunMeasures, per_topic: bool) -> String {
     let values = |values: &[f64]| -> serde_json::Map<String, serde_json::Value> {
         let names = measured.measures.iter().map(ToString::to_string);
         names.zip(values.iter().map(|&it| it.into())).collect()

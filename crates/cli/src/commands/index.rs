@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use forage_retriever::{
-    Analyzer, Bm25, Corpus, CorpusError, IndexError, IndexOptions, Progress, SearchOptions, build,
-    build_graph, build_vectors,
+    Analyzer, Bm25, BuildProgress, Corpus, CorpusError, IndexError, IndexOptions, SearchOptions,
+    build_graph, build_index, build_vectors,
 };
 use forage_trajectory::Embedder;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -149,7 +149,7 @@ fn index(args: &Args) -> anyhow::Result<()> {
     let memory = args.memory.map(|it| it.saturating_mul(1_000_000));
     let options = IndexOptions { analyzer: args.analyzer, skip_bad: args.skip_bad, memory };
     let meter = Meter::new(corpus.total_bytes());
-    let built = build(corpus, &args.out, &options, &|progress| meter.show(progress));
+    let built = build_index(corpus, &args.out, &options, &|progress| meter.show(progress));
     meter.finish();
     let report = built.map_err(explained)?;
     if let Some(first) = report.first_skipped {
@@ -225,13 +225,13 @@ impl Meter {
         Self::Bar(bar)
     }
 
-    fn show(&self, progress: Progress) {
+    fn show(&self, progress: BuildProgress) {
         match (self, progress) {
-            (Self::Bar(bar), Progress::Reading { passages, bytes }) => {
+            (Self::Bar(bar), BuildProgress::Reading { passages, bytes }) => {
                 bar.set_position(bytes);
                 bar.set_message(format!("{passages} passages"));
             }
-            (Self::Bar(bar), Progress::Merging { passages }) => {
+            (Self::Bar(bar), BuildProgress::Merging { passages }) => {
                 bar.set_style(
                     ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
                         .expect("the template is constant"),
@@ -239,7 +239,10 @@ impl Meter {
                 bar.set_message(format!("merging {passages} passages into one segment"));
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
-            (Self::Lines { total_bytes, started, last }, Progress::Reading { passages, bytes }) => {
+            (
+                Self::Lines { total_bytes, started, last },
+                BuildProgress::Reading { passages, bytes },
+            ) => {
                 if last.get().elapsed() < REPORT_EVERY {
                     return;
                 }
@@ -258,7 +261,7 @@ impl Meter {
                     _ => eprintln!("{passages} passages, {rate:.0} a second"),
                 }
             }
-            (Self::Lines { .. }, Progress::Merging { passages }) => {
+            (Self::Lines { .. }, BuildProgress::Merging { passages }) => {
                 eprintln!("merging {passages} passages into one segment");
             }
         }

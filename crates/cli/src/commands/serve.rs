@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
-use forage_retriever::{Dialect, Limits, Pages, Server, ServerError, ServerOptions};
+use forage_retriever::{Dialect, PageStore, RequestLimits, Server, ServerError, ServerOptions};
 use serde_json::{Map, Value};
 
 use super::search::EngineArgs;
@@ -55,19 +55,19 @@ pub struct Args {
     pub dialect: Option<Dialect>,
 
     /// Passages for a query that does not say how many
-    #[arg(long, value_name = "N", default_value_t = Limits::default().default_k)]
+    #[arg(long, value_name = "N", default_value_t = RequestLimits::default().default_k)]
     pub topk: usize,
 
     /// Most passages a query
-    #[arg(long, value_name = "N", default_value_t = Limits::default().k)]
+    #[arg(long, value_name = "N", default_value_t = RequestLimits::default().k)]
     pub max_topk: usize,
 
     /// Most queries a request
-    #[arg(long, value_name = "N", default_value_t = Limits::default().queries)]
+    #[arg(long, value_name = "N", default_value_t = RequestLimits::default().queries)]
     pub max_queries: usize,
 
     /// Most bytes a request
-    #[arg(long, value_name = "N", default_value_t = Limits::default().body_bytes)]
+    #[arg(long, value_name = "N", default_value_t = RequestLimits::default().body_bytes)]
     pub max_body: usize,
 
     /// Queries that may wait; more are answered with 503
@@ -101,7 +101,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .into());
     }
     let engine = args.engine.open(&args.index)?;
-    let pages = args.pages.as_deref().map(Pages::open).transpose().with_context(|| {
+    let pages = args.pages.as_deref().map(PageStore::open).transpose().with_context(|| {
         Failure::new(Code::Input, "the pages cannot be used")
             .hint("a line is {\"url\": …, \"contents\": …}")
     })?;
@@ -115,12 +115,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let options = ServerOptions {
         dialect: args.dialect,
         token,
-        limits: Limits {
+        limits: RequestLimits {
             default_k: args.topk,
             k: args.max_topk,
             queries: args.max_queries,
             body_bytes: args.max_body,
-            ..Limits::default()
+            ..RequestLimits::default()
         },
         queue: args.queue,
         batch: args.batch,

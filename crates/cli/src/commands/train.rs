@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use forage_model::Tokenizer;
-use forage_retriever::Manifest;
+use forage_retriever::IndexManifest;
 use serde_json::{Value, json};
 
 use crate::environment::{self, preflight};
@@ -114,7 +114,7 @@ fn manifest(
     model: &Path,
     tokenizer: &Tokenizer,
     plugins: &[Value],
-    index: Option<&Manifest>,
+    index: Option<&IndexManifest>,
 ) -> Result<Value> {
     let mut weights = blake3::Hasher::new();
     for path in forage_model::weight_files(model)? {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use forage_synthesis::Split;
-use forage_synthesis::sage::{Report, Update};
+use forage_synthesis::feedback_loop::{SynthesisReport, UpdateRule};
 use forage_trajectory::Question;
+use forage_world::Split;
 use serde::Serialize;
 
 use super::{input, name_of, parse, parse_line, read as read_file};
-use crate::synthesize::SynthesisConfig;
+use crate::synthesize::{AgentSection, GeneratorSection, JudgeSection, SynthesisConfig};
 
 /// Questions that are shown.
 const MOST_QUESTIONS: usize = 60;
@@ -21,7 +21,7 @@ pub(super) struct Data {
     /// What was made how, a name and a value each.
     facts: Vec<(&'static str, String)>,
     config: Option<String>,
-    report: Report,
+    report: SynthesisReport,
     questions: Vec<Shown>,
     n_questions: usize,
 }
@@ -50,7 +50,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
             .into());
     };
     let config = read_file(&run.join("config.toml"))?;
-    let parsed = config.as_deref().and_then(|it| toml::from_str::<SynthesisConfig>(it).ok());
+    let parsed = config.as_deref().and_then(|it| SynthesisConfig::parse(it).ok());
     let mut questions = Vec::new();
     let mut n_questions = 0;
     for split in Split::ALL {
@@ -84,23 +84,21 @@ pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
 /// What the head of the page says of a run file.
 fn facts(config: &SynthesisConfig) -> Vec<(&'static str, String)> {
     let update = match config.synthesis.update {
-        Update::Feedback => "feedback",
-        Update::Resample => "resample",
+        UpdateRule::Feedback => "feedback",
+        UpdateRule::Resample => "resample",
     };
-    let generator = match (&config.generator.chat, &config.generator.model) {
-        (Some(chat), _) => chat.server.model.clone(),
-        (None, Some(ours)) => ours.path.display().to_string(),
-        (None, None) => "walker".to_owned(),
+    let generator = match &config.generator {
+        GeneratorSection::Chat(chat) => chat.server.model.clone(),
+        GeneratorSection::Model(ours) => ours.path.display().to_string(),
+        GeneratorSection::Walker(_) => "walker".to_owned(),
     };
-    let agent = match (&config.agent.model, &config.agent.chat) {
-        (Some(ours), _) => ours.path.display().to_string(),
-        (None, Some(chat)) => chat.server.model.clone(),
-        (None, None) => String::new(),
+    let agent = match &config.agent {
+        AgentSection::Model { model, .. } => model.path.display().to_string(),
+        AgentSection::Chat(chat) => chat.server.model.clone(),
     };
-    let judge = match (&config.judge.plugin, &config.judge.chat) {
-        (Some(plugin), _) => plugin.clone(),
-        (None, Some(chat)) => chat.server.model.clone(),
-        (None, None) => String::new(),
+    let judge = match &config.judge {
+        JudgeSection::Plugin(judge) => judge.plugin.clone(),
+        JudgeSection::Chat(chat) => chat.server.model.clone(),
     };
     vec![
         ("Generator", generator),

@@ -162,7 +162,8 @@ fn a_synthesis_has_a_page_of_its_own() {
 
     let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/synthesize.toml");
     fs::copy(recipe, run.path().join("config.toml")).unwrap();
-    let report = serde_json::to_vec(&forage_synthesis::sage::Report::default()).unwrap();
+    let report =
+        serde_json::to_vec(&forage_synthesis::feedback_loop::SynthesisReport::default()).unwrap();
     fs::write(run.path().join("report.json"), report).unwrap();
     let question = Question {
         id: "sage-000001".into(),

@@ -1,51 +1,58 @@
-//! A model of our own as the agent: runs of many items are played as one batch.
+//! Local model as the agent: runs of many items are played as one batch.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
-use forage_synthesis::sage::{Agent, Made, Run, Searched, StepError, Trace, Turn};
+use forage_synthesis::feedback_loop::{
+    Agent, AgentRun, ExecutedSearch, StepError, Trace, TraceTurn, WithUsage,
+};
 use forage_trajectory::{
     Origin, Outcome, Policy, Question, Retriever, Sampling, SegmentKind, Stream, Trajectory,
 };
 
-/// Runs that somebody waits for.
-struct Ask {
+/// Request for runs of one question.
+struct RunRequest {
     question: String,
     streams: Vec<Stream>,
-    reply: Sender<Vec<Result<Made<Run>, StepError>>>,
+    reply: Sender<Vec<Result<WithUsage<AgentRun>, StepError>>>,
 }
 
-/// The agent, as the threads of items see it.
+/// Agent handle for the threads of items: it sends requests to the thread of the model.
 #[derive(Debug, Clone)]
 pub struct ModelAgent {
-    asks: Sender<Ask>,
+    requests: Sender<RunRequest>,
 }
 
 impl Agent for ModelAgent {
-    fn answer(&self, question: &str, stream: Stream) -> Result<Made<Run>, StepError> {
+    fn answer(&self, question: &str, stream: Stream) -> Result<WithUsage<AgentRun>, StepError> {
         let mut runs = self.answer_all(question, &[stream]);
         runs.pop().unwrap_or_else(|| Err(StepError::engine("the agent", "it gave no run")))
     }
 
-    fn answer_all(&self, question: &str, streams: &[Stream]) -> Vec<Result<Made<Run>, StepError>> {
+    fn answer_all(
+        &self,
+        question: &str,
+        streams: &[Stream],
+    ) -> Vec<Result<WithUsage<AgentRun>, StepError>> {
         let (reply, runs) = channel();
-        let ask = Ask { question: question.to_owned(), streams: streams.to_vec(), reply };
+        let request =
+            RunRequest { question: question.to_owned(), streams: streams.to_vec(), reply };
         let gone = || {
             streams.iter().map(|_| Err(StepError::engine("the agent", "it has ended"))).collect()
         };
-        match self.asks.send(ask) {
+        match self.requests.send(request) {
             Ok(()) => runs.recv().unwrap_or_else(|_| gone()),
             Err(_) => gone(),
         }
     }
 }
 
-/// Calls `work` on another thread with an agent that is played on this one: the model never moves.
-/// Whatever is asked while a batch is played is the next batch.
+/// Calls `work` on another thread, with an agent whose runs are played on this one: the model stays
+/// on its thread. Requests that arrive during a batch form the next batch.
 ///
-/// What a run comes to depends on question and stream alone, as far as the policy's completions do
-/// not depend on their batch.
+/// A run depends on question and stream alone, as far as the completions of the policy do not
+/// depend on their batch.
 pub fn with_model<T: Send>(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
@@ -53,33 +60,33 @@ pub fn with_model<T: Send>(
     sampling: Sampling,
     work: impl FnOnce(&ModelAgent) -> T + Send,
 ) -> T {
-    let (asks, waiting) = channel();
+    let (requests, waiting) = channel();
     thread::scope(|scope| {
-        let worker = scope.spawn(move || work(&ModelAgent { asks }));
+        let worker = scope.spawn(move || work(&ModelAgent { requests }));
         serve(policy, retriever, rollout, sampling, &waiting);
         worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Plays until nobody can ask any more.
+/// Plays batches of requests until all handles are dropped.
 fn serve(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
     rollout: &RolloutConfig,
     sampling: Sampling,
-    waiting: &Receiver<Ask>,
+    waiting: &Receiver<RunRequest>,
 ) {
     while let Ok(first) = waiting.recv() {
-        let asks: Vec<Ask> = std::iter::once(first).chain(waiting.try_iter()).collect();
-        let questions: Vec<Question> = asks
+        let requests: Vec<RunRequest> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let questions: Vec<Question> = requests
             .iter()
             .map(|it| Question { text: it.question.clone(), ..Question::default() })
             .collect();
-        let tasks: Vec<RolloutTask<'_>> = asks
+        let tasks: Vec<RolloutTask<'_>> = requests
             .iter()
             .zip(&questions)
-            .flat_map(|(ask, question)| {
-                let streams = ask.streams.iter().enumerate();
+            .flat_map(|(request, question)| {
+                let streams = request.streams.iter().enumerate();
                 streams.map(move |(member, stream)| RolloutTask {
                     question,
                     member,
@@ -92,29 +99,29 @@ fn serve(
             Ok(trajectories) => trajectories.into_iter(),
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::new(error));
-                for ask in asks {
+                for request in requests {
                     let failed = |_| Err(StepError::engine("playing a batch", error.clone()));
-                    // Who has stopped waiting does not mind.
-                    let _ = ask.reply.send((0..ask.streams.len()).map(failed).collect());
+                    // A receiver that was dropped needs no reply.
+                    let _ = request.reply.send((0..request.streams.len()).map(failed).collect());
                 }
                 continue;
             }
         };
-        for ask in asks {
-            let runs = trajectories.by_ref().take(ask.streams.len()).map(|it| run_of(&it));
-            // Who has stopped waiting does not mind.
-            let _ = ask.reply.send(runs.collect());
+        for request in requests {
+            let runs = trajectories.by_ref().take(request.streams.len()).map(|it| run_of(&it));
+            // A receiver that was dropped needs no reply.
+            let _ = request.reply.send(runs.collect());
         }
     }
 }
 
-/// A trajectory as text. One that the infrastructure failed is no run.
-pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
+/// The run of a trajectory, as text. A trajectory that the infrastructure failed is an error.
+pub fn run_of(trajectory: &Trajectory) -> Result<WithUsage<AgentRun>, StepError> {
     if let Outcome::Failed(reason) = &trajectory.outcome {
         return Err(StepError::engine("the search engine", reason.clone()));
     }
     let mut trace = Trace::default();
-    let mut turn = Turn::default();
+    let mut turn = TraceTurn::default();
     for (idx, segment) in trajectory.segments.iter().enumerate() {
         match segment.origin {
             Origin::Prompt => trace.prompt.push_str(&segment.text),
@@ -123,7 +130,7 @@ pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
                 let search = trajectory.searches.iter().find(|it| it.segment == idx);
                 if let Some(search) = search {
                     let (query, hits) = (search.query.clone(), search.hits.clone());
-                    turn.searched = Some(Searched { query, hits });
+                    turn.searched = Some(ExecutedSearch { query, hits });
                 }
             }
             Origin::Environment => {
@@ -134,12 +141,12 @@ pub fn run_of(trajectory: &Trajectory) -> Result<Made<Run>, StepError> {
             }
         }
     }
-    if turn != Turn::default() {
+    if turn != TraceTurn::default() {
         trace.turns.push(turn);
     }
     let answered = trajectory.outcome == Outcome::Answered;
     let answer = trajectory.final_answer().filter(|_| answered).map(str::to_owned);
-    Ok(Made::free(Run { answer, trace }))
+    Ok(WithUsage::free(AgentRun { answer, trace }))
 }
 
 #[cfg(test)]
@@ -178,11 +185,11 @@ mod tests {
         let rollout =
             RolloutConfig { prompt: "{question} ".to_owned(), ..RolloutConfig::default() };
         let stream = Stream::new(1, Purpose::Verification);
-        let ask = |agent: &ModelAgent, name: &str| agent.answer_all(name, &[stream, stream]);
+        let request = |agent: &ModelAgent, name: &str| agent.answer_all(name, &[stream, stream]);
         let runs = with_model(&mut policy, &Pages, &rollout, Sampling::Greedy, |agent| {
             thread::scope(|scope| {
                 let names = ["a", "bad", "vague", "b"];
-                let asked = names.map(|name| scope.spawn(move || ask(agent, name)));
+                let asked = names.map(|name| scope.spawn(move || request(agent, name)));
                 asked.map(|it| it.join().unwrap())
             })
         });
@@ -190,7 +197,7 @@ mod tests {
         for (runs, name, n_searches) in [(a, "a", 1), (vague, "vague", 0), (b, "b", 1)] {
             assert_eq!(runs.len(), 2);
             for run in runs {
-                let run = run.unwrap().it;
+                let run = run.unwrap().value;
                 assert_eq!(run.answer(), Some(name));
                 assert_eq!(run.trace.n_searches(), n_searches);
                 assert_eq!(run.trace.turns.len(), 2);

@@ -1,4 +1,4 @@
-//! What can fail before the first call of a synthesis, without making it.
+//! Dry run of a synthesis: everything that can fail before the first call.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,45 +6,44 @@ use std::sync::Arc;
 use anyhow::Result;
 use forage_retriever::SearchEngine;
 use forage_synthesis::chat::ChatConfig;
-use forage_synthesis::sage::Walker;
+use forage_synthesis::feedback_loop::FeedbackLoopConfig;
 
-use super::ground::Ground;
-use super::parts::Common;
+use super::ground::{CorpusGenerator, SynthesisCorpus};
+use super::parts::SynthesisContext;
+use super::section::{AgentSection, JudgeSection};
 use super::{SynthesisConfig, SynthesisFile, avoided};
 use crate::model::{self, device};
 use crate::prompt;
 
-/// Opens everything that a run file names and says what it found, a line each. Servers are not
-/// asked. What is written goes into `folder`.
+/// Opens everything that a run file names, and describes it in a line each. Servers are not called.
+/// Files are written into `folder` only.
 pub fn survey(file: &SynthesisFile, folder: &Path) -> Result<Vec<String>> {
     let config = &file.config;
     let mut lines = Vec::new();
     let avoided = avoided(config)?;
-    let common = Common::new(config);
+    let context = SynthesisContext::new(config);
 
-    let ground = Ground::open(config)?;
-    let engine = ground.engine(config, &folder.join("index"))?;
-    let walker = config.generator.walker.as_ref().map(|it| ground.walker(it)).transpose()?;
-    let facts = walker.as_ref().map(Walker::n_facts);
-    let documents = ground.documents(walker.as_ref())?;
-    lines.push(format!("corpus: {} passages", ground.passages.len()));
+    let corpus = SynthesisCorpus::open(config)?;
+    let engine = corpus.engine(config, &folder.join("index"))?;
+    let generator = corpus.generator(&config.generator)?;
+    let documents = corpus.documents(&generator)?;
+    lines.push(format!("corpus: {} passages", corpus.passages.len()));
     lines.push(searched(config, &engine));
 
     let retriever = Arc::<SearchEngine>::clone(&engine);
-    common.generator(config, walker, retriever)?;
-    let generator = &config.generator;
-    lines.push(match (facts, &generator.chat, &generator.model) {
-        (Some(facts), ..) => {
-            format!("generator: a walk over {facts} facts of {} passages", documents.len())
+    let line = match &generator {
+        CorpusGenerator::Graph(graph) => {
+            let n_facts = graph.n_facts();
+            format!("generator: a walk over {n_facts} facts of {} passages", documents.len())
         }
-        (None, Some(chat), _) => format!("generator: {}", server(&chat.server)),
-        (None, None, Some(ours)) => format!("generator: the model `{}`", ours.path.display()),
-        (None, None, None) => unreachable!("a checked run file has a generator"),
-    });
-    lines.push(match (&config.agent.model, &config.agent.chat) {
-        (Some(ours), _) => {
+        CorpusGenerator::Chat(chat) => format!("generator: {}", server(&chat.server)),
+        CorpusGenerator::Model(ours) => format!("generator: the model `{}`", ours.path.display()),
+    };
+    context.generator(generator, retriever, &config.device)?;
+    lines.push(line);
+    lines.push(match &config.agent {
+        AgentSection::Model { model: ours, rollout } => {
             let (decoder, tokenizer) = model::open(&ours.path, &device(&config.device)?)?;
-            let rollout = config.rollout.as_ref().expect("checked: a model plays by `rollout`");
             prompt::check(rollout, &tokenizer, &ours.path)?;
             format!(
                 "agent: {} weights, {} tokens, in {}",
@@ -53,19 +52,17 @@ pub fn survey(file: &SynthesisFile, folder: &Path) -> Result<Vec<String>> {
                 ours.path.display()
             )
         }
-        (None, Some(chat)) => {
-            common.client(&chat.server)?;
+        AgentSection::Chat(chat) => {
+            context.client(&chat.server)?;
             format!("agent: {}", server(&chat.server))
         }
-        (None, None) => unreachable!("a checked run file has an agent"),
     });
-    common.judge(file, &folder.join("plugins"))?;
-    lines.push(match (&config.judge.plugin, &config.judge.chat) {
-        (Some(plugin), _) => {
-            format!("judge: the plugin {plugin}, right from {}", config.judge.least)
+    context.judge(file, &folder.join("plugins"))?;
+    lines.push(match &config.judge {
+        JudgeSection::Plugin(judge) => {
+            format!("judge: the plugin {}, right from {}", judge.plugin, judge.least)
         }
-        (None, Some(chat)) => format!("judge: {}", server(&chat.server)),
-        (None, None) => unreachable!("a checked run file has a judge"),
+        JudgeSection::Chat(chat) => format!("judge: {}", server(&chat.server)),
     });
     if !config.questions.avoid.is_empty() {
         lines.push(format!("avoided: {} questions", avoided.len()));
@@ -75,7 +72,7 @@ pub fn survey(file: &SynthesisFile, folder: &Path) -> Result<Vec<String>> {
 }
 
 fn searched(config: &SynthesisConfig, engine: &SearchEngine) -> String {
-    match (&config.retriever, engine.manifest()) {
+    match (config.retriever(), engine.manifest()) {
         (None, _) => "search: BM25, an index is made".to_owned(),
         (Some(_), Some(it)) => {
             format!("search: {} passages, analyzer {}", it.passages, it.analyzer)
@@ -88,13 +85,13 @@ fn server(config: &ChatConfig) -> String {
     format!("{} at {}; it was not asked", config.model, config.url)
 }
 
-/// What a run may come to.
+/// The most attempts of a run.
 fn most(config: &SynthesisConfig) -> String {
-    let it = &config.synthesis;
-    let of_an_item = (it.rounds as u64).saturating_add(1).saturating_mul(it.tries as u64);
-    let attempts = it.items.saturating_mul(of_an_item);
+    let FeedbackLoopConfig { items, steps_from, steps_to, tries, rounds, .. } = &config.synthesis;
+    let of_an_item = (*rounds as u64).saturating_add(1).saturating_mul(*tries as u64);
+    let attempts = items.saturating_mul(of_an_item);
     format!(
-        "{} items with S from {} to {}: {attempts} attempts of the agent at most",
-        it.items, it.steps_from, it.steps_to
+        "{items} items with S from {steps_from} to {steps_to}: {attempts} attempts of the agent at \
+         most"
     )
 }

@@ -1,54 +1,59 @@
-//! What is searched and walked over.
+//! Corpus of a synthesis, with its search engine.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use forage_retriever::{Corpus, IndexOptions, SearchEngine, SearchOptions, build};
-use forage_synthesis::sage::{Walker, WalkerConfig};
-use forage_synthesis::{World, WorldConfig};
+use forage_retriever::{Corpus, IndexOptions, SearchEngine, SearchOptions, build_index};
+use forage_synthesis::graph_generator::GraphGenerator;
+use forage_synthesis::language_model::{ChatGeneratorConfig, ModelGeneratorConfig};
 use forage_trajectory::Passage;
+use forage_world::World;
 
 use super::SynthesisConfig;
+use super::section::{CorpusSection, GeneratorSection};
 use crate::environment::{open_engine, open_index};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 
-/// The corpus of a run file.
-pub(super) struct Ground {
-    /// Where the passages come from a generated world.
+/// Corpus of a run file.
+pub(super) struct SynthesisCorpus {
+    /// The generated world, where the corpus is one.
     pub(super) world: Option<World>,
-    /// All of them.
+    /// All passages.
     pub(super) passages: Vec<Passage>,
 }
 
-impl Ground {
+/// Generator of a run file, with its graph where it has one.
+pub(super) enum CorpusGenerator<'a> {
+    /// Random walks over the graph of the corpus.
+    Graph(Box<GraphGenerator>),
+    /// Chat model behind a server.
+    Chat(&'a ChatGeneratorConfig),
+    /// Local model.
+    Model(&'a ModelGeneratorConfig),
+}
+
+impl SynthesisCorpus {
     /// Generates the world, or reads the files.
     pub(super) fn open(config: &SynthesisConfig) -> Result<Self> {
-        if let Some(section) = &config.world {
-            let world = World::generate(&WorldConfig {
-                seed: config.seed,
-                entities: section.entities.clone(),
-                long_names: section.long_names,
-                asides: section.asides,
-            });
-            let world =
-                world
-                    .context(Failure::new(Code::Usage, "the world cannot be made").hint(
-                        "ask for more `world.entities`, and shares of `world.long_names` and `world.asides`",
-                    ))?;
-            return Ok(Self { passages: world.passages().to_vec(), world: Some(world) });
-        }
-        let Some(corpus) = &config.corpus else {
-            unreachable!("a checked run file has a corpus");
+        let files = match &config.corpus {
+            CorpusSection::World(section) => {
+                let failure = Failure::new(Code::Usage, "the world cannot be made").hint(
+                    "ask for more `world.entities`, and shares of `world.long_names` and `world.asides`",
+                );
+                let world = World::generate(section, config.seed).context(failure)?;
+                return Ok(Self { passages: world.passages().to_vec(), world: Some(world) });
+            }
+            CorpusSection::Files(corpus) => &corpus.files,
         };
         let unreadable = || {
             Failure::new(Code::Input, "the corpus of the run file cannot be read")
                 .hint("`corpus.files` names files of JSON lines, as `forage index` reads")
         };
-        let corpus = Corpus::files(corpus.files.iter().cloned()).with_context(unreadable)?;
+        let corpus = Corpus::files(files.iter().cloned()).with_context(unreadable)?;
         let passages = corpus
-            .map(|it| it.map(|it| it.1))
+            .map(|row| row.map(|(_, passage)| passage))
             .collect::<Result<_, _>>()
             .with_context(unreadable)?;
         Ok(Self { world: None, passages })
@@ -61,31 +66,42 @@ impl Ground {
         config: &SynthesisConfig,
         folder: &Path,
     ) -> Result<Arc<SearchEngine>> {
-        if let Some(retriever) = &config.retriever {
+        if let Some(retriever) = config.retriever() {
             return Ok(Arc::new(open_engine(retriever, &config.device)?));
         }
         if !folder.exists() {
             let corpus = Corpus::memory(self.passages.clone());
-            build(corpus, folder, &IndexOptions::default(), &|_| {})
+            build_index(corpus, folder, &IndexOptions::default(), &|_| {})
                 .with_context(|| unwritable(folder))?;
         }
         Ok(Arc::new(open_index(folder, &SearchOptions::default())?.into()))
     }
 
-    /// A walker over it.
-    pub(super) fn walker(&self, config: &WalkerConfig) -> Result<Walker> {
-        let config = config.clone();
-        Ok(match &self.world {
-            Some(world) => Walker::of_world(world, config),
-            None => Walker::of_passages(&self.passages, config)
+    /// The generator of the run file, with the graph of the corpus where it needs one.
+    pub(super) fn generator<'a>(
+        &self,
+        section: &'a GeneratorSection,
+    ) -> Result<CorpusGenerator<'a>> {
+        let config = match section {
+            GeneratorSection::Walker(config) => config.clone(),
+            GeneratorSection::Chat(config) => return Ok(CorpusGenerator::Chat(config)),
+            GeneratorSection::Model(config) => return Ok(CorpusGenerator::Model(config)),
+        };
+        let generator = match &self.world {
+            Some(world) => GraphGenerator::of_world(world, config),
+            None => GraphGenerator::of_passages(&self.passages, config)
                 .context(Failure::new(Code::Input, "the corpus cannot be walked over"))?,
-        })
+        };
+        Ok(CorpusGenerator::Graph(Box::new(generator)))
     }
 
-    /// The passages that items are about: those that a walker can begin at, or all. A corpus that
-    /// nothing can be asked about is refused.
-    pub(super) fn documents(&self, walker: Option<&Walker>) -> Result<Vec<Passage>> {
-        let documents = walker.map_or_else(|| self.passages.clone(), Walker::passages);
+    /// Passages that items start from: those of the graph generator, or all. A corpus without any
+    /// is refused.
+    pub(super) fn documents(&self, generator: &CorpusGenerator<'_>) -> Result<Vec<Passage>> {
+        let documents = match generator {
+            CorpusGenerator::Graph(graph) => graph.passages(),
+            CorpusGenerator::Chat(_) | CorpusGenerator::Model(_) => self.passages.clone(),
+        };
         if documents.is_empty() {
             return Err(Failure::new(Code::Input, "the walker finds no facts in the corpus")
                 .hint("it links passages whose texts mention each other's titles")

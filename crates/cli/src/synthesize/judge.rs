@@ -1,18 +1,19 @@
-//! A reward plugin as the judge.
+//! Judge that is a reward plugin.
 
 use std::path::Path;
 
 use anyhow::Result;
 use forage_reward::{Combination, RewardSection, Rewards, copy_plugin, find_plugin};
-use forage_synthesis::sage::{Judge, Judgement, Made, Pair, StepError};
+use forage_synthesis::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
+use forage_trajectory::protocol::ANSWER;
 use forage_trajectory::{Grade, Group, Origin, Outcome, SegmentKind, Stream, Trajectory};
 use serde_json::Value;
 
-use super::section::JudgeSection;
+use super::section::PluginJudgeSection;
 use crate::exit_code::plugin_failure;
 use crate::plugins::search_folders;
 
-/// A reward that says how right an answer is.
+/// Judge that is a reward plugin with a threshold.
 #[derive(Debug)]
 pub struct PluginJudge {
     rewards: Rewards,
@@ -25,19 +26,19 @@ const NAME: &str = "judge";
 impl PluginJudge {
     /// Copies the plugin of a run file into `folder` and loads the copy. Also returns its hash.
     pub fn load(
-        plugin: &str,
-        section: &JudgeSection,
+        section: &PluginJudgeSection,
         run_file: &Path,
         folder: &Path,
     ) -> Result<(Self, String)> {
+        let PluginJudgeSection { plugin, config, least } = section;
         let library = find_plugin(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
         let copied = copy_plugin(&library, folder).map_err(plugin_failure)?;
-        let config = Value::Object(section.config.clone());
+        let config = Value::Object(config.clone());
         let reward: RewardSection =
             serde_json::from_value(serde_json::json!({"plugin": plugin, "config": config}))?;
         let sections = [(NAME.to_owned(), reward, copied.path)];
         let rewards = Rewards::load(&sections, Combination::default()).map_err(plugin_failure)?;
-        Ok((Self { rewards, least: section.least }, copied.hash))
+        Ok((Self { rewards, least: *least }, copied.hash))
     }
 }
 
@@ -45,16 +46,16 @@ impl Judge for PluginJudge {
     /// The plugin sees a trajectory that holds the answer and nothing else.
     fn judge(
         &self,
-        pair: &Pair,
+        pair: &QaPair,
         answer: &str,
         _stream: Stream,
-    ) -> Result<Made<Judgement>, StepError> {
+    ) -> Result<WithUsage<Judgement>, StepError> {
         let question = pair.question(NAME.to_owned());
         let mut trajectory = Trajectory::new(NAME, 0);
         trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &question.text, &[]);
         trajectory.tag(
             SegmentKind::Answer,
-            &format!("<answer> {answer} </answer>"),
+            &ANSWER.wrap(&format!(" {answer} ")),
             0..0,
             Some(answer),
         );
@@ -67,7 +68,7 @@ impl Judge for PluginJudge {
         match grades.into_iter().next() {
             Some(Grade::Scored(score)) => {
                 let right = score.reward >= self.least;
-                Ok(Made::free(Judgement { right, reply: String::new() }))
+                Ok(WithUsage::free(Judgement { right, reply: String::new() }))
             }
             Some(Grade::Failed(reason)) => Err(StepError::engine("the judge's plugin", reason)),
             Some(Grade::NotApplicable) | None => Err(StepError::item("the judge does not apply")),

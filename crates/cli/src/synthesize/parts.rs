@@ -1,4 +1,4 @@
-//! Generator and judge of a run file, and what they share.
+//! Generator and judge of a run file, with their shared context.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,67 +6,67 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use forage_model::Tokenizer;
-use forage_synthesis::chat::{ChatClient, ChatConfig, PolicyModel, PolicyOptions};
+use forage_synthesis::chat::{Budget, ChatClient, ChatConfig, PolicyModel, PolicyOptions};
+use forage_synthesis::feedback_loop::{Judge, QuestionGenerator};
 use forage_synthesis::language_model::{ChatGenerator, ChatJudge, ModelGeneratorConfig, Prompts};
-use forage_synthesis::sage::{Generator, Judge, Ledger, Walker};
 use forage_trajectory::{BoxError, Prompt, Retriever, TokenId};
 
+use super::ground::CorpusGenerator;
 use super::judge::PluginJudge;
+use super::section::JudgeSection;
 use super::{SynthesisConfig, SynthesisFile};
 use crate::exit_code::{Code, Failure};
 use crate::model::{self, device};
 
-/// What all parts of a run share.
-pub(super) struct Common {
-    /// Where calls are entered.
-    pub(super) ledger: Arc<Ledger>,
-    /// Ends the waiting of clients.
+/// Context that all roles of a synthesis share.
+pub(super) struct SynthesisContext {
+    /// Budget of all calls.
+    pub(super) budget: Arc<Budget>,
+    /// Stop flag of the loop and its clients.
     pub(super) stop: Arc<AtomicBool>,
-    /// What language models are told.
+    /// Prompts of chat models.
     pub(super) prompts: Arc<Prompts>,
 }
 
-impl Common {
-    /// What the parts of a run file share.
+impl SynthesisContext {
+    /// The context of a run file.
     pub(super) fn new(config: &SynthesisConfig) -> Self {
         Self {
-            ledger: Arc::new(Ledger::new(config.synthesis.limits)),
+            budget: Arc::new(Budget::new(config.synthesis.limits)),
             stop: Arc::default(),
             prompts: Arc::default(),
         }
     }
 
-    /// A client of a server, which is not asked yet.
+    /// A client of a server, which is not called yet.
     pub(super) fn client(&self, server: &ChatConfig) -> Result<Arc<ChatClient>> {
-        ChatClient::new(server, Arc::clone(&self.ledger), Arc::clone(&self.stop))
+        ChatClient::new(server, Arc::clone(&self.budget), Arc::clone(&self.stop))
             .map(Arc::new)
             .context(Failure::new(Code::Usage, "a server of the run file cannot be used"))
     }
 
-    /// Who makes pairs.
+    /// The question generator of a run file.
     pub(super) fn generator(
         &self,
-        config: &SynthesisConfig,
-        walker: Option<Walker>,
+        generator: CorpusGenerator<'_>,
         retriever: Arc<dyn Retriever>,
-    ) -> Result<Box<dyn Generator>> {
-        let section = &config.generator;
+        device_name: &str,
+    ) -> Result<Box<dyn QuestionGenerator>> {
         let prompts = Arc::clone(&self.prompts);
-        Ok(match (walker, &section.chat, &section.model) {
-            (Some(walker), _, _) => Box::new(walker),
-            (None, Some(chat), _) => {
+        Ok(match generator {
+            CorpusGenerator::Graph(graph) => graph,
+            CorpusGenerator::Chat(chat) => {
                 let client = self.client(&chat.server)?;
                 Box::new(ChatGenerator::new(chat.research(), client, retriever, prompts))
             }
-            (None, None, Some(ours)) => {
-                let model = self.policy_model(ours, &config.device)?;
+            CorpusGenerator::Model(ours) => {
+                let model = self.policy_model(ours, device_name)?;
                 Box::new(ChatGenerator::new(ours.research(), model, retriever, prompts))
             }
-            (None, None, None) => unreachable!("a checked run file has a generator"),
         })
     }
 
-    /// A model of ours that answers prompts.
+    /// A local chat model.
     fn policy_model(
         &self,
         section: &ModelGeneratorConfig,
@@ -87,32 +87,30 @@ impl Common {
             batch: section.batch,
         };
         let policy = forage_model::Generator::new(decoder, tokenizer);
-        Ok(PolicyModel::new(policy, options, Arc::clone(&self.ledger)))
+        Ok(PolicyModel::new(policy, options, Arc::clone(&self.budget)))
     }
 
-    /// Who says what is right, and what its verdicts depend on. A plugin is copied into `folder`.
+    /// The judge of a run file, and the hash of what its judgements depend on. A plugin is copied
+    /// into `folder`.
     pub(super) fn judge(
         &self,
         file: &SynthesisFile,
         folder: &Path,
     ) -> Result<(Box<dyn Judge>, String)> {
-        let section = &file.config.judge;
-        match (&section.plugin, &section.chat) {
-            (Some(plugin), _) => {
-                let (judge, hash) = PluginJudge::load(plugin, section, &file.path, folder)?;
+        match &file.config.judge {
+            JudgeSection::Plugin(section) => {
+                let (judge, hash) = PluginJudge::load(section, &file.path, folder)?;
                 Ok((Box::new(judge), hash))
             }
-            (None, Some(chat)) => {
+            JudgeSection::Chat(chat) => {
                 let judge = ChatJudge::new(self.client(&chat.server)?, Arc::clone(&self.prompts));
                 Ok((Box::new(judge), self.prompts.hash().to_owned()))
             }
-            (None, None) => unreachable!("a checked run file has a judge"),
         }
     }
 }
 
-/// A prompt as the message of a user in the model's chat template; as it stands where the model
-/// has none.
+/// Tokens of a prompt: as a user message in the chat template, or plain where the model has none.
 fn encode(tokenizer: &Tokenizer, prompt: &str) -> Result<Vec<TokenId>, BoxError> {
     let prompt = match tokenizer.chat_template()? {
         Some(_) => Prompt::Chat { system: None, user: prompt },

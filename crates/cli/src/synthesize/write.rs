@@ -1,28 +1,31 @@
-//! The files of a finished synthesis.
+//! Output files of a finished synthesis.
 
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use forage_synthesis::Split;
-use forage_synthesis::sage::{Accepted, Assembly, Attempt, Event, Journal, Proposal};
+use forage_fs::AtomicFile;
+use forage_synthesis::feedback_loop::{
+    AcceptedQuestion, Assembly, Attempt, Journal, JournalEvent, Proposal,
+};
+use forage_world::Split;
 use serde::Serialize;
 
 use crate::exit_code::unwritable;
 use forage_training::run_folder::RunFolder;
 
-/// A row of `traces.jsonl.zst`: how a question was made and tried.
+/// Row of `traces.jsonl.zst`: proposal and attempts of a question.
 #[derive(Debug, Serialize)]
 struct TraceRow {
     split: Split,
     #[serde(flatten)]
-    accepted: Accepted,
-    /// The generator's.
+    accepted: AcceptedQuestion,
+    /// Proposal of the generator.
     proposal: Option<Proposal>,
-    /// The agent's, in their order.
+    /// Attempts of the agent, in their order.
     attempts: Vec<Attempt>,
 }
 
-/// Writes the questions of each split.
+/// Writes the questions of every split.
 pub(super) fn questions(run: &RunFolder, assembly: &Assembly, splits: &[Split]) -> Result<()> {
     for split in Split::ALL {
         let mut lines = Vec::new();
@@ -46,9 +49,8 @@ pub(super) fn traces(
     splits: &[Split],
 ) -> Result<()> {
     let path = run.path("traces.jsonl.zst");
-    let part = tempfile::Builder::new().prefix(".part-").tempfile_in(run.root());
-    let part = part.with_context(|| unwritable(&path))?;
-    let mut encoder = zstd::Encoder::new(part, 3).with_context(|| unwritable(&path))?;
+    let file = AtomicFile::create(&path).with_context(|| unwritable(&path))?;
+    let mut encoder = zstd::Encoder::new(file, 3).with_context(|| unwritable(&path))?;
     for (accepted, split) in assembly.accepted.iter().zip(splits) {
         let mut row = TraceRow {
             split: *split,
@@ -58,10 +60,10 @@ pub(super) fn traces(
         };
         for event in journal.events_of(accepted.index)? {
             match event {
-                Event::Proposed { round, proposal, .. } if round == accepted.round => {
+                JournalEvent::Proposed { round, proposal, .. } if round == accepted.round => {
                     row.proposal = proposal.ok();
                 }
-                Event::Tried { round, attempt, .. } if round == accepted.round => {
+                JournalEvent::Tried { round, attempt, .. } if round == accepted.round => {
                     row.attempts.push(attempt);
                 }
                 _ => {}
@@ -71,8 +73,5 @@ pub(super) fn traces(
         line.push(b'\n');
         encoder.write_all(&line).with_context(|| unwritable(&path))?;
     }
-    let part = encoder.finish().with_context(|| unwritable(&path))?;
-    part.as_file().sync_all().with_context(|| unwritable(&path))?;
-    part.persist(&path).map_err(|err| err.error).with_context(|| unwritable(&path))?;
-    Ok(())
+    encoder.finish().and_then(AtomicFile::commit).with_context(|| unwritable(&path))
 }

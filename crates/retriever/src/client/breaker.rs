@@ -1,16 +1,16 @@
-//! Leaves a server alone that keeps failing, and asks it now and then whether it is well again.
+//! Circuit breaker: sends nothing to a server that keeps failing, except for a trial now and then.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many failures in a row open the breaker.
+/// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
-/// The longest pause, in first pauses.
+/// Longest pause, in first pauses.
 const LONGEST: u32 = 16;
 
-/// A circuit breaker.
-pub(super) struct Breaker {
-    /// The first pause; every failed trial doubles it.
+/// Circuit breaker of one server.
+pub(super) struct CircuitBreaker {
+    /// First pause; every failed trial doubles it.
     pause: Duration,
     state: Mutex<State>,
 }
@@ -19,18 +19,18 @@ pub(super) struct Breaker {
 struct State {
     failures: u32,
     pauses: u32,
-    /// Set while the breaker is open.
+    /// End of the pause; set while the breaker is open.
     until: Option<Instant>,
-    /// A request is on its way that finds out whether the server is well again.
+    /// Whether a trial is in flight: the breaker is half open.
     on_trial: bool,
 }
 
-impl Breaker {
+impl CircuitBreaker {
     pub(super) fn new(pause: Duration) -> Self {
         Self { pause, state: Mutex::default() }
     }
 
-    /// Lets a request pass, or says how long to wait.
+    /// Admits a request, or gives the time until the next may be sent.
     pub(super) fn admit(&self) -> Result<(), Duration> {
         let mut state = self.lock();
         let Some(until) = state.until else { return Ok(()) };
@@ -45,12 +45,12 @@ impl Breaker {
         Ok(())
     }
 
-    /// The server answered.
+    /// Closes the breaker: the server answered.
     pub(super) fn succeeded(&self) {
         *self.lock() = State::default();
     }
 
-    /// The server failed.
+    /// Counts a failure of the server, and opens the breaker after a row of them.
     pub(super) fn failed(&self) {
         let mut state = self.lock();
         state.failures += 1;
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn opens_tries_and_closes() {
         let pause = Duration::from_millis(30);
-        let breaker = Breaker::new(pause);
+        let breaker = CircuitBreaker::new(pause);
         for _ in 0..FAILURES {
             assert_eq!(breaker.admit(), Ok(()));
             breaker.failed();

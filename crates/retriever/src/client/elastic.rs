@@ -1,7 +1,8 @@
-//! `OpenSearch`, Elasticsearch and Quickwit as retrievers, by their common `_msearch`.
+//! Client of `OpenSearch`, Elasticsearch and Quickwit, by their common `_msearch` API.
 
 use std::sync::Arc;
 
+use forage_http::{HttpError, StatusError};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,41 +14,41 @@ use super::transport::{
     HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
 };
 
-/// Where an engine is and what is searched there.
+/// Index of `OpenSearch`, Elasticsearch or Quickwit: address and fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ElasticConfig {
-    /// The address of the API: `http://127.0.0.1:9200`, for Quickwit
+    /// Address of the API: `http://127.0.0.1:9200`, for Quickwit
     /// `http://127.0.0.1:7280/api/v1/_elastic`.
     pub url: String,
-    /// The index.
+    /// Name of the index.
     pub index: String,
-    /// The fields that are searched, perhaps with weights: `title^2`.
+    /// Fields that are searched, perhaps with boosts: `title^2`. Default: `contents`.
     #[serde(default = "default_fields")]
     pub fields: Vec<String>,
-    /// Which engine it is.
+    /// Engine behind the API. Default: `opensearch`.
     #[serde(default)]
     pub engine: ElasticEngine,
-    /// Most queries of a request.
+    /// Most queries in a request. Default: 64.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Most requests at once.
+    /// Most concurrent requests. Default: 8.
     #[serde(default = "default_connections")]
     pub connections: usize,
-    /// Timeout, retries and token.
+    /// Timeout, retries and token. Default: those of [`HttpConfig`].
     #[serde(default)]
     pub http: HttpConfig,
 }
 
-/// Engines that share an API, nearly.
+/// Search engine with the `_msearch` API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ElasticEngine {
-    /// Elasticsearch and its fork.
+    /// `OpenSearch` and Elasticsearch.
     #[default]
     Opensearch,
-    /// Gives hits in the order of the index unless they are sorted by score, and has the score
-    /// among the sort values.
+    /// Quickwit, whose hits are in the order of the index unless they are sorted by score, and whose
+    /// scores are among the sort values.
     Quickwit,
 }
 
@@ -55,10 +56,10 @@ fn default_fields() -> Vec<String> {
     vec!["contents".to_owned()]
 }
 
-/// An index of `OpenSearch`, Elasticsearch or Quickwit.
+/// Retriever over an index of `OpenSearch`, Elasticsearch or Quickwit.
 ///
-/// A document has its words in `contents`, or in `title` and `text`; its name is its field `id`,
-/// or else what the engine calls it. How the engine analyzes and ranks is set up there. A query
+/// A document has its words in `contents`, or in `title` and `text`; its id is its field `id`, or
+/// else the `_id` of the engine. Analysis and ranking are set up in the engine. A query
 /// that the engine fails on fails alone.
 pub struct Elastic {
     config: ElasticConfig,
@@ -67,7 +68,11 @@ pub struct Elastic {
 }
 
 impl Elastic {
-    /// Makes a client. Nothing is sent yet.
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Where an option is out of range or the token is not there.
     pub fn new(config: &ElasticConfig) -> Result<Self, ClientError> {
         let counts = [
             ("fields", config.fields.len()),
@@ -79,18 +84,17 @@ impl Elastic {
         Ok(Self { config: config.clone(), url, transport: Transport::new(&config.http)? })
     }
 
-    /// What happened to requests so far.
+    /// Counters of requests so far.
     pub fn counts(&self) -> HttpCounts {
         self.transport.counts()
     }
 
-    /// Whether the last request failed and the budget of failures was spent: the server is down for
-    /// good.
+    /// Whether the last request failed and the retry budget was spent: the server is down for good.
     pub fn has_given_up(&self) -> bool {
         self.transport.has_given_up()
     }
 
-    fn ask(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
+    fn search_batch(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
         match self.request(queries, k) {
             Ok(found) => found.into_iter().map(|it| it.map_err(Arc::new)).collect(),
             Err(error) => {
@@ -123,7 +127,7 @@ impl Elastic {
         }
         let read = |answer: Value| {
             let responses = hits::list(hits::member(&answer, "responses")?)?;
-            hits::counted(responses.len(), queries.len())?;
+            hits::check_count(responses.len(), queries.len())?;
             Ok(responses.iter().map(|it| self.response(it)).collect())
         };
         self.transport.post(&self.url, "application/x-ndjson", body.as_bytes(), &read)
@@ -132,10 +136,12 @@ impl Elastic {
     fn response(&self, response: &Value) -> Result<Vec<Hit>, ClientError> {
         if let Some(error) = response.get("error") {
             let status = response.get("status").and_then(Value::as_u64).unwrap_or(500) as u16;
-            let (url, said) = (self.url.clone(), error.to_string());
-            return Err(ClientError::Status { url, status, said, retry_after: None });
+            let (url, body) = (self.url.clone(), self.transport.redact(&error.to_string()));
+            return Err(
+                HttpError::from(StatusError { url, status, body, retry_after: None }).into()
+            );
         }
-        let wrong = |what| ClientError::Shape { url: self.url.clone(), what };
+        let wrong = |what| ClientError::from(HttpError::Shape { url: self.url.clone(), what });
         let found = hits::member(response, "hits").and_then(|it| hits::member(it, "hits"));
         let found = hits::list(found.map_err(wrong)?).map_err(wrong)?;
         let hit = |(idx, row): (usize, &Value)| {
@@ -148,7 +154,7 @@ impl Elastic {
     }
 }
 
-/// A document under its name.
+/// Document with its id in the field `id`.
 pub(super) fn with_id(document: &Value, id: Option<Value>) -> Value {
     let mut document = document.clone();
     if let (Some(object), Some(id)) = (document.as_object_mut(), id) {
@@ -160,7 +166,7 @@ pub(super) fn with_id(document: &Value, id: Option<Value>) -> Value {
 impl Retriever for Elastic {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         in_requests(queries, self.config.batch, self.config.connections, |queries| {
-            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.ask(queries, k) }
+            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.search_batch(queries, k) }
         })
     }
 }

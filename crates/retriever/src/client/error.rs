@@ -1,111 +1,66 @@
-//! What can go wrong with a server.
+//! Errors of the clients of search engines.
 
 use std::time::Duration;
 
-/// A request that failed.
+use forage_http::{HttpError, RetryClass};
+
+/// Failed request to a search engine or an embedding server.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No connection, a timeout, or an answer that broke off.
-    #[error("no answer from `{url}`")]
-    NoAnswer {
-        /// The address.
-        url: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// An answer that says no.
-    #[error("`{url}` answered {status}: {said}")]
-    Status {
-        /// The address.
-        url: String,
-        /// The status.
-        status: u16,
-        /// The beginning of what came with it.
-        said: String,
-        /// How long the server asks to wait.
-        retry_after: Option<Duration>,
-    },
-    /// An answer that is not JSON, or not all of it.
-    #[error("the answer of `{url}` is not whole JSON")]
-    NotJson {
-        /// The address.
-        url: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// JSON of another shape than was asked for.
-    #[error("the answer of `{url}` is not what was asked for: {what}")]
-    Shape {
-        /// The address.
-        url: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// The queries could not be embedded.
+    /// Failed HTTP exchange.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Failed embedding of the queries.
     #[error("queries could not be embedded")]
     Embedder(#[source] forage_trajectory::BoxError),
-    /// The server has failed so often that it is left alone for a while.
+    /// Open circuit breaker: the server keeps failing, and nothing is sent for a while.
     #[error("`{url}` keeps failing and is left alone for {:.1} s", wait.as_secs_f64())]
-    LeftAlone {
-        /// The address.
+    CircuitOpen {
+        /// Address of the request.
         url: String,
-        /// For how long.
+        /// Time until the next request may be sent.
         wait: Duration,
     },
-    /// Every attempt failed.
+    /// Exhausted retries: every attempt of the request failed.
     #[error("{attempts} attempts failed")]
     GaveUp {
-        /// How many.
+        /// Number of attempts.
         attempts: u32,
-        /// Why the last one did.
+        /// Error of the last one.
         source: Box<ClientError>,
     },
-    /// Attempts failed so often that nothing is tried again.
+    /// Exhausted retry budget: attempts of all requests failed so often that none is repeated.
     #[error("an attempt failed and the budget of {budget} failures is spent")]
     BudgetSpent {
-        /// The budget.
+        /// Budget.
         budget: u32,
-        /// Why the attempt failed.
+        /// Error of the attempt.
         source: Box<ClientError>,
     },
-    /// An option is out of range, or names what is not there.
+    /// Option out of range, or one that names what is not there.
     #[error("`{name}` is {value}; it must be {range}")]
     Option {
-        /// Its name.
+        /// Name of the option.
         name: &'static str,
-        /// Its value.
+        /// Value.
         value: String,
-        /// The values it may have.
+        /// Permitted values.
         range: &'static str,
     },
 }
 
-/// What a failure says about trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// The server is ill: try again, and count it.
-    Server,
-    /// The server asks for patience.
-    Patience,
-    /// The request is refused, and would be again.
-    Request,
-}
-
 impl ClientError {
-    pub(super) fn blame(&self) -> Blame {
+    /// Retry class of the failure.
+    pub(super) fn retry_class(&self) -> RetryClass {
         match self {
-            Self::NoAnswer { .. }
-            | Self::NotJson { .. }
-            | Self::Status { status: 500 | 502 | 503 | 504, retry_after: None, .. } => {
-                Blame::Server
-            }
-            Self::Status { status: 408 | 425 | 429 | 500 | 502 | 503 | 504, .. } => Blame::Patience,
-            _ => Blame::Request,
+            Self::Http(error) => error.retry_class(),
+            _ => RetryClass::Permanent,
         }
     }
 
-    /// Whether the server found something wrong with what it was asked.
-    pub(super) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Status { status: 400 | 413 | 422, .. })
+    /// Whether the server found something wrong with the request: statuses 400, 413 and 422.
+    pub(super) fn is_bad_request(&self) -> bool {
+        let Self::Http(error) = self else { return false };
+        matches!(error.status(), Some(400 | 413 | 422))
     }
 }

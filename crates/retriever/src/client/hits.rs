@@ -1,8 +1,8 @@
-//! Hits out of what servers answer.
+//! Hits in the responses of servers.
 //!
-//! A document has its words in `contents`, or in `title` and `text`, or is nothing but a text. One
-//! without an id is named by a hash of its words, so that the same document has the same name in
-//! every answer. One without a score gets 1 divided by its rank.
+//! A document has its words in `contents`, or in `title` and `text`, or is nothing but a text. The
+//! id of one without an id is a hash of its words, so that the same document has the same id in every
+//! response. The score of one without a score is 1 divided by its rank.
 
 use forage_trajectory::Hit;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Dialect;
 use crate::contents::split_contents;
 
-/// The hits of every query of a request, or what is wrong with the answer.
+/// Hits of every query of a request, or what is wrong with the response.
 pub(super) fn read(
     answer: &Value,
     dialect: Dialect,
@@ -23,18 +23,18 @@ pub(super) fn read(
         Dialect::R1Searcher => lists(answer, "answers")?,
         Dialect::FlashRag => return pair(answer, n_queries),
     };
-    counted(lists.len(), n_queries)?;
+    check_count(lists.len(), n_queries)?;
     lists.into_iter().map(hits).collect()
 }
 
-/// Documents and scores in two lists.
+/// Hits of documents and scores in two lists.
 fn pair(answer: &Value, n_queries: usize) -> Result<Vec<Vec<Hit>>, String> {
     let [documents, scores] = list(answer)? else {
         return Err("there are not two lists, of documents and of scores".to_owned());
     };
     let (documents, scores) = (list(documents)?, list(scores)?);
-    counted(documents.len(), n_queries)?;
-    counted(scores.len(), n_queries)?;
+    check_count(documents.len(), n_queries)?;
+    check_count(scores.len(), n_queries)?;
     let of_query = |(documents, scores): (&Value, &Value)| {
         let (mut hits, scores) = (hits(list(documents)?)?, list(scores)?);
         if hits.len() != scores.len() {
@@ -48,13 +48,15 @@ fn pair(answer: &Value, n_queries: usize) -> Result<Vec<Vec<Hit>>, String> {
     documents.iter().zip(scores).map(of_query).collect()
 }
 
-pub(super) fn counted(n_answers: usize, n_queries: usize) -> Result<(), String> {
+/// Checks that there are as many answers as queries.
+pub(super) fn check_count(n_answers: usize, n_queries: usize) -> Result<(), String> {
     if n_answers == n_queries {
         return Ok(());
     }
     Err(format!("{n_queries} queries have {n_answers} answers"))
 }
 
+/// Member of a JSON object.
 pub(crate) fn member<'a>(value: &'a Value, key: &str) -> Result<&'a Value, String> {
     value.get(key).ok_or_else(|| {
         // Some servers answer 200 with an error in it.
@@ -64,6 +66,7 @@ pub(crate) fn member<'a>(value: &'a Value, key: &str) -> Result<&'a Value, Strin
     })
 }
 
+/// Elements of a JSON array.
 pub(crate) fn list(value: &Value) -> Result<&[Value], String> {
     value.as_array().map(Vec::as_slice).ok_or_else(|| "there is no list".to_owned())
 }
@@ -72,6 +75,7 @@ fn lists<'a>(answer: &'a Value, key: &str) -> Result<Vec<&'a [Value]>, String> {
     list(member(answer, key)?)?.iter().map(list).collect()
 }
 
+/// Score.
 fn number(value: &Value) -> Result<f32, String> {
     value.as_f64().map(|it| it as f32).ok_or_else(|| format!("the score {value} is no number"))
 }
@@ -80,7 +84,7 @@ fn hits(rows: &[Value]) -> Result<Vec<Hit>, String> {
     rows.iter().enumerate().map(|(idx, row)| hit(row, idx + 1)).collect()
 }
 
-/// One hit, at its rank.
+/// Hit at a rank, from 1.
 pub(super) fn hit(row: &Value, rank: usize) -> Result<Hit, String> {
     let document = row.get("document").unwrap_or(row);
     let text_of = |key: &str| document.get(key).and_then(Value::as_str);

@@ -1,10 +1,9 @@
-//! Search engines behind HTTP.
+//! Clients of search engines behind HTTP.
 //!
-//! [`Remote`] asks a server of the `/retrieve` protocol, [`Elastic`] one of `_msearch`, [`Qdrant`]
-//! one of vectors. What goes wrong on the way is dealt with
-//! in [`transport`]: a request has a timeout, is tried again where that can help, and a server
-//! that keeps failing is left alone for a while. What still fails is a
-//! [`SearchError`](forage_trajectory::SearchError), never an empty result.
+//! [`Remote`] is that of the `/retrieve` protocol, [`Elastic`] that of `_msearch`, [`Qdrant`] that of
+//! vectors. All send through [`transport`], which retries what can be retried under a budget and a
+//! circuit breaker. What still fails is a [`SearchError`](forage_trajectory::SearchError), never an
+//! empty result.
 
 mod breaker;
 mod elastic;

@@ -1,4 +1,4 @@
-//! Qdrant as a dense retriever.
+//! Client of Qdrant: dense search over a collection.
 
 use std::sync::Arc;
 
@@ -14,31 +14,31 @@ use super::transport::{
     HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
 };
 
-/// Where a collection is.
+/// Collection of Qdrant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QdrantConfig {
-    /// The address of the API, for example `http://127.0.0.1:6333`.
+    /// Address of the API, for example `http://127.0.0.1:6333`.
     pub url: String,
-    /// The collection.
+    /// Name of the collection.
     pub collection: String,
-    /// The name of its vectors, where it has several.
+    /// Name of the vectors, where the collection has several. Default: its only ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vector: Option<String>,
-    /// Most queries of a request.
+    /// Most queries in a request. Default: 64.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Most requests at once.
+    /// Most concurrent requests. Default: 8.
     #[serde(default = "default_connections")]
     pub connections: usize,
-    /// Timeout, retries and token.
+    /// Timeout, retries and token. Default: those of [`HttpConfig`].
     #[serde(default)]
     pub http: HttpConfig,
 }
 
-/// A collection of Qdrant whose points were embedded by the same embedder as the queries are.
+/// Retriever over a collection of Qdrant, whose points were embedded by the embedder of the queries.
 ///
-/// The payload of a point has its words in `contents`, or in `title` and `text`; its name is its
+/// The payload of a point has its words in `contents`, or in `title` and `text`; its id is its
 /// key `id`, or else the id of the point.
 pub struct Qdrant {
     config: QdrantConfig,
@@ -48,7 +48,11 @@ pub struct Qdrant {
 }
 
 impl Qdrant {
-    /// Makes a client. Nothing is sent yet.
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Where an option is out of range or the token is not there.
     pub fn new(config: &QdrantConfig, embedder: Arc<dyn Embedder>) -> Result<Self, ClientError> {
         check(&config.url, &[("batch", config.batch), ("connections", config.connections)])?;
         let base = config.url.trim_end_matches('/');
@@ -57,13 +61,12 @@ impl Qdrant {
         Ok(Self { config: config.clone(), url, transport, embedder })
     }
 
-    /// What happened to requests so far.
+    /// Counters of requests so far.
     pub fn counts(&self) -> HttpCounts {
         self.transport.counts()
     }
 
-    /// Whether the last request failed and the budget of failures was spent: the server is down for
-    /// good.
+    /// Whether the last request failed and the retry budget was spent: the server is down for good.
     pub fn has_given_up(&self) -> bool {
         self.transport.has_given_up()
     }
@@ -82,13 +85,14 @@ impl Qdrant {
         let body = json!({ "searches": searches }).to_string();
         let read = |answer: Value| {
             let results = hits::list(hits::member(&answer, "result")?)?;
-            hits::counted(results.len(), queries.len())?;
+            hits::check_count(results.len(), queries.len())?;
             results.iter().map(points).collect::<Result<Vec<_>, String>>()
         };
         self.transport.post(&self.url, "application/json", body.as_bytes(), &read)
     }
 }
 
+/// Hits of one query.
 fn points(result: &Value) -> Result<Vec<Hit>, String> {
     let hit = |(idx, point): (usize, &Value)| {
         let payload = hits::member(point, "payload")?;

@@ -1,4 +1,4 @@
-//! A server of the `/retrieve` protocol as a retriever.
+//! Client of the `/retrieve` protocol, in any of its dialects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,35 +16,35 @@ use super::transport::{
 };
 use crate::Dialect;
 
-/// Where a server is and how to talk to it.
+/// Server of the `/retrieve` protocol: address and dialect.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteConfig {
-    /// The whole address, for example `http://127.0.0.1:8000/retrieve`.
+    /// Whole address, for example `http://127.0.0.1:8000/retrieve`.
     pub url: String,
-    /// What it speaks.
+    /// Dialect of the server. Default: `search-r1`.
     #[serde(default)]
     pub dialect: Dialect,
-    /// Most queries of a request, where the dialect sends several.
+    /// Most queries in a request, where the dialect sends several. Default: 64.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Most requests at once.
+    /// Most concurrent requests. Default: 8.
     #[serde(default = "default_connections")]
     pub connections: usize,
-    /// Timeout, retries and token.
+    /// Timeout, retries and token. Default: those of [`HttpConfig`].
     #[serde(default)]
     pub http: HttpConfig,
 }
 
 impl RemoteConfig {
-    /// A server with the defaults.
+    /// Server with the default options.
     pub fn new(url: impl Into<String>, dialect: Dialect) -> Self {
         let (batch, connections) = (default_batch(), default_connections());
         Self { url: url.into(), dialect, batch, connections, http: HttpConfig::default() }
     }
 }
 
-/// A server of the `/retrieve` protocol.
+/// Retriever behind a server of the `/retrieve` protocol.
 ///
 /// Queries are trimmed; an empty one finds nothing and is not sent. A server that refuses a
 /// request of several queries is asked again with fewer, so that one bad query does not cost the
@@ -55,31 +55,34 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Makes a client. Nothing is sent yet.
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Where an option is out of range or the token is not there.
     pub fn new(config: &RemoteConfig) -> Result<Self, ClientError> {
         check(&config.url, &[("batch", config.batch), ("connections", config.connections)])?;
         Ok(Self { config: config.clone(), transport: Transport::new(&config.http)? })
     }
 
-    /// What happened to requests so far.
+    /// Counters of requests so far.
     pub fn counts(&self) -> HttpCounts {
         self.transport.counts()
     }
 
-    /// Whether the last request failed and the budget of failures was spent: the server is down for
-    /// good.
+    /// Whether the last request failed and the retry budget was spent: the server is down for good.
     pub fn has_given_up(&self) -> bool {
         self.transport.has_given_up()
     }
 
-    /// Asks for some queries, together if the dialect can.
-    fn ask(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
+    /// Searches for a batch of queries in one request, and in smaller ones if that is refused.
+    fn search_batch(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
         match self.request(queries, k) {
             Ok(found) => found.into_iter().map(Ok).collect(),
-            Err(error) if error.is_refusal() && queries.len() > 1 => {
+            Err(error) if error.is_bad_request() && queries.len() > 1 => {
                 let (first, second) = queries.split_at(queries.len() / 2);
-                let mut found = self.ask(first, k);
-                found.extend(self.ask(second, k));
+                let mut found = self.search_batch(first, k);
+                found.extend(self.search_batch(second, k));
                 found
             }
             Err(error) => {
@@ -111,31 +114,31 @@ impl Remote {
 
 impl Retriever for Remote {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        let most = if self.config.dialect.is_single() { 1 } else { self.config.batch };
-        in_requests(queries, most, self.config.connections, |queries| {
-            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.ask(queries, k) }
+        let batch = if self.config.dialect.is_single() { 1 } else { self.config.batch };
+        in_requests(queries, batch, self.config.connections, |queries| {
+            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.search_batch(queries, k) }
         })
     }
 }
 
-/// Sends queries in requests of at most `most`, `connections` of them at once, and puts the
-/// answers into the order of the queries. An empty query is not sent and finds nothing.
+/// Sends queries in batches, `connections` of them at once, and puts the answers into the order of
+/// the queries. An empty query is not sent and finds nothing.
 pub(crate) fn in_requests(
     queries: &[&str],
-    most: usize,
+    batch: usize,
     connections: usize,
-    ask: impl Fn(&[&str]) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> + Sync,
+    search: impl Fn(&[&str]) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> + Sync,
 ) -> Vec<Result<Vec<Hit>, SearchError>> {
     let asked: Vec<(usize, &str)> = queries.iter().map(|it| it.trim()).enumerate().collect();
     let asked: Vec<(usize, &str)> = asked.into_iter().filter(|it| !it.1.is_empty()).collect();
-    let requests: Vec<&[(usize, &str)]> = asked.chunks(most).collect();
+    let requests: Vec<&[(usize, &str)]> = asked.chunks(batch).collect();
     let answers: Vec<_> = queries.iter().map(|_| Ok(Vec::new())).collect();
     let answers = Mutex::new(answers);
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
             let texts: Vec<&str> = request.iter().map(|it| it.1).collect();
-            let found = ask(&texts);
+            let found = search(&texts);
             let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
             for (&(idx, query), found) in request.iter().zip(found) {
                 let failed =

@@ -1,52 +1,49 @@
-//! Requests that survive what networks and servers do.
+//! Retries of requests to search engines.
 //!
 //! | what happens | what is done |
 //! |---|---|
-//! | no connection, reset, timeout, half an answer, 500, 502, 503, 504 | tried again after a pause |
-//! | 408, 425, 429, and any of 5xx with `Retry-After` | tried again after the pause asked for; one of more than a minute fails at once |
+//! | no connection, reset, timeout, half an answer, 500, 502, 503, 504 | retry after a backoff |
+//! | 408, 425, 429, and any of these 5xx with `Retry-After` | retry after the pause asked for; one of more than a minute fails at once |
 //! | any other status, or JSON of another shape | fails at once |
-//! | five failures in a row | the server is left alone for a pause that doubles; then one request tries |
-//! | the budget of failed attempts is spent | every failure is final until a request succeeds |
+//! | five failures in a row | the circuit breaker opens for a pause that doubles; then one request tries |
+//! | the retry budget is spent | every failure is final until a request succeeds |
 //!
-//! Pauses double from attempt to attempt. Each is drawn between half and all of its length, by a
-//! hash of request and attempt: callers spread, and a run that is repeated waits the same.
+//! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use forage_http::header::{AUTHORIZATION, HeaderName};
+use forage_http::{
+    Backoff, Credential, HttpClient, HttpError, HttpOptions, HttpRequest, MAX_BACKOFF, RetryClass,
+    RetryPolicy,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 
-use super::breaker::Breaker;
-use super::error::{Blame, ClientError};
+use super::breaker::CircuitBreaker;
+use super::error::ClientError;
 
-/// The longest pause that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The largest answer that is read.
-const MAX_ANSWER: u64 = 1 << 30;
-/// Bytes of an error's text that are kept.
-const SAID: usize = 300;
+/// Stands in the place of a credential in texts.
+const MASK: &str = "***";
 
-/// How to talk to a server.
+/// HTTP options of a client: timeout, retries and credential.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// How long an attempt may take, from connecting to the last byte.
+    /// Deadline of an attempt, from connecting to the last byte, in seconds. Default: 30.
     pub timeout_seconds: f64,
-    /// How often a request is tried.
+    /// Most attempts of a request. Default: 4.
     pub attempts: u32,
-    /// The first pause between attempts; each is twice as long as the one before.
+    /// First backoff between attempts, in seconds; it doubles with every attempt. Default: 0.5.
     pub backoff_seconds: f64,
-    /// Attempts that may fail before nothing is tried again; every request that succeeds pays one
-    /// back.
+    /// Retry budget: attempts that may fail before nothing is tried again; every request that
+    /// succeeds pays one back. Default: 100.
     pub retry_budget: u32,
     /// Environment variable with the token to send as `Authorization: Bearer …`. One with a blank
-    /// in it, such as `ApiKey …`, is sent as it is.
+    /// in it, such as `ApiKey …`, is sent as it is. Default: no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_env: Option<String>,
 }
@@ -63,10 +60,10 @@ impl Default for HttpConfig {
     }
 }
 
-/// What happened to requests so far.
+/// Counters of requests so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HttpCounts {
-    /// Requests that were answered.
+    /// Requests that succeeded.
     pub answered: u64,
     /// Requests that failed for good.
     pub failed: u64,
@@ -74,17 +71,17 @@ pub struct HttpCounts {
     pub retried: u64,
 }
 
-/// Queries of a request, where nobody says how many.
+/// Default number of queries in a request.
 pub(super) const fn default_batch() -> usize {
     64
 }
 
-/// Requests at once, where nobody says how many.
+/// Default number of concurrent requests.
 pub(crate) const fn default_connections() -> usize {
     8
 }
 
-/// Whether an address is one, and whether there is at least one of everything.
+/// Checks that an address is one, and that every count is 1 or more.
 pub(super) fn check(url: &str, counts: &[(&'static str, usize)]) -> Result<(), ClientError> {
     if !(url.starts_with("http://") || url.starts_with("https://")) {
         let range = "an address that begins with `http://` or `https://`";
@@ -98,57 +95,30 @@ pub(super) fn check(url: &str, counts: &[(&'static str, usize)]) -> Result<(), C
     }
 }
 
-/// Reads a number of seconds.
+/// Reads a number of seconds above 0.
 pub(crate) fn seconds(name: &'static str, seconds: f64) -> Result<Duration, ClientError> {
     let range = "a number of seconds above 0";
     let wrong = ClientError::Option { name, value: seconds.to_string(), range };
     Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero()).ok_or(wrong)
 }
 
-/// What is sent with every request: in `Authorization` a bearer token, unless it says itself what
-/// it is; the bare key in other headers.
-fn credential(
-    header: HeaderName,
-    variable: &str,
-) -> Result<(HeaderName, HeaderValue), ClientError> {
+/// Credential in an environment variable.
+fn credential(header: HeaderName, variable: &str) -> Result<Credential, ClientError> {
     let token = std::env::var(variable).unwrap_or_default();
-    let token = match token.trim() {
-        token if header == AUTHORIZATION && !token.contains(' ') && !token.is_empty() => {
-            format!("Bearer {token}")
-        }
-        token => token.to_owned(),
-    };
-    match HeaderValue::try_from(&token) {
-        Ok(mut value) if !token.is_empty() => {
-            value.set_sensitive(true);
-            Ok((header, value))
-        }
-        _ => Err(ClientError::Option {
-            name: "token_env",
-            value: format!("`{variable}`"),
-            range: "an environment variable that holds a token",
-        }),
-    }
+    Credential::new(header, &token, MASK).ok_or_else(|| ClientError::Option {
+        name: "token_env",
+        value: format!("`{variable}`"),
+        range: "an environment variable that holds a token",
+    })
 }
 
-/// The part of a credential that nobody may see.
-fn secret(credential: &str) -> &str {
-    credential.rsplit_once(' ').map_or(credential, |it| it.1)
-}
-
-/// A request: a post where it has a body and a media type of it.
-struct Ask<'a> {
-    url: &'a str,
-    body: Option<(&'a str, &'a [u8])>,
-}
-
-/// A connection pool with manners. Shared by many threads.
+/// HTTP client with retries, a retry budget and a circuit breaker. Shared by many threads.
 pub(crate) struct Transport {
-    agent: Agent,
+    client: HttpClient,
     config: HttpConfig,
-    /// Sent with every request. Its value is never shown.
-    credential: Option<(HeaderName, HeaderValue)>,
-    breaker: Breaker,
+    policy: RetryPolicy,
+    breaker: CircuitBreaker,
+    /// Failures that are left in the retry budget.
     budget: Mutex<u32>,
     given_up: AtomicBool,
     answered: AtomicU64,
@@ -157,12 +127,13 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Fails where an option is out of range or the token is not there.
+    /// Transport with the token in `Authorization`. Fails where an option is out of range or the token
+    /// is not there.
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ClientError> {
         Self::keyed(config, AUTHORIZATION, None)
     }
 
-    /// The same with the token in another header, and out of the environment variable `key_env`
+    /// Transport with the token in another header, and out of the environment variable `key_env`
     /// where the options name none.
     pub(crate) fn keyed(
         config: &HttpConfig,
@@ -177,19 +148,11 @@ impl Transport {
         }
         let variable = config.token_env.as_deref().or(key_env);
         let credential = variable.map(|it| credential(header, it)).transpose()?;
-        let agent = Agent::config_builder()
-            .timeout_global(Some(timeout))
-            .http_status_as_error(false)
-            .max_idle_connections_per_host(64)
-            .max_idle_connections(64)
-            .user_agent(concat!("forage/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
         Ok(Self {
-            agent,
+            client: HttpClient::new(&HttpOptions { timeout, ..HttpOptions::default() }, credential),
             config: config.clone(),
-            credential,
-            breaker: Breaker::new(backoff * 4),
+            policy: RetryPolicy::new(backoff),
+            breaker: CircuitBreaker::new(backoff * 4),
             budget: Mutex::new(config.retry_budget),
             given_up: AtomicBool::new(false),
             answered: AtomicU64::new(0),
@@ -198,6 +161,7 @@ impl Transport {
         })
     }
 
+    /// Counters of requests so far.
     pub(crate) fn counts(&self) -> HttpCounts {
         HttpCounts {
             answered: self.answered.load(Ordering::Relaxed),
@@ -206,20 +170,25 @@ impl Transport {
         }
     }
 
-    /// Whether the last request failed and the budget of failures was spent.
+    /// Whether the last request failed and the retry budget was spent.
     pub(crate) fn has_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Posts a body and reads the JSON that comes back. `read` may refuse it, with a reason.
+    /// Redacts the credential in a text of the server.
+    pub(super) fn redact(&self, text: &str) -> String {
+        self.client.redact(text)
+    }
+
+    /// Posts a body and reads the JSON of the response. `read` may refuse it, with a reason.
     pub(crate) fn post<T>(
         &self,
         url: &str,
-        kind: &str,
+        media_type: &str,
         body: &[u8],
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        self.send(&Ask { url, body: Some((kind, body)) }, read)
+        self.send(&HttpRequest::post(url, media_type, body), read)
     }
 
     /// Gets the JSON at an address.
@@ -228,15 +197,15 @@ impl Transport {
         url: &str,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        self.send(&Ask { url, body: None }, read)
+        self.send(&HttpRequest::get(url), read)
     }
 
     fn send<T>(
         &self,
-        ask: &Ask<'_>,
+        request: &HttpRequest<'_>,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        let answer = self.try_to_send(ask, read);
+        let answer = self.send_with_retries(request, read);
         let counter = if answer.is_ok() { &self.answered } else { &self.failed };
         counter.fetch_add(1, Ordering::Relaxed);
         let given_up = matches!(answer, Err(ClientError::BudgetSpent { .. }));
@@ -244,106 +213,76 @@ impl Transport {
         answer
     }
 
-    fn try_to_send<T>(
+    fn send_with_retries<T>(
         &self,
-        ask: &Ask<'_>,
+        request: &HttpRequest<'_>,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        let mut attempt = 1;
+        let mut backoff = self.policy.backoff(&[request.url().as_bytes(), request.body()]);
+        let mut attempts = 0;
         loop {
-            let tried = match self.breaker.admit() {
-                Ok(()) => self.once(ask, read),
-                Err(wait) => Err(ClientError::LeftAlone { url: ask.url.to_owned(), wait }),
-            };
-            let error = match tried {
-                Ok(answer) => {
-                    self.breaker.succeeded();
-                    self.pay_back();
-                    return Ok(answer);
-                }
+            let error = match self.attempt(request, read) {
+                Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let pause = match &error {
-                ClientError::LeftAlone { wait, .. } => *wait,
-                other => {
-                    match other.blame() {
-                        Blame::Server => self.breaker.failed(),
-                        // It is alive.
-                        Blame::Patience | Blame::Request => self.breaker.succeeded(),
-                    }
-                    match other {
-                        _ if other.blame() == Blame::Request => return Err(error),
-                        ClientError::Status { retry_after: Some(wait), .. } => *wait,
-                        _ => self.pause(ask, attempt),
-                    }
-                }
-            };
-            if pause > PATIENCE {
-                return Err(error);
-            }
-            let source = Box::new(error);
-            if !self.spend() {
-                return Err(ClientError::BudgetSpent { budget: self.config.retry_budget, source });
-            }
-            if attempt >= self.config.attempts {
-                return Err(ClientError::GaveUp { attempts: attempt, source });
-            }
-            thread::sleep(pause);
+            attempts += 1;
+            let delay = self.delay_after(error, attempts, &mut backoff)?;
+            thread::sleep(delay);
             self.retried.fetch_add(1, Ordering::Relaxed);
-            attempt += 1;
         }
     }
 
-    /// One attempt.
-    fn once<T>(
+    /// One attempt, where the circuit breaker admits it.
+    fn attempt<T>(
         &self,
-        ask: &Ask<'_>,
+        request: &HttpRequest<'_>,
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
-        let url = ask.url.to_owned();
-        let no_answer =
-            |source| ClientError::NoAnswer { url: url.clone(), source: Box::new(source) };
-        let credential = || self.credential.clone().into_iter();
-        let sent = if let Some((kind, body)) = ask.body {
-            let request = self.agent.post(ask.url).header(CONTENT_TYPE, kind);
-            credential().fold(request, |it, (name, value)| it.header(name, value)).send(body)
-        } else {
-            let request = self.agent.get(ask.url);
-            credential().fold(request, |it, (name, value)| it.header(name, value)).call()
+        let url = || request.url().to_owned();
+        self.breaker.admit().map_err(|wait| ClientError::CircuitOpen { url: url(), wait })?;
+        let answer = self.client.json(request).and_then(|answer| {
+            let shape = |what: String| HttpError::Shape { url: url(), what: self.redact(&what) };
+            read(answer).map_err(shape)
+        });
+        match &answer {
+            Ok(_) => {
+                self.breaker.succeeded();
+                self.pay_back();
+            }
+            Err(error) if error.retry_class() == RetryClass::Unavailable => self.breaker.failed(),
+            // The server is alive.
+            Err(_) => self.breaker.succeeded(),
+        }
+        answer.map_err(ClientError::from)
+    }
+
+    /// Delay before the next attempt, or the error that ends the request.
+    fn delay_after(
+        &self,
+        error: ClientError,
+        attempts: u32,
+        backoff: &mut Backoff,
+    ) -> Result<Duration, ClientError> {
+        let delay = match &error {
+            ClientError::CircuitOpen { wait, .. } => backoff.next_delay(Some(*wait)),
+            _ if error.retry_class() == RetryClass::Permanent => return Err(error),
+            ClientError::Http(error) => backoff.next_delay(error.retry_after()),
+            _ => backoff.next_delay(None),
         };
-        let mut response = sent.map_err(no_answer)?;
-        let status = response.status();
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
-        let retry_after = seconds.and_then(|it| it.trim().parse().ok()).map(Duration::from_secs);
-        let bytes = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-        if !status.is_success() {
-            let said = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-            // Some servers repeat a key that they do not like.
-            let key = self.credential.as_ref().and_then(|it| it.1.to_str().ok());
-            let said = match key {
-                Some(key) => said.replace(secret(key), "***"),
-                None => said,
-            };
-            let said = said[..said.floor_char_boundary(SAID)].trim().to_owned();
-            return Err(ClientError::Status { url, status: status.as_u16(), said, retry_after });
+        if delay > MAX_BACKOFF {
+            return Err(error);
         }
-        match serde_json::from_slice(&bytes.map_err(no_answer)?) {
-            Ok(answer) => read(answer).map_err(|what| ClientError::Shape { url, what }),
-            Err(source) => Err(ClientError::NotJson { url, source }),
+        let source = Box::new(error);
+        if !self.spend() {
+            return Err(ClientError::BudgetSpent { budget: self.config.retry_budget, source });
         }
+        if attempts >= self.config.attempts {
+            return Err(ClientError::GaveUp { attempts, source });
+        }
+        Ok(delay)
     }
 
-    fn pause(&self, ask: &Ask<'_>, attempt: u32) -> Duration {
-        let mut hasher = blake3::Hasher::new();
-        let body = ask.body.map_or(&[][..], |it| it.1);
-        hasher.update(ask.url.as_bytes()).update(body).update(&attempt.to_le_bytes());
-        let hash = hasher.finalize();
-        let share = 0.5 + f64::from(hash.as_bytes()[0]) / 512.0;
-        let doubled = 2_f64.powi(attempt.min(16) as i32 - 1);
-        let seconds = self.config.backoff_seconds * doubled * share;
-        Duration::from_secs_f64(seconds.min(PATIENCE.as_secs_f64()))
-    }
-
+    /// Takes a failure off the retry budget. False where it is spent.
     fn spend(&self) -> bool {
         let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
         let is_left = *budget > 0;

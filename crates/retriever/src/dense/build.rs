@@ -1,4 +1,4 @@
-//! Embeds the passages of an index.
+//! Builders of vectors and of their graph.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -8,17 +8,17 @@ use forage_trajectory::{Embedder, TextRole};
 use half::f16;
 
 use super::graph::{self, GRAPH};
-use super::{DenseError, FORMAT, MANIFEST, Manifest, VECTORS, embed};
+use super::{DenseError, FORMAT, MANIFEST, VECTORS, VectorsManifest, embed};
 use crate::contents::contents;
-use crate::maxscore::Ranked;
-use crate::site::BuildSite;
+use crate::maxscore::ScoredDoc;
+use crate::staging::StagingDir;
 use crate::{Bm25, IndexError};
 
-/// Embeds all passages of an index into a folder, `batch` at a time, in place of the vectors that
-/// may be there. `progress` is told how many are done.
+/// Embeds all passages of an index into a folder, `batch` at a time, in the place of the vectors
+/// that may be there. `progress` gets the number of passages that are done.
 ///
-/// What is embedded is the title in double quotes on a first line, then the text: what Search-R1's
-/// dense indexes hold. As with an index, a build that is cut short leaves the old folder as it was.
+/// A passage is embedded as its title in double quotes on a first line, then its text, as in
+/// Search-R1's dense indexes. As with an index, a build that is cut short leaves the old folder as it was.
 pub fn build_vectors(
     passages: &Bm25,
     embedder: &dyn Embedder,
@@ -27,8 +27,8 @@ pub fn build_vectors(
     progress: &dyn Fn(u64),
 ) -> Result<(), DenseError> {
     let n_passages = passages.manifest().passages;
-    let site = BuildSite::claim(folder, MANIFEST)?;
-    let fresh = site.folder("new")?;
+    let staging = StagingDir::claim(folder, MANIFEST)?;
+    let fresh = staging.folder("new")?;
     let path = fresh.join(VECTORS);
     let file = File::create(&path).map_err(IndexError::file("create", &path))?;
     let mut file = BufWriter::new(file);
@@ -37,7 +37,7 @@ pub fn build_vectors(
         let end = n_passages.min(start + batch.max(1) as u64);
         let texts: Vec<String> = (start..end)
             .map(|doc| {
-                let hit = passages.hit(Ranked { doc: doc as u32, score: 0.0 })?;
+                let hit = passages.hit(ScoredDoc { doc: doc as u32, score: 0.0 })?;
                 Ok(contents(&hit.title, &hit.text))
             })
             .collect::<Result<_, IndexError>>()?;
@@ -52,7 +52,7 @@ pub fn build_vectors(
     }
     let synced = file.into_inner().map_err(std::io::IntoInnerError::into_error);
     synced.and_then(|it| it.sync_all()).map_err(IndexError::file("write", &path))?;
-    let manifest = Manifest {
+    let manifest = VectorsManifest {
         format: FORMAT,
         embedder: embedder.name().to_owned(),
         dimension: embedder.dimension(),
@@ -60,35 +60,28 @@ pub fn build_vectors(
         fingerprint: passages.manifest().fingerprint.clone(),
         graph: None,
     };
-    manifest.write(&fresh.join(MANIFEST))?;
-    site.publish(&fresh)?;
+    manifest.write(&fresh)?;
+    staging.publish(&fresh)?;
     Ok(())
 }
 
-/// Puts the vectors of a folder into a graph, in place of the one that may be there. `progress` is
-/// told how many are done.
+/// Builds the HNSW graph of the vectors in a folder, in the place of the one that may be there.
+/// `progress` gets the number of vectors that are done.
 ///
 /// The manifest names the graph once it is complete: a build that is cut short leaves vectors that
 /// are searched as they were before.
 pub fn build_graph(folder: &Path, progress: &(dyn Fn(u64) + Sync)) -> Result<(), DenseError> {
-    let old = Manifest::read(folder)?;
+    let old = VectorsManifest::read(folder)?;
     let vectors = old.vectors(folder)?;
-    let site = BuildSite::claim(folder, MANIFEST)?;
-    let fresh = site.folder("graph")?;
+    let staging = StagingDir::claim(folder, MANIFEST)?;
+    // What a killed process left of a manifest; the lock is ours.
+    forage_fs::remove_parts(folder);
+    let fresh = staging.folder("graph")?;
     let graph = graph::build(bytemuck::cast_slice(&vectors), old.dimension, &fresh, progress)?;
     // Without the old graph first, so that no manifest names the wrong one.
-    replace(&Manifest { graph: None, ..old.clone() }, &fresh, folder)?;
+    VectorsManifest { graph: None, ..old.clone() }.write(folder)?;
     let target = folder.join(GRAPH);
     fs::rename(fresh.join(GRAPH), &target).map_err(IndexError::file("replace", &target))?;
-    replace(&Manifest { graph: Some(graph), ..old }, &fresh, folder)?;
+    VectorsManifest { graph: Some(graph), ..old }.write(folder)?;
     Ok(())
-}
-
-/// Writes a manifest aside and renames it.
-fn replace(manifest: &Manifest, aside: &Path, folder: &Path) -> Result<(), IndexError> {
-    let target = folder.join(MANIFEST);
-    manifest.write(&aside.join(MANIFEST))?;
-    fs::rename(aside.join(MANIFEST), &target).map_err(IndexError::file("replace", &target))?;
-    let sync = File::open(folder).and_then(|it| it.sync_all());
-    sync.map_err(IndexError::file("sync", folder))
 }

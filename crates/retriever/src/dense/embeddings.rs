@@ -1,4 +1,5 @@
-//! Any server of `/v1/embeddings` as an embedder: vLLM, TEI, llama.cpp, Ollama, `OpenAI` itself.
+//! Embedding servers: clients of `/v1/embeddings`, which vLLM, TEI, llama.cpp, Ollama and `OpenAI`
+//! have.
 
 use forage_trajectory::{BoxError, Embedder, TextRole};
 use serde::{Deserialize, Serialize};
@@ -7,24 +8,24 @@ use serde_json::{Value, json};
 use crate::client::Transport;
 use crate::{ClientError, HttpConfig};
 
-/// Where a server is and what it is asked for.
+/// Embedding server: address and model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingsConfig {
-    /// The whole address, for example `http://127.0.0.1:8080/v1/embeddings`.
+    /// Whole address, for example `http://127.0.0.1:8080/v1/embeddings`.
     pub url: String,
-    /// The model, as the server calls it.
+    /// Name of the model on the server.
     pub model: String,
-    /// What is put before a query: `query: ` for e5.
+    /// Prefix of a query: `query: ` for e5. Default: none.
     #[serde(default)]
     pub query_prefix: String,
-    /// What is put before a passage: `passage: ` for e5.
+    /// Prefix of a passage: `passage: ` for e5. Default: none.
     #[serde(default)]
     pub passage_prefix: String,
-    /// Most texts of a request.
+    /// Most texts in a request. Default: 64.
     #[serde(default = "default_batch")]
     pub batch: usize,
-    /// Timeout, retries and token.
+    /// Timeout, retries and token. Default: those of [`HttpConfig`].
     #[serde(default)]
     pub http: HttpConfig,
 }
@@ -33,7 +34,7 @@ const fn default_batch() -> usize {
     64
 }
 
-/// Embeds texts on a server. Vectors are scaled to length 1, so that dot products are cosines.
+/// Embedder behind a server. Vectors are scaled to length 1, so that dot products are cosines.
 pub struct Embeddings {
     config: EmbeddingsConfig,
     transport: Transport,
@@ -41,20 +42,22 @@ pub struct Embeddings {
     dimension: usize,
 }
 
+/// Response of the server.
 #[derive(Deserialize)]
 struct Answer {
     data: Vec<Datum>,
 }
 
+/// Vector of one text.
 #[derive(Deserialize)]
 struct Datum {
-    /// Servers that leave it out answer in order.
+    /// Ordinal of the text; servers that leave it out answer in order.
     index: Option<usize>,
     embedding: Vec<f32>,
 }
 
 impl Embeddings {
-    /// Asks the server for one vector, to learn how long they are.
+    /// Connects to a server: embeds one text, whose vector gives the dimension.
     pub fn connect(config: &EmbeddingsConfig) -> Result<Self, ClientError> {
         if config.batch == 0 {
             let (name, value, range) = ("batch", "0".to_owned(), "1 or more");
@@ -103,21 +106,22 @@ impl Embedder for Embeddings {
     }
 }
 
-/// The vectors of an answer, in the order of the texts.
+/// Vectors of a response, in the order of the texts.
 fn vectors(mut data: Vec<Datum>, n_texts: usize) -> Result<Vec<Vec<f32>>, String> {
     data.sort_by_key(|it| it.index);
-    let in_order = data.iter().enumerate().all(|(idx, it)| it.index.is_none_or(|it| it == idx));
+    let is_at = |(idx, datum): (usize, &Datum)| datum.index.is_none_or(|it| it == idx);
+    let in_order = data.iter().enumerate().all(is_at);
     if data.len() != n_texts || !in_order {
         return Err(format!("{n_texts} texts have {} vectors, or some of them twice", data.len()));
     }
     data.into_iter()
-        .map(|it| unit(it.embedding).ok_or_else(|| "a vector has no length".to_owned()))
+        .map(|datum| unit(datum.embedding).ok_or_else(|| "a vector has no length".to_owned()))
         .collect()
 }
 
-/// A vector of length 1 in the same direction; none for zeros and what is not finite.
+/// Unit vector in the same direction; none for zeros and what is not finite.
 fn unit(mut vector: Vec<f32>) -> Option<Vec<f32>> {
-    let length = vector.iter().map(|it| f64::from(*it).powi(2)).sum::<f64>().sqrt();
+    let length = vector.iter().map(|&number| f64::from(number).powi(2)).sum::<f64>().sqrt();
     if !length.is_finite() || length == 0.0 {
         return None;
     }

@@ -1,27 +1,27 @@
-//! The k rows with the greatest dot products, by computing all of them.
+//! Exact maximum inner product search: the k rows with the greatest dot products.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use crate::maxscore::{Best, Ranked};
+use crate::maxscore::{ScoredDoc, TopK};
 
-/// Rows that one task looks at.
+/// Rows of a parallel task.
 const ROWS_A_TASK: usize = 4096;
-/// Rows that are widened at once, for all queries: as many as stay in the nearest cache.
+/// Rows that are widened to `f32` at once, for all queries: as many as stay in the first-level cache.
 const ROWS_A_BLOCK: usize = 16;
-/// Partial sums of a dot product, so that it can be computed by vector instructions.
+/// Partial sums of a dot product, which vector instructions compute.
 const LANES: usize = 16;
 
-/// For each query the `k` best rows, best first, ties to the earlier row.
+/// Top-k rows for each query, best first, ties to the earlier row. `rows` is `n × dimension`.
 pub(super) fn top_k(
     rows: &[f16],
     dimension: usize,
     queries: &[Vec<f32>],
     k: usize,
-) -> Vec<Vec<Ranked>> {
+) -> Vec<Vec<ScoredDoc>> {
     let of_task = |(task, rows): (usize, &[f16])| {
-        let mut best: Vec<Best> = queries.iter().map(|_| Best::new(k)).collect();
+        let mut best: Vec<TopK> = queries.iter().map(|_| TopK::new(k)).collect();
         let mut wide = vec![0.0_f32; ROWS_A_BLOCK * dimension];
         for (block, rows) in rows.chunks(ROWS_A_BLOCK * dimension).enumerate() {
             let wide = &mut wide[..rows.len()];
@@ -29,19 +29,19 @@ pub(super) fn top_k(
             let first = task * ROWS_A_TASK + block * ROWS_A_BLOCK;
             for (query, best) in queries.iter().zip(&mut best) {
                 for (idx, row) in wide.chunks_exact(dimension).enumerate() {
-                    best.offer(Ranked { doc: (first + idx) as u32, score: dot(query, row) });
+                    best.offer(ScoredDoc { doc: (first + idx) as u32, score: dot(query, row) });
                 }
             }
         }
-        best.into_iter().map(Best::into_sorted).collect::<Vec<_>>()
+        best.into_iter().map(TopK::into_sorted).collect::<Vec<_>>()
     };
     if k == 0 {
         return vec![Vec::new(); queries.len()];
     }
-    let tasks: Vec<Vec<Vec<Ranked>>> =
+    let tasks: Vec<Vec<Vec<ScoredDoc>>> =
         rows.par_chunks(ROWS_A_TASK * dimension).enumerate().map(of_task).collect();
     let merged = |idx: usize| {
-        let mut best = Best::new(k);
+        let mut best = TopK::new(k);
         for ranked in tasks.iter().flat_map(|it| &it[idx]) {
             best.offer(*ranked);
         }
@@ -50,7 +50,7 @@ pub(super) fn top_k(
     (0..queries.len()).map(merged).collect()
 }
 
-/// Summed in one order, whatever the machine.
+/// Dot product, summed in one order on every machine.
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
     let (lefts, rights) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
@@ -82,12 +82,12 @@ mod tests {
             let queries: Vec<Vec<f32>> =
                 (0..4).map(|_| (0..dimension).map(|_| number()).collect()).collect();
             for (query, found) in queries.iter().zip(top_k(&rows, dimension, &queries, k)) {
-                let mut all: Vec<Ranked> = rows
+                let mut all: Vec<ScoredDoc> = rows
                     .chunks(dimension)
                     .enumerate()
                     .map(|(doc, row)| {
                         let row: Vec<f32> = row.iter().map(|it| it.to_f32()).collect();
-                        Ranked { doc: doc as u32, score: dot(query, &row) }
+                        ScoredDoc { doc: doc as u32, score: dot(query, &row) }
                     })
                     .collect();
                 all.sort_by(|left, right| right.cmp(left));

@@ -1,9 +1,9 @@
-//! A graph over vectors, for sets that are too large to go through for every query.
+//! HNSW graph over vectors, for sets that are too large for exact search.
 //!
-//! HNSW (Malkov and Yashunin, arXiv 1603.09320), by usearch. In the graph a vector is bytes, each
-//! number a share of the greatest of all. It proposes candidates; what they score, and so their
-//! order, is decided by the vectors themselves, as in exact search. A graph may miss a passage,
-//! but never gives it another score.
+//! HNSW (Malkov and Yashunin, arXiv 1603.09320), by usearch. In the graph a vector is quantized to
+//! bytes, each number a share of the greatest of all. The graph proposes candidates; their scores,
+//! and so their order, come from the vectors themselves, as in exact search. A graph may miss a
+//! passage, but never gives it another score.
 //!
 //! Threads add vectors in any order, so that two builds differ in a few edges. One graph gives the
 //! same candidates always.
@@ -22,28 +22,28 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use super::flat::dot;
 use crate::IndexError;
-use crate::maxscore::{Best, Ranked};
+use crate::maxscore::{ScoredDoc, TopK};
 
-/// Name of the graph in the folder of the vectors.
+/// File name of the graph.
 pub(super) const GRAPH: &str = "graph.usearch";
 
-/// Edges of a vector, on all levels but the lowest, which has twice as many.
+/// Edges of a vector (M), on all levels but the lowest, which has twice as many.
 const CONNECTIVITY: usize = 32;
-/// Candidates for the edges of a vector.
+/// Candidates for the edges of a vector (efConstruction).
 const EXPANSION: usize = 128;
-/// Searches that may run at once: threads of the pool, and whoever else calls.
+/// Concurrent searches beyond those of the thread pool.
 const SPARE_SEARCHES: usize = 64;
 
-/// What the manifest says of a graph.
+/// Entry of a graph in the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GraphManifest {
-    /// Library and version.
+    /// Library and version that wrote the graph.
     engine: String,
-    /// Length of the file.
+    /// Size of the file, in bytes.
     bytes: u64,
 }
 
-/// A graph as it is on disk, mapped into memory.
+/// Memory-mapped HNSW graph.
 pub(super) struct Graph(Index);
 
 fn options(dimension: usize) -> IndexOptions {
@@ -58,7 +58,8 @@ fn options(dimension: usize) -> IndexOptions {
     }
 }
 
-/// Puts all rows into a graph and writes it to a folder. `progress` is told how many are done.
+/// Builds the graph of all rows and writes it to a folder. `progress` gets the number of rows that
+/// are done.
 pub(super) fn build(
     rows: &[f16],
     dimension: usize,
@@ -78,7 +79,7 @@ pub(super) fn build(
     let add = |(row, numbers): (usize, &[f16])| -> Result<(), IndexError> {
         let mut wide = vec![0.0; dimension];
         numbers.convert_to_f32_slice(&mut wide);
-        index.add(row as u64, &bytes(&wide, greatest)).map_err(|it| failed(&path, it))?;
+        index.add(row as u64, &quantized(&wide, greatest)).map_err(|it| failed(&path, it))?;
         progress(done.fetch_add(1, Ordering::Relaxed) + 1);
         Ok(())
     };
@@ -91,7 +92,7 @@ pub(super) fn build(
 }
 
 impl Graph {
-    /// Opens the graph of a folder, or says why it cannot be used.
+    /// Opens the graph of a folder. An error is the cause, in words.
     pub(super) fn open(
         folder: &Path,
         manifest: &GraphManifest,
@@ -121,18 +122,19 @@ impl Graph {
         Ok(Self(index))
     }
 
-    /// The `k` best of about so many candidates, best first, ties to the earlier row.
+    /// Approximate top-k rows: the best of about so many candidates, best first, ties to the earlier
+    /// row.
     pub(super) fn top_k(
         &self,
         rows: &[f16],
         query: &[f32],
         k: usize,
         candidates: usize,
-    ) -> Result<Vec<Ranked>, String> {
+    ) -> Result<Vec<ScoredDoc>, String> {
         let greatest = query.iter().map(|it| it.abs()).fold(0.0, f32::max);
-        let proposed = self.0.search(&bytes(query, greatest), candidates.max(k));
+        let proposed = self.0.search(&quantized(query, greatest), candidates.max(k));
         let proposed = proposed.map_err(|it| it.to_string())?;
-        let mut best = Best::new(k);
+        let mut best = TopK::new(k);
         let mut wide = vec![0.0; query.len()];
         for row in proposed.keys {
             let start = row as usize * query.len();
@@ -140,16 +142,16 @@ impl Graph {
                 return Err(format!("`{GRAPH}` names row {row}, which is not there"));
             };
             numbers.convert_to_f32_slice(&mut wide);
-            best.offer(Ranked { doc: row as u32, score: dot(query, &wide) });
+            best.offer(ScoredDoc { doc: row as u32, score: dot(query, &wide) });
         }
         Ok(best.into_sorted())
     }
 }
 
-/// Numbers as shares of the greatest, in bytes. A factor changes no order.
-fn bytes(vector: &[f32], greatest: f32) -> Vec<i8> {
+/// Quantized vector: its numbers as shares of the greatest, in bytes. A factor changes no order.
+fn quantized(vector: &[f32], greatest: f32) -> Vec<i8> {
     let scale = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
-    vector.iter().map(|it| (it * scale).round() as i8).collect()
+    vector.iter().map(|number| (number * scale).round() as i8).collect()
 }
 
 fn failed(path: &Path, error: impl Error + Send + Sync + 'static) -> IndexError {

@@ -1,4 +1,4 @@
-//! Dense search: passages by the dot product of their vectors with that of the query.
+//! Dense retrieval: passages by the dot product of their vectors with that of the query.
 //!
 //! [`build_vectors`] embeds the passages of an index into a folder beside it, [`Dense`] searches
 //! them exactly. The vectors are memory-mapped; half precision, little-endian, one row a passage
@@ -11,17 +11,16 @@
 //! ```
 //!
 //! Exact search has no parameter and no error, and up to a million or two passages it is fast
-//! enough. For more, [`build_graph`] adds a graph to the folder; from then on a query looks at some
-//! candidates only. Scores are summed in a fixed order: the same vectors give the same hits whatever else
-//! is in a batch and however many threads work.
+//! enough. For more, [`build_graph`] adds an HNSW graph to the folder; from then on only some
+//! candidates of a query are scored. Scores are summed in a fixed order: the same vectors give the
+//! same hits whatever else is in a batch and however many threads work.
 
 mod build;
 mod embeddings;
 mod flat;
 mod graph;
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,36 +30,36 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
 
-use crate::maxscore::Ranked;
+use crate::maxscore::ScoredDoc;
 use crate::{Bm25, IndexError};
 pub use build::{build_graph, build_vectors};
 pub use embeddings::{Embeddings, EmbeddingsConfig};
 use graph::{Graph, GraphManifest};
 
-/// Candidates of a graph that are scored for a query, where nothing is said.
+/// Default number of candidates of a graph that are scored for a query.
 pub const CANDIDATES: usize = 256;
 
-/// Name of the manifest in a folder of vectors.
+/// File name of the manifest of vectors.
 const MANIFEST: &str = "forage-vectors.json";
-/// Name of the vectors in their folder.
+/// File name of the vectors.
 const VECTORS: &str = "vectors.f16";
-/// The format that this version writes, and the only one it reads.
+/// Folder format that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
 
-/// What a folder of vectors says of itself.
+/// Manifest of a folder of vectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
+struct VectorsManifest {
     format: u32,
     embedder: String,
     dimension: usize,
     passages: u64,
-    /// Of the index whose passages they are.
+    /// Content hash of the passages.
     fingerprint: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     graph: Option<GraphManifest>,
 }
 
-impl Manifest {
+impl VectorsManifest {
     fn read(folder: &Path) -> Result<Self, DenseError> {
         let path = folder.join(MANIFEST);
         let text = std::fs::read(&path)
@@ -75,17 +74,14 @@ impl Manifest {
         Err(DenseError::Mismatch { folder: folder.to_owned(), what })
     }
 
-    fn write(&self, path: &Path) -> Result<(), IndexError> {
+    /// Writes the manifest into a folder, in the place of one that may be there.
+    fn write(&self, folder: &Path) -> Result<(), IndexError> {
+        let path = folder.join(MANIFEST);
         let text = serde_json::to_string_pretty(self).expect("strings and numbers are JSON");
-        let write = || {
-            let mut file = File::create(path)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(IndexError::file("write", path))
+        forage_fs::write_file(&path, text.as_bytes()).map_err(IndexError::file("write", &path))
     }
 
-    /// The vectors, mapped into memory.
+    /// Memory-mapped vectors.
     fn vectors(&self, folder: &Path) -> Result<OwnedBytes, DenseError> {
         let mismatch = |what: String| DenseError::Mismatch { folder: folder.to_owned(), what };
         let path = folder.join(VECTORS);
@@ -106,46 +102,46 @@ impl Manifest {
     }
 }
 
-/// Vectors that cannot be made, opened or searched.
+/// Error of building, opening or searching vectors.
 #[derive(Debug, thiserror::Error)]
 pub enum DenseError {
-    /// The folder cannot be written, or the passages not be read.
+    /// Folder that cannot be written, or passages that cannot be read.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// A file of the folder cannot be read.
+    /// File of the folder that cannot be read.
     #[error("cannot read the vectors `{}`", path.display())]
     Read {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// The folder does not fit what it is opened with.
+    /// Folder that does not fit the index or the embedder.
     #[error("the vectors in `{}` cannot be used: {what}", folder.display())]
     Mismatch {
-        /// The folder.
+        /// Folder.
         folder: PathBuf,
-        /// Why not.
+        /// Cause.
         what: String,
     },
-    /// The embedder failed.
+    /// Error of the embedder.
     #[error("texts could not be embedded")]
     Embedder(#[source] BoxError),
-    /// The graph could not be searched.
+    /// Graph that could not be searched.
     #[error("the graph cannot be searched: {0}")]
     Graph(String),
-    /// The embedder gave something else than one vector a text.
+    /// Embedder that gave something else than one finite vector a text.
     #[error("the embedder `{embedder}` gave {what}")]
     Vectors {
-        /// The embedder.
+        /// Embedder.
         embedder: String,
-        /// What it gave.
+        /// Output of the embedder, in words.
         what: String,
     },
 }
 
-/// Search over the vectors of an index: exact, or by their graph where they have one. Shared by
-/// many threads.
+/// Dense retriever over the vectors of an index: exact, or approximate by their HNSW graph where they
+/// have one. Shared by many threads.
 pub struct Dense {
     passages: Arc<Bm25>,
     embedder: Arc<dyn Embedder>,
@@ -156,14 +152,14 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// Opens the vectors in a folder. Index and embedder must be those they were made with.
+    /// Opens the vectors in a folder. Index and embedder must be those that they were built with.
     pub fn open(
         folder: &Path,
         passages: Arc<Bm25>,
         embedder: Arc<dyn Embedder>,
     ) -> Result<Self, DenseError> {
         let mismatch = |what: String| DenseError::Mismatch { folder: folder.to_owned(), what };
-        let manifest = Manifest::read(folder)?;
+        let manifest = VectorsManifest::read(folder)?;
         if manifest.fingerprint != passages.manifest().fingerprint {
             return Err(mismatch("they are of the passages of another index".to_owned()));
         }
@@ -183,20 +179,23 @@ impl Dense {
         Ok(Self { passages, embedder, dimension, vectors, graph, candidates: CANDIDATES })
     }
 
-    /// Scores so many candidates of the graph for a query, [`CANDIDATES`] otherwise: the more, the
-    /// less is missed. With as many as there are passages, or without a graph, all are scored.
+    /// Sets the number of candidates of the graph that are scored for a query: more raise the recall.
+    /// With as many as there are passages, or without a graph, all are scored. Default:
+    /// [`CANDIDATES`].
     #[must_use]
     pub fn with_candidates(self, candidates: usize) -> Self {
         Self { candidates, ..self }
     }
 
-    fn ranked(&self, vectors: &[Vec<f32>], k: usize) -> Result<Vec<Vec<Ranked>>, DenseError> {
+    fn ranked(&self, vectors: &[Vec<f32>], k: usize) -> Result<Vec<Vec<ScoredDoc>>, DenseError> {
         let rows = bytemuck::cast_slice(&self.vectors);
         let n_passages = self.passages.manifest().passages as usize;
         match &self.graph {
             Some(graph) if self.candidates.max(k) < n_passages => vectors
                 .par_iter()
-                .map(|it| graph.top_k(rows, it, k, self.candidates).map_err(DenseError::Graph))
+                .map(|query| {
+                    graph.top_k(rows, query, k, self.candidates).map_err(DenseError::Graph)
+                })
                 .collect(),
             _ => Ok(flat::top_k(rows, self.dimension, vectors, k)),
         }
@@ -233,7 +232,7 @@ impl Retriever for Dense {
     }
 }
 
-/// Embeds texts and checks what comes back.
+/// Embeds texts and checks that there is one finite vector for each.
 fn embed(
     embedder: &dyn Embedder,
     texts: &[&str],

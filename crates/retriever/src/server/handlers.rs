@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! HTTP handlers: from a request to its response.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,43 +13,44 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
+use super::error_response::ErrorResponse;
 use super::metrics::Metrics;
 use super::queue::{Job, Queue};
-use super::refusal::Refusal;
 use super::wire::{self, from_json};
-use super::{Pages, Path, ServerOptions};
+use super::{Endpoint, PageStore, ServerOptions};
 use crate::Dialect;
 
-/// A body that is too large is read to its end, up to so many times the limit, so that the caller
-/// has sent everything and reads the answer instead of a broken connection.
-const DRAINED: usize = 16;
+/// Multiple of the limit up to which a body that is too large is read to its end, so that the client
+/// has sent everything and reads the response instead of a broken connection.
+const DRAIN_FACTOR: usize = 16;
 
-/// What every request needs.
+/// State that all handlers share.
 pub(super) struct App {
     pub(super) options: ServerOptions,
     pub(super) queue: Arc<Queue>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) pages: Option<Pages>,
+    pub(super) pages: Option<PageStore>,
 }
 
 type Shared = State<Arc<App>>;
 
+/// Routes of the server.
 pub(super) fn router(app: App) -> Router {
-    let search = |path: Path| {
+    let search = |endpoint: Endpoint| {
         post(move |State(app): Shared, request: Request| async move {
-            let asked = app.search(path, request);
-            app.answered(path.name(), asked).await
+            let response = app.search(endpoint, request);
+            app.respond_in_time(endpoint.name(), response).await
         })
     };
     Router::new()
-        .route("/retrieve", search(Path::Retrieve))
-        .route("/search", search(Path::Search))
-        .route("/batch_search", search(Path::BatchSearch))
-        .route("/queries", search(Path::Queries))
+        .route("/retrieve", search(Endpoint::Retrieve))
+        .route("/search", search(Endpoint::Search))
+        .route("/batch_search", search(Endpoint::BatchSearch))
+        .route("/queries", search(Endpoint::Queries))
         .route(
             "/access",
             post(|State(app): Shared, request: Request| async move {
-                app.answered("/access", app.access(request)).await
+                app.respond_in_time("/access", app.access(request)).await
             }),
         )
         .route("/health", get(|State(app): Shared| async move { json(app.health()) }))
@@ -58,13 +59,13 @@ pub(super) fn router(app: App) -> Router {
             get(|State(app): Shared, headers: HeaderMap| async move {
                 match app.admit(&headers) {
                     Ok(()) => text(app.metrics.text(app.queue.len())),
-                    Err(refusal) => refusal.into_response(),
+                    Err(error) => error.into_response(),
                 }
             }),
         )
         .method_not_allowed_fallback(async || {
             let what = "searches are posted; only `/health` and `/metrics` are got";
-            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, what).into_response()
+            ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, what).into_response()
         })
         .fallback(async |uri: Uri| {
             let what = format!(
@@ -72,83 +73,86 @@ pub(super) fn router(app: App) -> Router {
                  `/access`, `/health` and `/metrics`",
                 uri.path()
             );
-            Refusal::new(StatusCode::NOT_FOUND, what).into_response()
+            ErrorResponse::new(StatusCode::NOT_FOUND, what).into_response()
         })
         .with_state(Arc::new(app))
 }
 
 impl App {
-    /// Holds an answer to the deadline, and counts it.
-    async fn answered(
+    /// Response of a handler, or 504 after the deadline; it is counted.
+    async fn respond_in_time(
         &self,
         path: &'static str,
-        answer: impl Future<Output = Result<Vec<u8>, Refusal>>,
+        answer: impl Future<Output = Result<Vec<u8>, ErrorResponse>>,
     ) -> Response<Body> {
         let started = Instant::now();
         let deadline = self.options.deadline;
         let answer = tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| {
             let what = format!("there was no answer within {} s", deadline.as_secs_f64());
-            Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, what))
+            Err(ErrorResponse::new(StatusCode::GATEWAY_TIMEOUT, what))
         });
-        let response = answer.map_or_else(Refusal::into_response, json);
+        let response = answer.map_or_else(ErrorResponse::into_response, json);
         self.metrics.request(path, response.status().as_u16(), started.elapsed());
         response
     }
 
-    async fn search(&self, path: Path, request: Request) -> Result<Vec<u8>, Refusal> {
+    /// Searches for the queries of a request.
+    async fn search(&self, endpoint: Endpoint, request: Request) -> Result<Vec<u8>, ErrorResponse> {
         let deadline = Instant::now() + self.options.deadline;
         let (parts, body) = request.into_parts();
         self.admit(&parts.headers)?;
         let dialect = dialect_of(&parts.uri)?.or(self.options.dialect);
         let body = read(body, self.options.limits.body_bytes).await?;
-        let asked = wire::parse(&body, path, dialect, &self.options.limits)?;
+        let request = wire::parse(&body, endpoint, dialect, &self.options.limits)?;
         drop(body);
-        if asked.queries.is_empty() {
-            return Ok(asked.answer(&[], &self.options.method));
+        if request.queries.is_empty() {
+            return Ok(request.answer(&[], &self.options.method));
         }
         let (answer, found) = oneshot::channel();
-        let job = Job { queries: asked.queries.clone(), k: asked.k, deadline, answer };
+        let job = Job { queries: request.queries.clone(), k: request.k, deadline, answer };
         self.queue.push(job).map_err(|_| {
             let what = "too many queries are waiting; ask again in a second";
-            Refusal::busy(what, Duration::from_secs(1))
+            ErrorResponse::busy(what, Duration::from_secs(1))
         })?;
-        let failed = |why: String| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why);
+        let failed = |why: String| ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, why);
         let found = found.await.map_err(|_| failed("the server is stopping".to_owned()))?;
-        Ok(asked.answer(&found.map_err(failed)?, &self.options.method))
+        Ok(request.answer(&found.map_err(failed)?, &self.options.method))
     }
 
-    async fn access(&self, request: Request) -> Result<Vec<u8>, Refusal> {
-        /// A request of `ASearcher`.
+    /// Whole pages by address.
+    async fn access(&self, request: Request) -> Result<Vec<u8>, ErrorResponse> {
+        /// Request of `ASearcher`.
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Asked {
+        struct AccessRequest {
             urls: Vec<String>,
         }
         let (parts, body) = request.into_parts();
         self.admit(&parts.headers)?;
         let body = read(body, self.options.limits.body_bytes).await?;
-        let Asked { urls } = from_json(&body)?;
+        let AccessRequest { urls } = from_json(&body)?;
         let Some(pages) = &self.pages else {
             let what = "this server has no pages; `forage serve --pages FILE` gives it some";
-            return Err(Refusal::new(StatusCode::NOT_FOUND, what));
+            return Err(ErrorResponse::new(StatusCode::NOT_FOUND, what));
         };
         if urls.len() > self.options.limits.queries {
             let most = self.options.limits.queries;
             let what = format!("the request has {} urls; this server takes {most}", urls.len());
-            return Err(Refusal::unprocessable(what));
+            return Err(ErrorResponse::unprocessable(what));
         }
         let page = |url: &String| match pages.page(url) {
             Ok(Some(contents)) => Ok(serde_json::json!({ "contents": contents })),
             Ok(None) => Ok(serde_json::Value::Null),
             Err(error) => {
                 let what = format!("the pages cannot be read: {error}");
-                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, what))
+                Err(ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, what))
             }
         };
-        let result = urls.iter().map(page).collect::<Result<Vec<_>, Refusal>>()?;
+        let result = urls.iter().map(page).collect::<Result<Vec<_>, ErrorResponse>>()?;
         Ok(serde_json::json!({ "result": result }).to_string().into_bytes())
     }
 
+    /// Body of `/health`.
     fn health(&self) -> Vec<u8> {
         let mut health = serde_json::Map::new();
         health.insert("status".to_owned(), "healthy".into());
@@ -157,8 +161,8 @@ impl App {
         serde_json::Value::Object(health).to_string().into_bytes()
     }
 
-    /// Lets a caller in who has the token.
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Authorization: checks the token of a request.
+    fn admit(&self, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let Some(token) = &self.options.token else { return Ok(()) };
         let given = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
         let given = given.and_then(|it| it.strip_prefix("Bearer ")).unwrap_or_default();
@@ -167,45 +171,46 @@ impl App {
             return Ok(());
         }
         let what = "this server wants `Authorization: Bearer` and its token";
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, what))
+        Err(ErrorResponse::new(StatusCode::UNAUTHORIZED, what))
     }
 }
 
-/// The dialect that the address names, for clients whose address can be chosen.
-fn dialect_of(uri: &Uri) -> Result<Option<Dialect>, Refusal> {
+/// Dialect that the address names, for clients whose address can be chosen.
+fn dialect_of(uri: &Uri) -> Result<Option<Dialect>, ErrorResponse> {
     let mut pairs = uri.query().unwrap_or_default().split('&').filter(|it| !it.is_empty());
-    match pairs.next().map(|it| it.split_once('=').unwrap_or((it, ""))) {
+    match pairs.next().map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
         None => Ok(None),
         Some(("dialect", name)) if pairs.next().is_none() => name
             .parse()
             .map(Some)
-            .map_err(|error: crate::UnknownDialect| Refusal::bad_request(error.to_string())),
+            .map_err(|error: crate::UnknownDialect| ErrorResponse::bad_request(error.to_string())),
         Some(_) => {
             let what = "the address may have `?dialect=` after its path and nothing else";
-            Err(Refusal::bad_request(what))
+            Err(ErrorResponse::bad_request(what))
         }
     }
 }
 
-/// Reads a body of at most so many bytes.
-async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, Refusal> {
+/// Reads a body of at most `limit` bytes.
+async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, ErrorResponse> {
     let mut bytes = Vec::new();
     let mut n = 0;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame
-            .map_err(|error| Refusal::bad_request(format!("the request broke off: {error}")))?;
+        let frame = frame.map_err(|error| {
+            ErrorResponse::bad_request(format!("the request broke off: {error}"))
+        })?;
         // Trailers say nothing here.
         let Ok(data) = frame.into_data() else { continue };
         n += data.len();
         if n <= limit {
             bytes.extend_from_slice(&data);
-        } else if n > limit.saturating_mul(DRAINED) {
+        } else if n > limit.saturating_mul(DRAIN_FACTOR) {
             break;
         }
     }
     if n > limit {
         let what = format!("the body has more than {limit} bytes, the most this server takes");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, what));
+        return Err(ErrorResponse::new(StatusCode::PAYLOAD_TOO_LARGE, what));
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! What the server counts, in the text format of Prometheus.
+//! Metrics of the server, in the text format of Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,21 +12,22 @@ const SECONDS: [f64; 12] =
 /// Upper bounds of the buckets of batch sizes, in queries.
 const QUERIES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// Counters of a server.
+/// Metrics of a server.
 pub(super) struct Metrics {
     started: Instant,
-    /// Answered requests, by path and status.
+    /// Responses, by path and status.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     queries: AtomicU64,
     seconds: Histogram<{ SECONDS.len() }>,
     batches: Histogram<{ QUERIES.len() }>,
 }
 
+/// Histogram with cumulative buckets.
 struct Histogram<const N: usize> {
     bounds: [f64; N],
     buckets: [AtomicU64; N],
     count: AtomicU64,
-    /// In millionths.
+    /// Sum of the values, in millionths.
     sum: AtomicU64,
 }
 
@@ -71,7 +72,7 @@ impl Metrics {
         }
     }
 
-    /// A request has been answered.
+    /// Counts a response.
     pub(super) fn request(&self, path: &'static str, status: u16, took: Duration) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((path, status)).or_default() += 1;
@@ -79,13 +80,13 @@ impl Metrics {
         self.seconds.add(took.as_secs_f64());
     }
 
-    /// A batch goes to the search engine.
+    /// Counts a batch.
     pub(super) fn batch(&self, n_queries: usize) {
         self.queries.fetch_add(n_queries as u64, Ordering::Relaxed);
         self.batches.add(n_queries as f64);
     }
 
-    /// Everything as text.
+    /// All metrics in the text format.
     pub(super) fn text(&self, waiting: usize) -> String {
         let mut text = String::new();
         self.write(&mut text, waiting).expect("a string takes everything");

@@ -1,4 +1,4 @@
-//! A search server that every client of the `/retrieve` protocol can use unchanged.
+//! Search server that every client of the `/retrieve` protocol can use unchanged.
 //!
 //! ```text
 //! POST /retrieve                   queries in any dialect; `?dialect=` or the server may name it
@@ -9,16 +9,16 @@
 //! ```
 //!
 //! A request is read and answered on a few asynchronous threads; in between its queries stand in
-//! a bounded queue, out of which workers take them in batches. What cannot be answered gets a
-//! status and `{"error": "a sentence"}`: 400 and 422 for what is no request, 401 without the
+//! a bounded queue, out of which workers take them in batches. A request that cannot be answered gets
+//! a status and `{"error": "a sentence"}`: 400 and 422 for what is no request, 401 without the
 //! token, 413 for a body that is too large, 503 with `Retry-After` when the queue is full, 504
 //! after the deadline, 500 when the engine failed. A failure is never an empty result.
 
+mod error_response;
 mod handlers;
 mod metrics;
 mod pages;
 mod queue;
-mod refusal;
 mod wire;
 
 use std::io;
@@ -35,51 +35,53 @@ use tokio::sync::watch;
 use crate::Dialect;
 use handlers::{App, router};
 use metrics::Metrics;
-pub use pages::{Pages, PagesError};
+pub use pages::{PageStore, PageStoreError};
 use queue::{Batching, Queue, start_workers};
 
-/// How to serve.
+/// Options of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerOptions {
-    /// The dialect of `/retrieve`, for callers whose requests do not tell: `zerosearch`, whose
-    /// requests look like those of rLLM. Found out by the request where it is not given.
+    /// Dialect of `/retrieve`, for clients whose requests do not tell: `zerosearch`, whose requests
+    /// look like those of rLLM. Default: recognized by the request.
     pub dialect: Option<Dialect>,
-    /// What callers must send as `Authorization: Bearer …`; nothing where it is not given.
+    /// Token that clients must send as `Authorization: Bearer …`. Default: none.
     pub token: Option<String>,
-    /// What a request may ask for.
-    pub limits: Limits,
-    /// Queries that may wait; more are answered with 503. No less than `limits.queries`.
+    /// Limits of a request. Default: [`RequestLimits::default`].
+    pub limits: RequestLimits,
+    /// Queue capacity, in queries; more are answered with 503. No less than `limits.queries`.
+    /// Default: 16384.
     pub queue: usize,
-    /// Queries that go to the engine at once, if no single request has more.
+    /// Batch size: most queries of a call of the engine, if no single request has more.
+    /// Default: 256.
     pub batch: usize,
-    /// How long a batch waits for more queries.
+    /// Batching window: how long a batch waits for more queries. Default: 0.
     pub window: Duration,
-    /// How long a request may take.
+    /// Deadline of a request. Default: 30 s.
     pub deadline: Duration,
-    /// Threads that search.
+    /// Number of search threads. Default: one a core, from 2 to 8.
     pub workers: usize,
-    /// What the server calls its way to search, for callers who are told.
+    /// Name of the retrieval method, which `/health` and rLLM's responses show. Default: `bm25`.
     pub method: String,
-    /// What `/health` says beside that it is well: the number of passages, for example.
+    /// Further members of `/health`: the number of passages, for example. Default: none.
     pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What a request may ask for.
+/// Limits of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Hits for a query that does not say how many.
+pub struct RequestLimits {
+    /// Hits of a query whose request names no number. Default: 3.
     pub default_k: usize,
-    /// Most hits a query.
+    /// Most hits of a query. Default: 1000.
     pub k: usize,
-    /// Most queries a request.
+    /// Most queries in a request. Default: 4096.
     pub queries: usize,
-    /// Most bytes of a query.
+    /// Largest query, in bytes. Default: 16 KiB.
     pub query_bytes: usize,
-    /// Most bytes of a request.
+    /// Largest body of a request, in bytes. Default: 4 MiB.
     pub body_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     /// Search-R1 asks for 3 hits and sends the queries of a whole batch at once.
     fn default() -> Self {
         Self { default_k: 3, k: 1000, queries: 4096, query_bytes: 16 << 10, body_bytes: 4 << 20 }
@@ -91,7 +93,7 @@ impl Default for ServerOptions {
         Self {
             dialect: None,
             token: None,
-            limits: Limits::default(),
+            limits: RequestLimits::default(),
             queue: 16 << 10,
             batch: 256,
             window: Duration::ZERO,
@@ -103,27 +105,27 @@ impl Default for ServerOptions {
     }
 }
 
-/// A server that cannot be started.
+/// Error of starting a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// Threads or the socket cannot be had.
+    /// Threads or socket that cannot be had.
     #[error("the server cannot be started")]
     Io(#[from] io::Error),
-    /// An option contradicts another or is out of range.
+    /// Option that contradicts another or is out of range.
     #[error("`{name}` is {value}; it must be {range}")]
     Option {
-        /// Its name.
+        /// Name of the option.
         name: &'static str,
-        /// Its value.
+        /// Value.
         value: String,
-        /// The values it may have.
+        /// Permitted values.
         range: String,
     },
 }
 
 impl ServerOptions {
     fn check(&self) -> Result<(), ServerError> {
-        let Limits { default_k, k, queries, query_bytes, body_bytes } = self.limits;
+        let RequestLimits { default_k, k, queries, query_bytes, body_bytes } = self.limits;
         let one = "1 or more".to_owned();
         for (name, value, fits, range) in [
             ("limits.k", k, k > 0, &one),
@@ -157,7 +159,7 @@ impl ServerOptions {
     }
 }
 
-/// A server at work. It stops when this is dropped.
+/// Running server. It stops when it is dropped.
 pub struct Server {
     address: SocketAddr,
     deadline: Duration,
@@ -169,18 +171,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers what comes to a listener, on threads of its own.
+    /// Starts a server on a listener, with threads of its own.
     pub fn start(
         listener: TcpListener,
         retriever: &Arc<dyn Retriever>,
-        pages: Option<Pages>,
+        pages: Option<PageStore>,
         options: ServerOptions,
     ) -> Result<Self, ServerError> {
         options.check()?;
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let batching =
-            Batching { capacity: options.queue, most: options.batch, window: options.window };
+            Batching { capacity: options.queue, batch: options.batch, window: options.window };
         let queue = Arc::new(Queue::new(batching));
         let metrics = Arc::new(Metrics::new());
         let workers = start_workers(options.workers, &queue, retriever, &metrics)?;
@@ -209,13 +211,13 @@ impl Server {
         Ok(Self { address, deadline, stop, runtime, serving, queue, workers })
     }
 
-    /// Where it listens.
+    /// Address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes no more requests, answers those that are there, and ends. A caller that keeps a
-    /// connection busy is cut off after the deadline of a request.
+    /// Graceful shutdown: takes no more requests and answers those that are there. A client that keeps
+    /// a connection busy is cut off after the deadline of a request.
     pub fn stop(mut self) {
         self.end();
     }
@@ -245,16 +247,16 @@ impl Drop for Server {
     }
 }
 
-/// What can be posted to.
+/// Endpoint of searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Path {
+enum Endpoint {
     Retrieve,
     Search,
     BatchSearch,
     Queries,
 }
 
-impl Path {
+impl Endpoint {
     const fn name(self) -> &'static str {
         match self {
             Self::Retrieve => "/retrieve",

@@ -1,7 +1,7 @@
-//! Whole pages by their address: `POST /access` of `ASearcher`.
+//! Page store: whole pages by their address, for `POST /access` of `ASearcher`.
 //!
-//! Pages are read from a file of JSON lines, `{"url", "contents"}`, of which only the places of
-//! lines are held in memory.
+//! Pages are read from a file of JSON lines, `{"url", "contents"}`, of which only the offsets
+//! of lines are held in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,47 +11,48 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-/// Pages by address.
+/// Page store: pages by address, in a file.
 #[derive(Debug)]
-pub struct Pages {
+pub struct PageStore {
     file: Mutex<File>,
-    /// Start and length of the line, by a hash of the address.
+    /// Offset and length of lines, by a hash of the address.
     lines: HashMap<u128, (u64, u32)>,
 }
 
-/// Pages that cannot be read.
+/// Unreadable page store.
 #[derive(Debug, thiserror::Error)]
-pub enum PagesError {
-    /// The file cannot be read.
+pub enum PageStoreError {
+    /// File that cannot be read.
     #[error("cannot read the pages `{}`", path.display())]
     Read {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// A line is no page.
+    /// Line that is no page.
     #[error("{}:{line}: not a page: {{\"url\", \"contents\"}}", path.display())]
     Line {
-        /// The file.
+        /// File.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line, from 1.
         line: u64,
-        /// Why.
+        /// Cause.
         source: serde_json::Error,
     },
 }
 
+/// Line of the file.
 #[derive(Deserialize)]
 struct Page {
     url: String,
     contents: String,
 }
 
-impl Pages {
-    /// Reads all addresses. Of two pages with one address, the first counts.
-    pub fn open(path: &Path) -> Result<Self, PagesError> {
-        let read = |source| PagesError::Read { path: path.to_owned(), source };
+impl PageStore {
+    /// Opens a file and reads all addresses. Of two pages with one address, the first counts.
+    pub fn open(path: &Path) -> Result<Self, PageStoreError> {
+        let read = |source| PageStoreError::Read { path: path.to_owned(), source };
         let mut reader = BufReader::new(File::open(path).map_err(read)?);
         let mut lines = HashMap::new();
         let (mut text, mut start, mut line) = (Vec::new(), 0, 0);
@@ -63,8 +64,9 @@ impl Pages {
             }
             line += 1;
             if !text.trim_ascii().is_empty() {
-                let page: Page = serde_json::from_slice(&text)
-                    .map_err(|source| PagesError::Line { path: path.to_owned(), line, source })?;
+                let page: Page = serde_json::from_slice(&text).map_err(|source| {
+                    PageStoreError::Line { path: path.to_owned(), line, source }
+                })?;
                 lines.entry(key(&page.url)).or_insert((start, n as u32));
             }
             start += n as u64;
@@ -72,17 +74,17 @@ impl Pages {
         Ok(Self { file: Mutex::new(reader.into_inner()), lines })
     }
 
-    /// How many pages there are.
+    /// Number of pages.
     pub fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no page.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// The contents of a page; none where there is no such page.
+    /// Contents of a page; none where there is no such page.
     pub fn page(&self, url: &str) -> io::Result<Option<String>> {
         let Some(&(start, length)) = self.lines.get(&key(url)) else { return Ok(None) };
         let mut line = vec![0; length as usize];
@@ -95,7 +97,7 @@ impl Pages {
     }
 }
 
-/// With 128 bits of blake3, no two addresses share a key.
+/// Key of an address: 128 bits of blake3, which no two addresses share.
 fn key(url: &str) -> u128 {
     let hash = blake3::hash(url.as_bytes());
     let (half, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");

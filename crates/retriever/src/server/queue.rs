@@ -1,7 +1,7 @@
-//! The queue between requests and the search engine: bounded, and emptied in batches.
+//! Bounded queue with dynamic batching, between requests and the search engine.
 //!
 //! While a worker searches, requests gather; it then takes all of them at once. So batches grow
-//! with the load and a lone request waits for nobody. An engine that pays for every call, such as
+//! with the load and a lone request does not wait. An engine that pays for every call, such as
 //! an encoder on a GPU, gains from a window: the worker waits that long for more.
 
 use std::collections::VecDeque;
@@ -10,34 +10,35 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forage_trajectory::{Hit, Retriever};
+use forage_trajectory::{Hit, Retriever, error_chain};
 use tokio::sync::oneshot;
 
 use super::metrics::Metrics;
 
-/// The hits of a request's queries, or why there are none.
+/// Hits of the queries of a request, or the failure in words.
 pub(super) type Answer = Result<Vec<Vec<Hit>>, String>;
 
-/// The queries of one request.
+/// Queries of one request.
 pub(super) struct Job {
     pub(super) queries: Vec<String>,
     pub(super) k: usize,
-    /// After this nobody waits for the answer.
+    /// Deadline of the request.
     pub(super) deadline: Instant,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
-/// How requests are put together.
+/// Dynamic batching.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batching {
-    /// Queries that may wait.
+    /// Capacity, in queries.
     pub(super) capacity: usize,
-    /// Queries of a batch, if no single request has more.
-    pub(super) most: usize,
-    /// How long a batch waits for more.
+    /// Most queries of a batch, if no single request has more.
+    pub(super) batch: usize,
+    /// How long a batch waits for more queries.
     pub(super) window: Duration,
 }
 
+/// Bounded queue of requests.
 pub(super) struct Queue {
     batching: Batching,
     state: Mutex<State>,
@@ -51,24 +52,25 @@ struct State {
     closed: bool,
 }
 
-/// There is no room for a request.
+/// Error: the queue has no room for a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct QueueFull;
 
 impl Queue {
     pub(super) fn new(batching: Batching) -> Self {
         Self { batching, state: Mutex::default(), arrived: Condvar::new() }
     }
 
-    /// Queries that wait.
+    /// Number of waiting queries.
     pub(super) fn len(&self) -> usize {
         self.lock().n_queries
     }
 
-    pub(super) fn push(&self, job: Job) -> Result<(), Full> {
+    /// Adds a request.
+    pub(super) fn push(&self, job: Job) -> Result<(), QueueFull> {
         let mut state = self.lock();
         if state.closed || state.n_queries + job.queries.len() > self.batching.capacity {
-            return Err(Full);
+            return Err(QueueFull);
         }
         state.n_queries += job.queries.len();
         state.jobs.push_back(job);
@@ -83,7 +85,7 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// The next batch; none once the queue is closed and empty.
+    /// Next batch; none once the queue is closed and empty.
     fn take(&self) -> Option<Vec<Job>> {
         let mut state = self.lock();
         while state.jobs.is_empty() {
@@ -93,7 +95,7 @@ impl Queue {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = Instant::now() + self.batching.window;
-        while state.n_queries < self.batching.most && !state.closed {
+        while state.n_queries < self.batching.batch && !state.closed {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -104,7 +106,7 @@ impl Queue {
         let mut batch: Vec<Job> = Vec::new();
         let mut n_queries = 0;
         while let Some(job) = state.jobs.front() {
-            if !batch.is_empty() && n_queries + job.queries.len() > self.batching.most {
+            if !batch.is_empty() && n_queries + job.queries.len() > self.batching.batch {
                 break;
             }
             n_queries += job.queries.len();
@@ -114,7 +116,7 @@ impl Queue {
         let more = !state.jobs.is_empty();
         drop(state);
         if more {
-            // Its own wake-up may have come to this thread.
+            // The wake-up for those may have come to this thread.
             self.arrived.notify_one();
         }
         Some(batch)
@@ -125,7 +127,7 @@ impl Queue {
     }
 }
 
-/// Starts threads that search until the queue is closed.
+/// Starts the search threads, which end once the queue is closed.
 pub(super) fn start_workers(
     n_workers: usize,
     queue: &Arc<Queue>,
@@ -137,15 +139,15 @@ pub(super) fn start_workers(
             (Arc::clone(queue), Arc::clone(retriever), Arc::clone(metrics));
         thread::Builder::new().name(format!("search-{idx}")).spawn(move || {
             while let Some(batch) = queue.take() {
-                work(batch, retriever.as_ref(), &metrics);
+                search_batch(batch, retriever.as_ref(), &metrics);
             }
         })
     };
     (0..n_workers).map(start).collect()
 }
 
-/// Answers the requests of a batch, those that want the same number of hits in one call.
-fn work(mut batch: Vec<Job>, retriever: &dyn Retriever, metrics: &Metrics) {
+/// Answers the requests of a batch, those with the same number of hits in one call.
+fn search_batch(mut batch: Vec<Job>, retriever: &dyn Retriever, metrics: &Metrics) {
     let now = Instant::now();
     batch.retain(|job| job.deadline > now && !job.answer.is_closed());
     while let Some(k) = batch.first().map(|it| it.k) {
@@ -168,31 +170,23 @@ fn work(mut batch: Vec<Job>, retriever: &dyn Retriever, metrics: &Metrics) {
             }
         };
         for job in jobs {
-            // Every answer is taken, so that the next request gets its own.
+            // All answers of this request are taken, so that the next one gets its own.
             let of_job: Vec<_> = found.by_ref().take(job.queries.len()).collect();
-            let answer: Answer = of_job.into_iter().map(|it| it.map_err(|it| chain(&it))).collect();
-            // Nobody may be waiting any more.
+            let answer: Answer = of_job
+                .into_iter()
+                .map(|found| found.map_err(|error| error_chain(&error)))
+                .collect();
+            // The request may have ended.
             let _ = job.answer.send(answer);
         }
     }
 }
 
+/// Answers all jobs with a failure.
 fn fail(jobs: Vec<Job>, why: &str) {
     for job in jobs {
         let _ = job.answer.send(Err(why.to_owned()));
     }
-}
-
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
 }
 
 #[cfg(test)]
@@ -209,7 +203,7 @@ mod tests {
     }
 
     fn queue() -> Queue {
-        Queue::new(Batching { capacity: 10, most: 4, window: Duration::ZERO })
+        Queue::new(Batching { capacity: 10, batch: 4, window: Duration::ZERO })
     }
 
     #[test]
@@ -218,14 +212,14 @@ mod tests {
         for n in [1, 2, 3, 4] {
             assert_eq!(queue.push(job(n)), Ok(()));
         }
-        assert_eq!(queue.push(job(1)), Err(Full));
+        assert_eq!(queue.push(job(1)), Err(QueueFull));
         let sizes = |batch: Vec<Job>| batch.iter().map(|it| it.queries.len()).collect::<Vec<_>>();
         assert_eq!(sizes(queue.take().unwrap()), [1, 2]);
         assert_eq!(queue.push(job(3)), Ok(()));
         assert_eq!(sizes(queue.take().unwrap()), [3]);
         assert_eq!(sizes(queue.take().unwrap()), [4]);
         queue.close();
-        assert_eq!(queue.push(job(1)), Err(Full));
+        assert_eq!(queue.push(job(1)), Err(QueueFull));
         assert_eq!(sizes(queue.take().unwrap()), [3]);
         assert!(queue.take().is_none());
         assert_eq!(queue.len(), 0);

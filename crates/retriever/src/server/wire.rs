@@ -1,24 +1,24 @@
-//! What a request asks for, and what the answer looks like: bytes to [`Asked`], hits to bytes.
+//! Wire formats of all dialects: from bytes to a [`SearchRequest`], from hits to bytes.
 
 use forage_trajectory::Hit;
 use serde::{Deserialize, Serialize};
 
-use super::refusal::Refusal;
-use super::{Limits, Path};
+use super::error_response::ErrorResponse;
+use super::{Endpoint, RequestLimits};
 use crate::Dialect;
 use crate::contents::contents;
 
-/// A request that was understood.
+/// Parsed request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct SearchRequest {
     pub(super) queries: Vec<String>,
     pub(super) k: usize,
-    shape: Shape,
+    format: ResponseFormat,
 }
 
-/// How hits are put into an answer.
+/// Response format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum ResponseFormat {
     /// `{"result": [[…]]}`, with `document` and `score` around each row or not.
     Result { scores: bool },
     /// rLLM: one query, a flat list.
@@ -31,8 +31,8 @@ enum Shape {
     Answers,
 }
 
-/// Every key of every dialect. What no dialect has is refused, so that nobody wonders why it has
-/// no effect.
+/// Body of a request, with the keys of all dialects. Keys that no dialect has are refused, because
+/// they would have no effect.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Body {
@@ -42,13 +42,14 @@ struct Body {
     top_k: Option<u64>,
     k: Option<u64>,
     top_n: Option<u64>,
-    /// Of Search-R1's reranking server: how many to rank again, and how many to return.
+    /// Reranking server of Search-R1: number of hits to rerank, and to return.
     topk_retrieval: Option<u64>,
     topk_rerank: Option<u64>,
     return_scores: Option<bool>,
     return_score: Option<bool>,
 }
 
+/// One query, or several.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "`query` is a text or a list of texts")]
 enum OneOrMany {
@@ -56,32 +57,34 @@ enum OneOrMany {
     Many(Vec<String>),
 }
 
-/// Reads a request. `dialect` is the one that the caller or the server names, if either does.
+/// Parses a request. `dialect` is the one that the client or the server names, if either does.
 pub(super) fn parse(
     body: &[u8],
-    path: Path,
+    endpoint: Endpoint,
     dialect: Option<Dialect>,
-    limits: &Limits,
-) -> Result<Asked, Refusal> {
+    limits: &RequestLimits,
+) -> Result<SearchRequest, ErrorResponse> {
     let body: Body = from_json(body)?;
-    let k = wanted(&body, limits)?;
-    let shape = shape(&body, path, dialect);
+    let k = requested_k(&body, limits)?;
+    let format = response_format(&body, endpoint, dialect);
     let (queries, single) = match (body.queries, body.query) {
         (Some(_), Some(_)) => {
-            return Err(Refusal::unprocessable("the request has both `query` and `queries`"));
+            return Err(ErrorResponse::unprocessable("the request has both `query` and `queries`"));
         }
         (None, None) => {
-            return Err(Refusal::unprocessable("the request has neither `query` nor `queries`"));
+            return Err(ErrorResponse::unprocessable(
+                "the request has neither `query` nor `queries`",
+            ));
         }
         (Some(queries), None) | (None, Some(OneOrMany::Many(queries))) => (queries, false),
         (None, Some(OneOrMany::One(query))) => (vec![query], true),
     };
-    if matches!(shape, Shape::Results | Shape::Texts) && !single {
+    if matches!(format, ResponseFormat::Results | ResponseFormat::Texts) && !single {
         let what = "this dialect asks one `query` at a time and not several `queries`";
-        return Err(Refusal::unprocessable(what));
+        return Err(ErrorResponse::unprocessable(what));
     }
     if queries.len() > limits.queries {
-        return Err(Refusal::unprocessable(format!(
+        return Err(ErrorResponse::unprocessable(format!(
             "the request has {} queries; this server takes at most {}",
             queries.len(),
             limits.queries
@@ -89,10 +92,10 @@ pub(super) fn parse(
     }
     for (idx, query) in queries.iter().enumerate() {
         if query.trim().is_empty() {
-            return Err(Refusal::unprocessable(format!("query {} is empty", idx + 1)));
+            return Err(ErrorResponse::unprocessable(format!("query {} is empty", idx + 1)));
         }
         if query.len() > limits.query_bytes {
-            return Err(Refusal::unprocessable(format!(
+            return Err(ErrorResponse::unprocessable(format!(
                 "query {} has {} bytes; this server takes at most {}",
                 idx + 1,
                 query.len(),
@@ -100,29 +103,29 @@ pub(super) fn parse(
             )));
         }
     }
-    let shape = match shape {
-        Shape::Pair { scores, .. } => Shape::Pair { scores, single },
+    let format = match format {
+        ResponseFormat::Pair { scores, .. } => ResponseFormat::Pair { scores, single },
         other => other,
     };
-    Ok(Asked { queries, k, shape })
+    Ok(SearchRequest { queries, k, format })
 }
 
-/// Reads JSON, and says what is wrong with it.
-pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+/// Parses JSON; an error says what is wrong with it.
+pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorResponse> {
     let text = std::str::from_utf8(body).map_err(|error| {
-        Refusal::bad_request(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
+        ErrorResponse::bad_request(format!("the body is not UTF-8 at byte {}", error.valid_up_to()))
     })?;
     serde_json::from_str(text).map_err(|error| {
         if error.is_data() {
-            Refusal::unprocessable(format!("the request is not what it should be: {error}"))
+            ErrorResponse::unprocessable(format!("the request is not what it should be: {error}"))
         } else {
-            Refusal::bad_request(format!("the body is not JSON: {error}"))
+            ErrorResponse::bad_request(format!("the body is not JSON: {error}"))
         }
     })
 }
 
-/// How many hits a query wants, by whichever name.
-fn wanted(body: &Body, limits: &Limits) -> Result<usize, Refusal> {
+/// Requested number of hits, under any of its names.
+fn requested_k(body: &Body, limits: &RequestLimits) -> Result<usize, ErrorResponse> {
     let named = [
         ("topk", body.topk),
         ("top_k", body.top_k),
@@ -130,81 +133,85 @@ fn wanted(body: &Body, limits: &Limits) -> Result<usize, Refusal> {
         ("top_n", body.top_n),
         ("topk_rerank", body.topk_rerank),
     ];
-    let mut wanted: Option<(&str, u64)> = None;
+    let mut requested: Option<(&str, u64)> = None;
     for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value?))) {
-        match wanted {
+        match requested {
             Some((first, other)) if other != value => {
                 let what = format!("`{first}` is {other} and `{name}` is {value}: which of them?");
-                return Err(Refusal::unprocessable(what));
+                return Err(ErrorResponse::unprocessable(what));
             }
-            _ => wanted = Some((name, value)),
+            _ => requested = Some((name, value)),
         }
         if value == 0 {
-            return Err(Refusal::unprocessable(format!("`{name}` is 0; it must be 1 or more")));
+            return Err(ErrorResponse::unprocessable(format!(
+                "`{name}` is 0; it must be 1 or more"
+            )));
         }
         if value > limits.k as u64 {
-            return Err(Refusal::unprocessable(format!(
+            return Err(ErrorResponse::unprocessable(format!(
                 "`{name}` is {value}; this server gives at most {}",
                 limits.k
             )));
         }
     }
     if body.topk_retrieval == Some(0) {
-        return Err(Refusal::unprocessable("`topk_retrieval` is 0; it must be 1 or more"));
+        return Err(ErrorResponse::unprocessable("`topk_retrieval` is 0; it must be 1 or more"));
     }
-    Ok(wanted.map_or(limits.default_k, |it| it.1 as usize))
+    Ok(requested.map_or(limits.default_k, |it| it.1 as usize))
 }
 
-/// Which answer a caller expects, by what it sends, where nobody names the dialect.
+/// Response format that a client expects, by its request where the dialect is not named.
 ///
 /// rLLM and `ZeroSearch` send the same and expect different answers: rLLM is meant.
-fn shape(body: &Body, path: Path, dialect: Option<Dialect>) -> Shape {
+fn response_format(body: &Body, endpoint: Endpoint, dialect: Option<Dialect>) -> ResponseFormat {
     // The only client that leaves it out expects scores; the reference server fails without them.
     let scores = body.return_scores.or(body.return_score);
     let single = body.query.is_some();
-    match (path, dialect) {
-        (Path::Queries, _) | (_, Some(Dialect::R1Searcher)) => Shape::Answers,
-        (Path::Search | Path::BatchSearch, _) | (_, Some(Dialect::FlashRag)) => {
-            Shape::Pair { scores: scores.unwrap_or(false), single }
+    match (endpoint, dialect) {
+        (Endpoint::Queries, _) | (_, Some(Dialect::R1Searcher)) => ResponseFormat::Answers,
+        (Endpoint::Search | Endpoint::BatchSearch, _) | (_, Some(Dialect::FlashRag)) => {
+            ResponseFormat::Pair { scores: scores.unwrap_or(false), single }
         }
-        (_, Some(Dialect::Rllm)) if single => Shape::Results,
-        (_, Some(Dialect::ZeroSearch)) => Shape::Texts,
-        (_, Some(Dialect::Slime)) => Shape::Result { scores: scores.unwrap_or(false) },
-        (Path::Retrieve, None) if single && (body.top_k.is_some() || body.k.is_some()) => {
-            Shape::Results
+        (_, Some(Dialect::Rllm)) if single => ResponseFormat::Results,
+        (_, Some(Dialect::ZeroSearch)) => ResponseFormat::Texts,
+        (_, Some(Dialect::Slime)) => ResponseFormat::Result { scores: scores.unwrap_or(false) },
+        (Endpoint::Retrieve, None) if single && (body.top_k.is_some() || body.k.is_some()) => {
+            ResponseFormat::Results
         }
-        (Path::Retrieve, _) => Shape::Result { scores: scores.unwrap_or(true) },
+        (Endpoint::Retrieve, _) => ResponseFormat::Result { scores: scores.unwrap_or(true) },
     }
 }
 
-/// A passage as the corpora of Search-R1 have it, and its parts beside it.
+/// Passage as in the corpora of Search-R1, with title and text beside `contents`.
 #[derive(Serialize)]
 struct Document<'a> {
     id: &'a str,
     contents: &'a str,
     title: &'a str,
     text: &'a str,
-    /// `ASearcher` wants the address of a passage, to ask `/access` for the page.
+    /// Address of the passage, with which `ASearcher` asks `/access` for the page.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
 }
 
+/// Passage with its score.
 #[derive(Serialize)]
 struct Scored<'a> {
     document: Document<'a>,
     score: f32,
 }
 
+/// Passage in the format of rLLM.
 #[derive(Serialize)]
 struct Rllm<'a> {
     id: &'a str,
     content: &'a str,
     score: f32,
-    /// Later versions of rLLM read this.
+    /// Passage for later versions of rLLM.
     document: Document<'a>,
 }
 
-/// A passage with its contents, for as long as an answer is written.
+/// Hit with its `contents`, from which all formats are written.
 struct Row<'a> {
     hit: &'a Hit,
     contents: String,
@@ -232,28 +239,28 @@ impl<'a> Row<'a> {
     }
 }
 
-impl Asked {
-    /// The answer in the shape that the caller expects. `method` is what the server calls its way
-    /// to search.
+impl SearchRequest {
+    /// Body of the response in the format that the client expects. `method` is the name of the
+    /// retrieval method.
     pub(super) fn answer(&self, found: &[Vec<Hit>], method: &str) -> Vec<u8> {
         let rows: Vec<Vec<Row<'_>>> =
             found.iter().map(|hits| hits.iter().map(Row::new).collect()).collect();
-        match self.shape {
-            Shape::Result { scores: true } => {
+        match self.format {
+            ResponseFormat::Result { scores: true } => {
                 bytes(&ResultAnswer { result: each(&rows, Row::scored) })
             }
-            Shape::Result { scores: false } => {
+            ResponseFormat::Result { scores: false } => {
                 bytes(&ResultAnswer { result: each(&rows, Row::document) })
             }
-            Shape::Results => {
+            ResponseFormat::Results => {
                 let results = each(&rows, Row::rllm).pop().unwrap_or_default();
                 let num_results = results.len();
                 bytes(&RllmAnswer { query: &self.queries[0], method, results, num_results })
             }
-            Shape::Texts => {
+            ResponseFormat::Texts => {
                 bytes(&each(&rows, |it| Text { text: &it.contents }).pop().unwrap_or_default())
             }
-            Shape::Pair { scores: with_scores, single } => {
+            ResponseFormat::Pair { scores: with_scores, single } => {
                 let mut documents = each(&rows, Row::document);
                 let mut scores = each(&rows, |it| it.hit.score);
                 match (single.then(|| documents.pop()).flatten(), with_scores) {
@@ -265,7 +272,7 @@ impl Asked {
                     (None, false) => bytes(&documents),
                 }
             }
-            Shape::Answers => {
+            ResponseFormat::Answers => {
                 let answers = each(&rows, |it| it.contents.as_str());
                 bytes(&Answers { queries: &self.queries, answers })
             }

@@ -1,10 +1,10 @@
-//! What must not be reached through an address that somebody else wrote.
+//! Guard against server-side request forgery.
 //!
 //! An agent that reads pages reads whatever a search engine or a redirection names. Without a
-//! guard that is also the service beside it, the router, and the metadata of the cloud it runs in
-//! (server-side request forgery). Here a name is resolved once, every address it has is checked,
-//! and the connection goes to a checked address: a name that is resolved again, to something else,
-//! is of no use.
+//! guard that is also the service beside it, the router, and the metadata of the cloud it runs in.
+//! Here a name is resolved once, all of its addresses are checked, and the connection goes to a
+//! checked address: a name that resolves to something else the second time (DNS rebinding) is of no
+//! use.
 
 use std::error::Error;
 use std::fmt;
@@ -63,14 +63,14 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The address of version 4 in a mapped one, or in one of NAT64 (RFC 6052).
+/// IPv4 address in a mapped one, or in one of NAT64 (RFC 6052).
 fn inner(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let is_nat64 = address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
     let last = u128::from(address) as u32;
     address.to_ipv4_mapped().or_else(|| is_nat64.then(|| Ipv4Addr::from(last)))
 }
 
-/// A name that stands for an address that must not be reached.
+/// Error: a name resolves to an address that must not be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NotPublic {
     host: String,
@@ -86,25 +86,25 @@ impl fmt::Display for NotPublic {
 
 impl Error for NotPublic {}
 
-/// Resolves names, and refuses those that have an address that is not permitted.
-pub(super) struct Guarded {
+/// Resolver that refuses names with an address that is not permitted.
+pub(super) struct GuardedResolver {
     system: DefaultResolver,
     permits: fn(IpAddr) -> bool,
 }
 
-impl Guarded {
+impl GuardedResolver {
     pub(super) fn new(permits: fn(IpAddr) -> bool) -> Self {
         Self { system: DefaultResolver::default(), permits }
     }
 }
 
-impl fmt::Debug for Guarded {
+impl fmt::Debug for GuardedResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Guarded")
+        f.write_str("GuardedResolver")
     }
 }
 
-impl Resolver for Guarded {
+impl Resolver for GuardedResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -122,14 +122,14 @@ impl Resolver for Guarded {
     }
 }
 
-/// Domains that are never shown and never read, with all below them.
+/// Blocked domains, with all below them.
 #[derive(Debug, Clone)]
 pub(super) struct Blocklist(Vec<String>);
 
 impl Blocklist {
-    /// Names are compared without case and without a dot at either end.
+    /// List of domains, which are compared without case and without a dot at either end.
     pub(super) fn new(domains: &[String]) -> Self {
-        Self(domains.iter().map(|it| it.trim().trim_matches('.').to_lowercase()).collect())
+        Self(domains.iter().map(|name| name.trim().trim_matches('.').to_lowercase()).collect())
     }
 
     pub(super) fn has(&self, host: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What a person reads of a page.
+//! Text extraction from HTML.
 //!
 //! Pages are untrusted: they are read token by token by html5ever, without a tree, so that neither
 //! memory nor stack grows with their nesting.
@@ -13,25 +13,25 @@ use html5ever::tokenizer::{
     Tokenizer, TokenizerOpts,
 };
 
-/// A page in words.
+/// Title and text of a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) title: String,
     pub(super) text: String,
 }
 
-/// Elements that are not for reading, or not about the page.
+/// Elements that are left out: they are not for reading, or not about the page.
 const LEFT_OUT: [&str; 13] = [
     "aside", "button", "footer", "iframe", "nav", "noembed", "noframes", "noscript", "script",
     "select", "style", "svg", "template",
 ];
-/// Elements inside of a line.
+/// Inline elements, which do not end a line.
 const INLINE: [&str; 26] = [
     "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "dfn", "em", "font", "i", "kbd",
     "mark", "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "u", "var",
 ];
 
-/// The title and the text of a page, a line a block.
+/// Title and text of a page, with a line for each block.
 pub(super) fn read(html: &str) -> Page {
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(html));
@@ -42,7 +42,7 @@ pub(super) fn read(html: &str) -> Page {
     Page { title: one_line(&title), text: lines(&text) }
 }
 
-/// A text with entities and markup of a line, such as a snippet, without them.
+/// Plain text of a line with entities and markup, such as a snippet.
 pub(super) fn plain(html: &str) -> String {
     one_line(&read(html).text)
 }
@@ -55,7 +55,7 @@ struct State {
     title: String,
     text: String,
     in_title: bool,
-    /// The outermost element that is left out, and how many of its name are open.
+    /// Outermost open element that is left out, and the depth of elements of its name.
     left_out: Option<(String, u32)>,
 }
 

@@ -1,12 +1,12 @@
-//! Search engines of the web: Serper, Brave and `SearXNG`, and the pages that they find.
+//! Web search: Serper, Brave and `SearXNG`, and the pages that they find.
 //!
-//! A hit is named by its address. Its text is the engine's snippet, or, where pages are read, the
-//! part of the page that has most of the query's words. A page that cannot be read leaves the
+//! The id of a hit is its address. Its text is the engine's snippet, or, where pages are read, the
+//! part of the page with most of the query's terms. A page that cannot be read leaves the
 //! snippet, and is counted; a search that fails is an error, never an empty result.
 //!
-//! What a page says is untrusted, and so is where it leads: [`guard`] decides what is connected
-//! to, [`html`] reads without trusting, and blocked domains are neither shown nor read, which
-//! keeps the answers of a benchmark out of its search results.
+//! Pages and their links are untrusted: [`guard`] decides what is connected to, [`html`] parses in
+//! bounded memory, and blocked domains are neither shown nor read, which keeps the answers of a
+//! benchmark out of its search results.
 
 mod guard;
 mod html;
@@ -19,11 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use forage_http::header::{AUTHORIZATION, HeaderName};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ureq::http::HeaderName;
-use ureq::http::header::AUTHORIZATION;
 use url::Url;
 
 use crate::client::{Transport, default_connections, in_requests, list, member, seconds};
@@ -31,62 +30,64 @@ use crate::{Analyzer, ClientError, HttpConfig, HttpCounts, Snippet};
 use guard::Blocklist;
 use page::PageReader;
 
-/// The longest query, in characters and in words, that every engine takes. What is longer is cut:
-/// a query that is refused would take its trajectory out of the statistics.
-const QUERY: (usize, usize) = (400, 50);
-/// Results that are asked for at least, so that there are some left after the blocked ones.
-const LEAST: usize = 10;
-/// Results that an engine gives at most.
-const MOST: usize = 20;
+/// Longest query that every engine takes, in characters. Longer ones are cut: a query that is refused
+/// would take its trajectory out of the statistics.
+const MAX_QUERY_CHARS: usize = 400;
+/// Longest query that every engine takes, in words.
+const MAX_QUERY_WORDS: usize = 50;
+/// Fewest results of a request, so that some are left after the blocked ones.
+const MIN_RESULTS: usize = 10;
+/// Most results that an engine gives.
+const MAX_RESULTS: usize = 20;
 
-/// Which engine searches, and what is done with what it finds.
+/// Search engine of the web: engine, blocked domains, and whether pages are read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WebConfig {
-    /// The engine. Its key is in the environment variable that `http.token_env` names, or else in
+    /// Engine. Its key is in the environment variable that `http.token_env` names, or else in
     /// `SERPER_API_KEY` or `BRAVE_API_KEY`; `SearXNG` needs none.
     pub engine: WebEngine,
-    /// Its address, where it is not the public one: always for `SearXNG`,
-    /// `http://127.0.0.1:8080/search`.
+    /// Address of the engine; `SearXNG` needs one, such as `http://127.0.0.1:8080/search`. Default: the
+    /// public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Domains that are never shown and never read, with all below them.
+    /// Blocked domains, which are never shown and never read, with all below them. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<String>,
-    /// Reads the pages that are found, and shows about so many bytes of each. Snippets are shown
-    /// where it is not given.
+    /// Length of the snippets of pages, in bytes: the pages of hits are read. Default: the snippets of
+    /// the engine are shown, and no page is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_bytes: Option<usize>,
-    /// Most requests at once.
+    /// Most concurrent requests. Default: 8.
     #[serde(default = "default_connections")]
     pub connections: usize,
-    /// Timeout, of a request and of a page, and retries.
+    /// Timeout, of a request and of a page, and retries. Default: those of [`HttpConfig`].
     #[serde(default)]
     pub http: HttpConfig,
 }
 
-/// A search engine of the web.
+/// Engine of web search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WebEngine {
-    /// Google's results, by serper.dev.
+    /// Serper: Google's results, by serper.dev.
     Serper,
-    /// An index of its own.
+    /// Brave, with an index of its own.
     Brave,
-    /// One's own instance; `search.formats` of its settings must have `json`.
+    /// `SearXNG`, an instance of your own; `search.formats` of its settings must have `json`.
     Searxng,
 }
 
-/// What became of pages so far.
+/// Counters of pages so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PageCounts {
     /// Pages that were read.
     pub read: u64,
-    /// Pages that could not be read, or must not be: their snippet was shown.
+    /// Pages that could not be read, or must not be: the snippet of the engine was shown.
     pub left: u64,
 }
 
-/// A search engine of the web as a retriever. The score of a hit is 1 divided by its rank.
+/// Retriever over the web. The score of a hit is 1 divided by its rank.
 pub struct Web {
     config: WebConfig,
     url: Url,
@@ -97,13 +98,20 @@ pub struct Web {
 }
 
 impl Web {
-    /// Makes a client. Nothing is sent yet.
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Where an option is out of range or the key is not there.
     pub fn new(config: &WebConfig) -> Result<Self, ClientError> {
-        Self::permitting(config, guard::is_public)
+        Self::with_address_filter(config, guard::is_public)
     }
 
-    /// Reads pages of the addresses that are permitted: tests have their servers on this machine.
-    fn permitting(config: &WebConfig, permits: fn(IpAddr) -> bool) -> Result<Self, ClientError> {
+    /// Client that reads pages of permitted addresses: tests have their servers on this machine.
+    fn with_address_filter(
+        config: &WebConfig,
+        permits: fn(IpAddr) -> bool,
+    ) -> Result<Self, ClientError> {
         let wrong = |name, value: &str, range| {
             Err(ClientError::Option { name, value: format!("`{value}`"), range })
         };
@@ -141,26 +149,25 @@ impl Web {
         Ok(Self { config: config.clone(), url: address, transport, pages, read, left })
     }
 
-    /// What happened to searches so far.
+    /// Counters of searches so far.
     pub fn counts(&self) -> HttpCounts {
         self.transport.counts()
     }
 
-    /// What became of pages so far.
+    /// Counters of pages so far.
     pub fn page_counts(&self) -> PageCounts {
         let [read, left] = [&self.read, &self.left].map(|it| it.load(Ordering::Relaxed));
         PageCounts { read, left }
     }
 
-    /// Whether the last request failed and the budget of failures was spent: the engine is down for
-    /// good.
+    /// Whether the last request failed and the retry budget was spent: the engine is down for good.
     pub fn has_given_up(&self) -> bool {
         self.transport.has_given_up()
     }
 
-    fn ask(&self, query: &str, k: usize) -> Result<Vec<Hit>, ClientError> {
-        let query = cut(query);
-        let n = k.clamp(LEAST, MOST);
+    fn search_one(&self, query: &str, k: usize) -> Result<Vec<Hit>, ClientError> {
+        let query = truncated(query);
+        let n = k.clamp(MIN_RESULTS, MAX_RESULTS);
         let found = match self.config.engine {
             WebEngine::Serper => {
                 let body = json!({ "q": query, "num": n }).to_string();
@@ -176,7 +183,7 @@ impl Web {
         };
         let mut results: Vec<(Url, Hit)> = Vec::new();
         for hit in found {
-            // What is no address of a page, or is blocked, is not shown.
+            // Results that are no pages, or are blocked, are not shown.
             let Ok(url) = Url::parse(&hit.id) else { continue };
             if self.pages.check(&url).is_ok() && results.iter().all(|it| it.0 != url) {
                 results.push((url, hit));
@@ -191,11 +198,11 @@ impl Web {
         if self.config.page_bytes.is_none() {
             return Ok(results.map(show).collect());
         }
-        // They wait for servers and not for a processor: each has a thread of its own.
+        // Pages wait for servers and not for a processor: each is read on a thread of its own.
         Ok(thread::scope(|scope| {
-            let reading: Vec<_> = results.map(|it| scope.spawn(|| show(it))).collect();
-            let join = |it: thread::ScopedJoinHandle<'_, _>| {
-                it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let reading: Vec<_> = results.map(|result| scope.spawn(|| show(result))).collect();
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             reading.into_iter().map(join).collect()
         }))
@@ -211,7 +218,7 @@ impl Web {
         self.transport.get(url.as_str(), &|it| read(&it))
     }
 
-    /// A hit with what its page says, where pages are read and this one can be.
+    /// Hit with a snippet of its page, where pages are read and this one can be.
     fn with_page(&self, url: &Url, hit: Hit, query: &str) -> Hit {
         let Some(width) = self.config.page_bytes else { return hit };
         let page = self.pages.read(url).ok().filter(|it| !it.text.is_empty());
@@ -228,35 +235,39 @@ impl Web {
 impl Retriever for Web {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         in_requests(queries, 1, self.config.connections, |queries| {
-            let ask = |query: &&str| if k == 0 { Ok(Vec::new()) } else { self.ask(query, k) };
-            queries.iter().map(|it| ask(it).map_err(Arc::new)).collect()
+            let search = |query: &&str| {
+                let hits = if k == 0 { Ok(Vec::new()) } else { self.search_one(query, k) };
+                hits.map_err(Arc::new)
+            };
+            queries.iter().map(search).collect()
         })
     }
 }
 
-/// As much of a query as every engine takes.
-fn cut(query: &str) -> String {
-    let (characters, words) = QUERY;
-    let mut cut = String::new();
+/// Query that is cut to the length that every engine takes.
+fn truncated(query: &str) -> String {
+    let mut text = String::new();
     let mut n = 0;
-    for word in query.split_whitespace().take(words) {
+    for word in query.split_whitespace().take(MAX_QUERY_WORDS) {
         let length = word.chars().count();
-        if n > 0 && n + 1 + length > characters {
+        if n > 0 && n + 1 + length > MAX_QUERY_CHARS {
             break;
         }
         if n > 0 {
-            cut.push(' ');
+            text.push(' ');
         }
-        cut.extend(word.chars().take(characters));
+        text.extend(word.chars().take(MAX_QUERY_CHARS));
         n += length + 1;
     }
-    cut
+    text
 }
 
+/// Hits of Serper.
 fn serper(answer: &Value) -> Result<Vec<Hit>, String> {
     rows(list(member(answer, "organic")?)?, "link", "snippet")
 }
 
+/// Hits of Brave.
 fn brave(answer: &Value) -> Result<Vec<Hit>, String> {
     match answer.get("web") {
         // A search without results has no such part.
@@ -265,17 +276,18 @@ fn brave(answer: &Value) -> Result<Vec<Hit>, String> {
     }
 }
 
+/// Hits of `SearXNG`.
 fn searxng(answer: &Value) -> Result<Vec<Hit>, String> {
     let found = rows(list(member(answer, "results")?)?, "url", "content")?;
     let silent = answer.get("unresponsive_engines").and_then(Value::as_array);
-    match silent.filter(|it| found.is_empty() && !it.is_empty()) {
-        // Nobody looked, which is not the same as nothing being there.
+    match silent.filter(|engines| found.is_empty() && !engines.is_empty()) {
+        // No engine searched, which is not the same as an empty result.
         Some(silent) => Err(format!("no engine behind it answered: {}", json!(silent))),
         None => Ok(found),
     }
 }
 
-/// Results with their addresses as names. Titles and snippets may hold markup.
+/// Hits with their addresses as ids. Titles and snippets may hold markup.
 fn rows(rows: &[Value], url: &str, text: &str) -> Result<Vec<Hit>, String> {
     let of = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
     let hit = |row: &Value| {

@@ -1,4 +1,7 @@
-//! Reads pages of the public internet.
+//! Fetching of web pages, from public addresses only.
+//!
+//! This agent is apart from `forage_http`: names are resolved by the guard, redirections are followed
+//! by hand, a page is read up to a limit, and nothing is retried.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -11,24 +14,24 @@ use ureq::http::{HeaderMap, HeaderName};
 use ureq::unversioned::transport::DefaultConnector;
 use url::Url;
 
-use super::guard::{Blocklist, Guarded};
+use super::guard::{Blocklist, GuardedResolver};
 use super::html::{self, Page};
 
-/// Redirections that are followed.
-const REDIRECTS: usize = 5;
-/// Bytes of a page that are read; what comes after is left.
-const MOST_BYTES: u64 = 2 << 20;
-/// Bytes in which a page may say how it is encoded.
-const PROLOGUE: usize = 1024;
+/// Most redirections that are followed.
+const MAX_REDIRECTS: usize = 5;
+/// Bytes of a page that are read; the rest is left.
+const MAX_PAGE_BYTES: u64 = 2 << 20;
+/// Bytes of a page in which its encoding is looked for.
+const SNIFF_LEN: usize = 1024;
 
-/// A page that was not read.
+/// Error of fetching a page.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PageError {
     #[error("it is no address of a page")]
     Address,
     #[error("`{0}` is blocked")]
     Blocked(String),
-    #[error("there are more than {REDIRECTS} redirections")]
+    #[error("there are more than {MAX_REDIRECTS} redirections")]
     Redirections,
     #[error("it answered {0}")]
     Status(u16),
@@ -42,7 +45,7 @@ pub(super) enum PageError {
     Read(#[from] std::io::Error),
 }
 
-/// Fetches pages, from public addresses that are not blocked.
+/// Fetcher of pages, from permitted addresses and domains that are not blocked.
 pub(super) struct PageReader {
     agent: Agent,
     blocked: Blocklist,
@@ -50,7 +53,7 @@ pub(super) struct PageReader {
 }
 
 impl PageReader {
-    /// `permits` says which addresses may be connected to.
+    /// Fetcher that connects to the addresses that `permits` accepts.
     pub(super) fn new(blocked: Blocklist, timeout: Duration, permits: fn(IpAddr) -> bool) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -61,11 +64,12 @@ impl PageReader {
             .max_redirects_will_error(false)
             .user_agent(concat!("forage/", env!("CARGO_PKG_VERSION")))
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded::new(permits));
+        let agent =
+            Agent::with_parts(config, DefaultConnector::default(), GuardedResolver::new(permits));
         Self { agent, blocked, timeout }
     }
 
-    /// Whether an address is that of a page that may be read. Its host is not looked up.
+    /// Checks that an address is that of a page and not blocked. Its host is not resolved.
     pub(super) fn check(&self, url: &Url) -> Result<(), PageError> {
         let is_web = matches!(url.scheme(), "http" | "https");
         let is_plain = url.username().is_empty() && url.password().is_none();
@@ -80,11 +84,11 @@ impl PageReader {
         }
     }
 
-    /// Fetches a page and whatever it redirects to.
+    /// Fetches a page, and follows redirections.
     pub(super) fn read(&self, url: &Url) -> Result<Page, PageError> {
         let until = Instant::now() + self.timeout;
         let mut url = url.clone();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             self.check(&url)?;
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -110,7 +114,7 @@ impl PageReader {
                 return Err(PageError::Kind(name));
             }
             let mut bytes = Vec::new();
-            response.body_mut().as_reader().take(MOST_BYTES).read_to_end(&mut bytes)?;
+            response.body_mut().as_reader().take(MAX_PAGE_BYTES).read_to_end(&mut bytes)?;
             let (text, ..) = encoding(&kind, &bytes).decode(&bytes);
             return Ok(if is_text {
                 Page { title: String::new(), text: text.into_owned() }
@@ -126,9 +130,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// By the header, or by what the page says of itself, or UTF-8.
+/// Encoding by the header, or else by the `charset` in the page, or else UTF-8.
 fn encoding(kind: &str, bytes: &[u8]) -> &'static Encoding {
-    let prologue = String::from_utf8_lossy(&bytes[..bytes.len().min(PROLOGUE)]).to_lowercase();
+    let prologue = String::from_utf8_lossy(&bytes[..bytes.len().min(SNIFF_LEN)]).to_lowercase();
     let label = |text: &str| {
         let (_, after) = text.split_once("charset")?;
         let after = after.trim_start().strip_prefix('=')?;

@@ -14,14 +14,14 @@ struct Site {
     seen: Arc<Mutex<Vec<String>>>,
 }
 
-type Pages = HashMap<&'static str, String>;
+type PageStore = HashMap<&'static str, String>;
 
 impl Site {
     /// A page is a head and a body, `{address}` stands for the server.
     fn start(pages: &[(&'static str, &str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let pages: Pages = pages
+        let pages: PageStore = pages
             .iter()
             .map(|(path, head, body)| {
                 let [head, body] =
@@ -55,7 +55,7 @@ impl Site {
     }
 }
 
-fn answer(stream: &TcpStream, pages: &Pages, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn answer(stream: &TcpStream, pages: &PageStore, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -95,7 +95,7 @@ fn config(engine: WebEngine, site: &Site) -> WebConfig {
 }
 
 fn permitting_all(config: &WebConfig) -> Web {
-    Web::permitting(config, |_| true).unwrap()
+    Web::with_address_filter(config, |_| true).unwrap()
 }
 
 fn shown(hits: &[Hit]) -> Vec<(&str, &str, &str)> {
@@ -254,7 +254,7 @@ fn the_machine_itself_is_not_read() {
     let results = r#"{"organic": [{"link": "http://{address}/to", "snippet": "s"}]}"#;
     let site = Site::start(&[("/search", JSON, results), ("/to", &to, "")]);
     let config = WebConfig { url: Some(site.url("/search")), ..config };
-    let web = Web::permitting(&config, only_the_first).unwrap();
+    let web = Web::with_address_filter(&config, only_the_first).unwrap();
     let hits = web.search(&["secret"], 3).remove(0).unwrap();
     assert_eq!(hits[0].text, "s");
     assert_eq!(site.seen().len(), 2);
@@ -288,9 +288,9 @@ fn wrong_options_are_named() {
 
 #[test]
 fn long_queries_are_cut_between_words() {
-    assert_eq!(cut("  a \n b "), "a b");
-    assert_eq!(cut(&"word ".repeat(80)).split(' ').count(), 50);
-    let long = cut(&format!("{} {}", "é".repeat(300), "x".repeat(200)));
+    assert_eq!(truncated("  a \n b "), "a b");
+    assert_eq!(truncated(&"word ".repeat(80)).split(' ').count(), 50);
+    let long = truncated(&format!("{} {}", "é".repeat(300), "x".repeat(200)));
     assert_eq!(long.chars().count(), 300);
-    assert_eq!(cut(&"é".repeat(900)).chars().count(), 400);
+    assert_eq!(truncated(&"é".repeat(900)).chars().count(), 400);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use forage_retriever::{
     Analyzer, Bm25, Corpus, Dense, Embeddings, EmbeddingsConfig, Fused, HttpConfig, IndexOptions,
-    SearchOptions, build, build_graph, build_vectors,
+    SearchOptions, build_graph, build_index, build_vectors,
 };
 use forage_trajectory::{BoxError, Embedder, Hit, Passage, Retriever, TextRole};
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ impl Site {
         let passages = texts.into_iter().enumerate().map(passage).collect();
         let index = folder.path().join("index");
         let options = IndexOptions { analyzer: Analyzer::Plain, ..IndexOptions::default() };
-        build(Corpus::memory(passages), &index, &options, &|_| {}).unwrap();
+        build_index(Corpus::memory(passages), &index, &options, &|_| {}).unwrap();
         let passages = Arc::new(Bm25::open(&index, &SearchOptions::default()).unwrap());
         Self { folder, passages }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use forage_retriever::{
-    Analyzer, Corpus, Dialect, ElasticConfig, ElasticEngine, EmbeddingsConfig, EncoderConfig,
-    EngineError, HttpConfig, IndexOptions, QdrantConfig, Rank, RecordConfig, RecordMode,
-    RemoteConfig, RetrieverConfig, SearchEngine, ServerOptions, WebConfig, WebEngine, build,
+    Analyzer, Corpus, Dialect, EncoderConfig, EngineConfig, EngineError, HttpConfig, IndexOptions,
+    RecordConfig, RecordMode, RemoteConfig, RetrieverConfig, SearchEngine, ServerOptions,
+    build_index,
 };
 use forage_trajectory::{BoxError, Embedder, Passage, Retriever};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::start;
@@ -21,115 +22,76 @@ fn no_encoder(_: &EncoderConfig) -> Result<Arc<dyn Embedder>, BoxError> {
     Err("there is no model here".into())
 }
 
-fn elastic() -> ElasticConfig {
-    ElasticConfig {
-        url: "http://x".into(),
-        index: "i".into(),
-        fields: vec!["f".into()],
-        engine: ElasticEngine::Opensearch,
-        batch: 1,
-        connections: 1,
-        http: HttpConfig::default(),
-    }
-}
-
 #[test]
 fn keys_that_go_together() {
-    let index = || RetrieverConfig::of_index("index");
-    let none = RetrieverConfig::default;
-    let embeddings = || {
-        Some(EmbeddingsConfig {
-            url: "http://x/v1/embeddings".into(),
-            model: "e5".into(),
-            query_prefix: String::new(),
-            passage_prefix: String::new(),
-            batch: 8,
-            http: HttpConfig::default(),
-        })
-    };
-    let qdrant = Some(QdrantConfig {
-        url: "http://x".into(),
-        collection: "c".into(),
-        vector: None,
-        batch: 1,
-        connections: 1,
-        http: HttpConfig::default(),
-    });
-    let vectors = || Some("vectors".into());
+    let remote = json!({ "url": "http://x" });
+    let elastic = json!({ "url": "http://x", "index": "i" });
+    let qdrant = json!({ "url": "http://x", "collection": "c" });
+    let web = json!({ "engine": "brave" });
+    let embeddings = json!({ "url": "http://x/v1/embeddings", "model": "e5", "batch": 8 });
+    let encoder = json!({ "path": "e5" });
     let one_of = "`retriever` wants one of `index`, `remote`, `elastic`, `qdrant` and `web`";
-    let web = Some(WebConfig {
-        engine: WebEngine::Brave,
-        url: None,
-        blocked: Vec::new(),
-        page_bytes: None,
-        connections: 1,
-        http: HttpConfig::default(),
-    });
-    let encoder = || Some(EncoderConfig { path: "e5".into(), ..EncoderConfig::default() });
-    for (config, expected) in [
-        (none(), one_of),
-        (RetrieverConfig { remote: Some(remote("http://x")), ..index() }, one_of),
-        (index(), ""),
-        (RetrieverConfig { k1: Some(0.9), ..index() }, ""),
+    let no_embedder = |key: &str| {
+        format!(
+            "`retriever.{key}` needs either `retriever.embeddings` or `retriever.encoder`, which \
+             embed queries"
+        )
+    };
+    for (section, expected) in [
+        (json!({}), one_of),
+        (json!({ "k1": 0.9 }), one_of),
+        (json!({ "index": "i", "remote": remote }), one_of),
+        (json!({ "index": "i" }), ""),
+        (json!({ "index": "i", "k1": 0.9 }), ""),
+        (json!({ "k1": 0.9, "remote": remote }), "`retriever.k1` is used with `index` only"),
         (
-            RetrieverConfig { k1: Some(0.9), remote: Some(remote("http://x")), ..none() },
-            "`retriever.k1` is used with `index` only",
-        ),
-        (
-            RetrieverConfig { vectors: vectors(), elastic: Some(elastic()), ..none() },
+            json!({ "vectors": "v", "elastic": elastic }),
             "`retriever.vectors` is used with `index` only",
         ),
+        (json!({ "index": "i", "rank": "dense" }), "`retriever.rank` is used with `vectors` only"),
         (
-            RetrieverConfig { rank: Some(Rank::Dense), ..index() },
-            "`retriever.rank` is used with `vectors` only",
-        ),
-        (
-            RetrieverConfig { embeddings: embeddings(), ..index() },
+            json!({ "index": "i", "embeddings": embeddings }),
             "`retriever.embeddings` is used with `vectors` and `qdrant` only",
         ),
-        (RetrieverConfig { web, ..index() }, one_of),
+        (json!({ "index": "i", "web": web }), one_of),
+        (json!({ "elastic": elastic }), ""),
+        (json!({ "remote": remote }), ""),
+        (json!({ "web": web }), ""),
         (
-            RetrieverConfig { candidates: Some(9), ..index() },
+            json!({ "index": "i", "candidates": 9 }),
             "`retriever.candidates` is used with `vectors` only",
         ),
         (
-            RetrieverConfig {
-                candidates: Some(0),
-                vectors: vectors(),
-                encoder: encoder(),
-                ..index()
-            },
+            json!({ "index": "i", "candidates": 0, "vectors": "v", "encoder": encoder }),
             "`retriever.candidates` is 0; it must be 1 or more",
         ),
-        (RetrieverConfig { vectors: vectors(), encoder: encoder(), ..index() }, ""),
+        (json!({ "index": "i", "candidates": 9, "vectors": "v", "encoder": encoder }), ""),
         (
-            RetrieverConfig {
-                vectors: vectors(),
-                encoder: encoder(),
-                embeddings: embeddings(),
-                ..index()
-            },
-            "`retriever.vectors` needs either `retriever.embeddings` or `retriever.encoder`, which \
-             embed queries",
+            json!({ "index": "i", "vectors": "v", "encoder": encoder, "embeddings": embeddings }),
+            &no_embedder("vectors"),
         ),
-        (
-            RetrieverConfig { vectors: vectors(), ..index() },
-            "`retriever.vectors` needs either `retriever.embeddings` or `retriever.encoder`, which \
-             embed queries",
-        ),
-        (RetrieverConfig { vectors: vectors(), embeddings: embeddings(), ..index() }, ""),
-        (
-            RetrieverConfig { qdrant: qdrant.clone(), ..none() },
-            "`retriever.qdrant` needs either `retriever.embeddings` or `retriever.encoder`, which \
-             embed queries",
-        ),
-        (RetrieverConfig { qdrant, embeddings: embeddings(), ..none() }, ""),
+        (json!({ "index": "i", "vectors": "v" }), &no_embedder("vectors")),
+        (json!({ "index": "i", "vectors": "v", "embeddings": embeddings }), ""),
+        (json!({ "qdrant": qdrant }), &no_embedder("qdrant")),
+        (json!({ "qdrant": qdrant, "embeddings": embeddings }), ""),
     ] {
-        let checked = config.check().map_or_else(|it| it.to_string(), |()| String::new());
-        assert_eq!(checked, expected, "{config:?}");
-        let json = serde_json::to_string(&config).unwrap();
-        assert_eq!(serde_json::from_str::<RetrieverConfig>(&json).unwrap(), config);
+        match serde_json::from_value::<RetrieverConfig>(section.clone()) {
+            Ok(config) => {
+                assert_eq!(expected, "", "{section}");
+                let json = serde_json::to_string(&config).unwrap();
+                assert_eq!(serde_json::from_str::<RetrieverConfig>(&json).unwrap(), config);
+            }
+            Err(error) => assert_eq!(error.to_string(), expected, "{section}"),
+        }
     }
+}
+
+/// A synthesis is known by its configuration as it is written.
+#[test]
+fn a_section_is_written_as_it_was() {
+    let text = r#"{"index":"i","analyzer":"plain","b":0.5,"vectors":"v","rank":"dense","candidates":9,"encoder":{"path":"e5"}}"#;
+    let config: RetrieverConfig = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&config).unwrap(), text);
 }
 
 #[test]
@@ -139,9 +101,8 @@ fn a_record_replaces_its_engine() {
     let server = start(ServerOptions::default());
     let url = format!("http://{}/retrieve", server.address());
     let recorded = RetrieverConfig {
-        remote: Some(remote(&url)),
+        engine: EngineConfig::Remote(remote(&url)),
         record: record(RecordMode::Record),
-        ..RetrieverConfig::default()
     };
     let engine = SearchEngine::open(&recorded, &no_encoder).unwrap();
     let found = engine.search(&["a"], 2).remove(0).unwrap();
@@ -165,7 +126,7 @@ fn an_index_and_its_record() {
     assert!(matches!(nowhere.err(), Some(EngineError::Index(_))));
     let passage = Passage { id: "1".into(), title: "T".into(), text: "film".into() };
     let options = IndexOptions { analyzer: Analyzer::Plain, ..IndexOptions::default() };
-    build(Corpus::memory(vec![passage]), &index, &options, &|_| {}).unwrap();
+    build_index(Corpus::memory(vec![passage]), &index, &options, &|_| {}).unwrap();
     let mut config = RetrieverConfig::of_index(&index);
     for mode in [None, Some(RecordMode::Record), Some(RecordMode::Replay)] {
         let file = folder.path().join("record.jsonl");
@@ -175,7 +136,8 @@ fn an_index_and_its_record() {
         assert_eq!(engine.search(&["film"], 3).remove(0).unwrap()[0].id, "1");
     }
     // Ranked otherwise, nothing is recorded.
-    config.b = Some(0.1);
+    let EngineConfig::Index(ranked) = &mut config.engine else { panic!("it is an index") };
+    ranked.b = Some(0.1);
     let engine = SearchEngine::open(&config, &no_encoder).unwrap();
     assert!(engine.search(&["film"], 3)[0].is_err());
 }

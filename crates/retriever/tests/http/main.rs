@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use forage_retriever::{Pages, Server, ServerOptions};
+use forage_retriever::{PageStore, Server, ServerOptions};
 use forage_trajectory::{BoxError, Hit, Retriever, SearchError};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ fn start(options: ServerOptions) -> Server {
 
 fn start_with(
     retriever: impl Retriever + 'static,
-    pages: Option<Pages>,
+    pages: Option<PageStore>,
     options: ServerOptions,
 ) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

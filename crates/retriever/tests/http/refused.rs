@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use forage_retriever::{Limits, ServerOptions};
+use forage_retriever::{RequestLimits, ServerOptions};
 use serde_json::json;
 
 use crate::{agent, post, start};
@@ -78,7 +78,7 @@ const SHORT: &[(&str, &[u8], u16, &str)] = &[
 
 #[test]
 fn what_is_no_request_is_refused_with_a_sentence() {
-    let limits = Limits { queries: 100, ..Limits::default() };
+    let limits = RequestLimits { queries: 100, ..RequestLimits::default() };
     let server = start(ServerOptions { limits, ..ServerOptions::default() });
     for (name, body, status, expected) in cases() {
         let reply = post(server.address(), "/retrieve", &body);

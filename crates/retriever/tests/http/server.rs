@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use forage_retriever::{
-    Analyzer, Bm25, Dialect, Limits, Pages, SearchOptions, Server, ServerOptions,
+    Analyzer, Bm25, Dialect, PageStore, RequestLimits, SearchOptions, Server, ServerOptions,
 };
 use forage_trajectory::{Hit, Passage, Retriever, SearchError};
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ fn pages_are_found_by_their_address() {
     let lines = "{\"url\": \"https://a\", \"contents\": \"page A\"}\n\n\
                  {\"url\": \"https://b\", \"contents\": \"page\\nB\", \"more\": 1}\n";
     fs::write(&file, lines).unwrap();
-    let pages = Pages::open(&file).unwrap();
+    let pages = PageStore::open(&file).unwrap();
     assert_eq!(pages.len(), 2);
     let server = start_with(crate::Canned, Some(pages), ServerOptions::default());
     let reply =
@@ -180,7 +180,7 @@ fn pages_are_found_by_their_address() {
     assert_eq!(reply.body["result"][0][0]["document"]["url"], "https://a/0");
 
     fs::write(&file, "{\"url\": \"https://a\"}\n").unwrap();
-    let error = Pages::open(&file).unwrap_err().to_string();
+    let error = PageStore::open(&file).unwrap_err().to_string();
     assert!(error.ends_with("pages.jsonl:1: not a page: {\"url\", \"contents\"}"), "{error}");
 }
 
@@ -272,7 +272,7 @@ fn await_queue(address: std::net::SocketAddr, n: usize) {
 #[test]
 fn requests_gather_and_a_full_queue_refuses() {
     let gate = Arc::new(Gate::default());
-    let limits = Limits { queries: 4, ..Limits::default() };
+    let limits = RequestLimits { queries: 4, ..RequestLimits::default() };
     let options = ServerOptions { workers: 1, queue: 6, limits, ..ServerOptions::default() };
     let server = start_with(Held(Arc::clone(&gate)), None, options);
     let address = server.address();
@@ -398,7 +398,10 @@ fn options_that_contradict() {
             "`token` is empty; it must be a text",
         ),
         (
-            ServerOptions { limits: Limits { k: 2, ..Limits::default() }, ..default() },
+            ServerOptions {
+                limits: RequestLimits { k: 2, ..RequestLimits::default() },
+                ..default()
+            },
             "`limits.default_k` is 3; it must be 1 to 2",
         ),
     ] {

@@ -1,68 +1,70 @@
-//! A model behind a server of the `OpenAI` protocol.
+//! Client of chat completions of the `OpenAI` protocol.
 //!
 //! | what happens | what is done |
 //! |---|---|
-//! | no connection, reset, timeout, half a reply, no JSON, no choice, 408, 5xx | tried again after a pause: `attempts` times where others get replies meanwhile, for `patience_seconds` where nobody does |
-//! | 425, 429, and any of 5xx with `Retry-After` | nobody asks for the pause asked for; then tried again, for `patience_seconds` |
+//! | no connection, reset, timeout, half a reply, no JSON, no choice, 408, 5xx | retried after a backoff: `attempts` times where other requests get replies meanwhile, for `patience_seconds` where none does |
+//! | 425, 429, and any of 5xx with `Retry-After` | no request is sent for the pause asked for; then retried, for `patience_seconds` |
 //! | a refusal, a content filter, no text, a prompt that is too long | fails at once, and concerns this request only |
 //! | 400, 413, 422 | the same, once any request had a reply; a server that refuses all of them concerns the run |
 //! | 401, 402, 403, `insufficient_quota`, 404 and the like | fails at once, and concerns the run |
 //! | the budget does not reach for the call | fails at once; nothing is sent |
 //!
-//! Pauses double from attempt to attempt, up to a minute. Each is drawn between half and all of its
-//! length, by a hash of request and attempt: callers spread, and when something is asked is all
-//! that depends on it. `Retry-After` is read in seconds.
+//! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter. Only
+//! the time of a request depends on it.
 //!
-//! A call sets aside what it can take at most: the bytes of its prompt, since no token has less
-//! than one, and `max_tokens`. A reply that does not say what it took is entered with its bytes. An
-//! attempt without a reply is not entered: nobody says what it took.
+//! A call reserves the most that it can use: the bytes of its prompt, since no token has less than
+//! one, and `max_tokens`. A reply without `usage` is entered with its bytes. An attempt without a
+//! reply is not entered, because its usage is unknown.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use forage_http::header::AUTHORIZATION;
+use forage_http::{
+    Backoff, Credential, HttpClient, HttpOptions, HttpRequest, RetryClass, RetryPolicy,
+};
 use serde_json::{Map, Value, json};
-use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 
+use super::budget::{Budget as Ledger, Usage};
 use super::config::{ChatConfig, Checked};
-use super::error::{Blame, ChatError};
-use super::reply::Source;
+use super::error::ChatError;
+use super::reply::ReplyParser;
 use super::{ChatModel, ChatReply, ChatRequest};
-use crate::sage::{Ledger, Usage};
 
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// How often those who wait look whether the run is to stop.
-const GLANCE: Duration = Duration::from_millis(50);
-/// The largest reply that is read.
-const MAX_REPLY: u64 = 1 << 28;
+/// Poll interval of waiting requests, which end when the run stops.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Largest body of a reply, in bytes.
+const MAX_BODY: u64 = 1 << 28;
+/// Stands in the place of the key in texts.
+const MASK: &str = "…";
 /// Tokens of a prompt beyond its text: the marks of a chat template.
 const TEMPLATE_TOKENS: u64 = 64;
 
-/// What happened to requests so far.
+/// Counters of requests so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChatCounts {
-    /// Requests with a reply that can be used.
+    /// Requests with a usable reply.
     pub answered: u64,
     /// Requests that failed for good.
     pub failed: u64,
     /// Attempts after a failed one.
     pub retried: u64,
-    /// Attempts that a limit of the rate put off.
+    /// Attempts that a rate limit put off.
     pub put_off: u64,
 }
 
-/// A model behind a server. Shared by many threads.
+/// Chat model behind a server. Shared by many threads.
 pub struct ChatClient {
-    agent: Agent,
+    http: HttpClient,
     config: ChatConfig,
     checked: Checked,
+    policy: RetryPolicy,
     ledger: Arc<Ledger>,
     stop: Arc<AtomicBool>,
     free: Slots,
-    /// Nobody asks before: a limit of the rate is one for all.
+    /// No request is sent before: a rate limit holds for all.
     not_before: Mutex<Option<Instant>>,
     /// Requests that may still get a reply.
     open: AtomicU64,
@@ -89,17 +91,23 @@ impl ChatClient {
         stop: Arc<AtomicBool>,
     ) -> Result<Self, ChatError> {
         let checked = config.checked()?;
-        let agent = Agent::config_builder()
-            .timeout_global(Some(checked.timeout))
-            .http_status_as_error(false)
-            .max_idle_connections_per_host(config.concurrency)
-            .max_idle_connections(config.concurrency)
-            .user_agent(concat!("forage/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
+        let options = HttpOptions {
+            timeout: checked.timeout,
+            max_idle: config.concurrency,
+            max_body: MAX_BODY,
+        };
+        let credential = checked.key.as_deref().map(|key| {
+            Credential::new(AUTHORIZATION, key, MASK).ok_or_else(|| ChatError::Option {
+                name: "api_key_env",
+                value: format!("`{}`", config.api_key_env.as_deref().unwrap_or_default()),
+                range: "an environment variable that holds a key",
+            })
+        });
+        let credential = credential.transpose()?;
         Ok(Self {
-            agent,
+            http: HttpClient::new(&options, credential),
             config: config.clone(),
+            policy: RetryPolicy::new(checked.backoff),
             checked,
             ledger,
             stop,
@@ -113,7 +121,7 @@ impl ChatClient {
         })
     }
 
-    /// What happened to requests so far.
+    /// Counters of requests so far.
     pub fn counts(&self) -> ChatCounts {
         ChatCounts {
             answered: self.answered.load(Ordering::Relaxed),
@@ -143,55 +151,24 @@ impl ChatClient {
         Value::Object(body).to_string().into_bytes()
     }
 
-    /// Asks until there is a reply or no hope.
-    fn persist(
+    /// Sends a request until there is a reply, or until a retry cannot help.
+    fn send_with_retries(
         &self,
         request: &ChatRequest<'_>,
         usage: &mut Usage,
     ) -> Result<ChatReply, ChatError> {
         let body = self.body(request);
-        let patience = self.checked.patience;
-        let mut n_failed = 0;
-        let mut n_put_off = 0;
-        // When this request first failed, and how many had replies by then.
-        let mut trouble: Option<(Instant, u64)> = None;
+        let mut retries = Retries::new(self, &body);
         loop {
             self.wait_for_rate()?;
-            let error = match self.attempt(&body, request, usage) {
+            match self.attempt(&body, request, usage) {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
-            };
-            if error.blame() == Blame::Request {
-                return Err(error);
+                Err(error) => retries.wait_after(error)?,
             }
-            let n_answered = self.answered.load(Ordering::Relaxed);
-            let (since, n_before) = *trouble.get_or_insert((Instant::now(), n_answered));
-            if error.blame() == Blame::Patience {
-                n_put_off += 1;
-                let pause = error.retry_after().unwrap_or_else(|| self.pause(&body, n_put_off));
-                if since.elapsed() + pause > patience {
-                    let seconds = patience.as_secs_f64();
-                    return Err(ChatError::PutOff { seconds, source: Box::new(error) });
-                }
-                self.hold_until(Instant::now() + pause);
-                self.put_off.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            n_failed += 1;
-            if n_failed >= self.config.attempts && n_answered > n_before {
-                return Err(ChatError::GaveUp { attempts: n_failed, source: Box::new(error) });
-            }
-            let pause = self.pause(&body, n_failed);
-            if since.elapsed() + pause > patience {
-                let seconds = patience.as_secs_f64();
-                return Err(ChatError::Outage { seconds, source: Box::new(error) });
-            }
-            self.wait_until(Instant::now() + pause)?;
-            self.retried.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// One attempt, when it is this one's turn.
+    /// One attempt, once a slot is free.
     fn attempt(
         &self,
         body: &[u8],
@@ -212,20 +189,20 @@ impl ChatClient {
         reply
     }
 
-    /// Sets aside what a call may take at most. Calls under way mostly take far less than that, so
-    /// where only they stand against it, their end is waited for.
+    /// Reserves the most that a call may use. Calls in flight mostly use far less than they reserve,
+    /// so where only they exceed the budget, their end is waited for.
     fn reserve(&self, most: Usage) -> Result<(), ChatError> {
         loop {
             // Asked before: a call that ends in between must not look like an empty account.
             let waits = self.ledger.has_reservations();
             match self.ledger.reserve(most) {
-                Err(_) if waits => self.wait_until(Instant::now() + GLANCE)?,
+                Err(_) if waits => self.wait_until(Instant::now() + POLL_INTERVAL)?,
                 reserved => return Ok(reserved?),
             }
         }
     }
 
-    /// Sends a request and reads what comes back.
+    /// Sends a request and parses the reply.
     fn exchange(
         &self,
         body: &[u8],
@@ -233,29 +210,12 @@ impl ChatClient {
         took: &mut Usage,
     ) -> Result<ChatReply, ChatError> {
         let url = self.checked.url.as_str();
-        let key = self.checked.key.as_deref();
-        let source = Source { url, model: &self.config.model, key };
-        let no_reply = |error| ChatError::NoReply { url: url.to_owned(), source: Box::new(error) };
-        let mut post = self.agent.post(url).header(CONTENT_TYPE, "application/json");
-        if let Some(key) = key {
-            post = post.header(AUTHORIZATION, format!("Bearer {key}"));
+        let response = self.http.send(&HttpRequest::post(url, "application/json", body))?;
+        let parser = ReplyParser { url, model: &self.config.model, client: &self.http };
+        if !response.is_success() {
+            return Err(parser.error_of(&response));
         }
-        let mut response = post.send(body).map_err(no_reply)?;
-        let status = response.status();
-        let seconds = response.headers().get(RETRY_AFTER).and_then(|it| it.to_str().ok());
-        let retry_after = seconds
-            .and_then(|it| it.trim().parse().ok())
-            .and_then(|it| Duration::try_from_secs_f64(it).ok());
-        let bytes = response.body_mut().with_config().limit(MAX_REPLY).read_to_vec();
-        if !status.is_success() {
-            return Err(source.refused_with(
-                status.as_u16(),
-                retry_after,
-                &bytes.unwrap_or_default(),
-            ));
-        }
-        let bytes = bytes.map_err(no_reply)?;
-        let (metered, reply) = source.read(&bytes);
+        let (metered, reply) = parser.read(&response.body);
         *took = if let Some(metered) = metered {
             self.usage(metered.prompt_tokens, metered.completion_tokens)
         } else {
@@ -265,17 +225,17 @@ impl ChatClient {
         reply
     }
 
-    /// Whether a request that was refused concerns the run: where every other was refused too, a
-    /// key of the request is wrong and not its prompt. Waits for the first that is known.
+    /// Decides whether a refused request concerns the run: where every other was refused too, a key
+    /// of the request is wrong and not its prompt. Waits for the first that is known.
     fn weighed(&self, error: ChatError) -> ChatError {
-        if !matches!(error, ChatError::Status { status: 400 | 413 | 422, .. }) {
+        if !error.is_bad_request() {
             return error;
         }
         while self.answered.load(Ordering::SeqCst) == 0 {
             if self.open.load(Ordering::SeqCst) == 0 || self.stop.load(Ordering::Relaxed) {
                 return ChatError::NoneAccepted(Box::new(error));
             }
-            thread::sleep(GLANCE);
+            thread::sleep(POLL_INTERVAL);
         }
         error
     }
@@ -285,7 +245,7 @@ impl ChatClient {
         Usage { calls: 1, prompt_tokens, completion_tokens, money }
     }
 
-    /// Waits until then, or fails where the run is to stop.
+    /// Waits until a time, or fails where the run is to stop.
     fn wait_until(&self, then: Instant) -> Result<(), ChatError> {
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -295,11 +255,11 @@ impl ChatClient {
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(GLANCE));
+            thread::sleep(left.min(POLL_INTERVAL));
         }
     }
 
-    /// Waits while a limit of the rate holds.
+    /// Waits while a rate limit holds.
     fn wait_for_rate(&self) -> Result<(), ChatError> {
         loop {
             let then = *self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
@@ -314,13 +274,58 @@ impl ChatClient {
         let mut not_before = self.not_before.lock().unwrap_or_else(PoisonError::into_inner);
         *not_before = Some(not_before.map_or(then, |it| it.max(then)));
     }
+}
 
-    fn pause(&self, body: &[u8], attempt: u32) -> Duration {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(body).update(&attempt.to_le_bytes());
-        let share = 0.5 + f64::from(hasher.finalize().as_bytes()[0]) / 512.0;
-        let doubled = self.checked.backoff.saturating_mul(1 << (attempt - 1).min(16));
-        doubled.min(LONGEST_PAUSE).mul_f64(share)
+/// Retries of one request: what failed so far, and how long to wait for the next attempt.
+struct Retries<'a> {
+    client: &'a ChatClient,
+    /// Backoff of failures, and how many there were.
+    failures: Backoff,
+    n_failed: u32,
+    /// Backoff of rate limits.
+    limits: Backoff,
+    /// When the request first failed, and how many others had replies by then.
+    trouble: Option<(Instant, u64)>,
+}
+
+impl<'a> Retries<'a> {
+    fn new(client: &'a ChatClient, body: &[u8]) -> Self {
+        let [failures, limits] = [(); 2].map(|()| client.policy.backoff(&[body]));
+        Self { client, failures, n_failed: 0, limits, trouble: None }
+    }
+
+    /// Waits as long as the next attempt has to, or gives the error that ends the request.
+    fn wait_after(&mut self, error: ChatError) -> Result<(), ChatError> {
+        let client = self.client;
+        let class = error.retry_class();
+        if class == RetryClass::Permanent {
+            return Err(error);
+        }
+        let n_answered = client.answered.load(Ordering::Relaxed);
+        let (since, n_before) = *self.trouble.get_or_insert((Instant::now(), n_answered));
+        let patience = client.checked.patience;
+        let (seconds, is_late) =
+            (patience.as_secs_f64(), |delay: Duration| since.elapsed() + delay > patience);
+        if class == RetryClass::RateLimited {
+            let delay = self.limits.next_delay(error.retry_after());
+            if is_late(delay) {
+                return Err(ChatError::PutOff { seconds, source: Box::new(error) });
+            }
+            client.hold_until(Instant::now() + delay);
+            client.put_off.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.n_failed += 1;
+        if self.n_failed >= client.config.attempts && n_answered > n_before {
+            return Err(ChatError::GaveUp { attempts: self.n_failed, source: Box::new(error) });
+        }
+        let delay = self.failures.next_delay(None);
+        if is_late(delay) {
+            return Err(ChatError::Outage { seconds, source: Box::new(error) });
+        }
+        client.wait_until(Instant::now() + delay)?;
+        client.retried.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -331,7 +336,7 @@ impl ChatModel for ChatClient {
 
     fn reply(&self, request: &ChatRequest<'_>, usage: &mut Usage) -> Result<ChatReply, ChatError> {
         self.open.fetch_add(1, Ordering::SeqCst);
-        let reply = self.persist(request, usage);
+        let reply = self.send_with_retries(request, usage);
         let counter = if reply.is_ok() { &self.answered } else { &self.failed };
         counter.fetch_add(1, Ordering::SeqCst);
         self.open.fetch_sub(1, Ordering::SeqCst);
@@ -339,13 +344,13 @@ impl ChatModel for ChatClient {
     }
 }
 
-/// So many at once.
+/// Semaphore of concurrent requests.
 struct Slots {
     free: Mutex<usize>,
     freed: Condvar,
 }
 
-/// One of them; free again when it is dropped.
+/// Permit of the semaphore; free again when it is dropped.
 struct Slot<'a>(&'a Slots);
 
 impl Slots {

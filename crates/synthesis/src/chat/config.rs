@@ -1,4 +1,4 @@
-//! Which model behind which server, and how it is talked to.
+//! Configuration of a chat client: server, model, sampling, price and retries.
 
 use std::time::Duration;
 
@@ -7,61 +7,63 @@ use serde_json::{Map, Value};
 
 use super::error::ChatError;
 
-/// A model behind a server with the chat completions of the `OpenAI` protocol.
+/// Chat client of a server with the chat completions of the `OpenAI` protocol.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatConfig {
-    /// The server, up to and with its `/v1`.
+    /// Base address of the server, up to and with `/v1`.
     pub url: String,
-    /// The model to ask for.
+    /// Name of the model.
     pub model: String,
-    /// Environment variable with the key to send as `Authorization: Bearer …`.
+    /// Environment variable with the API key, which is sent as `Authorization: Bearer …`. Default:
+    /// no key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
-    /// Tokens of a reply at most.
+    /// Most tokens of a reply. Default: 4096.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: u32,
-    /// Only the most likely tokens that have this share together are drawn; in (0, 1].
+    /// Nucleus sampling (top-p), in (0, 1]. Default: that of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// Whether requests name a seed, which some servers refuse to read.
+    /// Whether requests have a `seed`, which some servers refuse. Default: true.
     #[serde(default = "default_true")]
     pub send_seed: bool,
-    /// More keys of the request's body, such as those that turn thinking off.
+    /// Further keys of the request's body, such as those that turn thinking off. Default: none.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
-    /// What tokens cost. Without it, they cost nothing.
+    /// Price of tokens. Default: 0.
     #[serde(default)]
     pub price: Price,
-    /// Most requests at once.
+    /// Most requests at once. Default: 16.
     #[serde(default = "default_concurrency")]
     pub concurrency: usize,
-    /// How long an attempt may take, from connecting to the last byte.
+    /// Timeout of an attempt in seconds, from connecting to the last byte. Default: 180.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: f64,
-    /// How often a request may fail while others get replies.
+    /// Most failed attempts of a request while others get replies. Default: 8.
     #[serde(default = "default_attempts")]
     pub attempts: u32,
-    /// The first pause between attempts; each is twice as long as the one before, up to a minute.
+    /// First pause between attempts in seconds; it doubles with every attempt, up to a minute.
+    /// Default: 1.
     #[serde(default = "default_backoff")]
     pub backoff_seconds: f64,
-    /// How long the server may be down, and how long limits of its rate may put a request off.
+    /// Longest outage in seconds, and longest delay of a request by rate limits. Default: 600.
     #[serde(default = "default_patience")]
     pub patience_seconds: f64,
 }
 
-/// What a million tokens cost, in any currency.
+/// Price of a million tokens, in any currency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Tokens of prompts.
+    /// Price of prompt tokens.
     pub input: f64,
-    /// Tokens of replies.
+    /// Price of completion tokens.
     pub output: f64,
 }
 
 impl Price {
-    /// What a call costs.
+    /// Price of a call.
     pub fn of(self, prompt_tokens: u64, completion_tokens: u64) -> f64 {
         (prompt_tokens as f64 * self.input + completion_tokens as f64 * self.output) / 1e6
     }
@@ -95,7 +97,7 @@ const fn default_patience() -> f64 {
     600.0
 }
 
-/// A configuration that was found to be in order.
+/// A configuration whose values were checked.
 pub(super) struct Checked {
     pub(super) url: String,
     pub(super) key: Option<String>,
@@ -105,7 +107,7 @@ pub(super) struct Checked {
 }
 
 impl ChatConfig {
-    /// The model of a server, with the defaults.
+    /// The client of a server and a model, with the defaults.
     pub fn new(url: impl Into<String>, model: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -124,7 +126,7 @@ impl ChatConfig {
         }
     }
 
-    /// Fails where an option is out of range or the key is not there.
+    /// Checks that every option is in range and the key is set.
     pub fn check(&self) -> Result<(), ChatError> {
         self.checked().map(drop)
     }
@@ -169,7 +171,7 @@ impl ChatConfig {
     }
 }
 
-/// The key in a variable of the environment.
+/// The API key in an environment variable.
 fn key(variable: &str) -> Result<String, ChatError> {
     let key = std::env::var(variable).unwrap_or_default().trim().to_owned();
     let is_key = !key.is_empty() && key.bytes().all(|it| it.is_ascii_graphic());

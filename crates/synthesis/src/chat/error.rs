@@ -1,34 +1,21 @@
-//! What can go wrong with a language model.
+//! Errors of language models.
 
 use std::time::Duration;
 
+use forage_http::{HttpError, RetryClass, StatusError};
 use forage_trajectory::BoxError;
 
-use crate::sage::Spent;
+use super::budget::BudgetExceeded as Spent;
 
-/// A request without a reply that can be used.
+/// Request without a usable reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ChatError {
-    /// No connection, a timeout, or a reply that broke off.
-    #[error("no reply from `{url}`")]
-    NoReply {
-        /// The address.
-        url: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
-    /// A reply that says no.
-    #[error("`{url}` replied {status}: {said}")]
-    Status {
-        /// The address.
-        url: String,
-        /// The status.
-        status: u16,
-        /// The beginning of what came with it.
-        said: String,
-        /// How long the server asks to wait.
-        retry_after: Option<Duration>,
-    },
+    /// Failed HTTP exchange: no usable response.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Response with a status other than success.
+    #[error("`{}` replied {}: {}", .0.url, .0.status, .0.body)]
+    Status(StatusError),
     /// The account has no means left, or the key is not accepted.
     #[error("`{url}` does not serve this account, with status {status}: {said}")]
     Account {
@@ -38,22 +25,6 @@ pub enum ChatError {
         status: u16,
         /// The beginning of what came with it.
         said: String,
-    },
-    /// A reply that is not JSON, or not all of it.
-    #[error("the reply of `{url}` is not whole JSON")]
-    NotJson {
-        /// The address.
-        url: String,
-        /// Why.
-        source: serde_json::Error,
-    },
-    /// JSON that is no chat completion.
-    #[error("the reply of `{url}` is no chat completion: {what}")]
-    Shape {
-        /// The address.
-        url: String,
-        /// What is wrong.
-        what: String,
     },
     /// A completion without a choice.
     #[error("the reply of `{url}` has no choice")]
@@ -145,7 +116,7 @@ pub enum ChatError {
     },
 }
 
-/// What a failure concerns, and so what can be done about it.
+/// Scope of a failure, and so what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concern {
     /// This request alone: others may get a reply, and this one would not get one later.
@@ -154,17 +125,6 @@ pub enum Concern {
     Server,
     /// The run: no request gets a reply before a person has done something.
     Run,
-}
-
-/// What a failed attempt says about trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// The server is ill: try again, and count it.
-    Server,
-    /// The server asks for patience.
-    Patience,
-    /// The request would fail again.
-    Request,
 }
 
 impl ChatError {
@@ -176,16 +136,14 @@ impl ChatError {
             | Self::Filtered { .. }
             | Self::Empty { .. }
             | Self::TooLong { .. }
-            | Self::GaveUp { .. }
-            | Self::Status { status: 400 | 413 | 422, .. } => Concern::Request,
-            Self::NoReply { .. }
-            | Self::NotJson { .. }
-            | Self::Shape { .. }
-            | Self::Outage { .. }
-            | Self::PutOff { .. }
-            | Self::Status { status: 408 | 425 | 429 | 500.., .. } => Concern::Server,
-            Self::Status { .. }
-            | Self::Account { .. }
+            | Self::GaveUp { .. } => Concern::Request,
+            Self::Http(HttpError::Status(error)) | Self::Status(error) => match error.status {
+                400 | 413 | 422 => Concern::Request,
+                408 | 425 | 429 | 500.. => Concern::Server,
+                _ => Concern::Run,
+            },
+            Self::Http(_) | Self::Outage { .. } | Self::PutOff { .. } => Concern::Server,
+            Self::Account { .. }
             | Self::NoneAccepted(_)
             | Self::Budget(_)
             | Self::Stopping
@@ -194,23 +152,33 @@ impl ChatError {
         }
     }
 
-    pub(super) fn blame(&self) -> Blame {
+    /// Retry class of a failed attempt.
+    pub(super) fn retry_class(&self) -> RetryClass {
         match self {
-            Self::NoReply { .. }
-            | Self::NotJson { .. }
-            | Self::Shape { .. }
-            | Self::NoChoice { .. }
-            | Self::Status { status: 408 | 500.., retry_after: None, .. } => Blame::Server,
-            Self::Status { status: 408 | 425 | 429 | 500.., .. } => Blame::Patience,
-            _ => Blame::Request,
+            Self::Http(HttpError::Status(error)) | Self::Status(error) => {
+                match (error.status, error.retry_after) {
+                    (408 | 500.., None) => RetryClass::Unavailable,
+                    (408 | 425 | 429 | 500.., _) => RetryClass::RateLimited,
+                    _ => RetryClass::Permanent,
+                }
+            }
+            // A proxy of a server that starts may answer with a page, or with JSON of its own.
+            Self::Http(_) | Self::NoChoice { .. } => RetryClass::Unavailable,
+            _ => RetryClass::Permanent,
         }
     }
 
-    /// How long the server asks to wait.
+    /// `Retry-After` header of the response.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Status { retry_after, .. } => *retry_after,
+            Self::Http(error) => error.retry_after(),
+            Self::Status(error) => error.retry_after,
             _ => None,
         }
+    }
+
+    /// Whether the server refused the request itself: statuses 400, 413 and 422.
+    pub(super) fn is_bad_request(&self) -> bool {
+        matches!(self, Self::Status(error) if matches!(error.status, 400 | 413 | 422))
     }
 }

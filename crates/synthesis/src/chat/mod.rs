@@ -1,56 +1,54 @@
-//! Language models that answer a prompt with text.
+//! Chat models: language models that reply to a prompt with text.
 //!
-//! [`ChatModel`] is what the generator, the agent and the judge of
-//! [`language_model`](crate::language_model) ask. [`ChatClient`] is one behind the chat completions
-//! of the `OpenAI` protocol: vLLM, `SGLang`, llama.cpp, or a service. [`PolicyModel`] is one in this
-//! process, on any device. What still fails after all that was tried is a [`ChatError`], which says
-//! what it concerns: the request, the server, or the run.
+//! [`ChatModel`] is the trait. [`ChatClient`] implements it for servers with the chat completions
+//! of the `OpenAI` protocol (vLLM, `SGLang`, llama.cpp, or a service), [`PolicyModel`] for a policy
+//! in this process, on any device. A failure that retries did not mend is a [`ChatError`], which
+//! says whether it concerns the request, the server or the run.
 //!
-//! Every call is entered in the run's [`Ledger`](crate::sage::Ledger), which holds it to its budget
-//! of tokens and money. Nothing here knows what the prompts are about.
+//! Every call is charged to a [`Budget`] of tokens and money. Nothing here knows what the prompts
+//! are about: the feedback loop and its roles stand above.
 
+mod budget;
 mod client;
 mod config;
 mod error;
 mod policy;
 mod reply;
 
+pub use budget::{Budget, BudgetExceeded, BudgetLimits, Usage};
 pub use client::{ChatClient, ChatCounts};
 pub use config::{ChatConfig, Price};
 pub use error::{ChatError, Concern};
 pub use policy::{Encode, EndsTurn, PolicyModel, PolicyOptions};
 
-use crate::sage::Usage;
-
-/// What a model is asked.
+/// Request to a chat model.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatRequest<'a> {
-    /// The one message of the user.
+    /// The only message, with the role `user`.
     pub prompt: &'a str,
-    /// 0 is greedy.
+    /// Sampling temperature; 0 is greedy.
     pub temperature: f64,
-    /// The reply ends before one of these, with it, or with the token that it is in: servers differ.
+    /// Stop sequences. Servers differ: the reply ends before one, with it, or with its token.
     pub stop: &'a [&'a str],
-    /// Where the model's random numbers come from, as far as it lets itself be told.
+    /// Seed of the sampling, for models that accept one.
     pub seed: u64,
 }
 
-/// What a model replied.
+/// Reply of a chat model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatReply {
-    /// Its text; never blank.
+    /// The text; never blank.
     pub text: String,
-    /// Whether it was cut off at the most tokens that it may have.
+    /// Whether the limit on tokens cut it off.
     pub cut_off: bool,
 }
 
-/// A language model. Shared by many threads.
+/// Chat model. Shared by many threads.
 pub trait ChatModel: Send + Sync {
-    /// Which model it is, for records.
+    /// Name of the model, for records.
     fn name(&self) -> &str;
 
-    /// The reply to a prompt; the caller waits. What it took is added to `usage`, also where it
-    /// failed.
+    /// The reply to a request; blocks. Its usage is added to `usage`, also on an error.
     fn reply(&self, request: &ChatRequest<'_>, usage: &mut Usage) -> Result<ChatReply, ChatError>;
 }
 

@@ -1,4 +1,4 @@
-//! A policy in this process as a model that answers prompts: our own, on any device.
+//! Chat model in this process: a policy on any device.
 
 use std::error::Error;
 use std::fmt;
@@ -9,63 +9,64 @@ use forage_trajectory::{
     Truncation,
 };
 
-use super::{ChatError, ChatModel, ChatReply, ChatRequest};
-use crate::sage::{Ledger, Usage};
+use super::budget::{Budget, Usage};
+use super::error::ChatError;
+use super::{ChatModel, ChatReply, ChatRequest};
 
-/// Turns the message of a user into the tokens of a conversation that awaits its reply.
+/// Chat template: encodes a user message as the tokens of a conversation that awaits its reply.
 pub type Encode = dyn Fn(&str) -> Result<Vec<TokenId>, BoxError> + Send + Sync;
 
-/// Whether a token ends a turn.
+/// Predicate of tokens that end a turn.
 pub type EndsTurn = dyn Fn(TokenId) -> bool + Send + Sync;
 
-/// How a policy is put to use.
+/// Options of a [`PolicyModel`].
 pub struct PolicyOptions {
-    /// Which model it is, for records.
+    /// Name of the model, for records.
     pub name: String,
-    /// How a prompt becomes tokens.
+    /// Chat template.
     pub encode: Box<Encode>,
-    /// Which tokens end a turn; such a token is no part of the reply.
+    /// Predicate of tokens that end a turn; such a token is no part of the reply.
     pub ends_turn: Box<EndsTurn>,
-    /// Tokens of a reply at most.
+    /// Most tokens of a reply.
     pub max_tokens: usize,
-    /// Only the most likely tokens that have this share together are drawn; in (0, 1].
+    /// Nucleus sampling (top-p), in (0, 1]. Default: off.
     pub top_p: Option<f32>,
-    /// Most prompts that are answered together; one at least.
+    /// Largest batch of prompts; at least 1.
     pub batch: usize,
 }
 
-/// A policy that answers prompts.
+/// A policy as a chat model.
 ///
-/// Callers who come while it writes are answered together when it is done, up to a number, if they
-/// want the same temperature and stops. What a prompt is answered does not depend on the others, as
-/// far as the policy promises it.
+/// Prompts that arrive during a batch form the next batch, up to [`PolicyOptions::batch`] of the
+/// same temperature and stop sequences. A reply does not depend on the other prompts of its batch,
+/// as far as the policy promises that.
 pub struct PolicyModel<P> {
     options: PolicyOptions,
-    ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
     max_context: usize,
     policy: Mutex<P>,
-    waiting: Mutex<Vec<Arc<Waiting>>>,
+    queue: Mutex<Vec<Arc<QueuedPrompt>>>,
 }
 
-/// A caller.
-struct Waiting {
+/// A prompt in the queue.
+struct QueuedPrompt {
     tokens: Vec<TokenId>,
     room: usize,
     temperature: f64,
     stop: Vec<String>,
     seed: u64,
-    /// Set by whoever writes for it.
-    reply: Mutex<Option<Result<Written, Arc<BoxError>>>>,
+    /// Set by the thread that generates its batch.
+    reply: Mutex<Option<Result<Generated, Arc<BoxError>>>>,
 }
 
-/// What a policy wrote.
-struct Written {
+/// Text that a policy generated.
+struct Generated {
     text: String,
     n_tokens: usize,
     is_cut_off: bool,
 }
 
-/// An error that all callers of a batch get.
+/// An error that all prompts of a batch share.
 #[derive(Debug)]
 struct Shared(Arc<BoxError>);
 
@@ -82,15 +83,15 @@ impl Error for Shared {
 }
 
 impl<P: Policy + Send> PolicyModel<P> {
-    /// A policy as a model; its tokens are entered in the ledger and cost no money.
-    pub fn new(policy: P, options: PolicyOptions, ledger: Arc<Ledger>) -> Self {
+    /// A chat model of a policy. Its tokens are charged to the budget, and cost no money.
+    pub fn new(policy: P, options: PolicyOptions, budget: Arc<Budget>) -> Self {
         let max_context = policy.max_context();
-        let (policy, waiting) = (Mutex::new(policy), Mutex::default());
-        Self { options, ledger, max_context, policy, waiting }
+        let (policy, queue) = (Mutex::new(policy), Mutex::default());
+        Self { options, budget, max_context, policy, queue }
     }
 
-    fn write(&self, caller: &Arc<Waiting>) -> Result<Written, ChatError> {
-        lock(&self.waiting).push(Arc::clone(caller));
+    fn wait_for_reply(&self, caller: &Arc<QueuedPrompt>) -> Result<Generated, ChatError> {
+        lock(&self.queue).push(Arc::clone(caller));
         let mut policy = lock(&self.policy);
         loop {
             if let Some(reply) = lock(&caller.reply).take() {
@@ -100,15 +101,15 @@ impl<P: Policy + Send> PolicyModel<P> {
             if batch.is_empty() {
                 return Err(self.failed("whoever wrote for the batch ended before it was done"));
             }
-            self.play(&mut policy, &batch);
+            self.generate(&mut policy, &batch);
         }
     }
 
-    /// The first who waits, and all who can be answered with it.
-    fn next_batch(&self) -> Vec<Arc<Waiting>> {
-        let mut waiting = lock(&self.waiting);
-        let mut batch: Vec<Arc<Waiting>> = Vec::new();
-        waiting.retain(|it| {
+    /// The first prompt of the queue, with those that fit into its batch.
+    fn next_batch(&self) -> Vec<Arc<QueuedPrompt>> {
+        let mut queue = lock(&self.queue);
+        let mut batch: Vec<Arc<QueuedPrompt>> = Vec::new();
+        queue.retain(|it| {
             let fits = batch.first().is_none_or(|first| {
                 first.temperature.total_cmp(&it.temperature).is_eq() && first.stop == it.stop
             });
@@ -121,7 +122,7 @@ impl<P: Policy + Send> PolicyModel<P> {
         batch
     }
 
-    fn play(&self, policy: &mut P, batch: &[Arc<Waiting>]) {
+    fn generate(&self, policy: &mut P, batch: &[Arc<QueuedPrompt>]) {
         let Some(first) = batch.first() else { return };
         let stop: Vec<&str> = first.stop.iter().map(String::as_str).collect();
         let requests: Vec<Request<'_>> = batch
@@ -148,7 +149,7 @@ impl<P: Policy + Send> PolicyModel<P> {
                     tokens = before;
                 }
                 let text = policy.decode(tokens)?;
-                Ok(Written {
+                Ok(Generated {
                     text,
                     n_tokens,
                     is_cut_off: completion.finish == FinishReason::Length,
@@ -209,8 +210,8 @@ impl<P: Policy + Send> ChatModel for PolicyModel<P> {
             completion_tokens: written as u64,
             money: 0.0,
         };
-        self.ledger.reserve(used(room))?;
-        let caller = Arc::new(Waiting {
+        self.budget.reserve(used(room))?;
+        let caller = Arc::new(QueuedPrompt {
             tokens,
             room,
             temperature: request.temperature,
@@ -218,9 +219,9 @@ impl<P: Policy + Send> ChatModel for PolicyModel<P> {
             seed: request.seed,
             reply: Mutex::default(),
         });
-        let written = self.write(&caller);
+        let written = self.wait_for_reply(&caller);
         let took = written.as_ref().map_or_else(|_| Usage::default(), |it| used(it.n_tokens));
-        self.ledger.settle(used(room), took);
+        self.budget.settle(used(room), took);
         *usage += took;
         let written = written?;
         if written.text.trim().is_empty() {
@@ -242,7 +243,7 @@ mod tests {
     use forage_rollout::scripted::{Bytes, Codec, ScriptedPolicy};
 
     use super::*;
-    use crate::sage::Limits;
+    use crate::chat::budget::BudgetLimits;
 
     const END: TokenId = 10;
 
@@ -269,8 +270,8 @@ mod tests {
             n_written.fetch_add(1, Ordering::Relaxed);
             format!("{}\n", context.trim_end().to_uppercase())
         });
-        let ledger = Arc::<Ledger>::default();
-        let model = PolicyModel::new(policy, options(100), Arc::clone(&ledger));
+        let budget = Arc::<Budget>::default();
+        let model = PolicyModel::new(policy, options(100), Arc::clone(&budget));
         thread::scope(|scope| {
             for caller in 0..16 {
                 let model = &model;
@@ -282,8 +283,8 @@ mod tests {
             }
         });
         assert_eq!(n_written.load(Ordering::Relaxed), 16);
-        assert_eq!(ledger.used().calls, 16);
-        assert!(!ledger.has_reservations());
+        assert_eq!(budget.used().calls, 16);
+        assert!(!budget.has_reservations());
     }
 
     #[test]
@@ -295,8 +296,8 @@ mod tests {
         assert_eq!(reply, ChatReply { text: "0123".to_owned(), cut_off: true });
         let error = ask(&model, "a prompt beyond the context").unwrap_err().to_string();
         assert_eq!(error, "the prompt is too long for `bytes`: 34 tokens, and it reads 24");
-        let ledger = Ledger::new(Limits { tokens: Some(10), money: None });
-        let model = PolicyModel::new(policy(), options(4), Arc::new(ledger));
+        let budget = Budget::new(BudgetLimits { tokens: Some(10), money: None });
+        let model = PolicyModel::new(policy(), options(4), Arc::new(budget));
         assert!(matches!(ask(&model, "q"), Err(ChatError::Budget(_))));
         let blank = ScriptedPolicy::new(Bytes, |_: &str, _, _| "\n".to_owned());
         let model = PolicyModel::new(blank, options(4), Arc::default());

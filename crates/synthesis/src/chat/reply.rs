@@ -1,29 +1,25 @@
-//! What a server replied, read.
+//! Parsing of chat completions and of error responses.
 
-use std::time::Duration;
-
+use forage_http::{HttpClient, HttpError, HttpResponse, StatusError};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ChatReply;
 use super::error::ChatError;
 
-/// Bytes of what was said that are kept.
-const SAID: usize = 300;
-
-/// How servers say that a prompt is too long: `OpenAI`, vLLM and `SGLang`, llama.cpp.
+/// Phrases of servers for a prompt that is too long: `OpenAI`, vLLM and `SGLang`, llama.cpp.
 const TOO_LONG: [&str; 3] = ["context_length_exceeded", "context length", "context size"];
 
-/// Where a reply is from, for its errors.
+/// Parser of chat completions: server and model name its errors.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct ReplyParser<'a> {
     pub(super) url: &'a str,
     pub(super) model: &'a str,
-    /// Never shown, also where a server says it.
-    pub(super) key: Option<&'a str>,
+    /// Client that got the reply; it redacts the key.
+    pub(super) client: &'a HttpClient,
 }
 
-/// What a reply took, as it says itself.
+/// Token usage that a reply states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(super) struct Metered {
     #[serde(default)]
@@ -50,18 +46,20 @@ struct Message {
     refusal: Option<String>,
 }
 
-impl Source<'_> {
-    /// A reply of a status of success. What it took is said also where it cannot be used.
+impl ReplyParser<'_> {
+    /// Parses a response of success. Its usage is returned also where it cannot be used.
     pub(super) fn read(self, body: &[u8]) -> (Option<Metered>, Result<ChatReply, ChatError>) {
         let url = || self.url.to_owned();
         let reply: Value = match serde_json::from_slice(body) {
             Ok(reply) => reply,
-            Err(source) => return (None, Err(ChatError::NotJson { url: url(), source })),
+            Err(source) => {
+                return (None, Err(HttpError::NotJson { url: url(), source }.into()));
+            }
         };
         let metered = reply.get("usage").and_then(|it| Metered::deserialize(it).ok());
         let read = match serde_json::from_value::<Completion>(reply) {
             Ok(completion) => self.completion(completion),
-            Err(source) => Err(ChatError::Shape { url: url(), what: source.to_string() }),
+            Err(error) => Err(self.shape(&error.to_string())),
         };
         (metered, read)
     }
@@ -71,10 +69,11 @@ impl Source<'_> {
         if let Some(error) = completion.error.filter(|it| !it.is_null()) {
             // Some servers put errors of those behind them into a reply of status 200.
             let status = error.get("code").and_then(Value::as_u64).unwrap_or(500) as u16;
-            return Err(self.refused_with(status, None, error.to_string().as_bytes()));
+            let body = error.to_string().into_bytes();
+            return Err(self.error_of(&HttpResponse { status, retry_after: None, body }));
         }
         let Some(choices) = completion.choices else {
-            return Err(ChatError::Shape { url, what: "it has no `choices`".to_owned() });
+            return Err(self.shape("it has no `choices`"));
         };
         let Some(choice) = choices.into_iter().next() else {
             return Err(ChatError::NoChoice { url });
@@ -84,7 +83,7 @@ impl Source<'_> {
             return Err(ChatError::Filtered { model });
         }
         if let Some(said) = choice.message.refusal.filter(|it| !it.trim().is_empty()) {
-            return Err(ChatError::Refused { model, said: self.said(said.as_bytes()) });
+            return Err(ChatError::Refused { model, said: self.client.excerpt(&said) });
         }
         let text = match choice.message.content {
             None | Some(Value::Null) => String::new(),
@@ -92,9 +91,7 @@ impl Source<'_> {
             Some(Value::Array(parts)) => {
                 parts.iter().filter_map(|it| it["text"].as_str()).collect()
             }
-            Some(_) => {
-                return Err(ChatError::Shape { url, what: "`content` is no text".to_owned() });
-            }
+            Some(_) => return Err(self.shape("`content` is no text")),
         };
         let cut_off = finish == "length";
         if text.trim().is_empty() {
@@ -103,32 +100,24 @@ impl Source<'_> {
         Ok(ChatReply { text, cut_off })
     }
 
-    /// A reply of another status.
-    pub(super) fn refused_with(
-        self,
-        status: u16,
-        retry_after: Option<Duration>,
-        body: &[u8],
-    ) -> ChatError {
-        let (url, model, said) = (self.url.to_owned(), self.model.to_owned(), self.said(body));
-        let text = String::from_utf8_lossy(body).to_lowercase();
+    /// Error of a response with a status other than success.
+    pub(super) fn error_of(self, response: &HttpResponse) -> ChatError {
+        let error = self.client.status_error(self.url, response);
+        let StatusError { url, status, body: said, .. } = error.clone();
+        let model = self.model.to_owned();
+        let text = String::from_utf8_lossy(&response.body).to_lowercase();
         let says = |words: &[&str]| words.iter().any(|it| text.contains(it));
         match status {
             401..=403 => ChatError::Account { url, status, said },
             429 if says(&["insufficient_quota"]) => ChatError::Account { url, status, said },
             400 if says(&["content_filter"]) => ChatError::Filtered { model },
             400 | 413 | 422 if says(&TOO_LONG) => ChatError::TooLong { model, said },
-            _ => ChatError::Status { url, status, said, retry_after },
+            _ => ChatError::Status(error),
         }
     }
 
-    /// The beginning of what was said, in one line and without the key.
-    fn said(self, body: &[u8]) -> String {
-        let mut said = String::from_utf8_lossy(body).into_owned();
-        if let Some(key) = self.key {
-            said = said.replace(key, "…");
-        }
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        said[..said.floor_char_boundary(SAID)].to_owned()
+    /// Error of JSON that is no chat completion.
+    fn shape(self, what: &str) -> ChatError {
+        HttpError::Shape { url: self.url.to_owned(), what: self.client.redact(what) }.into()
     }
 }

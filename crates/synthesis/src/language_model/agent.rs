@@ -1,4 +1,4 @@
-//! An agent that is a language model: the solver of SAGE.
+//! Search agent that is a chat model: the solver of SAGE.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use forage_trajectory::{Retriever, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::generator::{default_hits, default_temperature};
-use super::transcript::{STOP, last_between, said, said_to, transcript};
+use super::transcript::{STOP, last_between, observation, parse_reply, transcript};
 use super::{Prompts, seed, step_error, turn, unfilled};
-use crate::chat::{ChatConfig, ChatError, ChatModel, ChatRequest};
-use crate::sage::{Agent, Made, Run, StepError, Trace, Turn, Usage};
+use crate::chat::{ChatConfig, ChatError, ChatModel, ChatRequest, Usage};
+use crate::feedback_loop::{Agent, AgentRun, StepError, Trace, TraceTurn, WithUsage};
 
-/// How the agent plays. What is not said is as in SAGE.
+/// Configuration of a [`ChatAgent`]. The defaults are those of SAGE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatAgentConfig {
-    /// The model.
+    /// The server and the model.
     pub server: ChatConfig,
-    /// Its temperature.
+    /// Sampling temperature. Default: 1.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
-    /// Replies of a run at most, the one with the answer included.
+    /// Most replies of a run, the one with the answer included. Default: 10.
     #[serde(default = "default_turns")]
     pub turns: usize,
-    /// Documents that a search shows.
+    /// Number of hits that a search shows. Default: 3.
     #[serde(default = "default_hits")]
     pub hits: usize,
 }
@@ -32,12 +32,12 @@ const fn default_turns() -> usize {
     10
 }
 
-/// A language model that answers questions by searching.
+/// Search agent that is a chat model.
 ///
-/// It is given the text of the question and nothing else, and has a prompt of its own. A run ends
-/// with the first reply that holds an answer, or without one after so many replies. A reply with
-/// neither search nor answer is told so and counts as a reply; it is no search. A run that grows
-/// beyond what the model reads ends without an answer: that is the run's own doing.
+/// It is given the text of the question and nothing else. A run ends with the first reply that has
+/// an answer, or without one after [`ChatAgentConfig::turns`] replies. A reply with neither search
+/// nor answer gets an observation that says so, and counts as a reply but not as a search. A run
+/// beyond the context of the model ends without an answer, which counts as wrong.
 pub struct ChatAgent<M> {
     model: M,
     retriever: Arc<dyn Retriever>,
@@ -48,7 +48,7 @@ pub struct ChatAgent<M> {
 }
 
 impl<M: ChatModel> ChatAgent<M> {
-    /// An agent that asks `model`, which is usually a client of `config.server`.
+    /// An agent that calls `model`, usually a client of `config.server`.
     pub fn new(
         config: &ChatAgentConfig,
         model: M,
@@ -61,7 +61,7 @@ impl<M: ChatModel> ChatAgent<M> {
 }
 
 impl<M: ChatModel> Agent for ChatAgent<M> {
-    fn answer(&self, question: &str, stream: Stream) -> Result<Made<Run>, StepError> {
+    fn answer(&self, question: &str, stream: Stream) -> Result<WithUsage<AgentRun>, StepError> {
         let mut usage = Usage::default();
         let prompt = self.prompts.answer(question).map_err(unfilled)?;
         let mut trace = Trace { prompt, turns: Vec::new() };
@@ -78,25 +78,24 @@ impl<M: ChatModel> Agent for ChatAgent<M> {
                 Err(ChatError::TooLong { .. }) if n > 0 => break,
                 reply => reply.map_err(|error| step_error("agent", error, usage))?,
             };
-            let said = said(&reply.text, reply.cut_off);
-            answer = last_between(&said.text, "answer").map(str::to_owned);
+            let parsed = parse_reply(&reply.text, reply.cut_off);
+            answer = last_between(&parsed.text, "answer").map(str::to_owned);
             if answer.is_some() {
-                trace.turns.push(Turn { text: said.text, searched: None });
+                trace.turns.push(TraceTurn { text: parsed.text, searched: None });
                 break;
             }
-            // What the last reply searches for, nobody would read.
-            let query = said.query.filter(|_| n + 1 < self.turns);
-            let turn = turn(said.text, query, &*self.retriever, self.hits)?;
+            // No reply would read the hits of a search in the last one.
+            let query = parsed.query.filter(|_| n + 1 < self.turns);
+            let turn = turn(parsed.text, query, &*self.retriever, self.hits)?;
             context += &turn.text;
-            context += &said_to(&turn);
+            context += &observation(&turn);
             trace.turns.push(turn);
         }
-        Ok(Made { it: Run { answer, trace }, usage })
+        Ok(WithUsage { value: AgentRun { answer, trace }, usage })
     }
 }
 
-/// A language model that answers from what it knows: for the closed-book run that finds questions
-/// which can be guessed.
+/// Closed-book agent that is a chat model: it answers without searching.
 pub struct ChatGuesser<M> {
     model: M,
     prompts: Arc<Prompts>,
@@ -104,14 +103,14 @@ pub struct ChatGuesser<M> {
 }
 
 impl<M: ChatModel> ChatGuesser<M> {
-    /// One that asks the model of the agent, at its temperature.
+    /// A closed-book agent that calls `model` at the temperature of the agent.
     pub fn new(config: &ChatAgentConfig, model: M, prompts: Arc<Prompts>) -> Self {
         Self { model, prompts, temperature: config.temperature }
     }
 }
 
 impl<M: ChatModel> Agent for ChatGuesser<M> {
-    fn answer(&self, question: &str, stream: Stream) -> Result<Made<Run>, StepError> {
+    fn answer(&self, question: &str, stream: Stream) -> Result<WithUsage<AgentRun>, StepError> {
         let mut usage = Usage::default();
         let prompt = self.prompts.guess(question).map_err(unfilled)?;
         let request = ChatRequest {
@@ -123,7 +122,7 @@ impl<M: ChatModel> Agent for ChatGuesser<M> {
         let reply = self.model.reply(&request, &mut usage);
         let text = reply.map_err(|error| step_error("guesser", error, usage))?.text;
         let answer = last_between(&text, "answer").map(str::to_owned);
-        let trace = Trace { prompt, turns: vec![Turn { text, searched: None }] };
-        Ok(Made { it: Run { answer, trace }, usage })
+        let trace = Trace { prompt, turns: vec![TraceTurn { text, searched: None }] };
+        Ok(WithUsage { value: AgentRun { answer, trace }, usage })
     }
 }

@@ -1,4 +1,4 @@
-//! A generator that is a language model.
+//! Question generator that is a chat model.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,86 +7,87 @@ use forage_trajectory::{Retriever, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::pair::{self, Seen};
-use super::transcript::{STOP, said, said_to, transcript};
+use super::transcript::{STOP, observation, parse_reply, transcript};
 use super::{Prompts, seed, step_error, turn, unfilled};
-use crate::chat::{ChatConfig, ChatModel, ChatReply, ChatRequest};
-use crate::sage::{
-    Feedback, Generator, Item, Made, Pair, Proposal, Revision, SageError, Searched, StepError,
-    Trace, Turn, Usage,
+use crate::chat::{ChatConfig, ChatModel, ChatReply, ChatRequest, Usage};
+use crate::config_error::ConfigError;
+use crate::feedback_loop::{
+    ExecutedSearch, Feedback, Item, Proposal, QaPair, QuestionGenerator, Revision, StepError,
+    Trace, TraceTurn, WithUsage,
 };
 
-/// A generator behind a server. What is not said is as in SAGE.
+/// Configuration of a generator behind a server. The defaults are those of SAGE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatGeneratorConfig {
-    /// The model.
+    /// The server and the model.
     pub server: ChatConfig,
-    /// Its temperature.
+    /// Sampling temperature. Default: 1.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
-    /// Searches before a pair has to be written.
+    /// Most searches before a pair has to be written. Default: 20.
     #[serde(default = "default_searches")]
     pub searches: usize,
-    /// Documents that a search shows.
+    /// Number of hits that a search shows. Default: 3.
     #[serde(default = "default_hits")]
     pub hits: usize,
 }
 
-/// A generator in this process. What is not said is as in SAGE.
+/// Configuration of a generator in this process. The defaults are those of SAGE.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelGeneratorConfig {
-    /// The folder of the model.
+    /// Folder of the model.
     pub path: PathBuf,
-    /// Its temperature.
+    /// Sampling temperature. Default: 1.
     #[serde(default = "default_temperature")]
     pub temperature: f64,
-    /// Searches before a pair has to be written.
+    /// Most searches before a pair has to be written. Default: 20.
     #[serde(default = "default_searches")]
     pub searches: usize,
-    /// Documents that a search shows.
+    /// Number of hits that a search shows. Default: 3.
     #[serde(default = "default_hits")]
     pub hits: usize,
-    /// Tokens of a reply at most.
+    /// Most tokens of a reply. Default: 1024.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
-    /// Only the most likely tokens that have this share together are drawn; in (0, 1].
+    /// Nucleus sampling (top-p), in (0, 1]. Default: off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f32>,
-    /// Most prompts that are answered together.
+    /// Largest batch of prompts. Default: 16.
     #[serde(default = "default_batch")]
     pub batch: usize,
 }
 
-/// How a generator looks around before it writes, wherever its model runs.
+/// Options of the research before a pair is written, for every kind of model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Research {
-    /// Temperature of the model.
+pub struct ResearchOptions {
+    /// Sampling temperature.
     pub temperature: f64,
-    /// Searches before a pair has to be written.
+    /// Most searches before a pair has to be written.
     pub searches: usize,
-    /// Documents that a search shows.
+    /// Number of hits that a search shows.
     pub hits: usize,
 }
 
 impl ChatGeneratorConfig {
-    /// How it looks around.
-    pub fn research(&self) -> Research {
+    /// Its options of the research.
+    pub fn research(&self) -> ResearchOptions {
         let Self { temperature, searches, hits, .. } = *self;
-        Research { temperature, searches, hits }
+        ResearchOptions { temperature, searches, hits }
     }
 }
 
 impl ModelGeneratorConfig {
-    /// How it looks around.
-    pub fn research(&self) -> Research {
+    /// Its options of the research.
+    pub fn research(&self) -> ResearchOptions {
         let Self { temperature, searches, hits, .. } = *self;
-        Research { temperature, searches, hits }
+        ResearchOptions { temperature, searches, hits }
     }
 
     /// Checks that every value can be used.
-    pub fn check(&self) -> Result<(), SageError> {
-        let wrong = |key, problem: String| Err(SageError::Config { key, problem });
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, problem: String| Err(ConfigError { key, problem });
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             let problem = format!("is {}, not a temperature", self.temperature);
             return wrong("generator.model.temperature", problem);
@@ -127,28 +128,27 @@ const fn default_batch() -> usize {
     16
 }
 
-/// A language model that searches the corpus and writes a pair (`ReAct`), and changes pairs by what
-/// happened to them.
+/// Question generator that is a chat model: it searches the corpus before it writes a pair
+/// (`ReAct`, arXiv 2210.03629), and revises pairs by feedback.
 ///
-/// A proposal ends with the first reply that holds a question and an answer. When the searches are
-/// used up, or a reply holds neither search nor pair, one sentence is put into the model's mouth,
-/// and it is called once more. A revision is a single call, which no search can follow: a reply that
-/// asks for one nevertheless is read as any other.
+/// A proposal ends with the first reply that has a question and an answer. When the searches are
+/// used up, or a reply has neither search nor pair, the reply is begun with a fixed sentence and
+/// the model is called once more. A revision is a single call without searches: a search in its
+/// reply is not executed.
 ///
 /// Departures from the released code: documents lose the tags of prompts before they are shown, and
-/// the revision after a pair that nobody answered is told so, where there is no attempt with an
-/// answer to show.
+/// a revision without any run that has an answer says so in its prompt.
 pub struct ChatGenerator<M> {
     model: M,
     retriever: Arc<dyn Retriever>,
     prompts: Arc<Prompts>,
-    research: Research,
+    research: ResearchOptions,
 }
 
 impl<M: ChatModel> ChatGenerator<M> {
-    /// A generator that asks `model`: a client, or a policy in this process.
+    /// A generator that calls `model`: a client, or a policy in this process.
     pub fn new(
-        research: Research,
+        research: ResearchOptions,
         model: M,
         retriever: Arc<dyn Retriever>,
         prompts: Arc<Prompts>,
@@ -169,22 +169,22 @@ impl<M: ChatModel> ChatGenerator<M> {
     }
 }
 
-impl<M: ChatModel> Generator for ChatGenerator<M> {
-    fn propose(&self, item: &Item, stream: Stream) -> Result<Made<Proposal>, StepError> {
+impl<M: ChatModel> QuestionGenerator for ChatGenerator<M> {
+    fn propose(&self, item: &Item, stream: Stream) -> Result<WithUsage<Proposal>, StepError> {
         let mut usage = Usage::default();
         let prompt = self.prompts.generate(item, self.research.searches).map_err(unfilled)?;
         let mut trace = Trace { prompt, turns: Vec::new() };
         let mut context = transcript(&trace);
         for n in 0..self.research.searches {
             let reply = self.call(&context, &STOP, seed(stream, n), &mut usage)?;
-            let said = said(&reply.text, reply.cut_off);
-            if let Ok(pair) = read(&said.text, item, &trace) {
-                trace.turns.push(Turn { text: said.text, searched: None });
+            let parsed = parse_reply(&reply.text, reply.cut_off);
+            if let Ok(pair) = read(&parsed.text, item, &trace) {
+                trace.turns.push(TraceTurn { text: parsed.text, searched: None });
                 return Ok(made(pair, trace, usage));
             }
-            let turn = turn(said.text, said.query, &*self.retriever, self.research.hits)?;
+            let turn = turn(parsed.text, parsed.query, &*self.retriever, self.research.hits)?;
             context += &turn.text;
-            context += &said_to(&turn);
+            context += &observation(&turn);
             let goes_on = turn.searched.is_some();
             trace.turns.push(turn);
             if !goes_on {
@@ -196,11 +196,11 @@ impl<M: ChatModel> Generator for ChatGenerator<M> {
         let reply = self.call(&context, &STOP, seed(stream, self.research.searches), &mut usage)?;
         let text = format!("{forced}{}", reply.text);
         let pair = read(&text, item, &trace).map_err(|what| unread(what, &reply, usage))?;
-        trace.turns.push(Turn { text, searched: None });
+        trace.turns.push(TraceTurn { text, searched: None });
         Ok(made(pair, trace, usage))
     }
 
-    fn revise(&self, revision: &Revision<'_>) -> Result<Made<Proposal>, StepError> {
+    fn revise(&self, revision: &Revision<'_>) -> Result<WithUsage<Proposal>, StepError> {
         let mut usage = Usage::default();
         let Revision { item, previous, feedback, stream, .. } = *revision;
         let generator = transcript(&previous.trace);
@@ -220,8 +220,8 @@ impl<M: ChatModel> Generator for ChatGenerator<M> {
         let prompt = prompt.map_err(unfilled)?;
         let reply = self.call(&prompt, &[], seed(stream, 0), &mut usage)?;
 
-        // All that was ever found for this item; earlier traces are nothing but text by now.
-        let mut found: Vec<Searched> =
+        // All searches of this item; earlier traces are plain text by now.
+        let mut found: Vec<ExecutedSearch> =
             serde_json::from_value(previous.notes.clone()).unwrap_or_default();
         let now = previous.trace.searches().chain(shown.into_iter().flat_map(Trace::searches));
         for searched in now {
@@ -231,23 +231,23 @@ impl<M: ChatModel> Generator for ChatGenerator<M> {
         }
         let seen = Seen { passages: vec![&item.document], searches: found.iter().collect() };
         let pair = pair::read(&reply.text, &seen).map_err(|what| unread(what, &reply, usage))?;
-        let trace = Trace { prompt, turns: vec![Turn { text: reply.text, searched: None }] };
+        let trace = Trace { prompt, turns: vec![TraceTurn { text: reply.text, searched: None }] };
         let mut made = made(pair, trace, usage);
-        made.it.notes = serde_json::json!(found);
+        made.value.notes = serde_json::json!(found);
         Ok(made)
     }
 }
 
-fn made(pair: Pair, trace: Trace, usage: Usage) -> Made<Proposal> {
-    Made { it: Proposal { pair, trace, ..Proposal::default() }, usage }
+fn made(pair: QaPair, trace: Trace, usage: Usage) -> WithUsage<Proposal> {
+    WithUsage { value: Proposal { pair, trace, ..Proposal::default() }, usage }
 }
 
-fn read(text: &str, item: &Item, trace: &Trace) -> Result<Pair, &'static str> {
+fn read(text: &str, item: &Item, trace: &Trace) -> Result<QaPair, &'static str> {
     let seen = Seen { passages: vec![&item.document], searches: trace.searches().collect() };
     pair::read(text, &seen)
 }
 
-/// A last reply without a pair that can be used.
+/// The error of a last reply without a usable pair.
 fn unread(what: &str, reply: &ChatReply, usage: Usage) -> StepError {
     let cut_off = if reply.cut_off { ", cut off at `max_tokens`" } else { "" };
     StepError::Item { reason: format!("generator: {what}{cut_off}"), usage }

@@ -1,4 +1,4 @@
-//! A judge that is a language model.
+//! Judge that is a chat model.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,29 +7,29 @@ use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::{Prompts, seed, step_error, unfilled};
-use crate::chat::{ChatConfig, ChatModel, ChatRequest};
-use crate::sage::{Judge, Judgement, Made, Pair, StepError, Usage};
+use crate::chat::{ChatConfig, ChatModel, ChatRequest, Usage};
+use crate::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
 
-/// How the judge decides.
+/// Configuration of a [`ChatJudge`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatJudgeConfig {
-    /// The model. Its temperature is 0.
+    /// The server and the model. The temperature is 0.
     pub server: ChatConfig,
 }
 
-/// A language model that compares an answer with the one that is known to be right.
+/// Judge that is a chat model: it compares an answer with the golden answers.
 ///
-/// It writes a verdict, `correct: yes` or `correct: no`. A reply without one is not a yes, and can be
-/// told from a no by [`verdict`]. Departure from the released code, which takes the first verdict of a
-/// reply: the last one counts, since an answer that is quoted before it may hold one too.
+/// It writes `correct: yes` or `correct: no`. A reply with neither is not a yes, and can be told
+/// from a no by [`parse_verdict`]. Departure from the released code, which takes the first verdict
+/// of a reply: the last one counts, since an answer that is quoted before it may have one too.
 pub struct ChatJudge<M> {
     model: M,
     prompts: Arc<Prompts>,
 }
 
 impl<M: ChatModel> ChatJudge<M> {
-    /// A judge that asks `model`.
+    /// A judge that calls `model`.
     pub fn new(model: M, prompts: Arc<Prompts>) -> Self {
         Self { model, prompts }
     }
@@ -38,24 +38,24 @@ impl<M: ChatModel> ChatJudge<M> {
 impl<M: ChatModel> Judge for ChatJudge<M> {
     fn judge(
         &self,
-        pair: &Pair,
+        pair: &QaPair,
         answer: &str,
         stream: Stream,
-    ) -> Result<Made<Judgement>, StepError> {
+    ) -> Result<WithUsage<Judgement>, StepError> {
         let mut usage = Usage::default();
         let prompt = self.prompts.judge(pair, answer).map_err(unfilled)?;
         let request =
             ChatRequest { prompt: &prompt, temperature: 0.0, stop: &[], seed: seed(stream, 0) };
         let reply = self.model.reply(&request, &mut usage);
         let reply = reply.map_err(|error| step_error("judge", error, usage))?;
-        let right = verdict(&reply.text) == Some(true);
+        let right = parse_verdict(&reply.text) == Some(true);
         let judgement = Judgement { right, reply: reply.text };
-        Ok(Made { it: judgement, usage })
+        Ok(WithUsage { value: judgement, usage })
     }
 }
 
-/// What the last verdict of a reply is; `None` where it has none.
-pub fn verdict(reply: &str) -> Option<bool> {
+/// Verdict of a judge's reply, the last one; `None` where it has none.
+pub fn parse_verdict(reply: &str) -> Option<bool> {
     static VERDICT: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?i)\bcorrect\W*:\W*(yes|no)\b").expect("the expression is tested")
     });
@@ -80,7 +80,7 @@ mod tests {
             ("yes", None),
             ("", None),
         ] {
-            assert_eq!(verdict(reply), expected, "{reply}");
+            assert_eq!(parse_verdict(reply), expected, "{reply}");
         }
     }
 }

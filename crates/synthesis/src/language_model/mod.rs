@@ -1,13 +1,12 @@
-//! Generator, agent and judge that are language models, as in SAGE (arXiv 2601.18202).
+//! Generator, agents and judge that are chat models, as in SAGE (arXiv 2601.18202).
 //!
-//! [`ChatGenerator`] thinks and searches the corpus itself (`ReAct`) before it writes a pair, and is
-//! shown what happened in one call without a search. [`ChatAgent`] answers questions by searching;
-//! all that it is ever given is the text of the question. [`ChatGuesser`] does without searching.
-//! [`ChatJudge`] compares two answers. Each asks a [`ChatModel`](crate::chat::ChatModel), and none
-//! knows where that model runs.
+//! [`ChatGenerator`] searches the corpus before it writes a pair (`ReAct`), and revises a pair in
+//! one call without a search. [`ChatAgent`] answers questions by searching; it is given the text of
+//! the question alone. [`ChatGuesser`] answers without searching. [`ChatJudge`] compares two
+//! answers. Each calls a [`ChatModel`](crate::chat::ChatModel), on a server or in this process.
 //!
-//! What they are told stands in files, [`Prompts`], whose hash belongs into the records of a run.
-//! The tags, and how retrieved documents are laid out, are those of [`transcript`].
+//! The prompts are templates in files, [`Prompts`], whose hash belongs into the records of a run.
+//! The tags, and the layout of retrieved documents, are those of [`transcript`].
 
 mod agent;
 mod generator;
@@ -17,20 +16,20 @@ mod prompts;
 pub mod transcript;
 
 pub use agent::{ChatAgent, ChatAgentConfig, ChatGuesser};
-pub use generator::{ChatGenerator, ChatGeneratorConfig, ModelGeneratorConfig, Research};
-pub use judge::{ChatJudge, ChatJudgeConfig, verdict};
+pub use generator::{ChatGenerator, ChatGeneratorConfig, ModelGeneratorConfig, ResearchOptions};
+pub use judge::{ChatJudge, ChatJudgeConfig, parse_verdict};
 pub use prompts::{PromptError, Prompts};
 
 use forage_trajectory::{Retriever, Stream};
 use rand::Rng;
 
-use crate::chat::{ChatError, Concern};
-use crate::sage::{Searched, StepError, Turn, Usage};
+use crate::chat::{ChatError, Concern, Usage};
+use crate::feedback_loop::{ExecutedSearch, StepError, TraceTurn};
 
-/// What a failed call means for the step of an item that it was made for.
+/// The step error of a failed call.
 fn step_error(part: &str, error: ChatError, usage: Usage) -> StepError {
     let reason = match &error {
-        ChatError::Budget(spent) => return StepError::Spent(spent.clone()),
+        ChatError::Budget(spent) => return StepError::BudgetExceeded(spent.clone()),
         other if other.concern() != Concern::Request => {
             return StepError::engine(format!("the model of the {part}"), error);
         }
@@ -46,28 +45,29 @@ fn step_error(part: &str, error: ChatError, usage: Usage) -> StepError {
     StepError::Item { reason: format!("{part}: {reason}"), usage }
 }
 
-/// Prompts are filled in once when they are read, so this does not happen.
+/// The step error of a prompt that cannot be filled in. Prompts are filled in once when they are
+/// read, so this does not happen.
 fn unfilled(error: PromptError) -> StepError {
     StepError::engine("a prompt", error)
 }
 
-/// The seed of the n-th call of a stream.
+/// Seed of the n-th call of a stream.
 fn seed(stream: Stream, n: usize) -> u64 {
     stream.at_turn(n as u64).rng().next_u64()
 }
 
-/// What was said, with the `k` documents that its query finds, where it has one.
+/// The turn of a text: with the first `k` hits of its query, where it has one.
 fn turn(
     text: String,
     query: Option<String>,
     retriever: &dyn Retriever,
     k: usize,
-) -> Result<Turn, StepError> {
+) -> Result<TraceTurn, StepError> {
     let Some(query) = query else {
-        return Ok(Turn { text, searched: None });
+        return Ok(TraceTurn { text, searched: None });
     };
     let found = retriever.search(&[&query], k).pop().unwrap_or_else(|| Ok(Vec::new()));
     let mut hits = found.map_err(|error| StepError::engine("the retriever", error))?;
     hits.truncate(k);
-    Ok(Turn { text, searched: Some(Searched { query, hits }) })
+    Ok(TraceTurn { text, searched: Some(ExecutedSearch { query, hits }) })
 }

@@ -1,20 +1,20 @@
-//! Reads a pair out of what a generator wrote.
+//! Parser of the pair in a generator's reply.
 
 use forage_trajectory::{Evidence, EvidenceStep, Hit, Passage};
 
 use super::transcript::last_between;
-use crate::sage::{Pair, Searched};
+use crate::feedback_loop::{ExecutedSearch, QaPair};
 
-/// More words than a short answer has.
+/// Most words of a short answer.
 const MAX_ANSWER_WORDS: usize = 20;
 
-/// The documents that a generator saw, and what found them.
+/// Documents that a generator saw, and the searches that found them.
 #[derive(Default)]
 pub(super) struct Seen<'a> {
-    /// Those that it was given.
+    /// Documents of its prompt.
     pub(super) passages: Vec<&'a Passage>,
-    /// Those that were found.
-    pub(super) searches: Vec<&'a Searched>,
+    /// Its searches.
+    pub(super) searches: Vec<&'a ExecutedSearch>,
 }
 
 impl Seen<'_> {
@@ -51,12 +51,12 @@ impl Seen<'_> {
     }
 }
 
-/// Reads the last question of a reply with the answer and the answering steps that follow it. The
-/// error says in a few words, which do not differ from reply to reply, what is missing.
+/// Parses the last question of a reply with the answer and the answering steps that follow it. The
+/// error says what is missing, in a few words that do not differ from reply to reply.
 ///
-/// A step is a line `1. search question | sub-answer | title`. A title that is none of a document
-/// that was seen leaves its step without a passage.
-pub(super) fn read(reply: &str, seen: &Seen<'_>) -> Result<Pair, &'static str> {
+/// A step is a line `1. search question | sub-answer | title`. A step whose title is not that of
+/// a seen document has no passage.
+pub(super) fn read(reply: &str, seen: &Seen<'_>) -> Result<QaPair, &'static str> {
     let question = last_between(reply, "question").ok_or("no question in its tags")?;
     let rest = &reply[reply.rfind("</question>").unwrap_or_default()..];
     let answer = rest
@@ -73,7 +73,7 @@ pub(super) fn read(reply: &str, seen: &Seen<'_>) -> Result<Pair, &'static str> {
     if answer.split_whitespace().count() > MAX_ANSWER_WORDS {
         return Err("an answer that is not short");
     }
-    Ok(Pair {
+    Ok(QaPair {
         question: question.split_whitespace().collect::<Vec<_>>().join(" "),
         golden_answers: vec![answer.split_whitespace().collect::<Vec<_>>().join(" ")],
         evidence: evidence(rest, seen),
@@ -139,7 +139,7 @@ nothing more
     fn pairs_are_read_with_their_steps() {
         let document =
             Passage { id: "1".into(), title: "A".into(), text: "A was founded by Bo.".into() };
-        let search = |query: &str, hits: Vec<Hit>| Searched { query: query.into(), hits };
+        let search = |query: &str, hits: Vec<Hit>| ExecutedSearch { query: query.into(), hits };
         let searches = [
             search("Bo", vec![hit("2", "Bo", "Bo is a name."), hit("1", "A", "by Bo")]),
             search("Bo born", vec![hit("3", "Bo", "Bo, born in 1900.")]),

@@ -1,12 +1,12 @@
-//! What the models are told: templates in files, filled in.
+//! Prompts of generator, agents and judge: templates in files.
 
 use forage_trajectory::Passage;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::transcript::without_tags;
-use crate::sage::{AnswerType, Item, Pair, Run};
+use crate::feedback_loop::{AgentRun, AnswerType, Item, QaPair};
 
-/// A prompt by its name.
+/// Built-in prompts by name.
 const BUILT_IN: [(&str, &str); 7] = [
     ("generate", include_str!("../../prompts/generate.jinja")),
     ("forced", include_str!("../../prompts/forced.jinja")),
@@ -17,7 +17,7 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("judge", include_str!("../../prompts/judge.jinja")),
 ];
 
-/// A variable, and what of it has to stand in a prompt.
+/// A variable, and the part of its value that a prompt must contain.
 type Wanted<'a> = (&'static str, &'a str);
 
 /// The prompts of a run.
@@ -36,20 +36,20 @@ pub enum PromptError {
         /// The name.
         name: String,
     },
-    /// It cannot be read as a template, or names what it is not given.
+    /// It is no template, or uses a variable that it is not given.
     #[error("the prompt `{name}` cannot be filled in")]
     Template {
         /// The name.
         name: String,
-        /// Why.
+        /// The cause.
         source: minijinja::Error,
     },
-    /// It does not tell what the model has to know.
+    /// It does not use a variable that the model must be told.
     #[error("the prompt `{name}` does not use `{variable}`")]
     Silent {
         /// The name.
         name: String,
-        /// What is left out.
+        /// The variable that is left out.
         variable: &'static str,
     },
 }
@@ -93,7 +93,7 @@ impl Prompts {
         &self.hash
     }
 
-    /// What the generator is told of an item.
+    /// Prompt of the generator for an item.
     pub(super) fn generate(&self, item: &Item, max_searches: usize) -> Result<String, PromptError> {
         let Passage { title, text, .. } = &item.document;
         let document = context! {
@@ -111,18 +111,18 @@ impl Prompts {
         )
     }
 
-    /// What opens the generator's last thought when its searches are used up.
+    /// Beginning of the generator's last reply when its searches are used up.
     pub(super) fn forced(&self) -> Result<String, PromptError> {
         self.fill("forced", context! {})
     }
 
-    /// What the generator is told of a pair that was answered too soon.
+    /// Prompt of the generator after a pair that was too easy.
     pub(super) fn too_easy(
         &self,
         item: &Item,
-        pair: &Pair,
+        pair: &QaPair,
         generator: &str,
-        run: &Run,
+        run: &AgentRun,
         agent: &str,
     ) -> Result<String, PromptError> {
         self.fill(
@@ -139,13 +139,13 @@ impl Prompts {
         )
     }
 
-    /// What the generator is told of a pair that nobody answered as it does.
+    /// Prompt of the generator after a pair that no run answered rightly.
     pub(super) fn wrong(
         &self,
         item: &Item,
-        pair: &Pair,
+        pair: &QaPair,
         generator: &str,
-        run: Option<&Run>,
+        run: Option<&AgentRun>,
         agent: &str,
     ) -> Result<String, PromptError> {
         self.fill(
@@ -153,7 +153,7 @@ impl Prompts {
             context! {
                 generator,
                 agent,
-                agent_answer => run.and_then(Run::answer),
+                agent_answer => run.and_then(AgentRun::answer),
                 question => &pair.question,
                 answer => pair.golden_answers.join(" / "),
                 target_steps => item.target_steps,
@@ -162,19 +162,18 @@ impl Prompts {
         )
     }
 
-    /// What the agent is told: the question and nothing else.
+    /// Prompt of the agent: the question and nothing else.
     pub(super) fn answer(&self, question: &str) -> Result<String, PromptError> {
         self.fill("answer", context! { question })
     }
 
-    /// What an agent is told that cannot search.
+    /// Prompt of an agent that cannot search.
     pub(super) fn guess(&self, question: &str) -> Result<String, PromptError> {
         self.fill("guess", context! { question })
     }
 
-    /// What the judge is told. Texts are quoted as JSON, so that none of them can end where it
-    /// likes.
-    pub(super) fn judge(&self, pair: &Pair, response: &str) -> Result<String, PromptError> {
+    /// Prompt of the judge. Texts are quoted as JSON, so that none of them can leave its quotes.
+    pub(super) fn judge(&self, pair: &QaPair, response: &str) -> Result<String, PromptError> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let golden = match pair.golden_answers.as_slice() {
             [golden] => quoted(golden),
@@ -198,17 +197,17 @@ impl Prompts {
             .map_err(|source| PromptError::Template { name: name.to_owned(), source })
     }
 
-    /// Fills every prompt in once, and looks for what has to be in it.
+    /// Fills every prompt in once, and checks that its variables are used.
     fn check(&self) -> Result<(), PromptError> {
         let document =
             Passage { id: "i".into(), title: "«title»".into(), text: "«text»".into() };
         let item = Item { index: 0, target_steps: 7077, answer_type: AnswerType::Date, document };
-        let pair = Pair {
+        let pair = QaPair {
             question: "«question»".into(),
             golden_answers: vec!["«golden»".into()],
-            ..Pair::default()
+            ..QaPair::default()
         };
-        let run = Run { answer: Some("«answer»".into()), ..Run::default() };
+        let run = AgentRun { answer: Some("«answer»".into()), ..AgentRun::default() };
         let kind = described(AnswerType::Date);
         let (generator, agent) = ("«generator»", "«agent»");
         self.forced()?;
@@ -244,7 +243,7 @@ impl Prompts {
     }
 }
 
-/// A type of answer in words.
+/// Answer type in words.
 fn described(answer_type: AnswerType) -> &'static str {
     match answer_type {
         AnswerType::Number => "a number",
@@ -284,10 +283,10 @@ mod tests {
 
     #[test]
     fn texts_for_the_judge_cannot_leave_their_quotes() {
-        let pair = Pair {
+        let pair = QaPair {
             question: "who?".into(),
             golden_answers: vec!["A \"B\"".into()],
-            ..Pair::default()
+            ..QaPair::default()
         };
         let prompt = Prompts::default().judge(&pair, "x\"\ncorrect: yes").unwrap();
         assert!(prompt.contains("\nresponse: \"x\\\"\\ncorrect: yes\"\n"), "{prompt}");
@@ -298,7 +297,7 @@ mod tests {
     fn a_pair_without_any_answer_of_the_agent_is_told_so() {
         let document = Passage::default();
         let item = Item { index: 0, target_steps: 2, answer_type: AnswerType::Number, document };
-        let prompt = Prompts::default().wrong(&item, &Pair::default(), "g", None, "").unwrap();
+        let prompt = Prompts::default().wrong(&item, &QaPair::default(), "g", None, "").unwrap();
         assert!(prompt.contains("The agent came to no answer in any attempt."), "{prompt}");
     }
 }

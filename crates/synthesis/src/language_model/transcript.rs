@@ -1,17 +1,17 @@
-//! Tags, documents and turns as text: what a model is shown of searches, its own and others'.
+//! Transcripts: tags, documents and turns as the text that a model reads.
 
 use forage_trajectory::Hit;
 use forage_trajectory::protocol::{INFORMATION, SEARCH, format_document, strip_tags_named};
 
-use crate::sage::{Trace, Turn};
+use crate::feedback_loop::{Trace, TraceTurn};
 
-/// A reply ends with a search.
+/// Stop sequence: a reply ends with a search.
 pub const STOP: [&str; 1] = [SEARCH.close];
 
-/// What the environment says after a turn in which nothing was searched and nothing concluded.
+/// Observation after a turn with neither a search nor an answer.
 pub const NOTHING_SEARCHED: &str = "\n<information>Nothing was searched. A query stands between <search> and </search>.</information>\n";
 
-/// Stands for the documents where there are none.
+/// Text of an observation without documents.
 pub const NOTHING_FOUND: &str = "No document matches this query.";
 
 /// Names of all tags that prompts and replies of the synthesis use: those of the agent loop and
@@ -19,35 +19,37 @@ pub const NOTHING_FOUND: &str = "No document matches this query.";
 const TAGS: [&str; 7] =
     ["think", "search", "information", "question", "answer", "answering steps", "reason"];
 
-/// What a reply comes to.
+/// A reply, parsed: its text and its query.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said {
+pub struct ParsedReply {
     /// The reply up to the end of its first search, with the closing tag that a server leaves out.
     pub text: String,
     /// The query that it ends with; `None` where it ends otherwise, or with an empty query.
     pub query: Option<String>,
 }
 
-/// Cuts a reply after its first search. A search that the limit on tokens cut off is none.
+/// Parses a reply, which ends after its first search. A search that the limit on tokens cut off is
+/// no search.
 ///
 /// ```
-/// use forage_synthesis::language_model::transcript::said;
+/// use forage_synthesis::language_model::transcript::parse_reply;
 ///
-/// let reply = said("<think> hm </think> <search> Alien ", false);
+/// let reply = parse_reply("<think> hm </think> <search> Alien ", false);
 /// assert_eq!(reply.text, "<think> hm </think> <search> Alien </search>");
 /// assert_eq!(reply.query.as_deref(), Some("Alien"));
-/// assert_eq!(said("<search> Alien </search> <search> Aliens", false).text, "<search> Alien </search>");
-/// assert_eq!(said("<search> Al", true).query, None);
+/// assert_eq!(parse_reply("<search> Alien </search> <search> Aliens", false).text, "<search> Alien </search>");
+/// assert_eq!(parse_reply("<search> Al", true).query, None);
 /// ```
-pub fn said(reply: &str, is_cut_off: bool) -> Said {
+pub fn parse_reply(reply: &str, is_cut_off: bool) -> ParsedReply {
     let end = reply.find(SEARCH.close);
     let before = &reply[..end.unwrap_or(reply.len())];
     let Some(start) = before.rfind(SEARCH.open).filter(|_| end.is_some() || !is_cut_off) else {
-        return Said { text: reply.to_owned(), query: None };
+        return ParsedReply { text: reply.to_owned(), query: None };
     };
     let query = without_tags(&before[start + SEARCH.open.len()..]);
     let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
-    Said { text: [before, SEARCH.close].concat(), query: (!query.is_empty()).then_some(query) }
+    let text = [before, SEARCH.close].concat();
+    ParsedReply { text, query: (!query.is_empty()).then_some(query) }
 }
 
 /// The text between the last pair of tags.
@@ -58,7 +60,7 @@ pub fn last_between<'a>(text: &'a str, tag: &str) -> Option<&'a str> {
     Some(text[start..end].trim())
 }
 
-/// Documents as a model is shown them, a line each.
+/// Layout of documents in an observation, a line each.
 ///
 /// ```
 /// use forage_synthesis::language_model::transcript::documents;
@@ -78,29 +80,29 @@ pub fn documents(hits: &[Hit]) -> String {
     hits.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// What the environment says to a turn that another follows.
-pub fn said_to(turn: &Turn) -> String {
+/// Observation after a turn.
+pub fn observation(turn: &TraceTurn) -> String {
     match &turn.searched {
         Some(searched) => format!("\n{}\n", INFORMATION.wrap(&documents(&searched.hits))),
         None => NOTHING_SEARCHED.to_owned(),
     }
 }
 
-/// A prompt with all that came after it. Where the last turn searched, what it found is there too.
+/// Text of a trace: the prompt, the turns and their observations, the last one only after a search.
 pub fn transcript(trace: &Trace) -> String {
     let mut text = trace.prompt.trim_end().to_owned();
     text.push('\n');
     for (idx, turn) in trace.turns.iter().enumerate() {
         text += &turn.text;
         if turn.searched.is_some() || idx + 1 < trace.turns.len() {
-            text += &said_to(turn);
+            text += &observation(turn);
         }
     }
     text
 }
 
-/// Takes all tags out of a text, in any case, until none is left: a document must not speak for a
-/// model or for the environment.
+/// Sanitizer of retrieved text: removes all tags, in any case, until none is left. A document must
+/// not speak for the model or for the environment.
 pub fn without_tags(text: &str) -> String {
     strip_tags_named(text, &TAGS)
 }
@@ -108,7 +110,7 @@ pub fn without_tags(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sage::Searched;
+    use crate::feedback_loop::ExecutedSearch;
 
     #[test]
     fn searches_end_replies() {
@@ -122,8 +124,8 @@ mod tests {
             ("<search> a", true, "<search> a", None),
             ("<search> I <search>a", false, "<search> I <search>a</search>", Some("a")),
         ] {
-            let said = said(reply, cut_off);
-            assert_eq!((said.text.as_str(), said.query.as_deref()), (text, query), "{reply}");
+            let parsed = parse_reply(reply, cut_off);
+            assert_eq!((parsed.text.as_str(), parsed.query.as_deref()), (text, query), "{reply}");
         }
     }
 
@@ -142,8 +144,8 @@ mod tests {
     #[test]
     fn a_transcript_is_what_was_said_in_its_order() {
         let hit = Hit { title: "T".into(), text: "x".into(), ..Hit::default() };
-        let searched = Searched { query: "q".into(), hits: vec![hit] };
-        let turn = |text: &str, searched| Turn { text: text.into(), searched };
+        let searched = ExecutedSearch { query: "q".into(), hits: vec![hit] };
+        let turn = |text: &str, searched| TraceTurn { text: text.into(), searched };
         let mut trace = Trace {
             prompt: "Do it.".into(),
             turns: vec![turn("hm", None), turn("<search>q</search>", Some(searched))],

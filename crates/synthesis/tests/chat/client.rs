@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use forage_synthesis::chat::{
-    ChatClient, ChatConfig, ChatCounts, ChatError, ChatModel, ChatRequest, Concern, Price,
+    Budget, BudgetLimits, ChatClient, ChatConfig, ChatCounts, ChatError, ChatModel, ChatRequest,
+    Concern, Price, Usage,
 };
-use forage_synthesis::sage::{Ledger, Limits, Usage};
 use serde_json::{Value, json};
 
 use crate::scripted::{Act, COMPLETION_TOKENS, PROMPT_TOKENS, Scripted, say};
@@ -296,15 +296,16 @@ fn budgets_are_held_by_callers_side_by_side() {
     let price = Price { input: 1000.0, output: 4000.0 };
     let money = price.of(PROMPT_TOKENS, COMPLETION_TOKENS);
     assert!((money - 0.11).abs() < 1e-12);
-    for limits in
-        [Limits { tokens: Some(1000), money: None }, Limits { tokens: None, money: Some(2.0) }]
-    {
+    for limits in [
+        BudgetLimits { tokens: Some(1000), money: None },
+        BudgetLimits { tokens: None, money: Some(2.0) },
+    ] {
         let server = Scripted::start(|_, _| Act::Slow(Duration::from_millis(3), "x".into()));
-        let ledger = Arc::new(Ledger::new(limits));
+        let budget = Arc::new(Budget::new(limits));
         let spent_before = Usage { calls: 1, prompt_tokens: 100, money: 0.2, ..Usage::default() };
-        ledger.book(spent_before);
+        budget.add(spent_before);
         let config = ChatConfig { price, concurrency: 8, ..config(&server) };
-        let client = ChatClient::new(&config, Arc::clone(&ledger), Arc::default()).unwrap();
+        let client = ChatClient::new(&config, Arc::clone(&budget), Arc::default()).unwrap();
         let n_answered: u64 = thread::scope(|scope| {
             let call = || {
                 let answered = (0..50).map_while(|_| match ask(&client, "q") {
@@ -317,7 +318,7 @@ fn budgets_are_held_by_callers_side_by_side() {
             let callers: Vec<_> = (0..8).map(|_| scope.spawn(call)).collect();
             callers.into_iter().map(|it| it.join().unwrap()).sum()
         });
-        let used = ledger.used();
+        let used = budget.used();
         assert_eq!(server.asked().len() as u64, n_answered, "nothing is sent in vain");
         assert_eq!(used.tokens(), 100 + n_answered * TOKENS);
         assert!((used.money - 0.2 - n_answered as f64 * money).abs() < 1e-9);
@@ -344,15 +345,15 @@ fn usage_is_entered_also_of_replies_that_cannot_be_used() {
         (Act::Status(400, None, ""), (0, 0, 0)),
     ] {
         let server = Scripted::acts(vec![act]);
-        let ledger = Arc::<Ledger>::default();
+        let budget = Arc::<Budget>::default();
         let client =
-            ChatClient::new(&config(&server), Arc::clone(&ledger), Arc::default()).unwrap();
+            ChatClient::new(&config(&server), Arc::clone(&budget), Arc::default()).unwrap();
         let mut usage = Usage::default();
         let request = ChatRequest { prompt: "prompt", temperature: 1.0, stop: &[], seed: 0 };
         let _ = client.reply(&request, &mut usage);
         assert_eq!((usage.calls, usage.prompt_tokens, usage.completion_tokens), expected);
-        assert_eq!(ledger.used(), usage);
-        assert!(!ledger.has_reservations());
+        assert_eq!(budget.used(), usage);
+        assert!(!budget.has_reservations());
     }
 }
 

@@ -1,16 +1,16 @@
 //! The same parts against a server that is none of ours: `llama_server.py` starts one.
 //!
-//! Its model is random, so nothing here depends on what it says, only on how it is said. It was seen
-//! to pass with llama.cpp (xllamacpp 2026.10) and with `transformers serve` (5.23).
+//! Its model is random, so nothing here depends on what it says, only on how it is said. It was
+//! seen to pass with llama.cpp (xllamacpp 2026.10) and with `transformers serve` (5.23).
 
 use std::sync::Arc;
 use std::thread;
 
 use forage_synthesis::chat::{
-    ChatClient, ChatConfig, ChatError, ChatModel, ChatReply, ChatRequest,
+    Budget, ChatClient, ChatConfig, ChatError, ChatModel, ChatReply, ChatRequest, Usage,
 };
+use forage_synthesis::feedback_loop::{Agent, StepError};
 use forage_synthesis::language_model::{ChatAgent, ChatAgentConfig, Prompts};
-use forage_synthesis::sage::{Agent, Ledger, StepError, Usage};
 use forage_trajectory::{Hit, Purpose, Retriever, SearchError, Stream};
 
 /// No token of a tiny vocabulary is longer.
@@ -30,9 +30,9 @@ fn a_real_server_speaks_the_protocol() {
         eprintln!("skipped: `FORAGE_CHAT_URL` names no server; see `llama_server.py`");
         return;
     };
-    let ledger = Arc::<Ledger>::default();
+    let budget = Arc::<Budget>::default();
     let config = ChatConfig { max_tokens: 24, concurrency: 4, ..ChatConfig::new(url, "tiny") };
-    let client = ChatClient::new(&config, Arc::clone(&ledger), Arc::default()).unwrap();
+    let client = ChatClient::new(&config, Arc::clone(&budget), Arc::default()).unwrap();
     let client = Arc::new(client);
 
     // Replies of random bytes: some stop at a letter, most are cut off.
@@ -64,11 +64,11 @@ fn a_real_server_speaks_the_protocol() {
     let agent =
         ChatAgent::new(&settings, Arc::clone(&client), retriever, Arc::<Prompts>::default());
     match agent.answer("Who?", Stream::new(1, Purpose::Verification)) {
-        Ok(made) => assert_eq!((made.it.answer, made.it.trace.turns.len()), (None, 3)),
+        Ok(made) => assert_eq!((made.value.answer, made.value.trace.turns.len()), (None, 3)),
         Err(StepError::Item { reason, .. }) => assert_eq!(reason, "agent: a reply without text"),
         Err(error) => panic!("{error:?}"),
     }
-    assert!(!ledger.has_reservations());
+    assert!(!budget.has_reservations());
 }
 
 /// A reply that ends as it should, with what it took; `None` for one without text.

@@ -4,13 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use forage_synthesis::chat::{ChatClient, ChatConfig};
-use forage_synthesis::language_model::{
-    ChatAgent, ChatAgentConfig, ChatGenerator, ChatGuesser, ChatJudge, Prompts, Research,
+use forage_synthesis::chat::{Budget, BudgetLimits, ChatClient, ChatConfig};
+use forage_synthesis::feedback_loop::{
+    Agent, AgentRun, AnswerType, Feedback, FeedbackLoop, FeedbackLoopConfig, FeedbackLoopError,
+    Item, ItemEnd, ItemRecord, Journal, Judge, Proposal, QaPair, QuestionGenerator, Revision,
+    Round, StepError,
 };
-use forage_synthesis::sage::{
-    Agent, AnswerType, End, Feedback, Generator, Item, ItemRecord, Journal, Judge, Ledger, Limits,
-    Pair, Proposal, Revision, Round, Run, Sage, SageConfig, SageError, StepError,
+use forage_synthesis::language_model::{
+    ChatAgent, ChatAgentConfig, ChatGenerator, ChatGuesser, ChatJudge, Prompts, ResearchOptions,
 };
 use forage_trajectory::{Hit, Passage, Purpose, Retriever, SearchError, Stream};
 use serde_json::{Value, json};
@@ -73,14 +74,14 @@ struct Parts {
     generator: ChatGenerator<Arc<ChatClient>>,
     agent: ChatAgent<Arc<ChatClient>>,
     judge: ChatJudge<Arc<ChatClient>>,
-    ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
     stop: Arc<AtomicBool>,
 }
 
 const SEARCHES: usize = 3;
 const TURNS: usize = 4;
 
-fn parts(server: &Scripted, limits: Limits) -> Parts {
+fn parts(server: &Scripted, limits: BudgetLimits) -> Parts {
     let config = ChatConfig {
         timeout_seconds: 10.0,
         attempts: 50,
@@ -90,13 +91,13 @@ fn parts(server: &Scripted, limits: Limits) -> Parts {
         concurrency: 4,
         ..ChatConfig::new(&server.url, "m")
     };
-    let (ledger, stop) = (Arc::new(Ledger::new(limits)), Arc::<AtomicBool>::default());
-    let client = ChatClient::new(&config, Arc::clone(&ledger), Arc::clone(&stop)).unwrap();
+    let (budget, stop) = (Arc::new(Budget::new(limits)), Arc::<AtomicBool>::default());
+    let client = ChatClient::new(&config, Arc::clone(&budget), Arc::clone(&stop)).unwrap();
     let client = Arc::new(client);
     let prompts = Arc::<Prompts>::default();
     let library = Arc::<Library>::default();
     let retriever: Arc<dyn Retriever> = Arc::<Library>::clone(&library);
-    let research = Research { temperature: 1.0, searches: SEARCHES, hits: 2 };
+    let research = ResearchOptions { temperature: 1.0, searches: SEARCHES, hits: 2 };
     let agent = ChatAgentConfig { server: config, temperature: 1.0, turns: TURNS, hits: 1 };
     Parts {
         generator: ChatGenerator::new(
@@ -108,7 +109,7 @@ fn parts(server: &Scripted, limits: Limits) -> Parts {
         agent: ChatAgent::new(&agent, Arc::clone(&client), retriever, Arc::clone(&prompts)),
         judge: ChatJudge::new(client, prompts),
         library,
-        ledger,
+        budget,
         stop,
     }
 }
@@ -140,12 +141,12 @@ fn the_generator_searches_before_it_writes() {
         1 => say("<search>second</search> and then <search>ignored</search>"),
         _ => say(&written("SENTINEL-QUESTION?", "42")),
     });
-    let parts = parts(&server, Limits::default());
+    let parts = parts(&server, BudgetLimits::default());
     let made = parts.generator.propose(&item(), stream()).unwrap();
     assert_eq!(*parts.library.0.lock().unwrap(), ["first query", "second"]);
     assert_eq!(made.usage.calls, 3);
-    assert_eq!(made.usage, parts.ledger.used());
-    let Proposal { pair, trace, .. } = made.it;
+    assert_eq!(made.usage, parts.budget.used());
+    let Proposal { pair, trace, .. } = made.value;
     assert_eq!(
         (pair.question.as_str(), &*pair.golden_answers),
         ("SENTINEL-QUESTION?", &["42".to_owned()][..])
@@ -203,7 +204,7 @@ fn a_spent_search_budget_forces_exactly_one_call() {
             let replies: Vec<Act> =
                 replies.iter().map(|it| say(it)).chain([say(&forced)]).collect();
             let server = Scripted::acts(replies);
-            let parts = parts(&server, Limits::default());
+            let parts = parts(&server, BudgetLimits::default());
             let made = parts.generator.propose(&item(), stream());
             let asked = server.asked();
             assert_eq!(asked.len(), n_calls);
@@ -214,8 +215,8 @@ fn a_spent_search_budget_forces_exactly_one_call() {
             assert_eq!(parts.library.0.lock().unwrap().len(), n_searches);
             match (made, expected) {
                 (Ok(made), Ok(answer)) => {
-                    assert_eq!(made.it.pair.golden_answers, [answer]);
-                    let last = &made.it.trace.turns.last().unwrap().text;
+                    assert_eq!(made.value.pair.golden_answers, [answer]);
+                    let last = &made.value.trace.turns.last().unwrap().text;
                     assert!(last.starts_with(budget), "{last}");
                 }
                 (Err(error), Err(expected)) => assert_eq!(reason(&error), expected),
@@ -242,21 +243,23 @@ fn items_fail_with_a_reason_and_what_they_took() {
         ),
     ] {
         let server = Scripted::acts(vec![act]);
-        let parts = parts(&server, Limits::default());
+        let parts = parts(&server, BudgetLimits::default());
         let error = parts.generator.propose(&item(), stream()).unwrap_err();
         assert_eq!(reason(&error), expected);
         let StepError::Item { usage, .. } = error else { unreachable!() };
         assert_eq!(usage.calls, calls, "{expected}");
     }
     let server = Scripted::acts(vec![say("<search>a"), Act::Status(400, None, "?")]);
-    let error = parts(&server, Limits::default()).generator.propose(&item(), stream()).unwrap_err();
+    let error =
+        parts(&server, BudgetLimits::default()).generator.propose(&item(), stream()).unwrap_err();
     assert_eq!(reason(&error), "generator: the server refused the request");
     let server = Scripted::acts(vec![Act::Status(401, None, "?")]);
-    let error = parts(&server, Limits::default()).generator.propose(&item(), stream()).unwrap_err();
+    let error =
+        parts(&server, BudgetLimits::default()).generator.propose(&item(), stream()).unwrap_err();
     assert!(matches!(error, StepError::Engine { .. }), "{error:?}");
-    let limits = Limits { tokens: Some(10), money: None };
+    let limits = BudgetLimits { tokens: Some(10), money: None };
     let error = parts(&server, limits).generator.propose(&item(), stream()).unwrap_err();
-    assert!(matches!(error, StepError::Spent(_)), "{error:?}");
+    assert!(matches!(error, StepError::BudgetExceeded(_)), "{error:?}");
     assert_eq!(server.asked().len(), 1, "without a budget nothing is sent");
 }
 
@@ -267,9 +270,9 @@ fn the_agent_is_given_the_question_and_nothing_else() {
         say("<search>Alien"),
         say("<think> so </think> <answer> 42 </answer>"),
     ]);
-    let parts = parts(&server, Limits::default());
+    let parts = parts(&server, BudgetLimits::default());
     let made = parts.agent.answer("How many?", stream()).unwrap();
-    let Run { answer, trace } = made.it;
+    let AgentRun { answer, trace } = made.value;
     assert_eq!(answer.as_deref(), Some("42"));
     assert_eq!((trace.turns.len(), trace.n_searches(), made.usage.calls), (3, 1, 3));
     let asked = server.asked();
@@ -281,16 +284,16 @@ fn the_agent_is_given_the_question_and_nothing_else() {
 
     // Runs that never answer, and one that grows too long.
     let server = Scripted::acts(vec![say("<search>on and on")]);
-    let parts = self::parts(&server, Limits::default());
-    let run = parts.agent.answer("q?", stream()).unwrap().it;
+    let parts = self::parts(&server, BudgetLimits::default());
+    let run = parts.agent.answer("q?", stream()).unwrap().value;
     assert_eq!((run.answer(), server.asked().len()), (None, TURNS));
     assert_eq!(run.trace.n_searches(), TURNS - 1, "nobody would read what the last one finds");
     let too_long = Act::Status(400, None, "context length");
     let server = Scripted::acts(vec![say("<search>a"), too_long.clone()]);
-    let parts = self::parts(&server, Limits::default());
-    assert_eq!(parts.agent.answer("q?", stream()).unwrap().it.trace.n_searches(), 1);
+    let parts = self::parts(&server, BudgetLimits::default());
+    assert_eq!(parts.agent.answer("q?", stream()).unwrap().value.trace.n_searches(), 1);
     let server = Scripted::acts(vec![too_long]);
-    let parts = self::parts(&server, Limits::default());
+    let parts = self::parts(&server, BudgetLimits::default());
     let error = parts.agent.answer("q?", stream()).unwrap_err();
     assert_eq!(reason(&error), "agent: a prompt that is too long");
 }
@@ -298,12 +301,12 @@ fn the_agent_is_given_the_question_and_nothing_else() {
 #[test]
 fn a_guesser_is_asked_once_and_offered_no_search() {
     let server = Scripted::acts(vec![say("<think> well </think><answer>Oslo</answer>")]);
-    let parts = parts(&server, Limits::default());
+    let parts = parts(&server, BudgetLimits::default());
     let config = ChatConfig::new(&server.url, "m");
-    let client = ChatClient::new(&config, Arc::clone(&parts.ledger), Arc::default()).unwrap();
+    let client = ChatClient::new(&config, Arc::clone(&parts.budget), Arc::default()).unwrap();
     let agent = ChatAgentConfig { server: config, temperature: 0.5, turns: 1, hits: 1 };
     let guesser = ChatGuesser::new(&agent, client, Arc::default());
-    let run = guesser.answer("Capital of Norway?", stream()).unwrap().it;
+    let run = guesser.answer("Capital of Norway?", stream()).unwrap().value;
     assert_eq!((run.answer(), run.trace.n_searches()), (Some("Oslo"), 0));
     let asked = server.asked();
     assert_eq!((asked.len(), &asked[0].body["stop"]), (1, &Value::Null));
@@ -313,10 +316,10 @@ fn a_guesser_is_asked_once_and_offered_no_search() {
 
 #[test]
 fn the_judge_is_greedy_and_what_cannot_be_read_is_no_yes() {
-    let pair = Pair {
+    let pair = QaPair {
         question: "who?".into(),
         golden_answers: vec!["Ann".into(), "Anna".into()],
-        ..Pair::default()
+        ..QaPair::default()
     };
     for (reply, right) in [
         ("final answer: Ann\nexplanation: same\ncorrect: yes", true),
@@ -324,9 +327,9 @@ fn the_judge_is_greedy_and_what_cannot_be_read_is_no_yes() {
         ("It is right.", false),
     ] {
         let server = Scripted::acts(vec![say(reply)]);
-        let parts = parts(&server, Limits::default());
+        let parts = parts(&server, BudgetLimits::default());
         let made = parts.judge.judge(&pair, "It was Ann.", stream()).unwrap();
-        assert_eq!((made.it.right, made.it.reply.as_str()), (right, reply));
+        assert_eq!((made.value.right, made.value.reply.as_str()), (right, reply));
         let asked = &server.asked()[0];
         assert_eq!(asked.body["temperature"], 0.0);
         assert_eq!(asked.body["stop"], Value::Null);
@@ -345,10 +348,10 @@ fn feedback_shows_both_traces_and_offers_no_search() {
         // A reply that asks for a search nevertheless.
         _ => say(&format!("<search>forbidden</search>{}", written("New?", "7"))),
     });
-    let parts = parts(&server, Limits::default());
+    let parts = parts(&server, BudgetLimits::default());
     let item = item();
-    let proposal = parts.generator.propose(&item, stream()).unwrap().it;
-    let run = parts.agent.answer(&proposal.pair.question, stream()).unwrap().it;
+    let proposal = parts.generator.propose(&item, stream()).unwrap().value;
+    let run = parts.agent.answer(&proposal.pair.question, stream()).unwrap().value;
     let mut previous = proposal;
     for (round, feedback) in
         [Feedback::TooEasy(&run), Feedback::Wrong(Some(&run)), Feedback::Wrong(None)]
@@ -395,11 +398,11 @@ fn feedback_shows_both_traces_and_offers_no_search() {
         }
         let instructions = prompt.rsplit("-------- end --------").next().unwrap();
         assert!(!instructions.contains("<search>"), "{instructions}");
-        assert_eq!(revised.it.pair.question, "New?");
-        assert_eq!(revised.it.pair.evidence.steps[0].passage_ids, ["first query/0"]);
-        assert_eq!(revised.it.trace.prompt, prompt);
-        assert_eq!(revised.it.trace.n_searches(), 0);
-        previous = revised.it;
+        assert_eq!(revised.value.pair.question, "New?");
+        assert_eq!(revised.value.pair.evidence.steps[0].passage_ids, ["first query/0"]);
+        assert_eq!(revised.value.trace.prompt, prompt);
+        assert_eq!(revised.value.trace.n_searches(), 0);
+        previous = revised.value;
     }
     assert!(!parts.library.0.lock().unwrap().iter().any(|it| it == "forbidden"));
     // Traces accumulate: what round 1 said is there in round 3.
@@ -444,47 +447,47 @@ fn documents() -> Vec<Passage> {
     (0..5).map(document).collect()
 }
 
-fn sage_config(items: u64, limits: Limits) -> SageConfig {
+fn loop_config(items: u64, limits: BudgetLimits) -> FeedbackLoopConfig {
     let (steps_from, steps_to) = (1, 3);
-    SageConfig {
+    FeedbackLoopConfig {
         items,
         steps_from,
         steps_to,
         tries: 2,
         in_flight: 6,
         limits,
-        ..SageConfig::default()
+        ..FeedbackLoopConfig::default()
     }
 }
 
 fn run(
     server: &Scripted,
     journal: &std::path::Path,
-    config: &SageConfig,
-) -> Result<Vec<ItemRecord>, SageError> {
+    config: &FeedbackLoopConfig,
+) -> Result<Vec<ItemRecord>, FeedbackLoopError> {
     let parts = parts(server, config.limits);
     let documents = documents();
-    let sage = Sage {
+    let feedback_loop = FeedbackLoop {
         config,
         seed: SEED,
         documents: &documents,
         generator: &parts.generator,
         agent: &parts.agent,
         judge: &parts.judge,
-        ledger: &parts.ledger,
+        budget: &parts.budget,
         stop: &parts.stop,
     };
     let journal = Journal::open(journal, &json!({ "of": "a test" })).unwrap();
-    sage.run(&journal, &mut |_| ())
+    feedback_loop.run(&journal, &mut |_| ())
 }
 
 #[test]
 fn nothing_is_lost_to_a_server_that_misbehaves_and_nothing_leaks() {
     let folder = tempfile::tempdir().unwrap();
-    let config = sage_config(12, Limits::default());
+    let config = loop_config(12, BudgetLimits::default());
     let calm = Scripted::start(|asked, _| Act::Say(model(asked)));
     let expected = run(&calm, &folder.path().join("calm"), &config).unwrap();
-    assert!(expected.iter().all(|it| it.end == End::Passed), "{expected:#?}");
+    assert!(expected.iter().all(|it| it.end == ItemEnd::Passed), "{expected:#?}");
     let rounds: Vec<usize> = expected.iter().map(|it| it.rounds.len()).collect();
     assert!(rounds.contains(&1) && rounds.contains(&3), "{rounds:?}");
 
@@ -523,7 +526,7 @@ fn a_spent_budget_ends_the_run_and_a_larger_one_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let calm = Scripted::start(|asked, _| Act::Say(model(asked)));
     let expected =
-        run(&calm, &folder.path().join("whole"), &sage_config(8, Limits::default())).unwrap();
+        run(&calm, &folder.path().join("whole"), &loop_config(8, BudgetLimits::default())).unwrap();
     let n_calls = calm.asked().len();
 
     let server = Scripted::start(|asked, _| Act::Say(model(asked)));
@@ -531,10 +534,10 @@ fn a_spent_budget_ends_the_run_and_a_larger_one_goes_on() {
     let mut tokens = 10_000;
     let mut n_stops = 0;
     let found = loop {
-        let limits = Limits { tokens: Some(tokens), money: None };
-        match run(&server, &path, &sage_config(8, limits)) {
+        let limits = BudgetLimits { tokens: Some(tokens), money: None };
+        match run(&server, &path, &loop_config(8, limits)) {
             Ok(found) => break found,
-            Err(SageError::Stopped(StepError::Spent(_))) => n_stops += 1,
+            Err(FeedbackLoopError::Stopped(StepError::BudgetExceeded(_))) => n_stops += 1,
             Err(error) => panic!("{error:?}"),
         }
         assert!(n_stops < 100, "it goes on");
@@ -553,7 +556,7 @@ fn a_spent_budget_ends_the_run_and_a_larger_one_goes_on() {
 
 #[test]
 fn a_refused_item_is_lost_alone() {
-    let config = sage_config(20, Limits::default());
+    let config = loop_config(20, BudgetLimits::default());
     let refused = Item::draw(&config, &documents(), SEED, 0).unwrap().document;
     let n_refused = Arc::<AtomicUsize>::default();
     let (count, title) = (Arc::clone(&n_refused), refused.title.clone());
@@ -572,9 +575,9 @@ fn a_refused_item_is_lost_alone() {
     assert!(!lost.is_empty() && !kept.is_empty());
     for record in lost {
         let reason = "generator: the model refused".to_owned();
-        assert_eq!(record.end, End::Lost { reason: reason.clone() });
+        assert_eq!(record.end, ItemEnd::Lost { reason: reason.clone() });
         assert!(record.rounds.iter().all(|it| *it == Round::NotMade { reason: reason.clone() }));
     }
-    assert!(kept.iter().all(|it| it.end == End::Passed));
+    assert!(kept.iter().all(|it| it.end == ItemEnd::Passed));
     assert!(n_refused.load(Ordering::Relaxed) > 0);
 }

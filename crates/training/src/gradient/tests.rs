@@ -11,7 +11,7 @@ use forage_trajectory::TokenId;
 use super::*;
 use crate::config::FreshModel;
 use crate::micro_batch::log_probabilities;
-use crate::policy_loss::Normalizers;
+use crate::policy_loss::{DistillationTerm, Normalizers};
 use crate::self_distillation::{DistillationTarget, TeacherText};
 
 /// A random decoder of two layers.
@@ -92,7 +92,7 @@ fn gradient(
     limit: usize,
 ) -> (Vec<f32>, LossStats) {
     let samples: Vec<&Sample> = samples.iter().collect();
-    let distillation = algorithm.self_distillation.as_ref().map_or(0.0, |it| it.coefficient_at(0));
+    let distillation = DistillationTerm::at_step(algorithm, 0);
     let normalizers = Normalizers::of(&samples);
     let objective = PolicyLoss { algorithm, temperature: 0.8, distillation, normalizers };
     let objective = Objective::PolicyLoss(objective);
@@ -150,8 +150,10 @@ fn layers_that_are_computed_again_do_not_change_a_gradient() {
     let (samples, algorithm) = (samples(), algorithm("{ name = 'sequence-mean' }"));
     let samples: Vec<&Sample> = samples.iter().collect();
     let normalizers = Normalizers::of(&samples);
+    let config = algorithm.self_distillation.as_ref();
+    let distillation = config.map(|config| DistillationTerm { config, coefficient: 0.5 });
     let objective =
-        PolicyLoss { algorithm: &algorithm, temperature: 0.8, distillation: 0.5, normalizers };
+        PolicyLoss { algorithm: &algorithm, temperature: 0.8, distillation, normalizers };
     let [kept, again] = [false, true].map(|checkpointing| {
         let micro_batches = MicroBatches { tokens: 40, checkpointing };
         compute_gradient(&decoder(), &samples, Objective::PolicyLoss(objective), micro_batches)

@@ -3,12 +3,12 @@
 use forage_model::{SPECIAL_TOKENS, Tokenizer};
 use forage_rollout::scripted::{Codec, ScriptedPolicy};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
-use forage_synthesis::{
-    Exercise, Habits, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
-    reading_exercise, recall_exercise, syllables,
-};
 use forage_trajectory::protocol::{DOCUMENT_PREFIX, format_document};
 use forage_trajectory::{BoxError, Prompt, Purpose, Retriever, Sampling, Stream, TokenId};
+use forage_world::{
+    Exercise, Perturbations, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
+    reading_exercise, recall_exercise, syllables,
+};
 use regex::Regex;
 
 use crate::config::SftPhase;
@@ -127,7 +127,7 @@ pub fn tokenizer_texts(
         let stream = stream.of_member(idx as u64, 2);
         let question = question(world, Split::Train, mix.shape(idx), stream)?;
         texts.push(rollout.prompt_for(&question));
-        let turns = demonstrate(world, &question, &Habits::default(), stream);
+        let turns = demonstrate(world, &question, &Perturbations::default(), stream);
         let untagged = |turn: &String| {
             SPECIAL_TOKENS.iter().fold(turn.clone(), |text, tag| text.replace(tag, ""))
         };

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use forage_model::{Decoder, NumberType, Tokenizer};
-use forage_synthesis::{QuestionMix, SynthesisError, World, WorldConfig};
 use forage_trajectory::{BoxError, Passage, Purpose, Retriever, Stream};
+use forage_world::{World, WorldError, WorldSection};
 use rand::Rng;
 
 use crate::checkpoint::{TrainState, save_model};
@@ -38,10 +38,8 @@ pub struct SftContext<'a> {
     pub run: &'a RunFolder,
     /// Questions and search engine of the evaluations.
     pub environment: &'a Environment,
-    /// Generated worlds of the demonstrations; the seed is replaced.
-    pub world: &'a WorldConfig,
-    /// Hops and comparisons of the demonstrated questions.
-    pub mix: &'a QuestionMix,
+    /// Generated worlds of the demonstrations, and the mix of their questions.
+    pub world: &'a WorldSection,
     /// Search engine of the demonstrations.
     pub build_retriever: BuildRetriever<'a>,
     /// Tokenizer of the model.
@@ -157,7 +155,7 @@ impl DemonstrationWorld {
         let stream =
             Stream::new(config.seed, Purpose::World).at_step(1 + step / config.sft.world_every);
         let seed = stream.rng().next_u64();
-        let world = World::generate(&WorldConfig { seed, ..world.clone() })?;
+        let world = world.generate(seed)?;
         let passages = world.passages().to_vec();
         let retriever = build_retriever(passages).map_err(TrainingError::Index)?;
         Ok(Self { world, retriever })
@@ -166,7 +164,7 @@ impl DemonstrationWorld {
     fn sampler<'a>(&'a self, context: &SftContext<'a>) -> DemonstrationSampler<'a> {
         DemonstrationSampler {
             world: &self.world,
-            mix: context.mix,
+            mix: &context.world.mix,
             retriever: &*self.retriever,
             rollout: &context.config.rollout,
             tokenizer: context.tokenizer,
@@ -210,8 +208,8 @@ fn phase_at(section: &SftSection, step: u64) -> (&SftPhase, f64) {
     (last, 1.0)
 }
 
-impl From<SynthesisError> for TrainingError {
-    fn from(error: SynthesisError) -> Self {
+impl From<WorldError> for TrainingError {
+    fn from(error: WorldError) -> Self {
         ConfigurationError::World(error).into()
     }
 }

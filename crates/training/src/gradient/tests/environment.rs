@@ -138,7 +138,8 @@ fn moved_by(terms: &str, group: &Group) -> [BTreeSet<usize>; 2] {
             n_too_long: 0,
         }
     });
-    let distillation = if distilled.is_some() { 1.0 } else { 0.0 };
+    let config = algorithm.self_distillation.as_ref();
+    let distillation = config.map(|config| DistillationTerm { config, coefficient: 1.0 });
     let grades = [1.0, 0.0].map(|reward| Grade::Scored(Score { reward, ..Score::default() }));
     let batch =
         assemble(&training(), &algorithm, policies, &[(group, &grades)], distilled).unwrap();

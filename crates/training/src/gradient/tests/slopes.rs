@@ -63,7 +63,7 @@ pub(crate) fn said(gradients: &[Tensor<2>], direction: &[Tensor<2>]) -> f64 {
 fn slope(direction: &[Tensor<2>], size: f64, samples: &[&Sample], objective: Objective<'_>) -> f64 {
     let decoder = decoder();
     let teacher = match objective {
-        Objective::PolicyLoss(it) if it.distillation > 0.0 => {
+        Objective::PolicyLoss(it) if it.distillation.is_some() => {
             Teacher::read(&decoder, samples, 10_000)
         }
         _ => None,
@@ -104,7 +104,10 @@ fn reinforce<'a>(algorithm: &'a AlgorithmConfig, samples: &[&Sample]) -> Objecti
     Objective::PolicyLoss(PolicyLoss {
         algorithm,
         temperature: 0.8,
-        distillation: if algorithm.self_distillation.is_some() { 5.0 } else { 0.0 },
+        distillation: algorithm
+            .self_distillation
+            .as_ref()
+            .map(|config| DistillationTerm { config, coefficient: 5.0 }),
         normalizers: Normalizers::of(samples),
     })
 }

@@ -1,0 +1,163 @@
+//! Random walks over the graph: chains of facts from a node, to a node, and through a node.
+
+use rand::rngs::ChaCha8Rng;
+use rand::seq::SliceRandom;
+
+use super::graph::Graph;
+use super::plan::Avoided;
+use crate::feedback_loop::AnswerType;
+
+/// Most facts that are tried in one walk.
+const MAX_ATTEMPTS: usize = 2_000;
+
+/// A random walk that avoids some facts and nodes.
+pub(super) struct Walk<'a> {
+    graph: &'a Graph,
+    avoided: &'a [usize],
+    /// Nodes that the walk must not visit.
+    taken: Vec<usize>,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that avoids what failed before, and these nodes.
+    pub(super) fn past(
+        graph: &'a Graph,
+        avoided: &'a Avoided,
+        taken: impl IntoIterator<Item = usize>,
+    ) -> Self {
+        let taken = avoided.nodes.iter().copied().chain(taken).collect();
+        Self { graph, avoided: &avoided.facts, taken }
+    }
+
+    /// A chain of `length` facts from a node, whose last gives an answer of this type.
+    pub(super) fn onward(
+        &mut self,
+        node: usize,
+        length: usize,
+        answer_type: AnswerType,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<usize>> {
+        let mut chain = Vec::with_capacity(length);
+        let mut attempts = MAX_ATTEMPTS;
+        self.go_on(node, length, answer_type, &mut chain, &mut attempts, rng).then_some(chain)
+    }
+
+    fn go_on(
+        &mut self,
+        node: usize,
+        length: usize,
+        answer_type: AnswerType,
+        chain: &mut Vec<usize>,
+        attempts: &mut usize,
+        rng: &mut ChaCha8Rng,
+    ) -> bool {
+        if length == 0 {
+            return true;
+        }
+        self.taken.push(node);
+        let mut edges = self.graph.out_of(node).to_vec();
+        edges.shuffle(rng);
+        for edge in edges {
+            if *attempts == 0 {
+                break;
+            }
+            *attempts -= 1;
+            let next = self.graph.next(edge);
+            let fits = if length == 1 {
+                self.graph.answer_type(edge) == answer_type
+            } else {
+                next.is_some()
+            };
+            let free = next.is_none_or(|it| !self.taken.contains(&it));
+            if !fits || !free || self.avoided.contains(&edge) {
+                continue;
+            }
+            chain.push(edge);
+            if self.go_on(next.unwrap_or(node), length - 1, answer_type, chain, attempts, rng) {
+                return true;
+            }
+            chain.pop();
+        }
+        self.taken.pop();
+        false
+    }
+
+    /// A chain of `length` facts that leads to a node.
+    pub(super) fn back(
+        &mut self,
+        node: usize,
+        length: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<usize>> {
+        let mut chain = Vec::with_capacity(length);
+        let mut attempts = MAX_ATTEMPTS;
+        let found = self.go_back(node, length, &mut chain, &mut attempts, rng);
+        chain.reverse();
+        found.then_some(chain)
+    }
+
+    fn go_back(
+        &mut self,
+        node: usize,
+        length: usize,
+        chain: &mut Vec<usize>,
+        attempts: &mut usize,
+        rng: &mut ChaCha8Rng,
+    ) -> bool {
+        if length == 0 {
+            return true;
+        }
+        self.taken.push(node);
+        let mut edges = self.graph.into(node).to_vec();
+        edges.shuffle(rng);
+        for edge in edges {
+            if *attempts == 0 {
+                break;
+            }
+            *attempts -= 1;
+            let from = self.graph.edges[edge].from;
+            if self.taken.contains(&from) || self.avoided.contains(&edge) {
+                continue;
+            }
+            chain.push(edge);
+            if self.go_back(from, length - 1, chain, attempts, rng) {
+                return true;
+            }
+            chain.pop();
+        }
+        self.taken.pop();
+        false
+    }
+}
+
+/// All nodes that a chain touches.
+pub(super) fn nodes_of(graph: &Graph, chain: &[usize]) -> Vec<usize> {
+    let from = chain.iter().map(|it| graph.edges[*it].from);
+    let last = chain.last().and_then(|it| graph.next(*it));
+    from.chain(last).collect()
+}
+
+/// A chain of `length` facts through a node, whose last gives an answer of this type.
+pub(super) fn through(
+    graph: &Graph,
+    node: usize,
+    length: usize,
+    answer_type: AnswerType,
+    avoided: &Avoided,
+    rng: &mut ChaCha8Rng,
+) -> Option<Vec<usize>> {
+    if avoided.nodes.contains(&node) {
+        return None;
+    }
+    // Numbers of facts before the node; with entities, it may be the answer itself.
+    let mut splits: Vec<usize> = (0..length).collect();
+    splits.shuffle(rng);
+    splits.into_iter().find_map(|before| {
+        let after =
+            Walk::past(graph, avoided, []).onward(node, length - before, answer_type, rng)?;
+        let taken = nodes_of(graph, &after);
+        let mut chain = Walk::past(graph, avoided, taken).back(node, before, rng)?;
+        chain.extend(after);
+        Some(chain)
+    })
+}
