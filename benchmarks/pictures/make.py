@@ -126,7 +126,8 @@ def curve(rows, source):
     ]
     body = "\n".join(parts)
     return f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total[0]} {total[1]}" role="img">
+<svg xmlns="http://www.w3.org/2000/svg" width="{total[0]}" height="{total[1]}"
+     viewBox="0 0 {total[0]} {total[1]}" role="img">
 <title>Held-out exact match and mean training reward by training step</title>
 <style>
 {STYLE}
