@@ -176,12 +176,12 @@ def page(runs, machine):
     seeds_said = ", ".join(map(str, seeds))
     if len(n_seeds) > 1:
         seeds_said += " (not all of them for every recipe yet)"
-    intervals = "A mean over the seeds and its 95 % interval (Student's t over seeds)"
+    intervals = "Means over the seeds with 95 % intervals (Student's t over seeds)"
     return f"""\
 # The recipes, measured
 
-Every recipe of [`configs/`](../../configs) on the built-in agent and world, as its file says, but for its size: {one.steps} steps of {trajectories} trajectories.
-Seeds {seeds_said}, each with a world of its own; exact match on {questions["test"]} held-out questions of one to four hops before and after, and on {questions["dev"]} others for the curves.
+Every recipe of [`configs/`](../../configs) on the built-in agent and world, as in its file except for the size: {one.steps} steps of {trajectories} trajectories.
+Seeds {seeds_said}, each with a world of its own; exact match on {questions["test"]} held-out questions of one to four hops before and after training, and on {questions["dev"]} others for the curves.
 
 ```sh
 python3 benchmarks/recipes/run.py --steps {one.steps} --seeds {" ".join(map(str, seeds))}
@@ -192,11 +192,11 @@ Commit {", ".join(commits)}{f"; {machine}" if machine else ""}.
 
 {gains(runs)}
 
-{intervals}; greedy is greedy decoding, sampled is temperature 1, searches are those of greedy decoding a question. Training is the time of all steps, without evaluations.
+{intervals}. Greedy is greedy decoding, sampled is temperature 1; searches are per question, in greedy decoding. Training is the time of all steps, without evaluations.
 
 ![held-out exact match by step](recipes.svg)
 
-Greedy exact match on the {questions["dev"]} questions by step: the mean over seeds with its 95 % interval, each seed as a thin line, and in grey the means of the other recipes.
+Greedy exact match on the {questions["dev"]} questions by step: the mean over seeds with its 95 % interval, each seed as a thin line, and the means of the other recipes in grey.
 """
 
 

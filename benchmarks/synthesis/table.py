@@ -159,7 +159,7 @@ def training(folder, seeds, decoding, base, others):
             *(cell(em[kind, 1]) for kind in kinds), *changes, *(f"{it:.2f}" for it in searches),
         ])
     head = ["facts", "questions", "before", *kinds]
-    head += [f"{kind} less {base}" for kind in others]
+    head += [f"{kind} minus {base}" for kind in others]
     head += [f"searches, {kind}" for kind in kinds]
     return table(head, rows)
 
@@ -187,7 +187,7 @@ def other(folder):
     return f"""
 ## `{folder.name}`
 
-The agent is `{agent}`, {percent(world["long_names"])} of the names are long, {percent(world["asides"])} of the links are told more of; seeds {", ".join(map(str, seeds))}.
+The agent is `{agent}`, {percent(world["long_names"])} of the names are long, {percent(world["asides"])} of the links state a further fact; seeds {", ".join(map(str, seeds))}.
 
 {all_items(reports)}
 
@@ -203,16 +203,16 @@ def page(folder, machine, others):
     done = trained(folder)
     steps = settings(folder / f"trained-deep-{done[0]}")["training"]["steps"] if done else 75
     text = f"""\
-# Questions by feedback, measured
+# Question synthesis by execution feedback, measured
 
-The loop of [docs/synthesis.md](../synthesis.md) on generated worlds: the walker proposes, and a small agent tries that reads what passages tell by the way of their links ({percent(world["asides"])} of them), and cannot spell {percent(world["long_names"])} of the names ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
+The loop of [docs/synthesis.md](../synthesis.md) on generated worlds. The graph walk (`generator.walker`) proposes questions, and a small agent attempts them. {percent(world["asides"])} of the links in passages state a further fact, which the agent reads, and it cannot spell {percent(world["long_names"])} of the names ([why](../../benchmarks/synthesis/README.md)). {synthesis["items"]} items a seed with S from {synthesis["steps_from"]} to {synthesis["steps_to"]}, K = {synthesis["tries"]}, {synthesis["rounds"]} rounds after the first; seeds {", ".join(map(str, seeds))}, each with a world of its own.
 
 ```sh
 python3 benchmarks/synthesis/run.py --training-steps {steps}
 python3 benchmarks/synthesis/table.py
 ```
 {f"{chr(10)}{machine}.{chr(10)}" if machine else ""}
-A mean over the seeds stands with its 95 % interval (Student's t over seeds). Both ways of updating share round 0. An item that passed is not tried again, so whoever passes more asks the agent less often: `runs an item` says how often.
+Means over the seeds with 95 % intervals (Student's t over seeds). Both update methods share round 0. An item that has passed is not tried again, so a method that passes more needs fewer runs of the agent: see `runs an item`.
 
 ## Feedback and resampling
 
@@ -222,7 +222,7 @@ Share passed, by S and round:
 
 {passed(reports)}
 
-What stands after the last round, by S; Avg@K and searches are those of correct pairs:
+After the last round, by S; Avg@K and searches are those of correct pairs:
 
 {hardness(reports)}
 
@@ -230,7 +230,7 @@ Why pairs did not pass, over all seeds:
 
 {reasons(reports)}
 
-Of the {mended} pairs that feedback mended, {left} no longer go through the document of their item, which resampling always asks about.
+Of the {mended} pairs that feedback repaired, {left} no longer involve the document of their item, about which resampling always asks.
 """
     if seeds := done:
         run = settings(folder / f"trained-deep-{seeds[0]}")["training"]
@@ -240,7 +240,7 @@ Of the {mended} pairs that feedback mended, {left} no longer go through the docu
         text += f"""
 ## An agent trained on them
 
-A beginner, with a fifth of the lessons of the agent above, trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions of the feedback (deep), on as many that were made in the same way with S of 1 or 2 (shallow), and on as many of which half are of each kind (mixed): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, of entities that no training question touches, by the number of their facts.
+A beginner agent, warm-started on a fifth of the demonstrations of the agent above, is trained by the quickstart's recipe ({run["steps"]} steps of {run["questions_per_step"]} questions × {run["group_size"]}) on the questions from feedback (deep), on as many made in the same way with S of 1 or 2 (shallow), or on as many that are half of each kind (mixed): {", ".join(map(str, n_train))} of each for seeds {", ".join(map(str, seeds))}. Exact match on held-out questions of both kinds, about entities that no training question mentions, by the number of facts.
 
 Greedy:
 
@@ -250,7 +250,7 @@ At temperature 1:
 
 {training(folder, seeds, "sampled", "shallow", ["deep", "mixed"])}
 
-And on as many questions for which S was the same, but which no feedback has changed (unrevised: whatever the agent answered in two searches or more), and after two rounds of feedback (twice). Greedy:
+The same for training on as many questions with the same S that no feedback has changed (unrevised: every question that the agent answered in two searches or more), and on questions after two rounds of feedback (twice). Greedy:
 
 {training(folder, seeds, "greedy", "unrevised", ["twice", "deep"])}
 
