@@ -1,16 +1,15 @@
-//! The plugin boundary, and what each plugin costs.
+//! Cost of the plugin boundary, and of each plugin.
 //!
 //! - `reward/boundary`: groups of 8 and 16 trajectories with 130 KB in all, through a loaded
-//!   plugin and back. Of a question without golden answers the plugin says at once that it does
-//!   not apply: that is the boundary alone. Beside it, with answers to compare, and what JSON
-//!   alone would cost.
+//!   plugin and back. Without golden answers the plugin returns at once that it is not applicable,
+//!   which measures the boundary alone. Besides, with answers to compare, and the same data in JSON.
 //! - `reward/boundary, short texts`: the same number of bytes in four times as many texts.
 //! - `reward/plugins`: every plugin for a group of 16 trajectories of 4,000 tokens and 8 searches
-//!   each. `process` asks its example in Python, `http-post` a server that replies at once, and
+//!   each. `process` calls its example in Python, `http-post` a server that replies at once, and
 //!   `llm-judge` its cache.
 //! - `reward/a step of the quickstart`: all groups of one training step of
-//!   `configs/quickstart.toml`, as the trainer has them scored: by every plugin that computes, one
-//!   after the other, and by each of those that wait for others.
+//!   `configs/quickstart.toml`, scored as in training: by all plugins that compute, one after the
+//!   other, and by each plugin that waits for a program or a server.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -25,7 +24,7 @@ use forage_benchmarks::{asked, play_scripted};
 use forage_reward::wire::{
     Evidence, EvidenceStep, Grade, Group, Hit, Passage, Question, Trajectory,
 };
-use forage_reward::{Combination, Plugin, PluginError, Rewards, find, to_wire};
+use forage_reward::{Combination, Plugin, PluginError, Rewards, find_plugin, to_wire};
 use forage_trainer::config::RunFile;
 use serde_json::{Value, json};
 
@@ -35,20 +34,20 @@ const GROUP: usize = 16;
 /// Bytes of a group at the boundary.
 const BYTES: usize = 130_000;
 
-/// How a trajectory at the boundary is made: searches, and words of a thought.
+/// Shape of a trajectory at the boundary: number of searches, and words of a `<think>` block.
 ///
-/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words. Those
-/// of the Wikipedia of 2018 that most published work searches have 100, so real groups hold longer
-/// texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as many
-/// bytes, and each text costs besides its bytes.
+/// With 2 searches of 3 passages each, a group of 16 has 130 KB with passages of some 65 words. The
+/// passages of the Wikipedia of 2018, which most published work searches, have 100 words, so texts of
+/// real groups are longer still. With 8 searches, passages have 8 words: more texts than in a real
+/// group of the same size, and each text has a cost of its own.
 const REAL: (usize, usize) = (2, 20);
 const SHORT: (usize, usize) = (8, 10);
 
-/// What a trajectory has for the plugins.
+/// Tokens and searches of a trajectory for the plugins.
 const TOKENS: usize = 4000;
 const SEARCHES: usize = 8;
 
-/// All that score. Their libraries are built by [`plugin`].
+/// All plugins. Their libraries are built by [`library`].
 const PLUGINS: [&str; 10] = [
     "entity-match",
     "exact-match",
@@ -62,14 +61,14 @@ const PLUGINS: [&str; 10] = [
     "token-f1",
 ];
 
-/// Those of [`PLUGINS`] that ask somebody else, and mostly wait.
+/// Plugins that call a program or a server, and mostly wait.
 const WAITING: [&str; 3] = ["http-post", "llm-judge", "process"];
 
 fn plugin(name: &str, config: &Value) -> Plugin {
     Plugin::load(&library(name), config).expect("the plugin is ours")
 }
 
-/// Where the library of a plugin is. They are built once, since no bench can depend on them.
+/// Library of a plugin. All are built once, because a bench cannot depend on a `cdylib`.
 fn library(name: &str) -> PathBuf {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
         let target = concat!(env!("CARGO_TARGET_TMPDIR"), "/plugins");
@@ -82,10 +81,10 @@ fn library(name: &str) -> PathBuf {
         assert!(status.success(), "the plugins do not build");
         PathBuf::from(target).join("release")
     });
-    find(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built")
+    find_plugin(name, std::slice::from_ref(&*FOLDER)).expect("the plugins were just built")
 }
 
-/// How a plugin is configured here. `url` is that of [`serve`].
+/// Configuration of a plugin. `url` is that of [`serve`].
 fn config(name: &str, url: &str) -> Value {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/process/examples/reward.py");
     match name {
@@ -96,7 +95,7 @@ fn config(name: &str, url: &str) -> Value {
     }
 }
 
-/// So many words of a few letters: one word is one token.
+/// Text of `count` short words: one word is one token.
 fn words(count: usize, salt: usize) -> String {
     let mut text = String::new();
     let mut at = salt;
@@ -131,8 +130,8 @@ fn question() -> Question<'static> {
     }
 }
 
-/// A group whose trajectories make so many searches, think `thought` words before each, and find
-/// three pages of `page` words in it.
+/// Group of trajectories with this many searches, with `thought` words of reasoning before and
+/// three pages of `page` words after each.
 fn group(members: usize, (searches, thought): (usize, usize), page: usize) -> Group<'static> {
     let played = |member: usize| {
         let mut it = Trajectory { member, ..Trajectory::default() };
@@ -150,14 +149,14 @@ fn group(members: usize, (searches, thought): (usize, usize), page: usize) -> Gr
     Group { question: question(), trajectories: (0..members).map(played).collect(), step: Some(0) }
 }
 
-/// A group of so many trajectories with [`BYTES`] in all.
+/// Group of `members` trajectories with [`BYTES`] in all.
 fn of_equal_size(members: usize, shape: (usize, usize)) -> Group<'static> {
     let fits = |page: &usize| group(members, shape, *page).to_bytes().len() >= BYTES;
     let page = (1..1000).find(fits).expect("longer pages are more bytes");
     group(members, shape, page)
 }
 
-/// A group of trajectories with [`TOKENS`] tokens.
+/// Group of trajectories with [`TOKENS`] tokens.
 fn of_many_tokens() -> Group<'static> {
     let shape = (SEARCHES, 100);
     let n_tokens = |it: &Group| it.trajectories[0].segments.last().map_or(0, |it| it.tokens.end);
@@ -171,25 +170,25 @@ fn boundary(criterion: &mut Criterion) {
     for (name, shape) in [("reward/boundary", REAL), ("reward/boundary, short texts", SHORT)] {
         let mut benches = criterion.benchmark_group(name);
         for members in [8, GROUP] {
-            let told = of_equal_size(members, shape);
-            benches.throughput(Throughput::Bytes(told.to_bytes().len() as u64));
-            let mut unjudged = told.clone();
+            let sent = of_equal_size(members, shape);
+            benches.throughput(Throughput::Bytes(sent.to_bytes().len() as u64));
+            let mut unjudged = sent.clone();
             unjudged.question.golden_answers.clear();
-            for (case, told) in [("there and back", &unjudged), ("with answers to compare", &told)]
+            for (case, sent) in [("there and back", &unjudged), ("with answers to compare", &sent)]
             {
-                benches.bench_with_input(BenchmarkId::new(case, members), told, |it, told| {
-                    it.iter(|| {
-                        exact.score(black_box(told)).expect("it scores whatever was played")
+                benches.bench_with_input(BenchmarkId::new(case, members), sent, |bencher, sent| {
+                    bencher.iter(|| {
+                        exact.score(black_box(sent)).expect("it scores whatever was played")
                     });
                 });
             }
             let grades = exact.score(&unjudged).expect("as before");
             let json = BenchmarkId::new("the same in JSON, without a plugin", members);
-            benches.bench_with_input(json, &unjudged, |it, told| {
-                it.iter(|| {
-                    let request = serde_json::to_vec(black_box(told)).expect("plain data");
-                    let told: Group = serde_json::from_slice(&request).expect("what was written");
-                    let n = told.trajectories.len();
+            benches.bench_with_input(json, &unjudged, |bencher, sent| {
+                bencher.iter(|| {
+                    let request = serde_json::to_vec(black_box(sent)).expect("plain data");
+                    let sent: Group = serde_json::from_slice(&request).expect("what was written");
+                    let n = sent.trajectories.len();
                     let reply = serde_json::to_vec(black_box(&grades)).expect("plain data");
                     let grades: Vec<Grade> = serde_json::from_slice(&reply).expect("the same");
                     (n, grades)
@@ -199,34 +198,34 @@ fn boundary(criterion: &mut Criterion) {
         benches.finish();
     }
 
-    // What a group of the trainer's costs before it is at the boundary.
+    // The conversion that a group of the trainer needs before.
     let question = asked(4).remove(3);
     let trajectories = play_scripted(&[&question; GROUP]);
     let played = forage_trajectory::Group { question, trajectories };
-    criterion.bench_function("reward/to the wire's types", |it| {
-        it.iter(|| to_wire(black_box(&played)).trajectories.len());
+    criterion.bench_function("reward/to the wire's types", |bencher| {
+        bencher.iter(|| to_wire(black_box(&played)).trajectories.len());
     });
 }
 
 fn plugins(criterion: &mut Criterion) {
-    let told = of_many_tokens();
+    let sent = of_many_tokens();
     let url = serve();
     let mut benches = criterion.benchmark_group("reward/plugins");
     benches.throughput(Throughput::Elements(GROUP as u64));
     for name in PLUGINS {
         let plugin = plugin(name, &config(name, &url));
-        if let Err(err) = plugin.score(&told) {
+        if let Err(err) = plugin.score(&sent) {
             eprintln!("SKIPPED: `{name}` is not measured: {}", err.kind());
             continue;
         }
-        benches.bench_function(name, |it| {
-            it.iter(|| plugin.score(black_box(&told)).expect("as before"));
+        benches.bench_function(name, |bencher| {
+            bencher.iter(|| plugin.score(black_box(&sent)).expect("as before"));
         });
     }
     benches.finish();
 }
 
-/// What the rewards of one training step take, to be set beside what the step takes.
+/// Time for the rewards of one training step, to compare with the time of the step.
 fn a_step(criterion: &mut Criterion) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/quickstart.toml");
     let file = RunFile::read(Path::new(path), &[]).expect("the run file is ours");
@@ -240,7 +239,7 @@ fn a_step(criterion: &mut Criterion) {
         })
         .collect();
     let score = |rewards: &Rewards| -> Result<usize, PluginError> {
-        groups.iter().map(|it| rewards.score_at(black_box(it), 0).map(|it| it.len())).sum()
+        groups.iter().map(|group| rewards.score_at(black_box(group), 0).map(|it| it.len())).sum()
     };
 
     let url = serve();
@@ -263,12 +262,13 @@ fn a_step(criterion: &mut Criterion) {
         }
         let case =
             if waiting.contains(&case) { format!("{case}, which waits") } else { case.into() };
-        benches.bench_function(case, |it| it.iter(|| score(&rewards).expect("as before")));
+        benches
+            .bench_function(case, |bencher| bencher.iter(|| score(&rewards).expect("as before")));
     }
     benches.finish();
 }
 
-/// A server that grades all trajectories in the same way, and finds every answer right.
+/// Server that grades all trajectories alike, and judges every answer to be correct.
 fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -295,7 +295,7 @@ fn reply_to(stream: TcpStream) -> std::io::Result<()> {
     let mut body = vec![0; length.and_then(|it| it.parse().ok()).unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let reply = if head.starts_with("post /score") {
-        // Within a text of JSON the quotes would be escaped.
+        // Within a JSON string the quotes would be escaped.
         let n_trajectories = String::from_utf8_lossy(&body).matches("\"member\":").count();
         json!(vec![0.5; n_trajectories])
     } else {

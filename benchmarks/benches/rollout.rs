@@ -1,4 +1,4 @@
-//! The agent loop with a scripted policy: what remains of an episode where the model is free.
+//! Cost of the agent loop with a scripted policy: a rollout without the model.
 
 use std::hint::black_box;
 

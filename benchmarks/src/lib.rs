@@ -8,8 +8,8 @@
 use std::sync::LazyLock;
 
 use forage_retriever::{Analyzer, Bm25, SearchOptions};
-use forage_rollout::scripted::{Bytes, Scripted};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::scripted::{Bytes, ScriptedPolicy};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::{Purpose, Question, Sampling, Stream, Trajectory};
 use forage_world::{
     EntityCounts, Perturbations, QuestionMix, Split, World, WorldConfig, demonstrate, questions,
@@ -52,15 +52,15 @@ pub fn play_scripted(questions: &[&Question]) -> Vec<Trajectory> {
             demonstrate(&WORLD, it, &Perturbations::default(), stream.of_member(idx as u64, 0))
         })
         .collect();
-    let mut policy = Scripted::new(Bytes, |_: &str, task, turn| {
+    let mut policy = ScriptedPolicy::new(Bytes, |_: &str, task, turn| {
         turns[task].get(turn).cloned().unwrap_or_default()
     });
     let config = RolloutConfig { max_tokens: usize::MAX, ..RolloutConfig::default() };
-    let tasks: Vec<Task<'_>> = questions
+    let tasks: Vec<RolloutTask<'_>> = questions
         .iter()
         .enumerate()
-        .map(|(member, question)| Task { question, member, stream })
+        .map(|(member, question)| RolloutTask { question, member, stream })
         .collect();
-    play(&mut policy, &*BM25, &config, &tasks, Sampling::Greedy)
+    run_episodes(&mut policy, &*BM25, &config, &tasks, Sampling::Greedy)
         .expect("neither the script nor the search engine fails")
 }

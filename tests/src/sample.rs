@@ -13,8 +13,8 @@ use std::path::Path;
 use anyhow::Result;
 use forage_trainer::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use forage_trajectory::{
-    Evidence, EvidenceStep, Group, Hit, Kind, Origin, Outcome, Passage, Purpose, Question, Search,
-    Stream, Trajectory,
+    Evidence, EvidenceStep, Group, Hit, Origin, Outcome, Passage, Purpose, Question, Search,
+    SegmentKind, Stream, Trajectory,
 };
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
@@ -231,7 +231,7 @@ fn play(
 }
 
 /// Appends policy text, a token a word.
-fn say(it: &mut Trajectory, kind: Kind, tag: &str, content: &str) {
+fn say(it: &mut Trajectory, kind: SegmentKind, tag: &str, content: &str) {
     let text = format!("<{tag}> {content} </{tag}>");
     let start = it.tokens.len();
     let n = text.split_whitespace().count();
@@ -239,7 +239,7 @@ fn say(it: &mut Trajectory, kind: Kind, tag: &str, content: &str) {
     it.tag(kind, &text, start..start + n, Some(content));
 }
 
-fn hear(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str) {
+fn hear(it: &mut Trajectory, origin: Origin, kind: SegmentKind, text: &str) {
     it.push_given(origin, kind, text, &vec![9; text.split_whitespace().count()]);
 }
 
@@ -260,15 +260,15 @@ fn episode(
          <answer> and </answer>.\n\nQuestion: {}",
         question.text
     );
-    hear(&mut it, Origin::Prompt, Kind::Prompt, &prompt);
+    hear(&mut it, Origin::Prompt, SegmentKind::Prompt, &prompt);
     let mut found = true;
     for link in &question.evidence.steps {
         let ask = link.question.trim_start_matches("Name ").trim_end_matches('.');
         let knows = found && rng.random_bool(skill);
         let aside = if question.id == "held-out-7" { HOSTILE } else { "I should look it up." };
-        say(&mut it, Kind::Think, "think", &format!("I need to find {ask}. {aside}"));
+        say(&mut it, SegmentKind::Think, "think", &format!("I need to find {ask}. {aside}"));
         let query = if knows { ask } else { "famous rivers and who founded them" };
-        say(&mut it, Kind::Search, "search", query);
+        say(&mut it, SegmentKind::Search, "search", query);
         if rng.random_bool(0.004) {
             it.searches.push(Search {
                 query: query.into(),
@@ -287,7 +287,7 @@ fn episode(
         }
         let segment = it.segments.len() - 1;
         it.searches.push(Search { query: query.into(), hits, segment, failure: None });
-        hear(&mut it, Origin::Environment, Kind::Information, &(page + "</information>"));
+        hear(&mut it, Origin::Environment, SegmentKind::Information, &(page + "</information>"));
         found &= knows;
     }
     finish(&mut it, question, found, &mut rng, world);
@@ -303,25 +303,30 @@ fn finish(
 ) {
     let golden = &question.golden_answers[0];
     if found {
-        say(it, Kind::Think, "think", "The last passage names it, so I can answer.");
-        say(it, Kind::Answer, "answer", golden);
+        say(it, SegmentKind::Think, "think", "The last passage names it, so I can answer.");
+        say(it, SegmentKind::Answer, "answer", golden);
         it.outcome = Outcome::Answered;
         return;
     }
     match rng.random_range(0..10) {
         0 => it.outcome = Outcome::NoAnswer,
         1 => {
-            say(it, Kind::Other, "serach", "more about it");
+            say(it, SegmentKind::Other, "serach", "more about it");
             let warning = "My previous action is invalid. Only a search or an answer is allowed.";
-            hear(it, Origin::Environment, Kind::Warning, warning);
+            hear(it, Origin::Environment, SegmentKind::Warning, warning);
             it.outcome = Outcome::Malformed;
         }
         2 => it.outcome = Outcome::OverLength,
         3 => it.outcome = Outcome::OutOfTurns,
         _ => {
-            say(it, Kind::Think, "think", "Nothing fits. I will guess.");
+            say(it, SegmentKind::Think, "think", "Nothing fits. I will guess.");
             let other = world.choose(rng).and_then(|chain| chain.choose(rng));
-            say(it, Kind::Answer, "answer", other.map_or("unknown", |passage| &passage.title));
+            say(
+                it,
+                SegmentKind::Answer,
+                "answer",
+                other.map_or("unknown", |passage| &passage.title),
+            );
             it.outcome = Outcome::Answered;
         }
     }

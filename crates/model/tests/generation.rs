@@ -8,7 +8,7 @@ use forage_model::{
     Decoder, Family, GenerateError, Generator, LoraConfig, ModelConfig, Tokenizer, numbers,
 };
 use forage_trajectory::{
-    Completion, Finish, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
+    Completion, FinishReason, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
 };
 
 fn tokenizer() -> Tokenizer {
@@ -198,7 +198,7 @@ fn a_finished_sequence_makes_room_and_budgets_hold() {
         for completion in completions {
             assert!((1..=plays[idx].max_new_tokens).contains(&completion.tokens.len()));
             let is_full = completion.tokens.len() == plays[idx].max_new_tokens;
-            assert!(is_full || completion.finish != Finish::Length);
+            assert!(is_full || completion.finish != FinishReason::Length);
         }
     }
 }
@@ -221,7 +221,7 @@ fn the_impossible_is_refused() {
     assert!(matches!(refused(&[1; 40], 11), GenerateError::TooLarge { limit: 50, .. }));
     assert!(matches!(refused(&[], 4), GenerateError::Empty(3)));
     let nothing = generator.generate(&[request(&[1; 40], 0)], Sampling::Greedy).unwrap();
-    assert!(nothing[0].tokens.is_empty() && nothing[0].finish == Finish::Length);
+    assert!(nothing[0].tokens.is_empty() && nothing[0].finish == FinishReason::Length);
     let first = generator.generate(&[request(&[1; 40], 4)], Sampling::Greedy).unwrap();
     let error = generator.generate(&[request(&[2; 41], 4)], Sampling::Greedy).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(GenerateError::Rewritten(3))));
@@ -252,10 +252,10 @@ fn turns_end_by_a_string_a_token_or_their_budget() {
     for member in 0..60 {
         let free = say(member, &[]);
         let last = *free.tokens.last().unwrap();
-        n_turns += usize::from(free.finish == Finish::EndOfTurn);
-        assert_eq!(free.finish == Finish::EndOfTurn, tokenizer.ends_turn(last));
+        n_turns += usize::from(free.finish == FinishReason::EndOfTurn);
+        assert_eq!(free.finish == FinishReason::EndOfTurn, tokenizer.ends_turn(last));
         assert_eq!(
-            free.finish == Finish::Length,
+            free.finish == FinishReason::Length,
             free.tokens.len() == 30 && !tokenizer.ends_turn(last)
         );
         assert!(free.tokens[..free.tokens.len() - 1].iter().all(|&it| !tokenizer.ends_turn(it)));
@@ -274,7 +274,7 @@ fn turns_end_by_a_string_a_token_or_their_budget() {
         }
         n_stopped += 1;
         let stopped = say(member, &["not said", &stop]);
-        assert_eq!(stopped.finish, Finish::Stop, "{stop:?} in {texts:?}");
+        assert_eq!(stopped.finish, FinishReason::Stop, "{stop:?} in {texts:?}");
         assert_eq!(stopped.tokens, free.tokens[..=at + 1]);
         assert_eq!(stopped.logprobs, free.logprobs[..=at + 1]);
     }

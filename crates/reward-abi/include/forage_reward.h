@@ -14,13 +14,13 @@
 // First bytes of every declaration.
 #define FORAGE_MAGIC {'F', 'O', 'R', 'A', 'G', 'R', 'W', 'D'}
 
-// Bumped on any change that an old plugin or an old host would misread.
+// ABI major version. Bumped on any change that an old plugin or an old host would misread.
 #define FORAGE_ABI_MAJOR 1
 
-// Bumped when a field is appended to [`PluginDecl`] or [`HostApi`].
+// ABI minor version. Bumped when a field is appended to [`PluginDecl`] or [`HostApi`].
 #define FORAGE_ABI_MINOR 0
 
-// The prefix that never changes, in any version.
+// Header of a declaration: the prefix that is the same in every version.
 typedef struct {
   // [`MAGIC`].
   uint8_t magic[8];
@@ -32,28 +32,28 @@ typedef struct {
   size_t decl_size;
 } ForageHeader;
 
-// A borrowed run of bytes, valid until the call it was passed to returns.
+// Borrowed bytes, valid until the call that they were passed to returns.
 typedef struct {
-  // Start of the run; may dangle when `len` is zero.
+  // Start of the bytes; may dangle when `len` is zero.
   const uint8_t *ptr;
   // Length in bytes.
   size_t len;
 } ForageBytes;
 
-// Outcome of a call. An integer and not an `enum`: a value this side does not know must be an
+// Status of a call. An integer and not an `enum`: a value that this side does not know must be an
 // error message, not undefined behaviour.
 typedef int32_t ForageStatus;
-// The sink holds the answer.
+// Success: the sink holds the reply.
 #define ForageStatus_OK 0
-// The plugin refused; the sink holds a UTF-8 message.
+// The plugin returned an error; the sink holds a UTF-8 message.
 #define ForageStatus_ERROR 1
 // The plugin panicked and was caught; the sink holds a UTF-8 message.
 #define ForageStatus_PANICKED 2
-// The plugin's own side found its answer to be none that a plugin may give; the sink holds a
-// UTF-8 message.
+// The reply breaks the contract, as the SDK of the plugin found; the sink holds a UTF-8
+// message.
 #define ForageStatus_BROKE_CONTRACT 3
 
-// What the host offers a plugin. It lives as long as the process.
+// Functions that the host offers a plugin. The table lives as long as the process.
 typedef struct {
   // `size_of::<HostApi>()` as the host was built.
   size_t size;
@@ -62,7 +62,7 @@ typedef struct {
   void (*log)(uint32_t level, ForageBytes target, ForageBytes message);
 } ForageHostApi;
 
-// A place to write an answer: the owner copies the bytes before `write` returns.
+// Output of a call: its owner copies the bytes before `write` returns.
 typedef struct {
   // Passed back to `write` untouched.
   void *ctx;
@@ -70,9 +70,9 @@ typedef struct {
   void (*write)(void *ctx, ForageBytes bytes);
 } ForageSink;
 
-// What a plugin exports under [`DECL_SYMBOL`].
+// Declaration of a plugin, which it exports under [`DECL_SYMBOL`].
 typedef struct {
-  // Read this, and nothing else, before the versions are known to agree.
+  // Header. Nothing else is read before the versions are known to agree.
   ForageHeader header;
   // Version of the serialized request and reply.
   uint32_t wire_version;
@@ -84,9 +84,9 @@ typedef struct {
   ForageBytes version;
   // Version of the SDK the plugin was built with. For messages only.
   ForageBytes sdk_version;
-  // Makes an instance from a configuration, a JSON value, and writes it to `out`.
+  // Creates an instance from a configuration, a JSON value, and writes it to `out`.
   ForageStatus (*create)(const ForageHostApi *host, ForageBytes config, void **out, ForageSink sink);
-  // Scores one serialized group. May be called from many threads at once.
+  // Scores one serialized group. It may be called from many threads at once.
   ForageStatus (*score)(const void *instance, ForageBytes request, ForageSink sink);
   // Drops the instance.
   void (*destroy)(void *instance);

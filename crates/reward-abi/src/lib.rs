@@ -2,38 +2,39 @@
 //!
 //! A plugin is a shared library that exports one static, a [`PluginDecl`], under the name
 //! [`DECL_SYMBOL`]. Control crosses the boundary as C: integers, pointers and functions. Data
-//! crosses it as bytes that describe themselves, and this crate does not know what they say;
+//! crosses it as self-describing bytes, and this crate does not know their content;
 //! `forage-reward-sdk` does.
 //!
-//! Authors of rewards use `forage-reward-sdk` and never meet this crate. A plugin in another
-//! language implements what is written here: `include/forage_reward.h` says it in C, and
-//! `examples/c` is a whole one.
+//! Authors of rewards use `forage-reward-sdk` and do not need this crate. A plugin in another
+//! language implements the contract below: `include/forage_reward.h` has it in C, and `examples/c`
+//! is a complete plugin.
 //!
 //! # The contract
 //!
 //! - Everything is `repr(C)`. No Rust type of unspecified layout crosses the boundary.
-//! - No allocation changes owner. Both sides hand over [`Bytes`], which live as long as the call
-//!   they are passed to, and an answer goes through a [`Sink`] that copies it.
-//! - No call unwinds into the other side. A plugin catches its panics and says
-//!   [`Status::PANICKED`]; one whose panics abort says so in `panic_unwinds` and is refused.
+//! - No allocation changes its owner. Both sides pass [`Bytes`], which live as long as the call they
+//!   are passed to, and a reply goes through a [`Sink`] that copies it.
+//! - No call unwinds into the other side. A plugin catches its panics and returns
+//!   [`Status::PANICKED`]; a plugin that aborts on a panic declares that in `panic_unwinds` and is
+//!   rejected.
 //! - [`PluginDecl::score`] is called from many threads at once, with one instance.
 //!   [`PluginDecl::destroy`] is called once for each instance, after all of its scores.
 //! - A loaded library is never unloaded.
 //!
-//! # Who speaks with whom
+//! # Versions
 //!
-//! Three numbers, that move for three reasons:
+//! There are three version numbers, for three kinds of changes:
 //!
-//! | number | is bumped when | who must rebuild |
+//! | number | is bumped when | must be rebuilt |
 //! |---|---|---|
 //! | [`ABI_MAJOR`] | anything here is changed or taken away | all plugins |
 //! | [`ABI_MINOR`] | a field is appended to [`PluginDecl`] or [`HostApi`], or a [`Status`] is added | plugins that want it, after the host |
 //! | wire version, in the SDK | a field of the data changes meaning or is taken away | all plugins |
 //!
-//! The versions of the crates themselves are for people: they are never compared. A host reads
-//! [`Header`] before all else, which is the same in every version there will be, and takes plugins
-//! of its own major and of a minor not above its own. A host that appends a field reads it only
-//! where [`Header::decl_size`] says it is there; a plugin does the same with [`HostApi::size`].
+//! The versions of the crates are shown in messages and never compared. A host first reads the
+//! [`Header`], which is the same in every version, and accepts plugins of its own major version and
+//! of a minor version not above its own. A host reads an appended field only if
+//! [`Header::decl_size`] covers it; a plugin does the same with [`HostApi::size`].
 //!
 //! # Version history
 //!
@@ -43,16 +44,16 @@
 
 use core::ffi::c_void;
 
-/// Bumped on any change that an old plugin or an old host would misread.
+/// ABI major version. Bumped on any change that an old plugin or an old host would misread.
 pub const ABI_MAJOR: u32 = 1;
-/// Bumped when a field is appended to [`PluginDecl`] or [`HostApi`].
+/// ABI minor version. Bumped when a field is appended to [`PluginDecl`] or [`HostApi`].
 pub const ABI_MINOR: u32 = 0;
-/// First bytes of every declaration, so that a wrong file is told from a stale one.
+/// Magic number: the first bytes of every declaration, which tell a wrong file from a stale one.
 pub const MAGIC: [u8; 8] = *b"FORAGRWD";
-/// The one symbol a plugin exports.
+/// Name of the one symbol that a plugin exports.
 pub const DECL_SYMBOL: &[u8] = b"FORAGE_REWARD_PLUGIN\0";
 
-/// The prefix that never changes, in any version.
+/// Header of a declaration: the prefix that is the same in every version.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
@@ -66,11 +67,11 @@ pub struct Header {
     pub decl_size: usize,
 }
 
-/// What a plugin exports under [`DECL_SYMBOL`].
+/// Declaration of a plugin, which it exports under [`DECL_SYMBOL`].
 #[repr(C)]
 #[derive(Debug)]
 pub struct PluginDecl {
-    /// Read this, and nothing else, before the versions are known to agree.
+    /// Header. Nothing else is read before the versions are known to agree.
     pub header: Header,
     /// Version of the serialized request and reply.
     pub wire_version: u32,
@@ -82,14 +83,14 @@ pub struct PluginDecl {
     pub version: Bytes,
     /// Version of the SDK the plugin was built with. For messages only.
     pub sdk_version: Bytes,
-    /// Makes an instance from a configuration, a JSON value, and writes it to `out`.
+    /// Creates an instance from a configuration, a JSON value, and writes it to `out`.
     pub create: unsafe extern "C" fn(
         host: *const HostApi,
         config: Bytes,
         out: *mut *mut c_void,
         sink: Sink,
     ) -> Status,
-    /// Scores one serialized group. May be called from many threads at once.
+    /// Scores one serialized group. It may be called from many threads at once.
     pub score: unsafe extern "C" fn(instance: *const c_void, request: Bytes, sink: Sink) -> Status,
     /// Drops the instance.
     pub destroy: unsafe extern "C" fn(instance: *mut c_void),
@@ -99,7 +100,7 @@ pub struct PluginDecl {
 #[expect(unsafe_code, reason = "the pointers are to static data")]
 unsafe impl Sync for PluginDecl {}
 
-/// What the host offers a plugin. It lives as long as the process.
+/// Functions that the host offers a plugin. The table lives as long as the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct HostApi {
@@ -110,11 +111,11 @@ pub struct HostApi {
     pub log: unsafe extern "C" fn(level: u32, target: Bytes, message: Bytes),
 }
 
-/// A borrowed run of bytes, valid until the call it was passed to returns.
+/// Borrowed bytes, valid until the call that they were passed to returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes {
-    /// Start of the run; may dangle when `len` is zero.
+    /// Start of the bytes; may dangle when `len` is zero.
     pub ptr: *const u8,
     /// Length in bytes.
     pub len: usize,
@@ -130,7 +131,7 @@ impl Bytes {
     ///
     /// # Safety
     ///
-    /// They must be alive and unchanged for all of `'a`.
+    /// The bytes must be alive and unchanged for all of `'a`.
     #[expect(unsafe_code, reason = "both sides of the boundary need it")]
     pub const unsafe fn as_slice<'a>(self) -> &'a [u8] {
         if self.len == 0 {
@@ -142,7 +143,7 @@ impl Bytes {
     }
 }
 
-/// A place to write an answer: the owner copies the bytes before `write` returns.
+/// Output of a call: its owner copies the bytes before `write` returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sink {
@@ -152,21 +153,21 @@ pub struct Sink {
     pub write: unsafe extern "C" fn(ctx: *mut c_void, bytes: Bytes),
 }
 
-/// Outcome of a call. An integer and not an `enum`: a value this side does not know must be an
+/// Status of a call. An integer and not an `enum`: a value that this side does not know must be an
 /// error message, not undefined behaviour.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub i32);
 
 impl Status {
-    /// The sink holds the answer.
+    /// Success: the sink holds the reply.
     pub const OK: Self = Self(0);
-    /// The plugin refused; the sink holds a UTF-8 message.
+    /// The plugin returned an error; the sink holds a UTF-8 message.
     pub const ERROR: Self = Self(1);
     /// The plugin panicked and was caught; the sink holds a UTF-8 message.
     pub const PANICKED: Self = Self(2);
-    /// The plugin's own side found its answer to be none that a plugin may give; the sink holds a
-    /// UTF-8 message.
+    /// The reply breaks the contract, as the SDK of the plugin found; the sink holds a UTF-8
+    /// message.
     pub const BROKE_CONTRACT: Self = Self(3);
 }
 

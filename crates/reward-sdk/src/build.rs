@@ -1,4 +1,4 @@
-//! Trajectories by hand, for the tests of a reward.
+//! Builder of trajectories by hand, for the tests of a reward.
 //!
 //! ```
 //! use forage_reward_sdk::prelude::*;
@@ -18,7 +18,7 @@ use std::fmt::Write;
 use crate::wire::{Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory};
 
 impl Question<'_> {
-    /// A question with its golden answers and no evidence.
+    /// Question with golden answers and without evidence.
     pub fn new<'g>(text: &str, golden_answers: impl IntoIterator<Item = &'g str>) -> Self {
         Self {
             id: "q".into(),
@@ -30,13 +30,13 @@ impl Question<'_> {
 }
 
 impl<'a> Trajectory<'a> {
-    /// Appends reasoning.
+    /// Appends a `<think>` block.
     #[must_use]
     pub fn think(self, content: &str) -> Self {
         self.block(Origin::Policy, Kind::Think, "think", content)
     }
 
-    /// Appends a search that is executed, and what it found.
+    /// Appends an executed search, with its hits as an observation.
     #[must_use]
     pub fn search(mut self, query: &str, hits: impl IntoIterator<Item = Hit<'a>>) -> Self {
         let hits: Vec<Hit<'a>> = hits.into_iter().collect();
@@ -55,7 +55,7 @@ impl<'a> Trajectory<'a> {
         )
     }
 
-    /// Appends an answer and ends the trajectory with it.
+    /// Appends an answer, which ends the trajectory.
     #[must_use]
     pub fn answer(mut self, content: &str) -> Self {
         self.answer = Some(content.trim().to_owned().into());
@@ -63,7 +63,7 @@ impl<'a> Trajectory<'a> {
         self.block(Origin::Policy, Kind::Answer, "answer", content)
     }
 
-    /// Appends any segment, as it stands.
+    /// Appends any segment, with this text.
     #[must_use]
     pub fn segment(mut self, origin: Origin, kind: Kind, text: &str) -> Self {
         self.push(origin, kind, text, text);
@@ -75,7 +75,7 @@ impl<'a> Trajectory<'a> {
         self
     }
 
-    /// One word is one token.
+    /// Appends a segment, in which each word counts as one token.
     fn push(&mut self, origin: Origin, kind: Kind, text: &str, content: &str) {
         let start = self.segments.last().map_or(0, |it| it.tokens.end);
         self.segments.push(Segment {

@@ -1,10 +1,10 @@
-//! The unsafe half: from [`Reward`](crate::Reward) to the C declaration.
+//! Export of a [`Reward`](crate::Reward) as a C declaration: the unsafe half of this crate.
 
 #![expect(unsafe_code, reason = "this module is the plugin's side of the C boundary")]
 
 /// Exports a [`Reward`](crate::Reward) from a `cdylib`.
 ///
-/// Once per library. The name and version are those of the calling crate.
+/// It is called once in a library. Name and version of the plugin are those of the calling crate.
 #[macro_export]
 macro_rules! export_reward {
     ($reward:ty) => {
@@ -21,7 +21,7 @@ macro_rules! export_reward {
     };
 }
 
-/// What [`export_reward!`](crate::export_reward) expands to. No part of the API.
+/// Expansion of [`export_reward!`](crate::export_reward). It is no part of the API.
 pub mod __private {
     use std::any::Any;
     use std::cell::Cell;
@@ -35,7 +35,7 @@ pub mod __private {
     use crate::wire::{self, Grade, Group, WIRE_VERSION};
     use crate::{Reward, RewardError};
 
-    /// A reward with the name of the crate that exports it.
+    /// Reward with the name and version of the crate that exports it.
     pub trait Exported: Reward {
         /// Name of the crate.
         const NAME: &'static str;
@@ -43,10 +43,10 @@ pub mod __private {
         const VERSION: &'static str;
     }
 
-    /// The host and the name to speak to it with; one library exports one reward.
+    /// Host functions, and the name of the plugin. A library exports one reward.
     static HOST: OnceLock<(HostApi, &'static str)> = OnceLock::new();
 
-    /// Writes one line to the host's log.
+    /// Writes one line to the log of the host.
     pub fn log(level: u32, message: &str) {
         if let Some((host, name)) = HOST.get() {
             // SAFETY: the host copies both before it returns, and does not unwind.
@@ -57,11 +57,11 @@ pub mod __private {
     }
 
     thread_local! {
-        /// The trajectory that this thread scores, so that a panic can name it.
+        /// Index of the trajectory that this thread scores, for the message of a panic.
         static MEMBER: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    /// Runs `body`, which scores one trajectory. Where it panics, the message names the member.
+    /// Runs `body`, which scores one trajectory. The message of a panic names the member.
     pub fn of_member<T>(member: usize, body: impl FnOnce() -> T) -> T {
         MEMBER.set(Some(member));
         let scored = body();
@@ -69,7 +69,7 @@ pub mod __private {
         scored
     }
 
-    /// The declaration of a reward.
+    /// Declaration of a reward.
     #[must_use]
     pub const fn declare<R: Exported>() -> PluginDecl {
         PluginDecl {
@@ -101,7 +101,7 @@ pub mod __private {
             let _ = HOST.set((unsafe { host.read() }, R::NAME));
             // SAFETY: the host keeps `config` alive for this call.
             let config = unsafe { config.as_slice() };
-            // By way of a value: the position in a text that nobody has seen tells nobody anything.
+            // Read as a value first: an error would name a position in a text that no user sees.
             let config = serde_json::from_slice::<serde_json::Value>(config)
                 .and_then(serde_json::from_value)
                 .map_err(|err| Refusal::error(format!("bad configuration: {err}")))?;
@@ -136,7 +136,7 @@ pub mod __private {
     }
 
     unsafe extern "C" fn destroy<R: Exported>(instance: *mut c_void) {
-        // A panic in a destructor is caught and forgotten: there is nobody to tell.
+        // A panic in a destructor is caught and dropped: `destroy` has no way to report it.
         let caught = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: `instance` came from `create::<R>` and is not used again.
             drop(unsafe { Box::from_raw(instance.cast::<R>()) });
@@ -146,7 +146,7 @@ pub mod __private {
         }
     }
 
-    /// A status that is not [`Status::OK`], with its message.
+    /// Failed call: a status other than [`Status::OK`], with its message.
     struct Refusal(Status, String);
 
     impl Refusal {
@@ -161,7 +161,7 @@ pub mod __private {
         }
     }
 
-    /// Runs `body`, writes its answer or its error to `sink`, and never unwinds.
+    /// Runs `body`, writes its reply or its error to `sink`, and never unwinds.
     fn guard(sink: Sink, body: impl FnOnce() -> Result<Vec<u8>, Refusal>) -> Status {
         let (status, bytes) = match catch_unwind(AssertUnwindSafe(body)) {
             Ok(Ok(bytes)) => (Status::OK, bytes),
@@ -181,7 +181,7 @@ pub mod __private {
         status
     }
 
-    /// Drops what a panic carried. That may panic again, and what that carries is left alone.
+    /// Drops the payload of a panic. If that panics again, the second payload is leaked.
     fn discard(payload: Box<dyn Any + Send>) {
         std::mem::forget(catch_unwind(AssertUnwindSafe(|| drop(payload))));
     }

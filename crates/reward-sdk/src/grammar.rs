@@ -1,14 +1,15 @@
-//! The tags of the grammar, as a reward that cannot be fooled reads them.
+//! Tags of the agent loop, and checks against reward hacking by nested tags.
 //!
-//! The trainer has taken a trajectory apart already: what a policy wrote between tags is a segment
-//! with its kind, and only executed searches are [`Trajectory::searches`]. What is left to a
-//! reward is to pay nothing for tags within tags.
+//! The trainer has parsed a trajectory already: text of the policy between tags is a segment with
+//! its kind, and [`Trajectory::searches`] are only the executed searches. What remains for a reward
+//! is to pay nothing for tags within tags.
 
 use crate::wire::{Kind, Origin, Search, Segment, Trajectory};
 
+/// Names of the tags.
 const NAMES: [&str; 4] = ["think", "search", "information", "answer"];
 
-/// Whether a text holds an opening or closing tag of the grammar.
+/// Whether a text contains an opening or closing tag of the agent loop.
 ///
 /// ```
 /// use forage_reward_sdk::grammar::has_tags;
@@ -24,8 +25,8 @@ pub fn has_tags(text: &str) -> bool {
     })
 }
 
-/// Whether a segment of the policy is one block: its own opening tag, a text without tags, its own
-/// closing tag, and white space at most around them.
+/// Whether a segment is a well-formed block of the policy: its opening tag, text without tags, its
+/// closing tag, and at most white space around them.
 pub fn is_block(segment: &Segment) -> bool {
     let tag = match segment.kind {
         Kind::Think => "think",
@@ -42,13 +43,13 @@ pub fn is_block(segment: &Segment) -> bool {
 }
 
 impl Trajectory<'_> {
-    /// [`Trajectory::answer`] where it holds no tag of the grammar: `<answer> <answer> x </answer>`
-    /// is no answer to pay for.
+    /// Answer without nested tags: [`Trajectory::answer`], or `None` if it contains a tag, as in
+    /// `<answer> <answer> x </answer>`.
     pub fn clean_answer(&self) -> Option<&str> {
         self.answer.as_deref().filter(|answer| !has_tags(answer))
     }
 
-    /// Whether the policy asked for a search in one block without tags inside.
+    /// Whether the policy wrote a search as a well-formed block, without tags inside.
     pub fn is_clean(&self, search: &Search) -> bool {
         self.segments.get(search.segment).is_some_and(is_block) && !has_tags(&search.query)
     }

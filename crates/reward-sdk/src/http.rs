@@ -1,11 +1,11 @@
-//! A server that a reward asks: the feature `http`.
+//! HTTP client for rewards that call a server: the feature `http`.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::RewardError;
 
-/// A server, and how patient to be with it.
+/// HTTP server with its headers, timeout and number of retries.
 #[derive(Debug)]
 pub struct Server {
     url: String,
@@ -15,8 +15,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// From the options `url`, `timeout_s` (seconds for one request) and `retries` of a reward,
-    /// which errors name.
+    /// Client for the options `url`, `timeout_s` (timeout of one request in seconds) and `retries`
+    /// of a reward.
+    ///
+    /// # Errors
+    ///
+    /// An invalid option, which the message names.
     pub fn new(url: &str, timeout_s: f64, retries: u32) -> Result<Self, RewardError> {
         if !(url.starts_with("http://") || url.starts_with("https://")) {
             let message = format!("`url` is `{url}`: it begins with `http://` or `https://`");
@@ -34,18 +38,21 @@ impl Server {
         Ok(Self { url: url.to_owned(), headers: Vec::new(), n_retries: retries, agent })
     }
 
-    /// The same server, which is sent this header with every request.
+    /// The same client, which sends this header with every request.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sends JSON to a path below the URL, and returns the text of a reply with a status of
-    /// success. Statuses 429 and of 500 and above, and failures to connect, are tried again, after
-    /// half a second, one second, two, ….
+    /// Sends JSON by POST to a path below the URL, and returns the body of the reply.
     ///
-    /// An error is [`RewardError::broken`], and names the server.
+    /// Requests are retried after status 429, a status of 500 and above, and a failure to connect,
+    /// with exponential backoff: after 0.5 seconds, 1 second, 2 seconds, ….
+    ///
+    /// # Errors
+    ///
+    /// [`RewardError::broken`], with the URL and the last problem.
     pub fn post(&self, path: &str, body: &str) -> Result<String, RewardError> {
         let url = format!("{}{path}", self.url);
         let mut wait = Duration::from_millis(500);

@@ -1,12 +1,12 @@
-//! Requests and replies as lines of JSON, for rewards that are programs of their own.
+//! JSON protocol: requests and replies as lines of JSON, for rewards in another process.
 //!
-//! A request is a [`Group`], with the names of its fields in [`crate::wire`]. The reply is a list
-//! with one element for each trajectory, in their order:
+//! A request is a [`Group`] with the field names of [`crate::wire`]. The reply is a list with one
+//! element for each trajectory, in their order:
 //!
 //! | element | grade |
 //! |---|---|
 //! | `0.5` | a reward |
-//! | `{"reward": 0.5, "parts": {"em": 1}, "steps": [0.1, 0.4]}` | a reward with parts and step values, both optional |
+//! | `{"reward": 0.5, "parts": {"em": 1}, "steps": [0.1, 0.4]}` | a reward with parts and step rewards, both optional |
 //! | `null` | not applicable |
 //! | `{"failed": "the judge is away"}` | could not be computed |
 
@@ -15,15 +15,19 @@ use serde_json::Value;
 use crate::RewardError;
 use crate::wire::{Grade, Group, Score};
 
-/// A group as one line, without its end.
+/// Request: a group as one line of JSON, without the line end.
 pub fn request(group: &Group) -> String {
     serde_json::to_string(group).expect("plain data serializes into memory")
 }
 
-/// The grades of a reply. What is no reply is a [`RewardError::broken`]: a program that does not
-/// know what to say will not learn it.
+/// Grades of a reply.
 ///
-/// Whether there are as many as trajectories is checked by whoever calls the reward.
+/// Their number is not checked here: the host checks that there is one for each trajectory.
+///
+/// # Errors
+///
+/// [`RewardError::broken`] for a text that is no valid reply, because a repeated request would not
+/// change it.
 ///
 /// ```
 /// use forage_reward_sdk::{Grade, json};

@@ -1,8 +1,9 @@
-//! Write a reward as a plain Rust type; ship it as a shared library.
+//! SDK for reward plugins: a reward is a plain Rust type, built as a shared library.
 //!
-//! A reward plugin is a crate of type `cdylib` with one type that implements [`Reward`] and one
-//! line, [`export_reward!`]. The trainer loads it by name and calls it with the trajectories of one
-//! question; it never sees a token id, a tensor or the trainer.
+//! The central item is the trait [`Reward`]. A plugin is a crate of type `cdylib` with one type
+//! that implements it and one line, [`export_reward!`]. The trainer loads the library by name and
+//! calls it with the trajectories of one question. A plugin does not know token ids, tensors or the
+//! trainer.
 //!
 //! ```
 //! #![forbid(unsafe_code)]
@@ -13,11 +14,11 @@
 //! #[derive(Deserialize)]
 //! #[serde(deny_unknown_fields)]
 //! struct Config {
-//!     /// Paid for each search that was not needed.
+//!     /// Cost of a search.
 //!     toll: f64,
 //! }
 //!
-//! /// A point for the right answer, less a toll for every search.
+//! /// Exact match of the answer, minus a cost for every search.
 //! struct Frugal(Config);
 //!
 //! impl Reward for Frugal {
@@ -46,40 +47,44 @@
 //! # }
 //! ```
 //!
-//! # What an answer can be
+//! # Grades
 //!
-//! A [`Grade`] has three values. [`Grade::Scored`] is a finite number with named parts, and a value
-//! for each executed search where the reward has them. [`Grade::NotApplicable`] says that the
-//! reward has no opinion of this question. [`Grade::Failed`] says that it could not be computed:
-//! the trajectory is excluded from statistics and loss, and counted. An `Err` of
-//! [`Reward::score`] is the same for its trajectory, an `Err` of [`Reward::score_group`] for the
-//! whole group. A panic, or a [`RewardError::broken`], ends the run with an error that names the
+//! A [`Grade`] is one of three:
+//!
+//! - [`Grade::Scored`]: a finite number with named parts and, if the reward has them, a step reward
+//!   for each executed search.
+//! - [`Grade::NotApplicable`]: the reward does not apply to this question.
+//! - [`Grade::Failed`]: the score could not be computed. The trajectory is left out of the
+//!   statistics of its group and out of the loss, and counted.
+//!
+//! An `Err` of [`Reward::score`] fails its trajectory, an `Err` of [`Reward::score_group`] the
+//! whole group. A panic or a [`RewardError::broken`] ends the run with an error that names the
 //! plugin, unless the run file tolerates it.
 //!
-//! # Three versions
+//! # Versions
 //!
-//! - The **ABI** ([`forage_reward_abi`]) is the layout of what is exported, at 1.0. Its history is
-//!   on the front page of that crate.
-//! - The **wire** ([`WIRE_VERSION`]) is what the data means. Adding a field or a name is no new
-//!   version: readers ignore what they do not know, and what is absent has a default.
+//! - The **ABI version** ([`forage_reward_abi`]) is that of the exported layout: 1.0. Its history
+//!   is on the front page of that crate.
+//! - The **wire version** ([`WIRE_VERSION`]) is that of the data. A new field or name is no new
+//!   version: readers ignore what they do not know, and absent fields have defaults.
 //!   - **1** The first. Added since: [`Group::step`], with SDK 0.2.0.
-//! - The **crate** version says which Rust API an author meets; it is shown in messages and never
-//!   compared. A new one with the same ABI and wire loads old plugins.
+//! - The **crate version** is that of the Rust API. It is shown in messages and never compared: a
+//!   host loads plugins of other crate versions with the same ABI and wire version.
 //!   - **0.1.0** The first.
-//!   - **0.2.0** [`Group`] has a field more, so literals of it end in `..Group::default()`. New:
+//!   - **0.2.0** [`Group`] has one more field, so literals of it end in `..Group::default()`. New:
 //!     [`grammar`], [`Trajectory::clean_answer`], [`text::word_f1`], [`text::is_list`],
 //!     [`RewardError::broken`], [`json`], [`info`], and `http` with the feature of that name. A
 //!     panic in [`Reward::score`] names the trajectory.
-//!   - **0.3.0** The texts of a [`Group`] are [`Text`]s where they were `String`s, and borrow from
-//!     the request: a group costs less to read than to copy. `&Question` and `&Trajectory` are
-//!     written as before, and `&[String]` is `&[Text]`. In literals, `.into()` makes one of a `&str`
-//!     or a `String`. New: `into_owned`, for a plugin that keeps what it was told.
+//!   - **0.3.0** The texts of a [`Group`] are [`Text`]s instead of `String`s and borrow from the
+//!     request, which saves a copy. `&Question` and `&Trajectory` are written as before, and
+//!     `&[String]` is `&[Text]`. In literals, `.into()` converts a `&str` or a `String`. New:
+//!     `into_owned`, for a plugin that keeps data of a request.
 //!
 //! # Where the `unsafe` is
 //!
-//! All of it is in one private module here. A plugin compiles under `#![forbid(unsafe_code)]`:
-//! the exported static needs an attribute that this lint counts as unsafe, but rustc does not
-//! report it inside the macro of another crate, whose author answers for it.
+//! All of it is in one private module of this crate. A plugin compiles under
+//! `#![forbid(unsafe_code)]`: the exported static needs an attribute that this lint counts as
+//! unsafe, but rustc does not report it inside the macro of another crate.
 
 mod build;
 mod export;
@@ -97,7 +102,7 @@ pub use wire::{
     Score, Search, Segment, Text, Trajectory, WIRE_VERSION,
 };
 
-/// Everything a plugin needs.
+/// Prelude: everything that a simple plugin imports.
 pub mod prelude {
     pub use serde::Deserialize;
 
@@ -108,23 +113,38 @@ pub mod prelude {
     pub use crate::{Reward, RewardError, export_reward};
 }
 
-/// A rule that turns a finished trajectory into a number.
+/// Reward function: turns a finished trajectory into a grade.
 ///
-/// One instance is made for a run, and called from many threads at once. The same trajectory must
-/// get the same grade every time, or a resumed run is another run.
+/// There is one instance for a run, which is called from many threads at once. The same trajectory
+/// must get the same grade every time, so that a resumed run repeats the numbers of one that was
+/// never interrupted.
 pub trait Reward: Send + Sync + Sized + 'static {
-    /// Read from the `config` table of the reward in the run file. Derive it with
+    /// Configuration of the reward, read from its `config` table in the run file. Derive it with
     /// `#[serde(deny_unknown_fields)]`, so that a typo is an error.
     type Config: serde::de::DeserializeOwned;
 
-    /// Builds the reward. An error is shown to the person who starts the run.
+    /// Creates the reward.
+    ///
+    /// # Errors
+    ///
+    /// An invalid configuration. The message is shown to the person who starts the run.
     fn new(config: Self::Config) -> Result<Self, RewardError>;
 
     /// Scores one trajectory.
+    ///
+    /// # Errors
+    ///
+    /// A score that cannot be computed: see [`RewardError`].
     fn score(&self, question: &Question, trajectory: &Trajectory) -> Result<Grade, RewardError>;
 
-    /// Scores all trajectories of one question, one grade each in their order. Override it when a
-    /// score depends on the siblings.
+    /// Scores a group, all trajectories of one question: one grade for each, in their order.
+    ///
+    /// Override it if a score depends on the other trajectories of the group. Default: each
+    /// trajectory by [`Reward::score`].
+    ///
+    /// # Errors
+    ///
+    /// Scores that cannot be computed: see [`RewardError`].
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
         let grade = |trajectory: &Trajectory| {
             let score = || self.score(&group.question, trajectory);
@@ -137,20 +157,20 @@ pub trait Reward: Send + Sync + Sized + 'static {
     }
 }
 
-/// Writes a warning to the trainer's log. Does nothing where there is no trainer, as in tests.
+/// Logs a warning in the trainer. It does nothing without a trainer, as in tests.
 ///
-/// A plugin has its own copy of every static, so `tracing` in a plugin speaks to nobody: this is
-/// the way through.
+/// A plugin has its own copy of every static, so `tracing` has no subscriber in a plugin and its
+/// messages are lost.
 pub fn warn(message: &str) {
     __private::log(2, message);
 }
 
-/// Writes a note to the trainer's log, as [`warn`] writes a warning.
+/// Logs an informational message in the trainer: see [`warn`].
 pub fn info(message: &str) {
     __private::log(3, message);
 }
 
-/// Why a reward could not be built or could not score.
+/// Error of a reward: it could not be created or could not score.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RewardError {
     message: String,
@@ -158,19 +178,19 @@ pub struct RewardError {
 }
 
 impl RewardError {
-    /// An error with a message for the person who runs the trainer. The trajectory, or the group,
-    /// is excluded and counted; the run goes on.
+    /// Recoverable error, with a message for the person who runs the trainer. The trajectory or the
+    /// group is left out of the loss and counted, and the run goes on.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), is_broken: false }
     }
 
-    /// Something that will not mend itself, such as a program that is gone: the run ends with this
-    /// message, unless the run file tolerates it.
+    /// Permanent error, such as a program that has exited. The run ends with this message, unless
+    /// the run file tolerates it.
     pub fn broken(message: impl Into<String>) -> Self {
         Self { message: message.into(), is_broken: true }
     }
 
-    /// Whether it was made by [`RewardError::broken`].
+    /// Whether the error is permanent: see [`RewardError::broken`].
     pub fn is_broken(&self) -> bool {
         self.is_broken
     }

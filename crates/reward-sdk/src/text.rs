@@ -1,18 +1,18 @@
-//! How answers are compared: exact match and token F1, as `SQuAD` defined them.
+//! Answer metrics: exact match and token F1, as `SQuAD` defines them.
 //!
-//! The same rules as the official scripts of `SQuAD` and `HotpotQA`, Search-R1, verl and `FlashRAG`, so
-//! that numbers can be put side by side. Written by hand: a regex engine would be most of what a
-//! plugin waits for when it is built.
+//! The rules are those of the official scripts of `SQuAD` and `HotpotQA`, of Search-R1, verl and
+//! `FlashRAG`, so that numbers can be compared. They are written by hand, because a regex engine
+//! would dominate the build time of a plugin.
 
 use std::collections::HashMap;
 
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Lower case, no ASCII punctuation, no articles, single spaces.
+/// Answer normalization of `SQuAD`: lower case, no ASCII punctuation, no articles, single spaces.
 ///
-/// In this order, which matters: `U.S.` is `us`, and `the-man` is `theman` with its article.
-/// Python's `lower`, `string.punctuation`, `\b(a|an|the)\b` and `split`; quotes and dashes beyond
-/// ASCII stay. `\b` asks whether its neighbours are Unicode letters or numbers.
+/// The order matters: `U.S.` becomes `us`, and `the-man` becomes `theman`, which keeps its article.
+/// The steps are Python's `lower`, `string.punctuation`, `\b(a|an|the)\b` and `split`. Quotes and
+/// dashes beyond ASCII stay. `\b` is a boundary of Unicode letters and numbers.
 ///
 /// ```
 /// use forage_reward_sdk::text::normalize_answer;
@@ -26,7 +26,7 @@ pub fn normalize_answer(answer: &str) -> String {
     let mut spaced = String::with_capacity(plain.len());
     let mut rest = plain.as_str();
     while let Some(first) = rest.chars().next() {
-        // A run of letters and digits, or of none: a word boundary is where one meets the other.
+        // A run of letters and digits, or of other characters: word boundaries are between them.
         let in_word = is_word(first);
         let end = rest.find(|c| is_word(c) != in_word).unwrap_or(rest.len());
         let (run, tail) = rest.split_at(end);
@@ -38,17 +38,18 @@ pub fn normalize_answer(answer: &str) -> String {
     words.join(" ")
 }
 
-/// 1 if the prediction equals any golden answer, both normalized; else 0.
+/// Exact match: 1 if the prediction equals any golden answer, both normalized; else 0.
 pub fn exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
     let prediction = normalize_answer(prediction);
     let matched = golden_answers.iter().any(|gold| normalize_answer(gold.as_ref()) == prediction);
     f64::from(u8::from(matched))
 }
 
-/// 1 if any golden answer is a part of the prediction, both normalized; else 0.
+/// Substring exact match: 1 if the prediction contains any golden answer, both normalized; else 0.
 ///
-/// A part in characters, not in words, as in the published scripts: `art` is in `party`. One
-/// departure: a golden answer of which nothing is left is in no text, instead of in all.
+/// The match is by characters and not by words, as in the published scripts: `party` contains
+/// `art`. One departure: a golden answer that is empty after normalization matches nothing, instead
+/// of everything.
 pub fn sub_exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
     let prediction = normalize_answer(prediction);
     let matched = golden_answers.iter().any(|gold| {
@@ -58,16 +59,17 @@ pub fn sub_exact_match<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) ->
     f64::from(u8::from(matched))
 }
 
-/// Harmonic mean of precision and recall over normalized words; the best of the golden answers.
+/// Token F1 of `SQuAD` v1.1: harmonic mean of precision and recall over normalized words, for the
+/// golden answer with the highest F1.
 ///
-/// A word counts as often as it is in both. The rule of `SQuAD` v1.1: an empty prediction earns 0,
-/// also where the golden answer is empty.
+/// A word counts as often as both texts have it. An empty prediction scores 0, even for an empty
+/// golden answer.
 pub fn word_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
     best(prediction, golden_answers, f1)
 }
 
-/// [`word_f1`], but `yes`, `no` and `noanswer` are right or wrong as a whole: the rule of
-/// `HotpotQA` and `FlashRAG`.
+/// Token F1 of `HotpotQA` and `FlashRAG`: [`word_f1`], except that `yes`, `no` and `noanswer` match
+/// as a whole or not at all.
 pub fn token_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
     best(prediction, golden_answers, |prediction, gold| {
         let is_verdict = |text: &str| matches!(text, "yes" | "no" | "noanswer");
@@ -76,18 +78,19 @@ pub fn token_f1<S: AsRef<str>>(prediction: &str, golden_answers: &[S]) -> f64 {
     })
 }
 
-/// How many words are left of a text after normalization.
+/// Number of words of a text after normalization.
 pub fn n_words(text: &str) -> usize {
     normalize_answer(text).split(' ').filter(|word| !word.is_empty()).count()
 }
 
-/// Whether an answer has more than `max_words` words, and more than any golden answer: a list of
-/// candidates, to a reward that pays for parts of answers.
+/// Whether an answer is a list of candidates: it has more than `max_words` words, and more than any
+/// golden answer. Rewards that pay for parts of answers do not pay for lists.
 pub fn is_list<S: AsRef<str>>(answer: &str, golden_answers: &[S], max_words: usize) -> bool {
     let longest = golden_answers.iter().map(|gold| n_words(gold.as_ref())).max();
     n_words(answer) > longest.unwrap_or(0).max(max_words)
 }
 
+/// The highest score among the golden answers.
 fn best<S: AsRef<str>>(
     prediction: &str,
     golden_answers: &[S],
@@ -99,6 +102,7 @@ fn best<S: AsRef<str>>(
     scores.fold(0.0, f64::max)
 }
 
+/// F1 of two normalized texts.
 fn f1(prediction: &str, gold: &str) -> f64 {
     let mut left: HashMap<&str, usize> = HashMap::new();
     for word in gold.split(' ').filter(|word| !word.is_empty()) {
@@ -121,11 +125,11 @@ fn f1(prediction: &str, gold: &str) -> f64 {
     2.0 * precision * recall / (precision + recall)
 }
 
-/// Whether Python's `str.isalnum` holds: with the underscore, the word characters of its regular
-/// expressions.
+/// Word character: Python's `str.isalnum`. With the underscore, these are the word characters of
+/// its regular expressions.
 ///
-/// Letters and numbers by general category. `char::is_alphanumeric` also takes marks and symbols
-/// that Unicode calls alphabetic, such as vowel signs.
+/// They are the letters and numbers by general category. `char::is_alphanumeric` also accepts marks
+/// and symbols that Unicode calls alphabetic, such as vowel signs.
 pub fn is_word(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric();
@@ -136,7 +140,7 @@ pub fn is_word(c: char) -> bool {
     )
 }
 
-/// What Python's `split` splits at: four separators more than Unicode's white space.
+/// White space of Python's `split`: that of Unicode and four separators more.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

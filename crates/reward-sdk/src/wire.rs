@@ -1,15 +1,16 @@
-//! What crosses the boundary: a [`Group`] there, one [`Grade`] a trajectory back.
+//! Wire types: the request of a plugin is a [`Group`], the reply one [`Grade`] for each trajectory.
 //!
-//! Named `MessagePack`, which describes itself: readers ignore fields they do not know, absent ones
-//! have defaults, and a name that is new to an `enum` is its `Unknown`. So fields and names can be
-//! added without a new [`WIRE_VERSION`].
+//! They are sent as `MessagePack` with field names. Readers ignore unknown fields, absent fields
+//! have defaults, and an unknown name of an `enum` is read as its `Unknown`. So fields and names
+//! can be added without a new [`WIRE_VERSION`].
 //!
-//! These types mirror those of the trainer and are not the same types, so that the trainer may
-//! change without a plugin noticing. They are read with serde alone: JSON of them is for dumps
-//! and golden files.
+//! These types mirror those of the trainer but are types of their own, so that the trainer can
+//! change without breaking plugins. They are plain serde types: in JSON they are used for dumps,
+//! golden files and the [`json`](crate::json) protocol.
 //!
-//! Every text of a group is a [`Text`], which borrows where it can: a request of the trainer borrows
-//! what was played, and what a plugin reads borrows the request. Grades own theirs.
+//! Every text of a group is a [`Text`], which borrows if possible: a request borrows from the
+//! trajectories of the trainer, and what a plugin reads borrows from the request. Grades own their
+//! texts.
 
 mod owned;
 mod text;
@@ -22,229 +23,231 @@ use serde::{Deserialize, Serialize};
 pub use self::text::Text;
 use crate::RewardError;
 
-/// Bumped when a field changes meaning or is taken away; see the crate's front page.
+/// Wire version: bumped when a field changes its meaning or is removed. See the front page of the
+/// crate.
 pub const WIRE_VERSION: u32 = 1;
 
-/// All trajectories of one question.
+/// Group: all trajectories of one question.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Group<'a> {
-    /// The question.
+    /// Question of all trajectories.
     pub question: Question<'a>,
-    /// Its trajectories, in sampling order. Those that the infrastructure failed are left out.
+    /// Trajectories, in sampling order. Those with the outcome [`Outcome::Failed`] are left out.
     pub trajectories: Vec<Trajectory<'a>>,
-    /// Training steps that were taken before it was played, for rewards that change in the course
-    /// of a run. Absent outside of training.
+    /// Training step: the number of steps before this group was sampled, for rewards that change
+    /// during a run. `None` outside of training.
     pub step: Option<u64>,
 }
 
-/// One question with the answers that count as right.
+/// Question with its golden answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Question<'a> {
-    /// Unique within its data set.
+    /// Identifier, unique within its data set.
     pub id: Text<'a>,
-    /// The text the agent saw.
+    /// Text of the question, as the agent was shown it.
     pub text: Text<'a>,
-    /// Answers that count as right; the agent never saw them.
+    /// Golden answers: each of them counts as correct. The agent was not shown them.
     pub golden_answers: Vec<Text<'a>>,
-    /// What it takes to answer; the agent never saw it. Empty for most data sets.
+    /// Evidence for the answer, which the agent was not shown. Empty for most data sets.
     pub evidence: Evidence<'a>,
 }
 
-/// What it takes to answer a question, as its maker knows it.
+/// Evidence for an answer, as the author of the question annotated it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Evidence<'a> {
-    /// What shape the reasoning has: `bridge`, `comparison`, …; empty where unknown.
+    /// Type of reasoning: `bridge`, `comparison`, …. Empty if unknown.
     pub shape: Text<'a>,
-    /// Entities on the way to the answer.
+    /// Entities on the reasoning path.
     pub entities: Vec<Text<'a>>,
-    /// Sub-questions in order.
+    /// Sub-questions, in order.
     pub steps: Vec<EvidenceStep<'a>>,
-    /// The passages that hold the facts.
+    /// Gold passages: those that state the facts.
     pub passages: Vec<Passage<'a>>,
 }
 
-/// One sub-question with the searches that answer it.
+/// Sub-question with its answer and reference searches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct EvidenceStep<'a> {
-    /// The sub-question.
+    /// Text of the sub-question.
     pub question: Text<'a>,
-    /// Its answer.
+    /// Answer to the sub-question.
     pub answer: Text<'a>,
-    /// Reference queries, each of which finds the passage.
+    /// Reference queries. Each of them finds a passage that states the answer.
     pub queries: Vec<Text<'a>>,
-    /// Ids of the passages that hold the answer.
+    /// Identifiers of the passages that state the answer.
     pub passage_ids: Vec<Text<'a>>,
 }
 
-/// A passage of the corpus.
+/// Passage of a corpus.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Passage<'a> {
-    /// Unique within its corpus.
+    /// Identifier, unique within its corpus.
     pub id: Text<'a>,
-    /// Title of the page it is from.
+    /// Title of the document that the passage is from.
     pub title: Text<'a>,
-    /// The text, without the title.
+    /// Text, without the title.
     pub text: Text<'a>,
 }
 
-/// One finished episode of the agent.
+/// Trajectory: one finished episode of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Trajectory<'a> {
     /// Index among the trajectories that were sampled for the question.
     pub member: usize,
-    /// Who wrote what, in order. Tiles the tokens from 0 on without gap or overlap.
+    /// Segments, in order. They tile the tokens from 0 on without gap or overlap.
     pub segments: Vec<Segment<'a>>,
-    /// The searches that were executed, in order.
+    /// Executed searches, in order.
     pub searches: Vec<Search<'a>>,
-    /// The last answer that the agent itself wrote. Text of a retrieved page is never one.
+    /// Final answer: the last one that the agent wrote. It is never text of a retrieved page.
     pub answer: Option<Text<'a>>,
-    /// How it ended.
+    /// Outcome of the episode.
     pub outcome: Outcome,
-    /// Why, where the outcome is [`Outcome::Failed`].
+    /// Reason for the outcome [`Outcome::Failed`].
     pub failure: Option<Text<'a>>,
 }
 
-/// A run of tokens by one writer.
+/// Segment: consecutive tokens of one origin and kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Segment<'a> {
-    /// Who wrote it.
+    /// Origin of the tokens.
     pub origin: Origin,
-    /// What it is.
+    /// Kind of the segment.
     pub kind: Kind,
-    /// Its text, tags included.
+    /// Text, including tags.
     pub text: Text<'a>,
-    /// The text between its tags, trimmed; the whole text, trimmed, where it has no tags.
+    /// Text between the tags, trimmed. For kinds without tags, the whole text, trimmed.
     pub content: Text<'a>,
-    /// The tokens it covers.
+    /// Range of its tokens.
     pub tokens: Range<usize>,
 }
 
-/// Who wrote a segment.
+/// Origin of a segment: the prompt, the policy or the environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Origin {
-    /// The user: the question in its template.
+    /// The prompt: the question in its template.
     Prompt,
-    /// The agent.
+    /// The policy, that is the agent.
     Policy,
     /// The environment: search results and warnings.
     Environment,
-    /// A writer that came with a newer trainer.
+    /// Origin that a newer trainer added.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
-/// What a segment is.
+/// Kind of a segment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
-    /// The question in its template.
+    /// The question in its template, without tags.
     Prompt,
-    /// Reasoning, in its tags.
+    /// Reasoning, between `<think>` tags.
     Think,
-    /// A search, in its tags.
+    /// Search query, between `<search>` tags.
     Search,
-    /// Search results, in their tags.
+    /// Search results, between `<information>` tags.
     Information,
-    /// The answer, in its tags.
+    /// Final answer, between `<answer>` tags.
     Answer,
-    /// A sentence of the environment about an invalid action or a spent budget.
+    /// Warning of the environment about an invalid action or an exhausted budget, without tags.
     Warning,
-    /// Text of the agent outside all tags.
+    /// Text of the policy outside all tags.
     Other,
-    /// A kind that came with a newer trainer.
+    /// Kind that a newer trainer added.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
-/// A search that was executed.
+/// Executed search.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Search<'a> {
-    /// The query.
+    /// Query.
     pub query: Text<'a>,
-    /// What it found, best first.
+    /// Hits, best first.
     pub hits: Vec<Hit<'a>>,
     /// Index of the search segment in [`Trajectory::segments`].
     pub segment: usize,
-    /// Why there are no hits, where the search failed for reasons of infrastructure.
+    /// Error message of a search that failed for reasons of infrastructure, else `None`.
     pub failure: Option<Text<'a>>,
 }
 
-/// A passage that a search found.
+/// Search hit: a passage with its score.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 pub struct Hit<'a> {
-    /// Id of the passage in its corpus.
+    /// Identifier of the passage in its corpus.
     pub id: Text<'a>,
-    /// Title of the page it is from.
+    /// Title of the document that the passage is from.
     pub title: Text<'a>,
-    /// The text, without the title.
+    /// Text, without the title.
     pub text: Text<'a>,
-    /// Higher is better; comparable within one search only.
+    /// Relevance score: higher is better. Scores of two searches cannot be compared.
     pub score: f32,
 }
 
-/// How a trajectory ended.
+/// Outcome: how a trajectory ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// With an answer.
+    /// The policy answered.
     Answered,
-    /// The agent ended its turn without an answer.
+    /// The policy ended its last turn without an answer.
     NoAnswer,
-    /// The last action was neither a search nor an answer.
+    /// The last turn was neither a search nor an answer.
     Malformed,
-    /// The token budget was spent.
+    /// The token budget was exhausted.
     OverLength,
-    /// The turn budget was spent.
+    /// The turn budget was exhausted.
     OutOfTurns,
-    /// The infrastructure failed, not the agent. Plugins are not asked about such trajectories.
+    /// The infrastructure failed. Plugins are not sent such trajectories.
     Failed,
-    /// An end that came with a newer trainer.
+    /// Outcome that a newer trainer added.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
-/// What a reward says of a trajectory. A failure never becomes a 0.
+/// Result of scoring a trajectory. A failure is a variant of its own and never becomes a 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
-    /// The trajectory has a score.
+    /// The trajectory was scored.
     Scored(Score),
-    /// The reward has nothing to say of this question: it has no golden answers, say.
+    /// The reward does not apply to the question, for example because it has no golden answers.
     NotApplicable,
-    /// The score could not be computed, and why. The trajectory is excluded and counted.
+    /// The score could not be computed, with the reason. The trajectory is left out of the loss and
+    /// counted.
     Failed(String),
 }
 
-/// A finite reward with its parts.
+/// Score of a trajectory: its reward, with named parts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Score {
-    /// The number the optimizer sees, before the weight of the run file. Always finite.
+    /// Reward, before the weight of the run file. Always finite.
     pub reward: f64,
-    /// Named parts, for people: logged as `reward/<name>/<part>`.
+    /// Named parts, which are logged as `reward/<name>/<part>` and not trained on.
     pub parts: BTreeMap<String, f64>,
-    /// A value for each executed search, in order; empty where the reward has none.
+    /// Step rewards: one value for each executed search, in order. Empty if there are none.
     pub steps: Vec<f64>,
 }
 
 impl Score {
-    /// A score without parts.
+    /// Score without parts.
     pub fn new(reward: f64) -> Self {
         Self { reward, ..Self::default() }
     }
@@ -256,7 +259,7 @@ impl Score {
         self
     }
 
-    /// Sets the values of the executed searches, one each, in order.
+    /// Sets the step rewards: one value for each executed search, in order.
     #[must_use]
     pub fn steps(mut self, values: impl IntoIterator<Item = f64>) -> Self {
         self.steps = values.into_iter().collect();
@@ -270,7 +273,7 @@ impl From<Score> for Grade {
     }
 }
 
-/// So that `Score::new(1.0).into()` is all that a simple reward returns.
+/// Makes `Score::new(1.0).into()` a complete return value of a reward.
 impl From<Score> for Result<Grade, RewardError> {
     fn from(score: Score) -> Self {
         Ok(Grade::Scored(score))
@@ -278,7 +281,7 @@ impl From<Score> for Result<Grade, RewardError> {
 }
 
 impl Grade {
-    /// The reward, where there is one.
+    /// Reward of a scored trajectory; `None` for the other variants.
     pub fn reward(&self) -> Option<f64> {
         match self {
             Self::Scored(score) => Some(score.reward),
@@ -288,7 +291,7 @@ impl Grade {
 }
 
 impl<'a> Group<'a> {
-    /// The bytes that a plugin is sent.
+    /// Serialized request.
     pub fn to_bytes(&self) -> Vec<u8> {
         // A buffer that grows as it is filled takes as long again.
         let mut bytes = Vec::with_capacity(self.size_hint());
@@ -297,15 +300,20 @@ impl<'a> Group<'a> {
         bytes
     }
 
-    /// Reads what [`Group::to_bytes`] wrote, and borrows its texts.
+    /// Deserializes a request. Texts borrow from the bytes.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no request.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, rmp_serde::decode::Error> {
         rmp_serde::from_slice(bytes)
     }
 }
 
 impl Group<'_> {
-    /// About how many bytes it is on the wire, rather too many than too few. Only what groups have
-    /// much of counts: names of fields and what else a segment, say, takes is a round number.
+    /// Estimated size of the request in bytes, rather too large than too small. Texts count with
+    /// their length; field names and everything else are round numbers for each segment, search and
+    /// hit.
     fn size_hint(&self) -> usize {
         let page = |texts: [&Text<'_>; 3]| 40 + texts.map(|it| it.len()).iter().sum::<usize>();
         let segment = |it: &Segment<'_>| 100 + it.text.len() + it.content.len();
@@ -323,22 +331,26 @@ impl Group<'_> {
     }
 }
 
-/// The bytes that a plugin answers with.
+/// Serialized reply.
 pub fn grades_to_bytes(grades: &[Grade]) -> Vec<u8> {
     rmp_serde::to_vec_named(grades).expect("plain data serializes into memory")
 }
 
-/// Reads what [`grades_to_bytes`] wrote.
+/// Deserializes a reply.
+///
+/// # Errors
+///
+/// Bytes that are no reply.
 pub fn grades_from_bytes(bytes: &[u8]) -> Result<Vec<Grade>, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
 }
 
-/// How an answer breaks the contract.
+/// Breach of the contract by a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
-    /// [`Trajectory::member`], where one trajectory is to blame.
+    /// [`Trajectory::member`], if the breach concerns a single trajectory.
     pub member: Option<usize>,
-    /// What is wrong.
+    /// Description of the breach.
     pub message: String,
 }
 
@@ -353,8 +365,12 @@ impl std::fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// Checks an answer: one grade a trajectory, only finite numbers, and a step value for each
+/// Checks a reply: one grade for each trajectory, only finite numbers, and a step reward for each
 /// executed search or for none. Both sides of the boundary call it.
+///
+/// # Errors
+///
+/// The first breach.
 pub fn check(group: &Group, grades: &[Grade]) -> Result<(), Breach> {
     let n_trajectories = group.trajectories.len();
     if grades.len() != n_trajectories {
@@ -385,7 +401,7 @@ fn fault(score: &Score, n_searches: usize) -> Option<String> {
         .then(|| format!("{n_steps} step values for {n_searches} searches"))
 }
 
-/// The configuration of a reward that has none.
+/// Empty configuration, for a reward without options.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}

@@ -1,49 +1,51 @@
-//! From the grades of several rewards to one: the section `[combination]`.
+//! Combination of several rewards to one: the section `[combination]` of a run file.
 //!
-//! [`combine`] is a function of the grades of one group and of weights; it knows no plugin.
+//! [`combine`] is a pure function of the grades of one group and of weights. It knows no plugin.
 
 use std::path::Path;
 
 use forage_reward_sdk::wire;
+use forage_trajectory::statistics::{mean, standard_deviation};
 use forage_trajectory::{Grade, Score};
 use serde::{Deserialize, Serialize};
 
-use crate::{Gate, PluginError, PluginErrorKind};
+use crate::{PluginError, PluginErrorKind, RewardGate};
 
-/// Keeps the quotient finite where all rewards of a group are equal; that of GRPO in verl.
+/// Keeps the quotient finite for a group of equal rewards; the value of GRPO in verl.
 const EPSILON: f64 = 1e-6;
 
-/// How rewards become one: the section `[combination]` of the run file.
+/// Combination of rewards: the section `[combination]` of a run file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Combination {
-    /// The rule.
-    pub rule: Rule,
-    /// `lexicographic`: names of rewards, the most important first. Others only watch.
+    /// Combination rule. Default: `sum`.
+    pub rule: CombinationRule,
+    /// For `lexicographic`: names of rewards, the most important first. Rewards that are not named
+    /// are computed and logged, but not trained on. Default: empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub order: Vec<String>,
 }
 
-/// How rewards become one.
+/// Combination rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
-    /// Each reward times its weight, added up.
+pub enum CombinationRule {
+    /// Weighted sum.
     #[default]
     Sum,
-    /// Each reward is first standardized within its group, then times its weight, added up: GDPO
-    /// (arXiv 2601.05242, equations 4 and 5), so that none drowns another by its scale. With the
-    /// unbiased deviation. What follows, over the batch, is for the optimizer.
+    /// Weighted sum of rewards that are first standardized within their group, with the unbiased
+    /// standard deviation: GDPO (arXiv 2601.05242, equations 4 and 5). A reward with a larger scale
+    /// does not dominate the others. The normalization over the batch is left to the optimizer.
     NormalizeThenSum,
-    /// The group is sorted by the first reward, where that is equal by the second, and so on. The
-    /// reward is the rank, from 0 for the worst to 1 for the best.
+    /// Lexicographic rank: the group is sorted by the first reward, ties by the second, and so on.
+    /// The combined reward is the rank, from 0 for the worst to 1 for the best.
     Lexicographic,
 }
 
 impl Combination {
     /// Checks `order`.
     pub(crate) fn check(&self, is_known: impl Fn(&str) -> bool) -> Result<(), PluginError> {
-        let lexicographic = self.rule == Rule::Lexicographic;
+        let lexicographic = self.rule == CombinationRule::Lexicographic;
         let twice = |at: &usize| self.order[..*at].contains(&self.order[*at]);
         let problem = if !lexicographic && !self.order.is_empty() {
             "is used by the rule `lexicographic` only".to_owned()
@@ -61,35 +63,37 @@ impl Combination {
     }
 }
 
-/// One reward's grades of a group.
+/// Grades of a group by one reward.
 pub(crate) struct Column<'a> {
     pub(crate) name: &'a str,
-    /// After its schedule.
+    /// Weight, including the factor of the schedule.
     pub(crate) weight: f64,
-    pub(crate) gate: Option<&'a Gate>,
-    /// One a trajectory.
+    pub(crate) gate: Option<&'a RewardGate>,
+    /// One grade for each trajectory.
     pub(crate) grades: Vec<wire::Grade>,
 }
 
-/// One grade a trajectory.
+/// Combines the grades of a group of `n` trajectories: one grade for each trajectory.
 ///
 /// - A reward that failed fails the trajectory, whatever its weight.
-/// - A reward that does not apply adds nothing; where none applies, the result does not either.
-/// - A reward whose gate is shut counts as 0, and so do its step values.
-/// - Step values are added up with their weights under every rule.
+/// - A reward that is not applicable adds nothing. If none is applicable, neither is the result.
+/// - A reward with a closed gate counts as 0, and so do its step rewards.
+/// - Step rewards are added up with their weights under every rule.
 /// - The parts are those of all rewards: `NAME`, before weight and gate, `NAME/PART`, and
-///   `NAME/open` where it has a gate.
+///   `NAME/open` for a reward with a gate.
 pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usize) -> Vec<Grade> {
-    let counted: Vec<Vec<Option<f64>>> =
-        columns.iter().map(|it| (0..n).map(|at| counted(columns, it, at)).collect()).collect();
+    let counted: Vec<Vec<Option<f64>>> = columns
+        .iter()
+        .map(|column| (0..n).map(|at| counted(columns, column, at)).collect())
+        .collect();
     let failed: Vec<Option<String>> = (0..n).map(|at| failure(columns, at)).collect();
     let is_in = |column: &Column<'_>| match combination.rule {
-        Rule::Lexicographic => combination.order.iter().any(|it| it == column.name),
-        Rule::Sum | Rule::NormalizeThenSum => true,
+        CombinationRule::Lexicographic => combination.order.iter().any(|it| it == column.name),
+        CombinationRule::Sum | CombinationRule::NormalizeThenSum => true,
     };
     let rewards: Vec<f64> = match combination.rule {
-        Rule::Sum => sums(columns, &counted, n),
-        Rule::NormalizeThenSum => {
+        CombinationRule::Sum => sums(columns, &counted, n),
+        CombinationRule::NormalizeThenSum => {
             let without_failed = |column: &Vec<Option<f64>>| -> Vec<Option<f64>> {
                 let kept = column.iter().zip(&failed);
                 kept.map(|(it, failed)| it.filter(|_| failed.is_none())).collect()
@@ -98,11 +102,11 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
                 counted.iter().map(|it| standardize(&without_failed(it))).collect();
             sums(columns, &standardized, n)
         }
-        Rule::Lexicographic => {
+        CombinationRule::Lexicographic => {
             let key = |at: usize| -> Vec<f64> {
                 let column = |name: &String| columns.iter().position(|it| it.name == name);
                 let places = combination.order.iter().filter_map(column);
-                // So that 0 and −0 are equal.
+                // Adding 0 makes 0 and −0 equal.
                 places.map(|it| counted[it][at].unwrap_or(0.0) + 0.0).collect()
             };
             let keys: Vec<_> = (0..n).map(|at| failed[at].is_none().then(|| key(at))).collect();
@@ -128,6 +132,7 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
 }
 
 impl Column<'_> {
+    /// Score of a trajectory, if there is one.
     fn score(&self, at: usize) -> Option<&wire::Score> {
         match &self.grades[at] {
             wire::Grade::Scored(score) => Some(score),
@@ -135,12 +140,14 @@ impl Column<'_> {
         }
     }
 
+    /// Whether the gate is open for a trajectory. A reward without a gate is always open.
     fn is_open(&self, columns: &[Column<'_>], at: usize) -> bool {
         let Some(gate) = self.gate else { return true };
         let other = columns.iter().find(|it| it.name == gate.reward);
-        other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.least)
+        other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.min)
     }
 
+    /// Adds the parts and step rewards of a trajectory to its combined score.
     fn add_to(
         &self,
         sum: &mut Score,
@@ -169,13 +176,13 @@ impl Column<'_> {
     }
 }
 
-/// What a reward counts as for a trajectory, before its weight; `None` where it has none.
+/// Reward of a trajectory after the gate and before the weight; `None` without a score.
 fn counted(columns: &[Column<'_>], column: &Column<'_>, at: usize) -> Option<f64> {
     let score = column.score(at)?;
     Some(if column.is_open(columns, at) { score.reward } else { 0.0 })
 }
 
-/// Why a trajectory has no grade: the first of the rewards that failed.
+/// Reason why a trajectory fails: that of the first reward that failed.
 fn failure(columns: &[Column<'_>], at: usize) -> Option<String> {
     columns.iter().find_map(|column| match &column.grades[at] {
         wire::Grade::Failed(reason) => Some(format!("reward `{}`: {reason}", column.name)),
@@ -183,6 +190,7 @@ fn failure(columns: &[Column<'_>], at: usize) -> Option<String> {
     })
 }
 
+/// Weighted sums of the rewards.
 fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f64> {
     let sum = |at: usize| {
         let terms = columns.iter().zip(counted);
@@ -191,16 +199,17 @@ fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f
     (0..n).map(sum).collect()
 }
 
-/// `(x − mean) / (deviation + ε)` with the unbiased deviation; 0 for a value alone.
+/// Standardized values: `(x − mean) / (deviation + ε)` with the unbiased standard deviation; 0 for
+/// a single value.
 fn standardize(values: &[Option<f64>]) -> Vec<Option<f64>> {
     let present: Vec<f64> = values.iter().copied().flatten().collect();
-    let mean = present.iter().sum::<f64>() / present.len().max(1) as f64;
-    let squares: f64 = present.iter().map(|it| (it - mean).powi(2)).sum();
-    let deviation = (squares / (present.len().max(2) - 1) as f64).sqrt();
-    values.iter().map(|it| it.map(|value| (value - mean) / (deviation + EPSILON))).collect()
+    let (center, deviation) = (mean(&present), standard_deviation(&present));
+    let standardized = |value: f64| (value - center) / (deviation + EPSILON);
+    values.iter().map(|value| value.map(standardized)).collect()
 }
 
-/// The share of the other distinct keys that are smaller; equal keys have equal ranks.
+/// Rank of each key: the share of the other distinct keys that are smaller. Equal keys have equal
+/// ranks.
 fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     let order = |a: &Vec<f64>, b: &Vec<f64>| {
         let places = a.iter().zip(b).map(|(a, b)| a.total_cmp(b));
@@ -214,7 +223,7 @@ fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     keys.iter().map(|key| key.as_ref().map_or(0.0, rank)).collect()
 }
 
-/// Finite numbers can have a sum that is not.
+/// Grade of a combined score, which fails if a sum is not finite.
 fn finite(score: Score) -> Grade {
     if score.reward.is_finite() && score.steps.iter().all(|it| it.is_finite()) {
         Grade::Scored(score)
@@ -249,7 +258,7 @@ mod tests {
 
     #[test]
     fn gates() {
-        let gate = Gate { reward: "format".to_owned(), least: 1.0 };
+        let gate = RewardGate { reward: "format".to_owned(), min: 1.0 };
         let columns = [
             Column { gate: Some(&gate), ..column("answer", 1.0, scored(&[1.0, 1.0, 0.0])) },
             column("format", 0.1, scored(&[1.0, 0.5, 1.0])),
@@ -270,8 +279,9 @@ mod tests {
 
     #[test]
     fn normalize_then_sum() {
-        let gdpo = Combination { rule: Rule::NormalizeThenSum, ..Combination::default() };
-        // Two rewards whose sums are equal, which GRPO cannot tell apart.
+        let gdpo =
+            Combination { rule: CombinationRule::NormalizeThenSum, ..Combination::default() };
+        // Two rewards with equal sums, which GRPO cannot tell apart.
         let columns = [
             column("a", 1.0, scored(&[1.0, 0.0, 0.0, 0.0])),
             column("b", 1.0, scored(&[0.0, 1.0, 1.0, 0.0])),
@@ -287,7 +297,7 @@ mod tests {
         close(&rewards(&gdpo, &[column("a", 1.0, scored(&[3.0, 3.0]))]), &[0.0, 0.0]);
         close(&rewards(&gdpo, &[column("a", 1.0, scored(&[3.0]))]), &[0.0]);
 
-        // What failed is in nobody's mean.
+        // Failed trajectories are in no mean.
         let mut grades = scored(&[1.0, 0.0, 9.0]);
         grades[2] = wire::Grade::Failed("away".to_owned());
         let columns = [column("a", 2.0, grades), column("b", 1.0, scored(&[0.0, 0.0, 9.0]))];
@@ -299,7 +309,7 @@ mod tests {
     #[test]
     fn lexicographic() {
         let order = vec!["answer".to_owned(), "cost".to_owned()];
-        let rule = Combination { rule: Rule::Lexicographic, order };
+        let rule = Combination { rule: CombinationRule::Lexicographic, order };
         let columns = [
             column("cost", 1.0, scored(&[-0.1, 0.0, 0.0, -0.1, -0.0])),
             column("answer", 1.0, scored(&[1.0, 0.0, 1.0, 1.0, 0.0])),

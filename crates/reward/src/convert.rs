@@ -1,15 +1,15 @@
-//! From the trainer's types to those of the wire.
+//! Conversion from the types of the host to the wire types.
 //!
-//! Two sets of types that look alike are the price for a trainer that can change its own without
-//! breaking plugins: a change that matters to them does not compile here.
+//! The two sets of types look alike on purpose: the host can change its own without breaking
+//! plugins, and a change that would matter to plugins does not compile here.
 
 use forage_reward_sdk::wire::{self, Text};
 use forage_trajectory as host;
 
-/// What the plugins are told of a group, whose texts it borrows. Trajectories that the infrastructure
-/// failed are left out.
+/// Wire form of a group, which borrows its texts. Trajectories with the outcome
+/// [`Outcome::Failed`](host::Outcome::Failed) are left out.
 ///
-/// The group does not know its training step; [`Rewards::score_at`](crate::Rewards::score_at) does.
+/// [`step`](wire::Group::step) is `None`: [`Rewards::score_at`](crate::Rewards::score_at) sets it.
 pub fn to_wire(group: &host::Group) -> wire::Group<'_> {
     let played = group.trajectories.iter().filter(|it| !it.failed());
     wire::Group {
@@ -70,13 +70,13 @@ fn segment(it: &host::Segment) -> wire::Segment<'_> {
             host::Origin::Environment => wire::Origin::Environment,
         },
         kind: match it.kind {
-            host::Kind::Prompt => wire::Kind::Prompt,
-            host::Kind::Think => wire::Kind::Think,
-            host::Kind::Search => wire::Kind::Search,
-            host::Kind::Information => wire::Kind::Information,
-            host::Kind::Answer => wire::Kind::Answer,
-            host::Kind::Warning => wire::Kind::Warning,
-            host::Kind::Other => wire::Kind::Other,
+            host::SegmentKind::Prompt => wire::Kind::Prompt,
+            host::SegmentKind::Think => wire::Kind::Think,
+            host::SegmentKind::Search => wire::Kind::Search,
+            host::SegmentKind::Information => wire::Kind::Information,
+            host::SegmentKind::Answer => wire::Kind::Answer,
+            host::SegmentKind::Warning => wire::Kind::Warning,
+            host::SegmentKind::Other => wire::Kind::Other,
         },
         text: Text::from(&it.text),
         content: Text::from(&it.content),

@@ -1,4 +1,4 @@
-//! What can go wrong with a plugin, and what to do about it.
+//! Errors of plugins, with hints.
 
 use std::env::consts::DLL_PREFIX;
 use std::path::{Path, PathBuf};
@@ -7,25 +7,25 @@ use std::{fmt, io};
 
 use forage_reward_sdk::wire::Breach;
 
-/// Why a plugin could not be loaded or could not score.
+/// Error of a plugin: it could not be loaded or could not score.
 #[derive(Debug, thiserror::Error)]
-#[error("{about}")]
+#[error("{context}")]
 pub struct PluginError {
-    about: Box<About>,
+    context: Box<ErrorContext>,
     #[source]
     kind: PluginErrorKind,
 }
 
-/// What was being done, with what.
+/// Context of an error.
 #[derive(Debug)]
-struct About {
+struct ErrorContext {
     reward: Option<String>,
     plugin: PathBuf,
     question: Option<String>,
     member: Option<usize>,
 }
 
-impl fmt::Display for About {
+impl fmt::Display for ErrorContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reward {
             Some(name) => write!(f, "reward `{name}`, plugin `{}`", self.plugin.display())?,
@@ -48,49 +48,50 @@ impl PluginError {
             PluginErrorKind::TooManyFailed { member, .. } => Some(*member),
             _ => None,
         };
-        let about = About { reward: None, plugin: plugin.to_owned(), question: None, member };
-        Self { about: Box::new(about), kind }
+        let context =
+            ErrorContext { reward: None, plugin: plugin.to_owned(), question: None, member };
+        Self { context: Box::new(context), kind }
     }
 
     pub(crate) fn on_question(mut self, id: &str) -> Self {
-        self.about.question = Some(id.to_owned());
+        self.context.question = Some(id.to_owned());
         self
     }
 
     pub(crate) fn in_reward(mut self, name: &str) -> Self {
-        self.about.reward = Some(name.to_owned());
+        self.context.reward = Some(name.to_owned());
         self
     }
 
-    /// What went wrong.
+    /// Kind of the error.
     pub fn kind(&self) -> &PluginErrorKind {
         &self.kind
     }
 
-    /// The plugin's file, or its name where no file was found.
+    /// File of the plugin, or its name if no file was found.
     pub fn plugin(&self) -> &Path {
-        &self.about.plugin
+        &self.context.plugin
     }
 
-    /// Name of the reward in the run file, where the plugin is used as one.
+    /// Name of the reward in the run file; `None` for a plugin outside of a run file.
     pub fn reward(&self) -> Option<&str> {
-        self.about.reward.as_deref()
+        self.context.reward.as_deref()
     }
 
-    /// Id of the question that was being scored.
+    /// Identifier of the question that was scored.
     pub fn question(&self) -> Option<&str> {
-        self.about.question.as_deref()
+        self.context.question.as_deref()
     }
 
-    /// The trajectory that was being scored, where one is to blame.
+    /// Index of the trajectory in its group, if the error concerns a single one.
     pub fn member(&self) -> Option<usize> {
-        self.about.member
+        self.context.member
     }
 
-    /// What to do about it, where that is known.
+    /// Hint on how to fix it, if there is one.
     pub fn hint(&self) -> Option<String> {
         let rebuild = |name: &str| format!("`cargo xtask plugin build {name}` builds it");
-        let name = crate_name(&self.about.plugin);
+        let name = crate_name(&self.context.plugin);
         match &self.kind {
             PluginErrorKind::NotFound { .. } => Some(rebuild(&name)),
             PluginErrorKind::NotAPlugin => {
@@ -121,95 +122,95 @@ impl PluginError {
     }
 }
 
-/// The kinds of [`PluginError`].
+/// Kind of a [`PluginError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginErrorKind {
-    /// There is no library of that name.
+    /// There is no library of this name.
     #[error("no such library; looked for {}", listed(.looked_for))]
     NotFound {
-        /// The files that are not there.
+        /// Files that were looked for.
         looked_for: Vec<PathBuf>,
     },
     /// The file could not be read.
     #[error("failed to read the library")]
     Read(#[source] io::Error),
-    /// The copy could not be written.
+    /// The copy of the library could not be written.
     #[error("failed to copy the library to `{to}`", to = .to.display())]
     Copy {
-        /// Where to.
+        /// Path of the copy.
         to: PathBuf,
-        /// What went wrong.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// What the run file says of the reward cannot be.
+    /// A setting in the run file is invalid.
     #[error("`{key}` {problem}")]
     Setting {
-        /// The key.
+        /// Key of the setting.
         key: &'static str,
-        /// What is wrong with it.
+        /// Problem with its value.
         problem: String,
     },
-    /// The dynamic loader refused the file.
+    /// The dynamic loader rejected the file.
     #[error("failed to open the shared library")]
     Open(#[source] libloading::Error),
     /// The library opened, but it is not a reward plugin.
     #[error("not a reward plugin: no `export_reward!` in it")]
     NotAPlugin,
-    /// The plugin and the host speak different versions.
+    /// The plugin was built for another ABI version.
     #[error("built for plugin ABI {plugin}, this trainer speaks {host}")]
     AbiMismatch {
-        /// The plugin's version.
+        /// ABI version of the plugin.
         plugin: String,
-        /// The host's version.
+        /// ABI version of the host.
         host: String,
     },
-    /// The plugin and the host serialize trajectories differently.
+    /// The plugin was built for another wire version.
     #[error(
         "reads trajectories of wire version {plugin} (SDK {sdk}), this trainer writes version {host}"
     )]
     WireMismatch {
-        /// The plugin's version.
+        /// Wire version of the plugin.
         plugin: u32,
-        /// The version of the SDK that the plugin was built with.
+        /// Version of the SDK that the plugin was built with.
         sdk: String,
-        /// The host's version.
+        /// Wire version of the host.
         host: u32,
     },
-    /// A panic in the plugin would end the process.
+    /// The plugin was built with `panic = "abort"`: a panic would end the process.
     #[error("built with `panic = \"abort\"`: a panic in it would end the run without a word")]
     PanicAborts,
-    /// The plugin said no: to its configuration, or to the question of how to score.
+    /// The plugin returned an error: for its configuration, or for a group.
     #[error("{0}")]
     Refused(String),
-    /// The plugin has a bug.
+    /// The plugin panicked.
     #[error("panicked: {0}")]
     Panicked(String),
-    /// The plugin did not answer in time.
+    /// The plugin missed its deadline.
     #[error("gave no answer within {} s", .deadline.as_secs_f64())]
     TooSlow {
-        /// What it was given.
+        /// Deadline of the call.
         deadline: Duration,
     },
-    /// The plugin said of too many trajectories that it could not score them.
+    /// The plugin could not score more trajectories than `failed_limit`.
     #[error("could not score {n} trajectories, and `failed_limit` is {limit}: {reason}")]
     TooManyFailed {
-        /// Trajectories of the run that it could not score.
+        /// Number of trajectories of the run that it could not score.
         n: usize,
-        /// How many it may.
+        /// `failed_limit` of the reward.
         limit: usize,
-        /// The first of those in this group.
+        /// Index of the first such trajectory in its group.
         member: usize,
-        /// Why it could not score that one.
+        /// Reason for that trajectory.
         reason: String,
     },
-    /// There is no thread to call the plugin on.
+    /// The thread for the call could not be started.
     #[error("failed to start a thread to call it on")]
     Thread(#[source] io::Error),
-    /// The plugin answered with something else than grades.
+    /// The reply of the plugin is not a list of grades.
     #[error("answered with something else than grades")]
     BadReply(#[source] rmp_serde::decode::Error),
-    /// The plugin answered with grades that no grader may give.
+    /// The reply of the plugin breaks the contract, such as a reward that is not finite.
     #[error("broke the plugin contract: {}", .0.message)]
     BrokeContract(Breach),
 }
@@ -219,13 +220,14 @@ fn listed(paths: &[PathBuf]) -> String {
     quoted.join(", ")
 }
 
-/// `exact-match` for itself, for `libexact_match.so`, and for the copies of it.
+/// Name of the crate of a plugin: `exact-match` for `exact-match`, for `libexact_match.so` and for
+/// copies of it.
 fn crate_name(plugin: &Path) -> String {
     let stem = plugin.file_stem().unwrap_or_default().to_string_lossy();
     if plugin.extension().is_none() {
         return stem.into_owned();
     }
-    // The name of a copy ends in `-` and a hash; that of a library has no `-` of its own.
+    // The file name of a copy ends in `-` and a hash; that of a library has no `-`.
     let name = stem.split('-').next().unwrap_or_default();
     name.strip_prefix(DLL_PREFIX).unwrap_or(name).replace('_', "-")
 }

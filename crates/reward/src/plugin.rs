@@ -1,4 +1,4 @@
-//! The unsafe half: opening a library and calling into it.
+//! Loading and calling a plugin: the unsafe half of this crate.
 
 #![expect(unsafe_code, reason = "this module is the host's side of the C boundary")]
 
@@ -16,13 +16,13 @@ use forage_reward_abi::{
 };
 use forage_reward_sdk::wire::{self, Breach, Grade, Group, WIRE_VERSION};
 
-use crate::workers::{Missed, Workers};
+use crate::workers::{CallFailure, Workers};
 use crate::{PluginError, PluginErrorKind};
 
-/// How long a plugin may take for one group, where nothing else is said.
+/// Default deadline for scoring one group.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A loaded plugin with its configuration.
+/// Loaded reward plugin with its configuration.
 #[derive(Debug)]
 pub struct Plugin {
     path: PathBuf,
@@ -31,7 +31,7 @@ pub struct Plugin {
     workers: Workers,
 }
 
-/// What `create` made. It outlives every call, also one that nobody waits for any more.
+/// Instance that `create` returned. It outlives every call, also an abandoned one.
 #[derive(Debug)]
 struct Instance {
     decl: &'static PluginDecl,
@@ -45,10 +45,16 @@ unsafe impl Send for Instance {}
 unsafe impl Sync for Instance {}
 
 impl Plugin {
-    /// Opens the library, checks its declaration and makes an instance with this configuration.
+    /// Loads a plugin: opens the library, checks its declaration and creates an instance with this
+    /// configuration.
     ///
-    /// Runs the code in the file, which must be one that the user would run; see the crate's front
-    /// page. The library stays loaded until the process ends.
+    /// This runs code of the file, which must be one that the user would run: see the front page of
+    /// the crate. The library stays loaded until the process ends. Default deadline: 60 seconds.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be opened, is no plugin or was built for another version, and a
+    /// configuration that the plugin rejects.
     pub fn load(path: &Path, config: &serde_json::Value) -> Result<Self, PluginError> {
         let fail = |kind| PluginError::new(path, kind);
         // A bare file name would be looked for where the system keeps its libraries.
@@ -92,23 +98,26 @@ impl Plugin {
         Ok(Self { path: path.to_owned(), deadline: DEADLINE, instance, workers })
     }
 
-    /// The same plugin, with so long for one group. Without this it has a minute.
+    /// The same plugin with another deadline for scoring one group.
     #[must_use]
     pub fn with_deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
 
-    /// One grade for each trajectory of the group, in their order: finite numbers only, and a step
-    /// value for each executed search or for none.
+    /// Scores a group: one grade for each trajectory, in their order. All numbers are finite, and
+    /// there is a step reward for each executed search or for none.
     ///
-    /// The plugin is called on a thread of its own, which is kept for the next call. One that misses
-    /// its deadline cannot be stopped: it is left to itself, and [`PluginErrorKind::TooSlow`] is
-    /// the answer.
+    /// The plugin is called on a thread of its own, which is reused. A call that misses its
+    /// deadline cannot be stopped: it is abandoned, and the result is [`PluginErrorKind::TooSlow`].
+    ///
+    /// # Errors
+    ///
+    /// A plugin that returns an error, panics, breaks the contract or misses its deadline.
     pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
         self.score_bytes(group, &Arc::new(group.to_bytes()))
     }
 
-    /// Scores a group whose bytes are there already.
+    /// Scores a group that is serialized already.
     pub(crate) fn score_bytes(
         &self,
         group: &Group,
@@ -116,7 +125,7 @@ impl Plugin {
     ) -> Result<Vec<Grade>, PluginError> {
         self.ask(request)
             .and_then(|grades| {
-                // Checked here too: a plugin need not be written with the SDK.
+                // The SDK checks this too, but a plugin can be written without it.
                 wire::check(group, &grades).map_err(PluginErrorKind::BrokeContract)?;
                 Ok(grades)
             })
@@ -126,11 +135,11 @@ impl Plugin {
     fn ask(&self, request: &Arc<Vec<u8>>) -> Result<Vec<Grade>, PluginErrorKind> {
         let (instance, request) = (Arc::clone(&self.instance), Arc::clone(request));
         let call = move || instance.ask(&request);
-        self.workers.run(self.deadline, call).unwrap_or_else(|missed| {
-            Err(match missed {
-                Missed::NoThread(err) => PluginErrorKind::Thread(err),
-                Missed::Deadline => PluginErrorKind::TooSlow { deadline: self.deadline },
-                Missed::Panicked => {
+        self.workers.run(self.deadline, call).unwrap_or_else(|failure| {
+            Err(match failure {
+                CallFailure::NoThread(err) => PluginErrorKind::Thread(err),
+                CallFailure::Deadline => PluginErrorKind::TooSlow { deadline: self.deadline },
+                CallFailure::Panicked => {
                     PluginErrorKind::Panicked("in the thread it was called on".to_owned())
                 }
             })
@@ -147,7 +156,7 @@ impl Plugin {
         text_of(self.instance.decl.version)
     }
 
-    /// The file it was loaded from.
+    /// File that the plugin was loaded from.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -170,6 +179,7 @@ impl Drop for Instance {
     }
 }
 
+/// Checks the declaration of a plugin: magic, versions and panic mode.
 fn check(decl: *const PluginDecl) -> Result<&'static PluginDecl, PluginErrorKind> {
     if decl.is_null() {
         return Err(PluginErrorKind::NotAPlugin);
@@ -204,17 +214,18 @@ fn check(decl: *const PluginDecl) -> Result<&'static PluginDecl, PluginErrorKind
     Ok(decl)
 }
 
-/// Text of a declaration that was checked.
+/// Text in a declaration that was checked.
 fn text_of(bytes: Bytes) -> String {
     // SAFETY: what a declaration points at is static data of a library that is never closed.
     String::from_utf8_lossy(unsafe { bytes.as_slice() }).into_owned()
 }
 
+/// Breach of the contract that concerns no single trajectory.
 fn breach(message: &str) -> PluginErrorKind {
     PluginErrorKind::BrokeContract(Breach { member: None, message: message.to_owned() })
 }
 
-/// Runs `call` with a sink and turns its status into a result.
+/// Runs `call` with a sink, and converts its status to a result.
 fn collect(call: impl FnOnce(Sink) -> Status) -> Result<Vec<u8>, PluginErrorKind> {
     unsafe extern "C" fn write(ctx: *mut c_void, bytes: Bytes) {
         // SAFETY: `ctx` is the vector below, which outlives the call.
@@ -259,7 +270,7 @@ mod tests {
 
     use super::*;
 
-    /// What a plugin that was written without the SDK answers, whatever it is asked.
+    /// Reply of a plugin that was written without the SDK, to every request.
     struct Answer(Status, Vec<u8>);
 
     /// The instance is the address of an [`Answer`], which the configuration holds.

@@ -1,60 +1,69 @@
-//! The rewards of a run: asked, forgiven up to a limit, and combined.
+//! All rewards of a run: called, tolerated up to a limit, and combined.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forage_reward_sdk::wire;
-use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Trajectory};
+use forage_trajectory::{Grade, Group, Outcome, Trajectory};
 use serde_json::Value;
 
 use crate::combination::{Column, combine};
-use crate::section::{RewardSection, check};
+use crate::section::{RewardSection, check_rewards};
 use crate::{Combination, Plugin, PluginError, PluginErrorKind, to_wire};
 
-/// All rewards of a run, combined to one for each trajectory.
+/// Rewards of a run, combined to one grade for each trajectory.
 ///
 /// - The parts of a score are `NAME`, the reward before its weight, and `NAME/PART`.
-/// - A reward that does not apply adds nothing; where none applies, the result does not either.
+/// - A reward that is not applicable adds nothing. If none is applicable, neither is the result.
 /// - A reward that fails fails the trajectory.
-/// - A trajectory that the infrastructure failed is graded [`Grade::Failed`] without asking: the
-///   plugins see its siblings only.
-/// - Step values are added up with the same weights. A reward without them adds nothing to any.
-/// - A plugin that misbehaves fails all trajectories of the group, whose grades come from one call,
-///   until [`RewardSection::tolerate`] of them are used up. Then its error is the answer.
-/// - A plugin that says of more than [`RewardSection::failed_limit`] trajectories that it could not
-///   score them is an error too.
+/// - A trajectory with the outcome [`Outcome::Failed`] is graded [`Grade::Failed`] without a call:
+///   plugins do not see it.
+/// - Step rewards are added up with the same weights. A reward without step rewards adds nothing.
+/// - A plugin that panics, breaks its contract or misses its deadline fails all trajectories of the
+///   group, which are graded by one call, up to [`RewardSection::tolerate`] trajectories. After
+///   that its error is returned.
+/// - A plugin that returns `Failed` for more than [`RewardSection::failed_limit`] trajectories is
+///   an error too.
 #[derive(Debug)]
 pub struct Rewards {
-    rewards: Vec<Loaded>,
+    rewards: Vec<LoadedReward>,
     combination: Combination,
 }
 
+/// Loaded reward: its plugin with its section and counters.
 #[derive(Debug)]
-struct Loaded {
+struct LoadedReward {
     name: String,
     section: RewardSection,
     plugin: Plugin,
-    /// Trajectories that were left without a grade so far.
+    /// Number of trajectories left without a grade so far.
     n_tolerated: AtomicUsize,
-    /// Trajectories that it said it could not score so far.
+    /// Number of trajectories that the plugin could not score so far.
     n_failed: AtomicUsize,
 }
 
 impl Rewards {
-    /// Loads the plugin of every section: (name, section, library).
+    /// Loads the plugin of every section, given as (name, section, path of the library).
     ///
-    /// Without sections, no trajectory has a reward.
+    /// Without sections, every grade is [`Grade::NotApplicable`].
+    ///
+    /// # Errors
+    ///
+    /// Invalid settings, and libraries that cannot be loaded.
     pub fn load(
         sections: &[(String, RewardSection, PathBuf)],
         combination: Combination,
     ) -> Result<Self, PluginError> {
-        check(sections.iter().map(|(name, section, _)| (name.as_str(), section)), &combination)?;
+        check_rewards(
+            sections.iter().map(|(name, section, _)| (name.as_str(), section)),
+            &combination,
+        )?;
         let load = |(name, section, library): &(String, RewardSection, PathBuf)| {
             let plugin = Plugin::load(library, &Value::Object(section.config.clone()))
                 .map_err(|err| err.in_reward(name))?
                 .with_deadline(section.deadline());
-            Ok(Loaded {
+            Ok(LoadedReward {
                 name: name.clone(),
                 section: section.clone(),
                 plugin,
@@ -66,36 +75,46 @@ impl Rewards {
         Ok(Self { rewards, combination })
     }
 
-    /// The rewards by name, with their plugins.
+    /// Names of the rewards, with their plugins.
     pub fn plugins(&self) -> impl Iterator<Item = (&str, &Plugin)> {
         self.rewards.iter().map(|it| (it.name.as_str(), &it.plugin))
     }
 
-    /// One grade a trajectory, in their order, outside of training: with the weights of step 0.
+    /// Scores a group outside of training, with the weights of step 0: one grade for each
+    /// trajectory, in their order.
+    ///
+    /// # Errors
+    ///
+    /// A plugin that misbehaves beyond its limits.
     pub fn score(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
         self.grade_at(group, None)
     }
 
-    /// One grade a trajectory, in their order, after some training steps.
+    /// Scores a group after some training steps: one grade for each trajectory, in their order.
+    ///
+    /// # Errors
+    ///
+    /// A plugin that misbehaves beyond its limits.
     pub fn score_at(&self, group: &Group, step: u64) -> Result<Vec<Grade>, PluginError> {
         self.grade_at(group, Some(step))
     }
 
+    /// Scores a group at a step, or outside of training.
     fn grade_at(&self, group: &Group, step: Option<u64>) -> Result<Vec<Grade>, PluginError> {
-        let told = wire::Group { step, ..to_wire(group) };
-        let n_told = told.trajectories.len();
-        let request = Arc::new(told.to_bytes());
+        let sent = wire::Group { step, ..to_wire(group) };
+        let n_sent = sent.trajectories.len();
+        let request = Arc::new(sent.to_bytes());
         let mut columns = Vec::with_capacity(self.rewards.len());
-        // A group of which nothing is left is not worth a call.
-        for reward in self.rewards.iter().filter(|_| n_told > 0) {
+        // A group without trajectories is not worth a call.
+        for reward in self.rewards.iter().filter(|_| n_sent > 0) {
             columns.push(Column {
                 name: &reward.name,
                 weight: reward.section.weight_at(step.unwrap_or(0)),
                 gate: reward.section.gate.as_ref(),
-                grades: reward.ask(&told, &request)?,
+                grades: reward.score(&sent, &request)?,
             });
         }
-        let mut combined = combine(&self.combination, &columns, n_told).into_iter();
+        let mut combined = combine(&self.combination, &columns, n_sent).into_iter();
         let grade = |trajectory: &Trajectory| match &trajectory.outcome {
             Outcome::Failed(reason) => Grade::Failed(reason.clone()),
             _ => combined.next().expect("every trajectory that did not fail was graded"),
@@ -104,23 +123,18 @@ impl Rewards {
     }
 }
 
-impl Grader for Rewards {
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError> {
-        Ok(self.score(group)?)
-    }
-}
-
-impl Loaded {
-    fn ask(
+impl LoadedReward {
+    /// Calls the plugin, and tolerates misbehaviour up to the limit.
+    fn score(
         &self,
-        told: &wire::Group,
+        sent: &wire::Group,
         request: &Arc<Vec<u8>>,
     ) -> Result<Vec<wire::Grade>, PluginError> {
-        let err = match self.plugin.score_bytes(told, request) {
-            Ok(grades) => return self.within_limit(told, grades),
+        let err = match self.plugin.score_bytes(sent, request) {
+            Ok(grades) => return self.within_limit(sent, grades),
             Err(err) => err.in_reward(&self.name),
         };
-        let n = told.trajectories.len();
+        let n = sent.trajectories.len();
         let n_before = self.n_tolerated.fetch_add(n, Ordering::Relaxed);
         if n_before + n > self.section.tolerate {
             return Err(err);
@@ -134,14 +148,15 @@ impl Loaded {
         Ok(vec![wire::Grade::Failed(reason); n])
     }
 
-    /// Counts what the plugin says it could not score. The error names the first of the group.
+    /// Counts the trajectories that the plugin could not score. The error names the first of the
+    /// group.
     fn within_limit(
         &self,
-        told: &wire::Group,
+        sent: &wire::Group,
         grades: Vec<wire::Grade>,
     ) -> Result<Vec<wire::Grade>, PluginError> {
         let mut failed =
-            told.trajectories.iter().zip(&grades).filter_map(|(it, grade)| match grade {
+            sent.trajectories.iter().zip(&grades).filter_map(|(it, grade)| match grade {
                 wire::Grade::Failed(reason) => Some((it.member, reason.clone())),
                 _ => None,
             });
@@ -152,7 +167,7 @@ impl Loaded {
             Some(limit) if n > limit => {
                 let kind = PluginErrorKind::TooManyFailed { n, limit, member, reason };
                 let err = PluginError::new(self.plugin.path(), kind);
-                Err(err.on_question(&told.question.id).in_reward(&self.name))
+                Err(err.on_question(&sent.question.id).in_reward(&self.name))
             }
             _ => Ok(grades),
         }

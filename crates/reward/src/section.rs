@@ -1,4 +1,4 @@
-//! What a run file says of rewards: the sections `[reward.NAME]`.
+//! Settings of a reward: the sections `[reward.NAME]` of a run file.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,62 +7,55 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::plugin::DEADLINE;
-use crate::{Combination, PluginError, PluginErrorKind, Rule};
+use crate::{Combination, CombinationRule, PluginError, PluginErrorKind, RewardGate};
 
-/// One reward of the run file: the section `[reward.NAME]`.
+/// Settings of a reward: the section `[reward.NAME]` of a run file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewardSection {
-    /// Name of the plugin, or the path of its library.
+    /// Name of the plugin, or path of its library.
     pub plugin: String,
-    /// What the reward is multiplied with. 0 only watches.
+    /// Weight of the reward. With 0 it is computed and logged, but not trained on. Default: 1.
     #[serde(default = "one")]
     pub weight: f64,
-    /// Factors of the weight by training step, `[[0, 0.0], [100, 1.0]]`: linear between the points,
-    /// constant beyond them. Outside of training, the first holds.
+    /// Weight schedule: `[step, factor]` points, such as `[[0, 0.0], [100, 1.0]]`. The weight is
+    /// multiplied by the factor, which is linear between the points and constant beyond them;
+    /// outside of training it is that of step 0. Default: no schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedule: Vec<(u64, f64)>,
-    /// Another reward that has to be earned before this one counts.
+    /// Gate: a condition on another reward, without which this one counts as 0. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Gate>,
-    /// Seconds that the plugin may take for one group.
+    pub gate: Option<RewardGate>,
+    /// Deadline for scoring one group, in seconds. Default: 60.
     #[serde(default = "deadline", skip_serializing_if = "is_default_deadline")]
     pub deadline_s: f64,
-    /// Trajectories of a run that the plugin may leave without a grade by misbehaving: they are
-    /// excluded and counted. With 0, the first ends the run.
+    /// Number of trajectories in a run that may be left without a grade because the plugin
+    /// panicked, broke its contract or missed its deadline. They are left out of the loss and
+    /// counted; one more ends the run. Default: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tolerate: usize,
-    /// Trajectories of a run that the plugin may say it could not score: they are excluded and
-    /// counted. One more ends the run. Without it there is no limit.
+    /// Number of trajectories in a run for which the plugin may return
+    /// [`Failed`](crate::wire::Grade::Failed). They are left out of the loss and counted; one more
+    /// ends the run. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed_limit: Option<usize>,
-    /// Passed to the plugin, which alone knows what may be in it.
+    /// Configuration of the plugin, which alone knows its keys. Default: empty.
     #[serde(default)]
     pub config: Map<String, Value>,
 }
 
-/// A condition on another reward: where it does not hold, a reward counts as 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    /// Name of the other reward. Where it does not apply, the gate is open.
-    pub reward: String,
-    /// What the other reward has to be at least, before its weight.
-    #[serde(default = "one")]
-    pub least: f64,
-}
-
 impl RewardSection {
-    /// The weight after some training steps.
+    /// Weight after some training steps.
     pub(crate) fn weight_at(&self, step: u64) -> f64 {
         self.weight * factor_at(&self.schedule, step)
     }
 
-    /// The deadline of [`RewardSection::deadline_s`], which was checked.
+    /// Deadline as a duration. [`RewardSection::deadline_s`] was checked.
     pub(crate) fn deadline(&self) -> Duration {
         Duration::try_from_secs_f64(self.deadline_s).unwrap_or(DEADLINE)
     }
 
+    /// The first invalid key, and what is wrong with its value.
     fn problem(&self) -> Option<(&'static str, String)> {
         if !self.weight.is_finite() {
             return Some(("weight", format!("is {}, which is not finite", self.weight)));
@@ -82,9 +75,13 @@ impl RewardSection {
     }
 }
 
-/// Checks the sections of a run file: each by itself, the names they refer to, and what the
-/// combination does not use.
-pub fn check<'a>(
+/// Checks the reward sections of a run file: their values, the rewards they refer to, and keys that
+/// the combination would ignore.
+///
+/// # Errors
+///
+/// [`PluginErrorKind::Setting`] for the first invalid key.
+pub fn check_rewards<'a>(
     sections: impl IntoIterator<Item = (&'a str, &'a RewardSection)>,
     combination: &Combination,
 ) -> Result<(), PluginError> {
@@ -103,11 +100,11 @@ pub fn check<'a>(
                 let problem = format!("names `{}`, which is no other reward", gate.reward);
                 return wrong("gate", problem);
             }
-            if !gate.least.is_finite() {
-                return wrong("gate", format!("wants {}, which is not finite", gate.least));
+            if !gate.min.is_finite() {
+                return wrong("gate", format!("wants {}, which is not finite", gate.min));
             }
         }
-        if combination.rule == Rule::Lexicographic {
+        if combination.rule == CombinationRule::Lexicographic {
             let unused = "is not used by the rule `lexicographic`".to_owned();
             if (section.weight - 1.0).abs() > 0.0 {
                 return wrong("weight", unused);
@@ -120,7 +117,7 @@ pub fn check<'a>(
     combination.check(is_known)
 }
 
-/// 1 without points.
+/// Factor of a weight schedule at a step; 1 for a schedule without points.
 fn factor_at(points: &[(u64, f64)], step: u64) -> f64 {
     let after = points.partition_point(|(at, _)| *at <= step);
     match (after.checked_sub(1).map(|it| points[it]), points.get(after)) {
@@ -170,7 +167,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_told() {
         let lexicographic = |order: &[&str]| Combination {
-            rule: Rule::Lexicographic,
+            rule: CombinationRule::Lexicographic,
             order: order.iter().map(|&it| it.to_owned()).collect(),
         };
         let sum = Combination::default;
@@ -207,11 +204,11 @@ mod tests {
             ),
         ] {
             let (one, other) = (section(text), section(""));
-            let err = check([("r", &one), ("other", &other)], &combination).unwrap_err();
+            let err = check_rewards([("r", &one), ("other", &other)], &combination).unwrap_err();
             assert_eq!(err.kind().to_string(), message);
         }
         let gated = section("gate = { reward = 'other' }\ntolerate = 3\ndeadline_s = 0.5");
-        assert!(check([("r", &gated), ("other", &section(""))], &sum()).is_ok());
+        assert!(check_rewards([("r", &gated), ("other", &section(""))], &sum()).is_ok());
         assert_eq!(gated.deadline(), Duration::from_millis(500));
     }
 }

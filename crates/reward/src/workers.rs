@@ -1,8 +1,7 @@
-//! Threads to call a plugin on, kept from one call to the next.
+//! Worker threads for plugin calls with a deadline, which are reused.
 //!
-//! A call that may hang needs a thread that can be left to itself. To start one for every call
-//! takes as long as the call, above all since a new thread has nothing in its caches and none of the
-//! memory it will need.
+//! A call that may hang needs a thread that can be abandoned. Starting one for every call takes as
+//! long as the call, mostly because the caches and the allocator of a new thread are cold.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -10,60 +9,60 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long both sides look for the other before they sleep, and let others run meanwhile. To wake a
-/// thread takes as long as most calls do.
-const AWAKE: Duration = Duration::from_micros(200);
+/// Spin time: how long both sides poll and yield before they sleep. Waking a thread takes as long
+/// as most calls.
+const SPIN_TIME: Duration = Duration::from_micros(200);
 
-/// What a worker is asked to do.
+/// Job of a worker.
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that wait for work. There are never more of them than there were callers at once.
+/// Pool of worker threads. It has at most as many as there were concurrent callers.
 ///
-/// A worker lives as long as somebody holds the [`Sender`] of its jobs: those of idle workers are
-/// here, and those of busy ones with their callers.
+/// A worker lives as long as the [`Sender`] of its jobs: the pool holds the senders of idle
+/// workers, the callers those of busy ones.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     idle: Mutex<Vec<Sender<Job>>>,
 }
 
-/// Why a call has no result.
+/// Reason why a call has no result.
 #[derive(Debug)]
-pub(crate) enum Missed {
-    /// No thread could be started.
+pub(crate) enum CallFailure {
+    /// The thread could not be started.
     NoThread(io::Error),
-    /// It takes too long. It is left to itself, and its thread ends with it.
+    /// The deadline passed. The call is abandoned, and its thread ends with it.
     Deadline,
-    /// It panicked, and its thread ended.
+    /// The call panicked, and its thread ended.
     Panicked,
 }
 
 impl Workers {
-    /// Runs `call` on a thread of its own, and waits so long for what it returns. What the call
-    /// holds is dropped before its result is here.
+    /// Runs `call` on a worker, and waits for its result until the deadline. What `call` captured
+    /// is dropped before its result is returned.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         deadline: Duration,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Missed> {
+    ) -> Result<T, CallFailure> {
         // Not within the `match`, which would keep the lock while a thread is started.
         let idle = self.idle().pop();
         let worker = match idle {
             Some(worker) => worker,
-            None => start().map_err(Missed::NoThread)?,
+            None => start().map_err(CallFailure::NoThread)?,
         };
         let (answer, answered) = mpsc::sync_channel(1);
-        // Nobody listens any more where the deadline has passed.
+        // After the deadline there is no receiver any more.
         let job = move || drop(answer.send(call()));
-        // A worker whose sender is held waits for a job. If it did not, its call would be missed.
+        // A worker waits for jobs as long as its sender exists; if it did not, the call would fail.
         drop(worker.send(Box::new(job)));
         match receive(&answered, deadline) {
             Ok(result) => {
-                // The last in is the first out: its caches are the warmest.
+                // Last in, first out: the caches of the last worker are the warmest.
                 self.idle().push(worker);
                 Ok(result)
             }
-            Err(RecvTimeoutError::Timeout) => Err(Missed::Deadline),
-            Err(RecvTimeoutError::Disconnected) => Err(Missed::Panicked),
+            Err(RecvTimeoutError::Timeout) => Err(CallFailure::Deadline),
+            Err(RecvTimeoutError::Disconnected) => Err(CallFailure::Panicked),
         }
     }
 
@@ -72,10 +71,10 @@ impl Workers {
     }
 }
 
-/// What is sent within so much time.
+/// Receives an item within `timeout`, polling for [`SPIN_TIME`] first.
 fn receive<T>(receiver: &Receiver<T>, timeout: Duration) -> Result<T, RecvTimeoutError> {
     let began = Instant::now();
-    while began.elapsed() < AWAKE.min(timeout) {
+    while began.elapsed() < SPIN_TIME.min(timeout) {
         match receiver.try_recv() {
             Ok(item) => return Ok(item),
             Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
@@ -85,7 +84,7 @@ fn receive<T>(receiver: &Receiver<T>, timeout: Duration) -> Result<T, RecvTimeou
     receiver.recv_timeout(timeout.saturating_sub(began.elapsed()))
 }
 
-/// Starts a thread that does its jobs until nobody can send it another.
+/// Starts a worker, which runs its jobs until their sender is dropped.
 fn start() -> io::Result<Sender<Job>> {
     let (worker, jobs) = mpsc::channel::<Job>();
     let work = move || {
@@ -117,7 +116,7 @@ mod tests {
         static FLAG: RefCell<Option<Up>> = const { RefCell::new(None) };
     }
 
-    /// Says that it is dropped.
+    /// Sends a message when it is dropped.
     struct Up(Sender<()>);
 
     impl Drop for Up {
@@ -168,7 +167,7 @@ mod tests {
             FLAG.set(Some(Up(up)));
             let _ = gone.recv();
         };
-        assert!(matches!(workers.run(Duration::from_millis(20), call), Err(Missed::Deadline)));
+        assert!(matches!(workers.run(Duration::from_millis(20), call), Err(CallFailure::Deadline)));
         assert!(workers.idle().is_empty());
         assert_ne!(ask(&workers), slow);
         assert_ne!(ask(&workers), slow);
@@ -182,7 +181,7 @@ mod tests {
         let workers = Workers::default();
         let first = ask(&workers);
         let broken = workers.run(LONG, || std::panic::resume_unwind(Box::new("no message")));
-        assert!(matches!(broken, Err::<(), _>(Missed::Panicked)));
+        assert!(matches!(broken, Err::<(), _>(CallFailure::Panicked)));
         assert!(workers.idle().is_empty());
         assert_ne!(ask(&workers), first);
     }

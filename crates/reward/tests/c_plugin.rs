@@ -72,7 +72,11 @@ fn a_plugin_in_c_scores() {
         let group = group(golds, answers);
         let expected: Vec<Grade> = expected.into_iter().map(paid).collect();
         assert_eq!(plugin.score(&group).unwrap(), expected, "{golds:?} {answers:?}");
-        assert_eq!(plugin.score_from_newer(&group).unwrap(), expected, "with unknown fields");
+        assert_eq!(
+            plugin.score_with_unknown_fields(&group).unwrap(),
+            expected,
+            "with unknown fields"
+        );
     }
     let unjudged = plugin.score(&group(&[], &[Some("Paris"), None])).unwrap();
     assert_eq!(unjudged, [Grade::NotApplicable, Grade::NotApplicable]);

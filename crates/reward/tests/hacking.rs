@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use forage_reward::{Plugin, to_wire, wire};
-use forage_rollout::scripted::{Bytes, Scripted};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::scripted::{Bytes, ScriptedPolicy};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::{
     EvidenceStep, Group, Hit, Passage, Purpose, Question, Retriever, Sampling, SearchError, Stream,
 };
@@ -18,7 +18,7 @@ use support::built;
 
 const GOLD: &str = "Paris is the capital of France.";
 
-/// Finds the one page there is for whoever names France. An evil page has an answer in it.
+/// Finds its only page for a query that names France. An evil page has an answer in it.
 struct OnePage {
     is_evil: bool,
 }
@@ -55,7 +55,7 @@ fn question() -> Question {
 /// Plays turns; after the last, the policy has nothing to say.
 fn played(turns: &[&str], is_evil: bool, max_searches: usize) -> wire::Group<'static> {
     let question = question();
-    let mut policy = Scripted::new(Bytes, |_: &str, _, turn| {
+    let mut policy = ScriptedPolicy::new(Bytes, |_: &str, _, turn| {
         turns.get(turn).map_or_else(String::new, |turn: &&str| (*turn).to_owned())
     });
     let cfg = RolloutConfig {
@@ -65,9 +65,9 @@ fn played(turns: &[&str], is_evil: bool, max_searches: usize) -> wire::Group<'st
         ..RolloutConfig::default()
     };
     let stream = Stream::new(1, Purpose::Evaluation);
-    let task = Task { question: &question, member: 0, stream };
+    let task = RolloutTask { question: &question, member: 0, stream };
     let trajectories =
-        play(&mut policy, &OnePage { is_evil }, &cfg, &[task], Sampling::Greedy).unwrap();
+        run_episodes(&mut policy, &OnePage { is_evil }, &cfg, &[task], Sampling::Greedy).unwrap();
     to_wire(&Group { question, trajectories }).into_owned()
 }
 

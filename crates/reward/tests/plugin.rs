@@ -14,7 +14,7 @@ use std::time::Duration;
 use chain::chain;
 use expect_test::{Expect, expect};
 use forage_reward::wire::{Grade, Group, Hit, Question, Score, Trajectory};
-use forage_reward::{Plugin, PluginError, PluginErrorKind, copy_into, find};
+use forage_reward::{Plugin, PluginError, PluginErrorKind, copy_plugin, find_plugin};
 use serde_json::{Value, json};
 use support::built;
 
@@ -312,29 +312,29 @@ fn files_that_are_no_plugins() {
 fn found_by_name_or_path() {
     let folder = built("exact_match").parent().unwrap().to_owned();
     let elsewhere = folder.join("no-such-folder");
-    let found = find("exact-match", &[elsewhere.clone(), folder.clone()]).unwrap();
+    let found = find_plugin("exact-match", &[elsewhere.clone(), folder.clone()]).unwrap();
     assert_eq!(found, built("exact_match"));
     let path = found.to_str().unwrap();
-    assert_eq!(find(path, &[]).unwrap(), found);
+    assert_eq!(find_plugin(path, &[]).unwrap(), found);
 
-    let err = find("exact-match", &[elsewhere]).unwrap_err();
+    let err = find_plugin("exact-match", &[elsewhere]).unwrap_err();
     assert!(chain(&err).contains("looked for"), "{}", chain(&err));
     assert_eq!(err.hint().unwrap(), "`cargo xtask plugin build exact-match` builds it");
     let stale = PathBuf::from("gone/libexact_match-01234567.so");
-    assert_eq!(find(stale.to_str().unwrap(), &[folder]).unwrap_err().plugin(), stale);
+    assert_eq!(find_plugin(stale.to_str().unwrap(), &[folder]).unwrap_err().plugin(), stale);
 }
 
 #[test]
 fn a_run_keeps_its_copy() {
     let folder = tempfile::tempdir().unwrap();
     let plugins = folder.path().join("run/plugins");
-    let copied = copy_into(&built("exact_match"), &plugins).unwrap();
+    let copied = copy_plugin(&built("exact_match"), &plugins).unwrap();
     assert_eq!(copied.hash, blake3::hash(&fs::read(&copied.path).unwrap()).to_hex().as_str());
-    assert_eq!(copy_into(&built("exact_match"), &plugins).unwrap(), copied, "it is idempotent");
+    assert_eq!(copy_plugin(&built("exact_match"), &plugins).unwrap(), copied, "it is idempotent");
     assert_eq!(fs::read_dir(&plugins).unwrap().count(), 1, "nothing else is left there");
     let plugin = Plugin::load(&copied.path, &json!({})).unwrap();
     assert_eq!(plugin.score(&group()).unwrap()[0].reward(), Some(1.0));
 
-    let missing = copy_into(Path::new("no-such.so"), &plugins).unwrap_err();
+    let missing = copy_plugin(Path::new("no-such.so"), &plugins).unwrap_err();
     assert!(matches!(missing.kind(), PluginErrorKind::Read(_)));
 }

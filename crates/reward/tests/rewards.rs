@@ -5,10 +5,8 @@ mod chain;
 mod support;
 
 use chain::chain;
-use forage_reward::{Combination, Gate, RewardSection, Rewards, Rule};
-use forage_trajectory::{
-    Grade, Grader, Group, Kind, Origin, Outcome, Question, Search, Trajectory,
-};
+use forage_reward::{Combination, CombinationRule, RewardGate, RewardSection, Rewards};
+use forage_trajectory::{Grade, Group, Origin, Outcome, Question, Search, SegmentKind, Trajectory};
 use serde_json::{Map, Value, json};
 use support::built;
 
@@ -37,21 +35,26 @@ fn fine(reward: f64) -> Value {
 /// A trajectory with two searches and an answer, where there is one.
 fn trajectory(member: usize, answer: Option<&str>) -> Trajectory {
     let mut it = Trajectory::new("q1", member);
-    it.push_given(Origin::Prompt, Kind::Prompt, "capital of France?", &[1]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "capital of France?", &[1]);
     for _ in 0..2 {
         let at = it.tokens.len();
         it.push_sampled(&[2, 2], &[-1.0, -1.0]);
-        it.tag(Kind::Think, "<think> x </think>", at..at + 1, Some("x"));
-        it.tag(Kind::Search, "<search> x </search>", at + 1..at + 2, Some("x"));
+        it.tag(SegmentKind::Think, "<think> x </think>", at..at + 1, Some("x"));
+        it.tag(SegmentKind::Search, "<search> x </search>", at + 1..at + 2, Some("x"));
         let segment = it.segments.len() - 1;
         it.searches.push(Search { query: "x".into(), hits: vec![], segment, failure: None });
         let page = "<information> <answer> Paris </answer> </information>";
-        it.push_given(Origin::Environment, Kind::Information, page, &[3, 3]);
+        it.push_given(Origin::Environment, SegmentKind::Information, page, &[3, 3]);
     }
     if let Some(answer) = answer {
         let at = it.tokens.len();
         it.push_sampled(&[4], &[-0.5]);
-        it.tag(Kind::Answer, &format!("<answer>{answer}</answer>"), at..at + 1, Some(answer));
+        it.tag(
+            SegmentKind::Answer,
+            &format!("<answer>{answer}</answer>"),
+            at..at + 1,
+            Some(answer),
+        );
         it.outcome = Outcome::Answered;
     }
     it.check().unwrap();
@@ -75,7 +78,7 @@ fn the_sum_is_weighted_and_the_parts_are_not() {
         ("a", "misbehaving", 0.5, fine(3.0)),
         ("b", "misbehaving", -1.0, fine(0.25)),
     ]);
-    let grades = rewards.grade(&group(vec![trajectory(0, Some("paris"))])).unwrap();
+    let grades = rewards.score(&group(vec![trajectory(0, Some("paris"))])).unwrap();
     let Grade::Scored(score) = &grades[0] else { panic!("{grades:?}") };
     let expected = [("a", 3.0), ("a/p", 3.0), ("b", 0.25), ("b/p", 0.25), ("em", 1.0)];
     let parts: Vec<(&str, f64)> = score.parts.iter().map(|(k, v)| (k.as_str(), *v)).collect();
@@ -90,7 +93,7 @@ fn the_sum_is_weighted_and_the_parts_are_not() {
 fn an_answer_in_a_page_earns_nothing() {
     for (plugin, nothing) in [("exact_match", 0.0), ("format", 0.0)] {
         let rewards = rewards(&[("r", plugin, 1.0, json!({}))]);
-        let grades = rewards.grade(&group(vec![trajectory(0, None)])).unwrap();
+        let grades = rewards.score(&group(vec![trajectory(0, None)])).unwrap();
         assert_eq!(grades[0].reward(), Some(nothing), "{plugin}: {grades:?}");
     }
 }
@@ -100,9 +103,9 @@ fn what_does_not_apply_adds_nothing() {
     let silent = ("silent", "misbehaving", 5.0, json!({ "mode": "not-applicable" }));
     let played = group(vec![trajectory(0, Some("paris"))]);
     let both = rewards(&[silent.clone(), ("em", "exact_match", 1.0, json!({}))]);
-    assert_eq!(both.grade(&played).unwrap()[0].reward(), Some(1.0));
-    assert_eq!(rewards(&[silent]).grade(&played).unwrap(), [Grade::NotApplicable]);
-    assert_eq!(rewards(&[]).grade(&played).unwrap(), [Grade::NotApplicable]);
+    assert_eq!(both.score(&played).unwrap()[0].reward(), Some(1.0));
+    assert_eq!(rewards(&[silent]).score(&played).unwrap(), [Grade::NotApplicable]);
+    assert_eq!(rewards(&[]).score(&played).unwrap(), [Grade::NotApplicable]);
 }
 
 #[test]
@@ -111,7 +114,7 @@ fn a_failure_fails_the_sum_whatever_the_order() {
     let exact = ("em", "exact_match", 1.0, json!({}));
     let played = group(vec![trajectory(0, Some("paris")), trajectory(1, Some("paris"))]);
     for sections in [[failing.clone(), exact.clone()], [exact, failing]] {
-        let grades = rewards(&sections).grade(&played).unwrap();
+        let grades = rewards(&sections).score(&played).unwrap();
         assert_eq!(grades[0].reward(), Some(1.0));
         assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
     }
@@ -123,17 +126,17 @@ fn plugins_do_not_see_what_the_infrastructure_failed() {
     failed.outcome = Outcome::Failed("the search server is gone".to_owned());
     // Fails every trajectory but member 0, which it is not shown.
     let rewards = rewards(&[("judge", "misbehaving", 1.0, json!({ "mode": "error" }))]);
-    let grades = rewards.grade(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
+    let grades = rewards.score(&group(vec![failed.clone(), trajectory(1, None)])).unwrap();
     assert_eq!(grades[0], Grade::Failed("the search server is gone".to_owned()));
     assert_eq!(grades[1], Grade::Failed("reward `judge`: the judge is away".to_owned()));
-    let alone = rewards.grade(&group(vec![failed])).unwrap();
+    let alone = rewards.score(&group(vec![failed])).unwrap();
     assert_eq!(alone, [Grade::Failed("the search server is gone".to_owned())]);
 }
 
 #[test]
 fn a_sum_that_overflows_is_a_failure() {
     let huge = |name| (name, "misbehaving", 1e300, fine(1e300));
-    let grades = rewards(&[huge("a"), huge("b")]).grade(&group(vec![trajectory(0, None)])).unwrap();
+    let grades = rewards(&[huge("a"), huge("b")]).score(&group(vec![trajectory(0, None)])).unwrap();
     let expected = "the weighted sum of the rewards is not finite";
     assert_eq!(grades, [Grade::Failed(expected.to_owned())]);
 }
@@ -163,7 +166,9 @@ fn sections() {
         toml::from_str::<RewardSection>(&toml::to_string(&section).unwrap()).unwrap(),
         section
     );
-    assert_eq!(section.gate, Some(Gate { reward: "format".to_owned(), least: 0.5 }));
+    assert_eq!(section.gate, Some(RewardGate { reward: "format".to_owned(), min: 0.5 }));
+    let renamed: RewardSection = toml::from_str(&text.replace("least", "min")).unwrap();
+    assert_eq!(renamed, section, "`least` is the older name of `min`");
     let typo = toml::from_str::<RewardSection>("plugin = \"format\"\nwieght = 0.5\n").unwrap_err();
     assert!(typo.to_string().contains("unknown field `wieght`"), "{typo}");
 
@@ -186,7 +191,7 @@ fn weights_and_combinations_reach_the_grades() {
     assert_eq!(rewards.score(&played).unwrap()[0].reward(), Some(1.0));
 
     let order = vec!["em".to_owned()];
-    let combination = Combination { rule: Rule::Lexicographic, order };
+    let combination = Combination { rule: CombinationRule::Lexicographic, order };
     let sections = [("em".to_owned(), bare("exact_match"), built("exact_match"))];
     let grades = Rewards::load(&sections, combination).unwrap().score(&played).unwrap();
     assert_eq!([grades[0].reward(), grades[1].reward()], [Some(1.0), Some(0.0)]);

@@ -3,7 +3,7 @@
 use forage_reward::to_wire;
 use forage_reward::wire::{self, Grade, Score};
 use forage_trajectory::{
-    Evidence, EvidenceStep, Group, Hit, Kind, Origin, Outcome, Passage, Question, Search,
+    Evidence, EvidenceStep, Group, Hit, Origin, Outcome, Passage, Question, Search, SegmentKind,
     Trajectory,
 };
 use proptest::collection::{btree_map, vec};
@@ -45,12 +45,17 @@ fn search() -> impl Strategy<Value = Search> {
 
 fn trajectory() -> impl Strategy<Value = Trajectory> {
     let given = prop::sample::select(vec![
-        (Origin::Prompt, Kind::Prompt),
-        (Origin::Environment, Kind::Information),
-        (Origin::Environment, Kind::Warning),
-        (Origin::Environment, Kind::Answer),
+        (Origin::Prompt, SegmentKind::Prompt),
+        (Origin::Environment, SegmentKind::Information),
+        (Origin::Environment, SegmentKind::Warning),
+        (Origin::Environment, SegmentKind::Answer),
     ]);
-    let sampled = prop::sample::select(vec![Kind::Think, Kind::Search, Kind::Answer, Kind::Other]);
+    let sampled = prop::sample::select(vec![
+        SegmentKind::Think,
+        SegmentKind::Search,
+        SegmentKind::Answer,
+        SegmentKind::Other,
+    ]);
     let segment = (given, sampled, any::<bool>(), any::<String>(), vec(any::<u32>(), 0..4));
     let outcome = prop_oneof![
         Just(Outcome::Answered),

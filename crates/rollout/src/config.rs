@@ -1,14 +1,14 @@
-//! The `[rollout]` section of a run file.
+//! Settings of the agent loop: the `[rollout]` section of a run file.
 
 use forage_trajectory::{Prompt, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::{RolloutError, Template};
+use crate::{ObservationTemplate, RolloutError};
 
-/// Where the question goes in [`RolloutConfig::prompt`].
+/// Placeholder for the question in [`RolloutConfig::prompt`].
 const PLACEHOLDER: &str = "{question}";
 
-/// The instruction of Search-R1 in our words.
+/// Default prompt: the instruction of Search-R1 in our words.
 const PROMPT: &str = "Answer the question below. Whenever you learn something new, first reason \
     about it between <think> and </think>. If a fact is missing, write a query between <search> \
     and </search>: the best passages come back between <information> and </information>, and you \
@@ -16,35 +16,36 @@ const PROMPT: &str = "Answer the question below. Whenever you learn something ne
     explanation, between <answer> and </answer>, for example <answer> Lisbon </answer>.\n\
     Question: {question}\n";
 
-/// How an episode is played. The defaults are those of Search-R1.
+/// Settings of the agent loop. The defaults are those of Search-R1 (arXiv 2503.09516).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// The text before the first turn; `{question}` stands for the question. Control tokens are
-    /// ordinary text in it: the model's own come from its chat template, see `chat`.
+    /// Prompt template, with `{question}` in the place of the question. Control tokens in it are
+    /// ordinary text: those of the model come from its chat template, see `chat`. Default: the
+    /// instruction of Search-R1 in our words.
     pub prompt: String,
-    /// Whether the prompt is the message of a user in the model's own chat template, and the
-    /// trajectory what the assistant writes.
+    /// Chat template: whether the prompt is a user message in the chat template of the model, and
+    /// the trajectory the turn of the assistant. Default: false, plain text.
     #[serde(skip_serializing_if = "is_default")]
     pub chat: bool,
-    /// With `chat`, the message of the system; what the template has in its place where there is
-    /// none.
+    /// System message, with `chat` only. Default: that of the chat template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Searches that are executed at most. One more generation follows, in which the agent can
-    /// only answer. 0 is a run without a search engine.
+    /// Maximum number of searches. One more turn follows, in which the agent can only answer; with
+    /// 0 there is no search engine. Default: 4.
     pub max_searches: usize,
-    /// Passages for each search.
+    /// Number of passages that each search returns. Default: 3.
     pub top_k: usize,
-    /// How passages are shown.
+    /// Layout of observations. Default: `plain`.
     #[serde(skip_serializing_if = "is_default")]
-    pub template: Template,
-    /// Tokens sampled in one turn at most.
+    pub template: ObservationTemplate,
+    /// Maximum number of tokens sampled in a turn. Default: 500.
     pub max_turn_tokens: usize,
-    /// Tokens of one observation at most, its tags included; longer passages are cut.
+    /// Maximum length of an observation in tokens, including its tags; longer passages are cut.
+    /// Default: 500.
     pub max_observation_tokens: usize,
-    /// Tokens of a trajectory at most, prompt and observations included. The context of the
-    /// policy limits it as well.
+    /// Maximum length of a trajectory in tokens, including prompt and observations. The context
+    /// length of the policy is a limit too. Default: 4096.
     pub max_tokens: usize,
 }
 
@@ -56,7 +57,7 @@ impl Default for RolloutConfig {
             system: None,
             max_searches: 4,
             top_k: 3,
-            template: Template::default(),
+            template: ObservationTemplate::default(),
             max_turn_tokens: 500,
             max_observation_tokens: 500,
             max_tokens: 4096,
@@ -65,7 +66,11 @@ impl Default for RolloutConfig {
 }
 
 impl RolloutConfig {
-    /// Checks what can be checked without a tokenizer.
+    /// Checks the settings, as far as that takes no tokenizer.
+    ///
+    /// # Errors
+    ///
+    /// The first key with an invalid value.
     pub fn validate(&self) -> Result<(), RolloutError> {
         if !self.prompt.contains(PLACEHOLDER) {
             let problem = format!("does not contain `{PLACEHOLDER}`");
@@ -88,8 +93,8 @@ impl RolloutConfig {
         Ok(())
     }
 
-    /// What a trajectory begins with, around the text of [`RolloutConfig::prompt_for`].
-    pub fn begin<'a>(&'a self, text: &'a str) -> Prompt<'a> {
+    /// Prompt with this text, which is that of [`RolloutConfig::prompt_for`]: plain or as a chat.
+    pub fn as_prompt<'a>(&'a self, text: &'a str) -> Prompt<'a> {
         if self.chat {
             Prompt::Chat { system: self.system.as_deref(), user: text }
         } else {
@@ -97,7 +102,7 @@ impl RolloutConfig {
         }
     }
 
-    /// The prompt for a question, which gets a question mark where it has none (as in Search-R1).
+    /// Prompt text for a question. A question mark is added if there is none, as in Search-R1.
     pub fn prompt_for(&self, question: &Question) -> String {
         let text = question.text.trim();
         let mark = if text.ends_with('?') { "" } else { "?" };
@@ -144,10 +149,13 @@ mod tests {
         let said = RolloutConfig { system: Some("Be brief.".into()), ..RolloutConfig::default() };
         let error = said.validate().unwrap_err();
         assert_eq!(error.to_string(), "`rollout.system` is used with `rollout.chat = true` only");
-        assert_eq!(RolloutConfig::default().begin("who?"), Prompt::Plain("who?"));
+        assert_eq!(RolloutConfig::default().as_prompt("who?"), Prompt::Plain("who?"));
         let chat = RolloutConfig { chat: true, ..said };
         chat.validate().unwrap();
-        assert_eq!(chat.begin("who?"), Prompt::Chat { system: Some("Be brief."), user: "who?" });
+        assert_eq!(
+            chat.as_prompt("who?"),
+            Prompt::Chat { system: Some("Be brief."), user: "who?" }
+        );
     }
 
     #[test]

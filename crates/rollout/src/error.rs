@@ -1,35 +1,35 @@
-//! What can end a whole call of [`play`](crate::play).
+//! Errors that end a whole call of [`run_episodes`](crate::run_episodes).
 
 use forage_trajectory::BoxError;
 
-/// Why no trajectory could be played.
+/// Error of a rollout.
 ///
-/// A search that fails is not among these: it ends its own trajectory only.
+/// A search that fails is not one of them: it ends its own trajectory only.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutError {
-    /// A value of the `[rollout]` section does not work.
+    /// Invalid value in the `[rollout]` section.
     #[error("`rollout.{key}` {problem}")]
     Config {
-        /// The key.
+        /// Key in the section.
         key: &'static str,
-        /// What is wrong with its value, as the rest of the sentence.
+        /// Problem with the value, as the rest of the sentence.
         problem: String,
     },
-    /// The policy gave an error.
+    /// Error of the policy.
     #[error("the policy could not {attempt}")]
     Policy {
-        /// What it was asked for.
+        /// Task that failed, such as `generate turn 0`.
         attempt: String,
-        /// Its error.
+        /// Error that the policy returned.
         #[source]
         source: BoxError,
     },
-    /// The policy or the retriever broke the contract of its trait.
-    #[error("the {who} {problem}")]
+    /// Breach of the contract of a trait by the policy or the retriever.
+    #[error("the {engine} {problem}")]
     Contract {
         /// `policy` or `retriever`.
-        who: &'static str,
-        /// What it did, as the rest of the sentence.
+        engine: &'static str,
+        /// Breach, as the rest of the sentence.
         problem: String,
     },
 }

@@ -1,74 +1,66 @@
-//! The tags an agent writes, and what they mean.
+//! Parser of turns: from the text of a turn to its blocks and its action.
 //!
-//! [`parse`] is a function of the text of one turn. It knows no tokens and no environment.
+//! The central type is [`ParsedTurn`]. [`parse`] is a function of the text of one turn and knows
+//! neither tokens nor the environment. The tags are those of [`forage_trajectory::protocol`].
 
 use std::ops::Range;
 
-use forage_trajectory::Kind;
+use forage_trajectory::SegmentKind;
+use forage_trajectory::protocol::{ANSWER, SEARCH, TAGS, THINK, TagPair};
 
-/// Generation ends with the token that completes one of these.
-pub const STOP: [&str; 2] = ["</search>", "</answer>"];
+/// Stop strings of a turn: generation ends with the token that completes one of them.
+pub const STOP: [&str; 2] = [SEARCH.close, ANSWER.close];
 
-/// All tags of the grammar.
-const TAGS: [&str; 8] = [
-    "<think>",
-    "</think>",
-    "<search>",
-    "</search>",
-    "<information>",
-    "</information>",
-    "<answer>",
-    "</answer>",
-];
-
-/// A piece of a turn.
+/// Block of a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// [`Kind::Think`], [`Kind::Search`], [`Kind::Answer`] or [`Kind::Other`].
-    pub kind: Kind,
-    /// Its bytes in the turn: tags, and white space that only separates it from the next block.
+    /// Kind of the block: `Think`, `Search`, `Answer` or `Other`.
+    pub kind: SegmentKind,
+    /// Range of its bytes in the turn, including tags and the white space before the next block.
     pub bytes: Range<usize>,
-    /// The bytes between its tags; the same as `bytes` for [`Kind::Other`].
+    /// Range of the bytes between its tags; equal to `bytes` for [`SegmentKind::Other`].
     pub content: Range<usize>,
 }
 
-/// The text of a turn, taken apart.
+/// Parsed turn: its blocks, and the one that is its action.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turn {
-    /// Tile the text.
+pub struct ParsedTurn {
+    /// Blocks, which tile the text.
     pub blocks: Vec<Block>,
-    /// Index of the block that the environment acts on, a search or an answer.
+    /// Index of the action, the search or answer that the environment acts on. `None` for an
+    /// invalid turn.
     pub action: Option<usize>,
 }
 
-/// Takes the text of one turn apart.
+/// Parses the text of a turn.
 ///
-/// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the expression
-/// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it; also inside an unclosed thought. What
-/// comes before it is thoughts, and [`Kind::Other`] between them; everything after it is `Other`.
+/// The action is the first `<search>…</search>` or `<answer>…</answer>`, as the regular expression
+/// `<(search|answer)>(.*?)</\1>` of Search-R1 finds it, also inside an unclosed `<think>`. Before
+/// the action there are `Think` blocks, and [`SegmentKind::Other`] between them; everything after
+/// it is `Other`.
 ///
-/// A thought holds no tag. `<think> a <think> b </think>` is `Other` and a thought of `b`, and a
-/// model that writes `<information>` writes `Other`.
+/// A `Think` block has no tag inside: `<think> a <think> b </think>` is an `Other` block and a
+/// `Think` block of `b`. `<information>` that the model writes is `Other`.
 ///
-/// White space between two blocks belongs to the one before it; at the beginning of a turn, to
-/// the one after it. So a turn without an `Other` block has nothing but white space between its
-/// blocks, which is what a format reward asks for.
+/// White space between two blocks belongs to the first of them; at the beginning of a turn, to the
+/// first block. So a turn without an `Other` block has only white space between its blocks, which
+/// is what a format reward asks for.
 ///
 /// ```
 /// use forage_rollout::grammar::parse;
-/// use forage_trajectory::Kind;
+/// use forage_trajectory::SegmentKind;
 ///
 /// let text = "<think> hm </think>\n<search> Alien </search>";
 /// let turn = parse(text);
-/// let kinds: Vec<Kind> = turn.blocks.iter().map(|block| block.kind).collect();
-/// assert_eq!(kinds, [Kind::Think, Kind::Search]);
+/// let kinds: Vec<SegmentKind> = turn.blocks.iter().map(|block| block.kind).collect();
+/// assert_eq!(kinds, [SegmentKind::Think, SegmentKind::Search]);
 /// assert_eq!(&text[turn.blocks[1].content.clone()], " Alien ");
 /// assert_eq!(turn.action, Some(1));
 /// ```
-pub fn parse(text: &str) -> Turn {
-    let action = [(Kind::Search, "<search>", "</search>"), (Kind::Answer, "<answer>", "</answer>")]
+pub fn parse(text: &str) -> ParsedTurn {
+    let action = [(SegmentKind::Search, SEARCH), (SegmentKind::Answer, ANSWER)]
         .into_iter()
-        .filter_map(|(kind, open, close)| first_pair(text, kind, open, close))
+        .filter_map(|(kind, tags)| first_pair(text, kind, tags))
         .min_by_key(|block| block.bytes.start);
     let n_before = action.as_ref().map_or(text.len(), |block| block.bytes.start);
 
@@ -92,29 +84,11 @@ pub fn parse(text: &str) -> Turn {
     if close_gap(text, &mut blocks, at..text.len()) {
         blocks.push(other(0..text.len()));
     }
-    Turn { blocks, action }
+    ParsedTurn { blocks, action }
 }
 
-/// Takes the tags of the grammar out of a text, in any case, until none is left.
-///
-/// ```
-/// # use forage_rollout::grammar::without_tags;
-/// assert_eq!(without_tags("a <sea<search>rch>b</SEARCH> 1 < 2 <b>"), "a b 1 < 2 <b>");
-/// ```
-pub fn without_tags(text: &str) -> String {
-    // A tag is complete with its `>`. Taking it off the end of what is kept so far brings the two
-    // sides together, and the next `>` sees a tag that was spread around it: one pass is enough.
-    let mut kept = String::with_capacity(text.len());
-    for piece in text.split_inclusive('>') {
-        kept.push_str(piece);
-        if let Some(tag) = TAGS.iter().find(|tag| ends_with_ignoring_case(&kept, tag)) {
-            kept.truncate(kept.len() - tag.len());
-        }
-    }
-    kept
-}
-
-/// Deals with the text between two blocks. True where it has to join the block that follows.
+/// Adds the text between two blocks to the block before it, or as an `Other` block. Returns true if
+/// it has to join the block that follows.
 fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
     if gap.is_empty() {
         return false;
@@ -130,28 +104,30 @@ fn close_gap(text: &str, blocks: &mut Vec<Block>, gap: Range<usize>) -> bool {
     false
 }
 
+/// An `Other` block.
 fn other(bytes: Range<usize>) -> Block {
-    Block { kind: Kind::Other, content: bytes.clone(), bytes }
+    Block { kind: SegmentKind::Other, content: bytes.clone(), bytes }
 }
 
-fn first_pair(text: &str, kind: Kind, open: &str, close: &str) -> Option<Block> {
-    let start = text.find(open)?;
-    let inner = start + open.len();
-    let inner_end = inner + text[inner..].find(close)?;
-    Some(Block { kind, bytes: start..inner_end + close.len(), content: inner..inner_end })
+/// The first block between these tags.
+fn first_pair(text: &str, kind: SegmentKind, tags: TagPair) -> Option<Block> {
+    let start = text.find(tags.open)?;
+    let inner = start + tags.open.len();
+    let inner_end = inner + text[inner..].find(tags.close)?;
+    Some(Block { kind, bytes: start..inner_end + tags.close.len(), content: inner..inner_end })
 }
 
-/// Every `<think>` that is followed by `</think>` before any other tag.
+/// `Think` blocks: every `<think>` that is followed by `</think>` before any other tag.
 fn thoughts(text: &str) -> Vec<Block> {
     let mut thoughts = Vec::new();
     let mut open: Option<Range<usize>> = None;
     for (at, _) in text.match_indices('<') {
         let Some(tag) = TAGS.iter().find(|tag| text[at..].starts_with(**tag)) else { continue };
         let bytes = at..at + tag.len();
-        match (*tag, open.take()) {
-            ("<think>", _) => open = Some(bytes),
-            ("</think>", Some(open)) => thoughts.push(Block {
-                kind: Kind::Think,
+        match open.take() {
+            _ if *tag == THINK.open => open = Some(bytes),
+            Some(open) if *tag == THINK.close => thoughts.push(Block {
+                kind: SegmentKind::Think,
                 bytes: open.start..bytes.end,
                 content: open.end..bytes.start,
             }),
@@ -161,15 +137,10 @@ fn thoughts(text: &str) -> Vec<Block> {
     thoughts
 }
 
-fn ends_with_ignoring_case(text: &str, tag: &str) -> bool {
-    text.len()
-        .checked_sub(tag.len())
-        .is_some_and(|start| text.as_bytes()[start..].eq_ignore_ascii_case(tag.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
+    use forage_trajectory::protocol::strip_tags;
     use proptest::prelude::*;
 
     use super::*;
@@ -183,7 +154,7 @@ mod tests {
             .map(|(idx, block)| {
                 let action = if turn.action == Some(idx) { " !" } else { "" };
                 let (all, content) = (&text[block.bytes.clone()], &text[block.content.clone()]);
-                if block.kind == Kind::Other {
+                if block.kind == SegmentKind::Other {
                     format!("{:?} {all:?}{action}", block.kind)
                 } else {
                     format!("{:?} {all:?} {content:?}{action}", block.kind)
@@ -290,20 +261,20 @@ mod tests {
             }
             prop_assert_eq!(at, text.len());
             if let Some(action) = turn.action {
-                prop_assert!(matches!(turn.blocks[action].kind, Kind::Search | Kind::Answer));
+                prop_assert!(matches!(turn.blocks[action].kind, SegmentKind::Search | SegmentKind::Answer));
             }
         }
 
         #[test]
         fn no_tag_is_left(text in taggy()) {
-            let kept = without_tags(&text).to_lowercase();
+            let kept = strip_tags(&text).to_lowercase();
             prop_assert!(TAGS.iter().all(|tag| !kept.contains(tag)), "{kept}");
         }
 
         #[test]
         fn a_text_without_tags_is_left_alone(text in "[a-z<>/ é]{0,30}") {
             prop_assume!(TAGS.iter().all(|tag| !text.contains(tag)));
-            prop_assert_eq!(without_tags(&text), text);
+            prop_assert_eq!(strip_tags(&text), text);
         }
     }
 }

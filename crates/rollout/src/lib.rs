@@ -1,10 +1,11 @@
-//! The agent loop: a policy thinks, searches, reads and answers, and a [`Trajectory`] remains.
+//! Rollouts: multi-turn generation with a search engine, token in and token out.
 //!
-//! [`play`] is the loop of Search-R1 (arXiv 2503.09516), token in and token out. It knows a
-//! [`Policy`] and a [`Retriever`] and nothing behind them, so everything here is tested with a
-//! [`Scripted`] policy and a made-up search engine.
+//! [`run_episodes`] is the central function, the agent loop of Search-R1 (arXiv 2503.09516): the
+//! policy thinks, searches, reads and answers, and the result is a [`Trajectory`]. It calls a
+//! [`Policy`] and a [`Retriever`] through their traits and knows no model, no tensor and no index,
+//! so all of it is tested with a [`ScriptedPolicy`] and a search engine of ten lines.
 //!
-//! One turn of all trajectories of a batch is one call of the policy and one of the retriever:
+//! A turn of all trajectories of a batch is one call of the policy and one call of the retriever:
 //!
 //! ```text
 //! prompt ─► generate ─► grammar::parse ─┬─ <answer>  ─► done
@@ -13,26 +14,26 @@
 //!              └──────────────────── tokens are appended, never changed ──────────┘
 //! ```
 //!
-//! What holds, and is tested as a property:
+//! Invariants, which are tested as properties:
 //!
 //! - **Tokens are append-only.** The context of a turn begins with the context and the completion
-//!   of the turn before, id for id. The prompt and every observation are encoded once, on their
-//!   own; nothing that was sampled is ever decoded and encoded again.
-//! - **Generation stops natively** at the end of an action ([`grammar::STOP`]). Where a policy
-//!   writes on regardless, the first action counts and the rest is [`Kind::Other`].
-//! - **The environment earns nothing.** Retrieved text loses the tags of the grammar before it is
-//!   shown, keeps its closing tag however it is cut, and belongs to [`Origin::Environment`].
+//!   of the turn before, token for token. The prompt and every observation are encoded once, on
+//!   their own; sampled tokens are never decoded and encoded again.
+//! - **Generation stops** at the end of an action ([`grammar::STOP`]). If a policy writes on, the
+//!   first action counts and the rest is [`SegmentKind::Other`].
+//! - **The environment earns nothing.** Retrieved text is sanitized before it is shown, keeps its
+//!   closing tag however it is cut, and belongs to [`Origin::Environment`].
 //! - **A search that fails ends its trajectory** as [`Outcome::Failed`]. The agent never reads an
-//!   error, and no other trajectory is touched.
-//! - **Batches do not mix.** A trajectory does not depend on what else is played with it.
+//!   error message, and no other trajectory is affected.
+//! - **Batch invariance.** A trajectory does not depend on the other trajectories of its batch.
 //!
-//! Departures from Search-R1's code: it lets the policy write on, cuts the text and encodes it
-//! again; it may cut off `</information>`; it drops the beginning of a context that is too long
-//! where we end the trajectory as [`Outcome::OverLength`].
+//! Departures from the code of Search-R1: it lets the policy write on, cuts the text and encodes it
+//! again; it may cut off `</information>`; and it drops the beginning of a context that is too
+//! long, where this crate ends the trajectory as [`Outcome::OverLength`].
 //!
 //! ```
-//! use forage_rollout::scripted::{Bytes, Scripted};
-//! use forage_rollout::{RolloutConfig, Task, play};
+//! use forage_rollout::scripted::{Bytes, ScriptedPolicy};
+//! use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 //! use forage_trajectory::{
 //!     Hit, Outcome, Purpose, Question, Retriever, Sampling, SearchError, Stream,
 //! };
@@ -51,16 +52,16 @@
 //!     }
 //! }
 //!
-//! let mut policy = Scripted::new(Bytes, |_context: &str, _sequence, turn| match turn {
+//! let mut policy = ScriptedPolicy::new(Bytes, |_context: &str, _sequence, turn| match turn {
 //!     0 => "<think> I do not know. </think><search> Alien director </search>".to_owned(),
 //!     _ => "<answer> Ridley Scott </answer>".to_owned(),
 //! });
 //! let question = Question { text: "Who directed Alien?".into(), ..Question::default() };
-//! let task =
-//!     Task { question: &question, member: 0, stream: Stream::new(1, Purpose::Evaluation) };
+//! let stream = Stream::new(1, Purpose::Evaluation);
+//! let task = RolloutTask { question: &question, member: 0, stream };
 //!
 //! let cfg = RolloutConfig::default();
-//! let played = play(&mut policy, &OnePage, &cfg, &[task], Sampling::Greedy)?;
+//! let played = run_episodes(&mut policy, &OnePage, &cfg, &[task], Sampling::Greedy)?;
 //!
 //! assert_eq!(played[0].outcome, Outcome::Answered);
 //! assert_eq!(played[0].final_answer(), Some("Ridley Scott"));
@@ -70,13 +71,13 @@
 //! # Ok::<(), forage_rollout::RolloutError>(())
 //! ```
 //!
-//! [`Kind::Other`]: forage_trajectory::Kind::Other
+//! [`SegmentKind::Other`]: forage_trajectory::SegmentKind::Other
 //! [`Origin::Environment`]: forage_trajectory::Origin::Environment
 //! [`Outcome::Failed`]: forage_trajectory::Outcome::Failed
 //! [`Outcome::OverLength`]: forage_trajectory::Outcome::OverLength
 //! [`Policy`]: forage_trajectory::Policy
 //! [`Retriever`]: forage_trajectory::Retriever
-//! [`Scripted`]: scripted::Scripted
+//! [`ScriptedPolicy`]: scripted::ScriptedPolicy
 //! [`Trajectory`]: forage_trajectory::Trajectory
 
 pub mod grammar;
@@ -85,11 +86,11 @@ pub mod scripted;
 
 mod config;
 mod error;
-mod play;
+mod rollout;
 mod tagging;
 mod template;
 
 pub use config::RolloutConfig;
 pub use error::RolloutError;
-pub use play::{Task, play};
-pub use template::Template;
+pub use rollout::{RolloutTask, run_episodes};
+pub use template::ObservationTemplate;

@@ -1,62 +1,65 @@
-//! What the environment says: search results, cut to a number of tokens, and fixed sentences.
+//! Observations: search results within a token limit, and the fixed sentences of the environment.
 //!
-//! The layout is that of a [`Template`]. Search-R1's code cuts the tokens of an observation and so
-//! may lose the closing tag; here the passages are cut, between words, and the tags stay.
+//! The layout is that of an [`ObservationTemplate`]. The code of Search-R1 truncates the tokens of
+//! an observation and so may lose the closing tag; here passages are cut between words, and the
+//! tags stay.
 
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX};
 use forage_trajectory::{BoxError, Hit, TokenId};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::Template;
+use crate::ObservationTemplate;
 
-/// Said after a turn that is neither a search nor an answer.
+/// Warning after an invalid action: a turn that is neither a search nor an answer.
 pub const INVALID_ACTION: &str = "\nThat was neither a search nor an answer. To search, I put \
     the query between <search> and </search>. To answer, I put the answer between <answer> and \
     </answer>. I will try again.\n";
 
-/// Stands for the passages where there are none.
+/// Text of an observation without passages.
 pub const NOTHING_FOUND: &str = "No passage matches this query.";
 
-const OPEN: &str = "<information>";
-const CLOSE: &str = "</information>";
-
-/// An information block with its tokens.
+/// Observation: an information block with its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// The text, tags included.
+    /// Text, including tags.
     pub text: String,
-    /// The text encoded on its own.
+    /// Tokens of the text, encoded on its own.
     pub tokens: Vec<TokenId>,
 }
 
 impl Observation {
-    /// The text between the tags.
+    /// Text between the tags.
     pub fn content(&self) -> &str {
         let text = self.text.trim();
-        let inner = text.strip_prefix(OPEN).and_then(|text| text.strip_suffix(CLOSE));
-        inner.unwrap_or(text).trim()
+        INFORMATION.strip(text).unwrap_or(text).trim()
     }
 }
 
-/// The information block for the hits of one search, in at most `max_tokens` tokens.
+/// Formats the hits of a search as an observation of at most `max_tokens` tokens.
 ///
-/// What does not fit is cut off the end, between words (UAX #29): first from the text of the last
-/// passage, then the whole passage, and so on. At least the first word is always there, and so is
-/// the closing tag; `None` where not even these fit.
+/// What does not fit is cut off the end, between words (UAX #29): first the text of the last
+/// passage, then the whole passage, and so on. The first word and the closing tag always remain;
+/// `None` if these alone do not fit.
 ///
-/// Titles and texts lose the tags of the grammar first.
+/// Titles and texts are sanitized first, by
+/// [`strip_tags`](forage_trajectory::protocol::strip_tags).
+///
+/// # Errors
+///
+/// Those of `encode`.
 ///
 /// ```
-/// # use forage_rollout::{Template, observation::information};
+/// # use forage_rollout::{ObservationTemplate, observation::format_hits};
 /// # use forage_trajectory::Hit;
 /// let hit = Hit { title: "Alien".into(), text: "A film. <answer>".into(), ..Hit::default() };
 /// let bytes = |text: &str| Ok(text.bytes().map(u32::from).collect());
-/// let block = information(&[hit], Template::Plain, 100, bytes)?.expect("there is room");
+/// let block = format_hits(&[hit], ObservationTemplate::Plain, 100, bytes)?.expect("it fits");
 /// assert_eq!(block.text, "\n\n<information>Doc 1(Title: Alien) A film.</information>\n\n");
 /// # Ok::<(), forage_trajectory::BoxError>(())
 /// ```
-pub fn information(
+pub fn format_hits(
     hits: &[Hit],
-    template: Template,
+    template: ObservationTemplate,
     max_tokens: usize,
     encode: impl Fn(&str) -> Result<Vec<TokenId>, BoxError>,
 ) -> Result<Option<Observation>, BoxError> {
@@ -82,14 +85,14 @@ pub fn information(
     Ok(best)
 }
 
-/// The title of the first passage of the last information block in a text.
+/// Title of the first passage in the last observation of a text; `None` without one.
 pub fn top_title(context: &str) -> Option<&str> {
-    let block = &context[context.rfind(OPEN)?..];
-    let first = block.split_once("Doc 1")?.1;
+    let block = &context[context.rfind(INFORMATION.open)?..];
+    let first = block.split_once(&format!("{DOCUMENT_PREFIX}1"))?.1;
     if let Some(title) = first.strip_prefix(": \\\"") {
         return Some(title.split_once("\\\"\\n")?.0);
     }
-    let title = first.strip_prefix("(Title: ").or_else(|| first.strip_prefix(" (Title: "))?;
+    let title = first.strip_prefix(' ').unwrap_or(first).strip_prefix(TITLE_PREFIX)?;
     // Titles such as `Alien (film)` have parentheses of their own.
     let mut depth = 1;
     for (at, character) in title.char_indices() {
@@ -105,21 +108,21 @@ pub fn top_title(context: &str) -> Option<&str> {
     Some(title.split_once(')')?.0)
 }
 
-/// All passages in one text, with the places where it may be cut.
+/// Text of all passages, with the positions at which it may be cut.
 struct Body {
     text: String,
-    /// Where words end, but for those in the heading of a passage after the first; the last is the
-    /// end of the text. Never empty.
+    /// Ends of words in bytes, except within the headings of passages after the first. The last is
+    /// the end of the text, so that there is always one.
     ends: Vec<usize>,
 }
 
 impl Body {
-    fn new(hits: &[Hit], template: Template) -> Self {
+    fn new(hits: &[Hit], template: ObservationTemplate) -> Self {
         let mut text = String::new();
-        // Of each passage, where its heading and where its text begin.
+        // For each passage, where its heading and where its text begin.
         let mut starts = Vec::new();
         for (idx, hit) in hits.iter().enumerate() {
-            let shown = template.show(idx + 1, hit);
+            let shown = template.format(idx + 1, hit);
             let start = text.len();
             text += &shown.heading;
             starts.push((start, text.len()));
@@ -153,14 +156,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::scripted::{Bytes, Codec};
+
+    /// One token a byte.
+    fn bytes(text: &str) -> Result<Vec<TokenId>, BoxError> {
+        Ok(text.bytes().map(TokenId::from).collect())
+    }
 
     fn hit(title: &str, text: &str) -> Hit {
         Hit { title: title.into(), text: text.into(), ..Hit::default() }
     }
 
     fn check(hits: &[Hit], max_tokens: usize, expected: &Expect) {
-        let shown = information(hits, Template::Plain, max_tokens, |text| Bytes.encode(text));
+        let shown = format_hits(hits, ObservationTemplate::Plain, max_tokens, bytes);
         expected.assert_eq(&format!("{:?}", shown.unwrap().map(|it| it.text)));
     }
 
@@ -229,14 +236,14 @@ mod tests {
     #[test]
     fn the_top_title_is_read_back() {
         for title in ["Alien", "Alien (film)", "\"Alien\"", "A (b (c)) d", "漢字"] {
-            for template in Template::ALL {
+            for template in ObservationTemplate::ALL {
                 let hits = [hit(title, "text) x")];
-                let block = information(&hits, template, 500, |text| Bytes.encode(text));
+                let block = format_hits(&hits, template, 500, bytes);
                 let block = block.unwrap().unwrap().text;
                 let context = format!("<information> Doc 1(Title: old) </information>{block}");
                 let found = top_title(&context).unwrap().replace("\\\"", "\"");
                 let quotes = |it: &str| it.trim_matches('"').to_owned();
-                if title.is_ascii() || template != Template::SkyRl {
+                if title.is_ascii() || template != ObservationTemplate::SkyRl {
                     assert_eq!(quotes(&found), quotes(title), "{template:?}");
                 }
             }
@@ -248,14 +255,14 @@ mod tests {
     #[test]
     fn templates() {
         let hits = [hit("Alien", "A \"film\".\nÉ 🦀"), hit("", "First line\nrest"), hit("B", "")];
-        let show = |template: Template, expected: Expect| {
-            let shown = information(&hits, template, 500, |text| Bytes.encode(text));
+        let show = |template: ObservationTemplate, expected: Expect| {
+            let shown = format_hits(&hits, template, 500, bytes);
             let shown = shown.unwrap().unwrap();
             assert!(!shown.content().contains("information>"));
             expected.assert_eq(&shown.text);
         };
         show(
-            Template::Plain,
+            ObservationTemplate::Plain,
             expect![[r#"
 
 
@@ -268,7 +275,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::SearchR1,
+            ObservationTemplate::SearchR1,
             expect![[r#"
 
 
@@ -280,7 +287,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::Verl,
+            ObservationTemplate::Verl,
             expect![[r#"
 
 
@@ -289,7 +296,7 @@ mod tests {
             "#]],
         );
         show(
-            Template::SkyRl,
+            ObservationTemplate::SkyRl,
             expect![[r#"
 
                 <information>{"result": "Doc 1: \"Alien\"\nA \"film\".\n\u00c9 \ud83e\udd80\nDoc 2: First line\nrest\nDoc 3: \"B\"\n"}</information>
@@ -301,7 +308,7 @@ mod tests {
         #[test]
         fn the_closing_tag_survives_any_cut(
             texts in prop::collection::vec(("[a-zé漢🦀() ]{0,12}", "[a-zé漢🦀<>/\n ]{0,120}"), 0..5),
-            template in prop::sample::select(&Template::ALL),
+            template in prop::sample::select(&ObservationTemplate::ALL),
             max_tokens in 0_usize..400,
             token_bytes in 1_usize..6,
         ) {
@@ -309,7 +316,7 @@ mod tests {
             let encode = |text: &str| -> Result<Vec<TokenId>, BoxError> {
                 Ok(text.as_bytes().chunks(token_bytes).map(|it| u32::from(it[0])).collect())
             };
-            let shown = information(&hits, template, max_tokens, encode).unwrap();
+            let shown = format_hits(&hits, template, max_tokens, encode).unwrap();
             let whole = Body::new(&hits, template);
             let n_tokens = |end: usize| encode(&template.wrap(&whole.text[..end])).unwrap().len();
             let longest = whole.ends.iter().rev().find(|end| n_tokens(**end) <= max_tokens);
@@ -317,8 +324,8 @@ mod tests {
             if let (Some(shown), Some(&end)) = (shown, longest) {
                 prop_assert!(shown.tokens.len() <= max_tokens);
                 prop_assert_eq!(&shown.tokens, &encode(&shown.text).unwrap());
-                prop_assert!(shown.text.trim().starts_with(OPEN));
-                prop_assert!(shown.text.trim().ends_with(CLOSE));
+                prop_assert!(shown.text.trim().starts_with(INFORMATION.open));
+                prop_assert!(shown.text.trim().ends_with(INFORMATION.close));
                 // Nothing is cut without need.
                 prop_assert_eq!(shown.text, template.wrap(&whole.text[..end]));
                 // No word is cut in two: on one side or the other there is a gap or a mark.

@@ -1,21 +1,24 @@
-//! Policies that are not models.
+//! Scripted policies, for tests, demonstrations and as a baseline.
 //!
-//! [`Scripted`] writes what a function says, through any tokenizer: for tests, for demonstrations,
-//! and as a floor that a trained agent has to clear ([`baseline`]).
+//! A [`ScriptedPolicy`] writes what a function returns, through any tokenizer. [`baseline`] is the
+//! script that a trained agent should be better than.
 
 use std::collections::HashMap;
 
-use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
+use forage_trajectory::protocol::{ANSWER, SEARCH, THINK};
+use forage_trajectory::{
+    BoxError, Completion, FinishReason, Policy, Prompt, Request, Sampling, TokenId,
+};
 
 use crate::observation::top_title;
 
-/// Text to tokens and back.
+/// Codec: text to tokens and back.
 pub trait Codec {
-    /// The tokens of a text.
+    /// Tokens of a text.
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
 
-    /// The text and the tokens that a sequence begins with; an error where a chat template is
-    /// asked for and there is none, as here.
+    /// Text and tokens of a prompt. Default: plain text only; a chat is an error, because there is
+    /// no chat template.
     fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
         match prompt {
             Prompt::Plain(text) => Ok(((*text).to_owned(), self.encode(text)?)),
@@ -23,7 +26,7 @@ pub trait Codec {
         }
     }
 
-    /// The text of tokens.
+    /// Text of some tokens.
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError>;
 }
 
@@ -41,7 +44,7 @@ impl<C: Codec + ?Sized> Codec for &C {
     }
 }
 
-/// One token a byte, for whoever has no tokenizer.
+/// Codec without a vocabulary: one token for each byte.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bytes;
 
@@ -56,37 +59,37 @@ impl Codec for Bytes {
     }
 }
 
-/// A policy whose turns are written by a function of the context so far, the sequence and the
-/// turn of that sequence, from 0.
+/// Scripted policy: its turns are a function of the context so far, the sequence, and the turn of
+/// that sequence, from 0.
 ///
-/// Its log-probabilities are 0. It does not stop at a stop string by itself: what the function
-/// returns is the turn, and it is cut at `max_new_tokens` only.
+/// All log-probabilities are 0. The turn is what the function returns, cut at `max_new_tokens` and
+/// not at a stop string.
 #[derive(Debug)]
-pub struct Scripted<C, F> {
+pub struct ScriptedPolicy<C, F> {
     codec: C,
     write: F,
     max_context: usize,
     turns: HashMap<usize, usize>,
 }
 
-impl<C, F> Scripted<C, F>
+impl<C, F> ScriptedPolicy<C, F>
 where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
 {
-    /// A policy without a limit on its context.
+    /// Scripted policy without a limit on the context.
     pub fn new(codec: C, write: F) -> Self {
         Self { codec, write, max_context: usize::MAX, turns: HashMap::new() }
     }
 
-    /// The same policy with room for `max_context` tokens.
+    /// The same policy with a context of at most `max_context` tokens.
     #[must_use]
     pub fn with_max_context(self, max_context: usize) -> Self {
         Self { max_context, ..self }
     }
 }
 
-impl<C, F> Policy for Scripted<C, F>
+impl<C, F> Policy for ScriptedPolicy<C, F>
 where
     C: Codec,
     F: FnMut(&str, usize, usize) -> String,
@@ -121,11 +124,11 @@ where
             let mut tokens = self.codec.encode(&text)?;
             let finish = if tokens.len() > request.max_new_tokens {
                 tokens.truncate(request.max_new_tokens);
-                Finish::Length
+                FinishReason::Length
             } else if request.stop.iter().any(|stop| text.ends_with(stop)) {
-                Finish::Stop
+                FinishReason::Stop
             } else {
-                Finish::EndOfTurn
+                FinishReason::EndOfTurn
             };
             completions.push(Completion { logprobs: vec![0.0; tokens.len()], tokens, finish });
         }
@@ -139,20 +142,20 @@ where
     }
 }
 
-/// Searches for the question itself and answers with the title of the first passage.
+/// Baseline script: searches for the question itself and answers with the title of the first
+/// passage.
 ///
 /// `questions` are the texts of the questions, by sequence: the order of the tasks given to
-/// [`play`](crate::play).
+/// [`run_episodes`](crate::run_episodes).
 pub fn baseline(questions: &[&str]) -> impl FnMut(&str, usize, usize) -> String {
     move |context, sequence, turn| {
         if turn == 0 {
             let question = questions.get(sequence).copied().unwrap_or_default();
-            return format!(
-                "<think> I look for the question itself. </think><search> {question} </search>"
-            );
+            return THINK.wrap(" I look for the question itself. ")
+                + &SEARCH.wrap(&format!(" {question} "));
         }
         let title = top_title(context).unwrap_or("unknown");
-        format!("<answer> {} </answer>", title.trim_matches(['"', '\\']))
+        ANSWER.wrap(&format!(" {} ", title.trim_matches(['"', '\\'])))
     }
 }
 
@@ -165,7 +168,7 @@ mod tests {
 
     #[test]
     fn finishes_for_the_reason_a_model_would() {
-        let mut policy = Scripted::new(Bytes, |context: &str, _, turn| match turn {
+        let mut policy = ScriptedPolicy::new(Bytes, |context: &str, _, turn| match turn {
             0 => format!("{context}</answer>"),
             _ => format!("{context}</answer>."),
         });
@@ -178,9 +181,9 @@ mod tests {
             assert_eq!(completion.logprobs.len(), completion.tokens.len());
             (policy.decode(&completion.tokens).unwrap(), completion.finish)
         };
-        assert_eq!(generate(11), ("é</answer>".to_owned(), Finish::Stop));
-        assert_eq!(generate(12), ("é</answer>.".to_owned(), Finish::EndOfTurn));
-        assert_eq!(generate(1), ("\u{FFFD}".to_owned(), Finish::Length));
+        assert_eq!(generate(11), ("é</answer>".to_owned(), FinishReason::Stop));
+        assert_eq!(generate(12), ("é</answer>.".to_owned(), FinishReason::EndOfTurn));
+        assert_eq!(generate(1), ("\u{FFFD}".to_owned(), FinishReason::Length));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From the blocks of a turn's text to runs of its tokens.
+//! Token ranges of the blocks of a turn.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use forage_trajectory::{BoxError, Policy, TokenId};
 
 use crate::grammar::Block;
 
-/// The tokens of each block. They tile `tokens`, whatever the tokenizer does.
+/// Token range of each block. The ranges tile `tokens`, whatever the tokenizer does.
 ///
-/// `text` is the text of `tokens`. A token belongs to the block that its first byte is in. So a
-/// token that holds the end of one block and the beginning of the next belongs to the first, a
-/// character of several tokens stays together, and a block that lies within one token that
-/// began earlier has no tokens at all. A token without text belongs to the block that follows.
+/// `text` is the text of `tokens`. A token belongs to the block that its first byte is in: a token
+/// with the end of one block and the beginning of the next belongs to the first, a character of
+/// several tokens stays together, and a block that lies within a token of an earlier block has no
+/// tokens at all. A token without text belongs to the block that follows.
 pub(crate) fn token_runs(
     policy: &dyn Policy,
     tokens: &[TokenId],
@@ -28,10 +28,11 @@ pub(crate) fn token_runs(
     Ok(starts.iter().zip(ends).map(|(&start, end)| start..end).collect())
 }
 
-/// The first token at or after `from` before which the tokens spell `offset` bytes of the text.
+/// Index of the first token at or after `from` before which the tokens spell `offset` bytes of the
+/// text, by binary search.
 ///
-/// The search stays within `from..=tokens.len()`, so that even a tokenizer whose prefixes do not
-/// decode to prefixes gives runs that tile.
+/// The search stays within `from..=tokens.len()`, so that the ranges tile even for a tokenizer
+/// with prefixes that do not decode to prefixes.
 fn first_token(
     policy: &dyn Policy,
     tokens: &[TokenId],
@@ -54,10 +55,11 @@ fn first_token(
     Ok(low)
 }
 
-/// How many bytes two texts begin with in common.
+/// Length in bytes of the common prefix of two texts.
 ///
-/// Comparing with the whole text, and not just measuring the prefix, leaves out the U+FFFD that
-/// stands for a character whose last bytes are in the next token, and counts one that was sampled.
+/// A comparison with the whole text, instead of the length of the prefix, leaves out the U+FFFD
+/// that replaces a character whose last bytes are in the next token, and counts a U+FFFD that was
+/// sampled.
 fn shared_bytes(prefix: &str, text: &str) -> usize {
     prefix.bytes().zip(text.bytes()).take_while(|(left, right)| left == right).count()
 }
@@ -68,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::grammar::parse;
-    use crate::scripted::{Codec, Scripted};
+    use crate::scripted::{Codec, ScriptedPolicy};
 
     /// Token `n` is the `n`-th of these pieces.
     struct Pieces(Vec<Vec<u8>>);
@@ -89,7 +91,7 @@ mod tests {
         let codec = Pieces(pieces.iter().map(|piece| piece.to_vec()).collect());
         let tokens = codec.encode("").unwrap();
         let text = codec.decode(&tokens).unwrap();
-        let policy = Scripted::new(codec, |_: &str, _, _| String::new());
+        let policy = ScriptedPolicy::new(codec, |_: &str, _, _| String::new());
         let blocks = parse(&text).blocks;
         let runs = token_runs(&policy, &tokens, &text, &blocks).unwrap();
         let lines: Vec<String> = blocks

@@ -1,62 +1,65 @@
-//! How hits are shown to the agent, by the project that shows them so.
+//! Layouts of observations, named after the project that uses them.
 //!
-//! | name | an observation |
+//! | name | observation |
 //! |---|---|
-//! | `plain` | `<information>Doc 1(Title: Alien) A film.` …`</information>`, a passage a line |
-//! | `search-r1` | the same with the title as Search-R1's corpora have it: `Doc 1(Title: "Alien") A film.` |
+//! | `plain` | `<information>Doc 1(Title: Alien) A film.` …`</information>`, one passage on each line |
+//! | `search-r1` | the same with quoted titles, as in the corpora of Search-R1: `Doc 1(Title: "Alien") A film.` |
 //! | `verl` | `<information>{"result": "Doc 1 (Title: \"Alien\")\nA film.\n\nDoc 2 …"}</information>` |
 //! | `skyrl` | `<information>{"result": "Doc 1: \"Alien\"\nA film.\n…"}</information>`, in ASCII |
 //!
-//! A model that was trained in one of these projects reads best what it has read there. verl puts
-//! its object into a tool message; here all stand between the tags of the grammar, with the blank
-//! lines around them that the project has.
+//! A model that was trained in one of these projects does best with the layout it was trained on.
+//! verl puts its object into a tool message; here every layout is between `<information>` tags,
+//! with the blank lines of the project around them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use forage_trajectory::Hit;
+use forage_trajectory::protocol::{
+    DOCUMENT_PREFIX, INFORMATION, TITLE_PREFIX, document_heading, format_observation, strip_tags,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::grammar::without_tags;
-
-/// How hits are shown.
+/// Layout of observations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Template {
-    /// Search-R1's, without the quotes around titles.
+pub enum ObservationTemplate {
+    /// The layout of Search-R1, without quotes around titles: see
+    /// [`format_document`](forage_trajectory::protocol::format_document).
     #[default]
     Plain,
-    /// Search-R1, verl-tool and slime.
+    /// The layout of Search-R1, verl-tool and slime.
     SearchR1,
-    /// verl's `SearchTool`: JSON.
+    /// The JSON of `SearchTool` in verl.
     Verl,
-    /// `SkyRL`'s search environment: JSON whose other letters than ASCII are escaped.
+    /// The JSON of the search environment of `SkyRL`, in which all characters but ASCII are
+    /// escaped.
     #[serde(rename = "skyrl")]
     SkyRl,
 }
 
-/// A hit as it is shown.
-pub(crate) struct Shown {
-    /// Never shown without some of the text after it.
+/// Formatted hit.
+pub(crate) struct FormattedHit {
+    /// Rank and title; never shown without some of the text after it.
     pub(crate) heading: String,
     pub(crate) text: String,
-    /// What comes after the text.
+    /// Separator after the text.
     pub(crate) end: &'static str,
 }
 
-impl Template {
-    /// Every template.
+impl ObservationTemplate {
+    /// All layouts.
     pub const ALL: [Self; 4] = [Self::Plain, Self::SearchR1, Self::Verl, Self::SkyRl];
 
-    /// A hit at its rank, from 1, without the tags of the grammar.
-    pub(crate) fn show(self, rank: usize, hit: &Hit) -> Shown {
-        let (title, text) = (without_tags(&hit.title), without_tags(&hit.text));
+    /// Formats a hit at its rank, from 1, without the tags of the protocol.
+    pub(crate) fn format(self, rank: usize, hit: &Hit) -> FormattedHit {
+        let (title, text) = (strip_tags(&hit.title), strip_tags(&hit.text));
         let (title, text) = (title.trim(), text.trim());
         if self == Self::Plain {
-            let heading = format!("Doc {rank}(Title: {title}) ");
-            return Shown { heading, text: text.to_owned(), end: "\n" };
+            let heading = document_heading(rank, title);
+            return FormattedHit { heading, text: text.to_owned(), end: "\n" };
         }
-        // A passage without a title is its text alone, and its first line is taken for one.
+        // Without a title, the first line of the text takes its place.
         let (first, rest) = if title.is_empty() {
             let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
             (Cow::Borrowed(first), rest)
@@ -64,25 +67,21 @@ impl Template {
             (Cow::Owned(format!("\"{title}\"")), text)
         };
         let (heading, end) = match self {
-            Self::Plain | Self::SearchR1 => (format!("Doc {rank}(Title: {first}) "), "\n"),
-            Self::Verl => (format!("Doc {rank} (Title: {first})\n"), "\n\n"),
-            Self::SkyRl => (format!("Doc {rank}: {first}\n"), "\n"),
+            Self::Plain | Self::SearchR1 => (document_heading(rank, &first), "\n"),
+            Self::Verl => (format!("{DOCUMENT_PREFIX}{rank} {TITLE_PREFIX}{first})\n"), "\n\n"),
+            Self::SkyRl => (format!("{DOCUMENT_PREFIX}{rank}: {first}\n"), "\n"),
         };
-        Shown { heading, text: rest.to_owned(), end }
+        FormattedHit { heading, text: rest.to_owned(), end }
     }
 
-    /// Puts what is shown between the tags.
+    /// Wraps the formatted hits in `<information>` tags.
     pub(crate) fn wrap(self, body: &str) -> String {
         match self {
-            Self::Plain | Self::SearchR1 => {
-                format!("\n\n<information>{body}</information>\n\n")
-            }
-            Self::Verl => {
-                format!("\n\n<information>{{\"result\": {}}}</information>\n\n", json(body))
-            }
+            Self::Plain | Self::SearchR1 => format_observation(body),
+            Self::Verl => format_observation(&format!("{{\"result\": {}}}", json(body))),
             Self::SkyRl => {
                 let body = ascii(&json(&format!("{body}\n")));
-                format!("\n<information>{{\"result\": {body}}}</information>\n")
+                format!("\n{}\n", INFORMATION.wrap(&format!("{{\"result\": {body}}}")))
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use forage_reward_sdk::grammar::has_tags;
 use forage_reward_sdk::text::{exact_match, normalize_answer};
-use forage_trajectory::{Group, Kind, Origin, Question, Trajectory};
+use forage_trajectory::{Group, Origin, Question, SegmentKind, Trajectory};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -160,10 +160,9 @@ fn of_groups(groups: &[Group], row: &mut Map<String, Value>) {
 
 /// Whether an answer stands in what was found, and nothing was thought in between.
 fn is_copied(it: &Trajectory, answer: &str) -> bool {
-    let has_thought = it
-        .segments
-        .iter()
-        .any(|it| it.origin == Origin::Policy && it.kind == Kind::Think && !it.content.is_empty());
+    let has_thought = it.segments.iter().any(|it| {
+        it.origin == Origin::Policy && it.kind == SegmentKind::Think && !it.content.is_empty()
+    });
     let answer = normalize_answer(answer);
     let stands_in = |text: &str| normalize_answer(text).contains(&answer);
     let mut hits = it.searches.iter().flat_map(|it| &it.hits);
@@ -209,14 +208,14 @@ mod tests {
     fn played(thought: &str, queries: &[&str], answer: &str) -> Trajectory {
         let mut it = Trajectory::new("q", 0);
         it.outcome = Outcome::Answered;
-        it.tag(Kind::Think, "", 0..0, Some(thought));
+        it.tag(SegmentKind::Think, "", 0..0, Some(thought));
         for query in queries {
             let hit = Hit { title: "Alien".to_owned(), ..Hit::default() };
             let search =
                 Search { query: (*query).to_owned(), hits: vec![hit], segment: 0, failure: None };
             it.searches.push(search);
         }
-        it.tag(Kind::Answer, "", 0..0, Some(answer));
+        it.tag(SegmentKind::Answer, "", 0..0, Some(answer));
         it
     }
 

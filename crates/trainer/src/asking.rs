@@ -11,9 +11,6 @@ use rand::seq::SliceRandom;
 use crate::config::{Stage, TrainingSection};
 use crate::failure::{Code, Failure};
 
-/// Purposes that share [`Purpose::Shuffle`] are told apart by its turn.
-const FURTHER: u64 = 1;
-
 /// Whom to ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
@@ -74,7 +71,7 @@ impl<'a> Asking<'a> {
         let asked: BTreeSet<&str> = self.of_step(step).iter().map(|it| it.id.as_str()).collect();
         let mut others = self.eligible(step);
         others.retain(|it| !asked.contains(it.id.as_str()));
-        let stream = Stream::new(self.seed, Purpose::Shuffle).at_step(step).at_turn(FURTHER);
+        let stream = Stream::new(self.seed, Purpose::DynamicSampling).at_step(step);
         others.shuffle(&mut stream.rng());
         others
     }

@@ -17,9 +17,6 @@ use crate::learner::Sample;
 use crate::micro_batch::{Asked, log_probabilities};
 use crate::train::Parts;
 
-/// Purposes that share [`Purpose::Shuffle`] are told apart by its turn.
-const LABELS: u64 = 2;
-
 /// The policies of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Policies<'a> {
@@ -274,7 +271,7 @@ fn teach(
     else {
         return Ok(None);
     };
-    let stream = Stream::new(parts.config.seed, Purpose::Shuffle).at_step(step).at_turn(LABELS);
+    let stream = Stream::new(parts.config.seed, Purpose::HindsightLabels).at_step(step);
     let mut all = Lessons::default();
     for (idx, (group, _)) in played.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);

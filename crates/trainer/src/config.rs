@@ -394,7 +394,7 @@ impl RunConfig {
             );
         }
         let rewards = self.reward.iter().map(|(name, section)| (name.as_str(), section));
-        forage_reward::check(rewards, &self.combination)?;
+        forage_reward::check_rewards(rewards, &self.combination)?;
         if let Some(sft) = &self.sft {
             self.check_sft(sft)?;
         }

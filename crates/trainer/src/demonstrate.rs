@@ -3,8 +3,9 @@
 use anyhow::Result;
 use forage_model::{SPECIAL_TOKENS, Tokenizer};
 use forage_retriever::Bm25;
-use forage_rollout::scripted::{Codec, Scripted};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::scripted::{Codec, ScriptedPolicy};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, format_document};
 use forage_trajectory::{BoxError, Prompt, Purpose, Sampling, Stream, TokenId};
 use forage_world::{
     Exercise, Perturbations, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
@@ -71,12 +72,14 @@ impl School<'_> {
             ));
             asked.push(it);
         }
-        let tasks: Vec<Task<'_>> =
-            asked.iter().map(|question| Task { question, member: 0, stream }).collect();
-        let mut policy = Scripted::new(TokenizerCodec(self.tokenizer), |_: &str, task, turn| {
-            turns[task].get(turn).cloned().unwrap_or_default()
-        });
-        let played = play(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
+        let tasks: Vec<RolloutTask<'_>> =
+            asked.iter().map(|question| RolloutTask { question, member: 0, stream }).collect();
+        let mut policy =
+            ScriptedPolicy::new(TokenizerCodec(self.tokenizer), |_: &str, task, turn| {
+                turns[task].get(turn).cloned().unwrap_or_default()
+            });
+        let played =
+            run_episodes(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
         let mut samples: Vec<Sample> =
             played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
         let exercises = [
@@ -119,7 +122,8 @@ pub fn tokenizer_texts(
     let mut texts = Vec::new();
     let stream = Stream::new(seed, Purpose::Demonstrations);
     for (idx, passage) in world.passages().iter().enumerate() {
-        texts.push(format!("\n\nDoc 1(Title: {}) {}\nDoc 2(", passage.title, passage.text));
+        let document = format_document(1, &passage.title, &passage.text);
+        texts.push(format!("\n\n{document}\n{DOCUMENT_PREFIX}2("));
         let stream = stream.of_member(idx as u64, 2);
         let question = question(world, Split::Train, mix.shape(idx), stream)?;
         texts.push(rollout.prompt_for(&question));

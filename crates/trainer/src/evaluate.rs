@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use forage_reward_sdk::text::{exact_match, token_f1};
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::{
     Group, Policy, Purpose, Question, Retriever, Sampling, Stream, Trajectory,
 };
@@ -157,10 +157,10 @@ pub fn play_all(
     mut tick: impl FnMut(usize),
 ) -> Result<Vec<Played>> {
     let stream = Stream::new(seed, Purpose::Evaluation);
-    let tasks: Vec<Task<'_>> = questions
+    let tasks: Vec<RolloutTask<'_>> = questions
         .iter()
         .enumerate()
-        .map(|(idx, question)| Task {
+        .map(|(idx, question)| RolloutTask {
             question,
             member: 0,
             stream: stream.of_member(idx as u64, 0),
@@ -168,7 +168,7 @@ pub fn play_all(
         .collect();
     let mut played = Vec::with_capacity(tasks.len());
     for batch in tasks.chunks(BATCH) {
-        let trajectories = play(policy, retriever, rollout, batch, sampling)?;
+        let trajectories = run_episodes(policy, retriever, rollout, batch, sampling)?;
         for (task, trajectory) in batch.iter().zip(trajectories) {
             let golden = &task.question.golden_answers;
             let answer = trajectory.final_answer().unwrap_or_default();

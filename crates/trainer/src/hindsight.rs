@@ -25,15 +25,12 @@ use std::ops::Range;
 use forage_model::Tokenizer;
 use forage_optimizer::{Content, DistillationConfig, Positions, hindsight};
 use forage_reward_sdk::text::token_f1;
-use forage_rollout::grammar::without_tags;
+use forage_trajectory::protocol::{SEARCH, strip_tags};
 use forage_trajectory::{
-    BoxError, Group, Kind, Origin, Search, Segment, Stream, TokenId, Trajectory,
+    BoxError, Group, Origin, Search, Segment, SegmentKind, Stream, TokenId, Trajectory,
 };
 
 pub use teacher::Teacher;
-
-/// The tags around a query.
-const TAGS: [&[u8]; 2] = [b"<search>", b"</search>"];
 
 /// What hindsight teaches of one trajectory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -122,7 +119,7 @@ fn told_by_group(
             Some(false) => " INCORRECT.",
             None => "",
         };
-        let said = without_tags(&said(&group.trajectories[*member]).join("; "));
+        let said = strip_tags(&said(&group.trajectories[*member]).join("; "));
         writeln!(block, "{}.{label} {said}", place + 1).expect("writing to a string");
     }
     vec![(block, taught)]
@@ -136,8 +133,8 @@ fn told_by_documents(trajectory: &Trajectory, taught: &[usize]) -> Vec<Told> {
         let given = |it: &&Segment| it.origin != Origin::Policy;
         let action = before.iter().rfind(given).map_or(0, |it| it.tokens.end)..from[0].tokens.end;
         let taught: Vec<usize> = taught.iter().copied().filter(|it| action.contains(it)).collect();
-        let shown = from.iter().find(given).filter(|it| it.kind == Kind::Information)?;
-        let block = format!("The next search finds:\n{}\n", without_tags(&shown.content));
+        let shown = from.iter().find(given).filter(|it| it.kind == SegmentKind::Information)?;
+        let block = format!("The next search finds:\n{}\n", strip_tags(&shown.content));
         (!taught.is_empty()).then_some((block, taught))
     };
     trajectory.searches.iter().filter_map(of_search).collect()
@@ -145,7 +142,7 @@ fn told_by_documents(trajectory: &Trajectory, taught: &[usize]) -> Vec<Told> {
 
 /// The searches of a trajectory that the policy wrote.
 fn searches(trajectory: &Trajectory) -> impl Iterator<Item = &Segment> {
-    let is_search = |it: &&Segment| it.origin == Origin::Policy && it.kind == Kind::Search;
+    let is_search = |it: &&Segment| it.origin == Origin::Policy && it.kind == SegmentKind::Search;
     trajectory.segments.iter().filter(is_search)
 }
 
@@ -180,10 +177,10 @@ fn taught(positions: Positions, tokenizer: &Tokenizer, trajectory: &Trajectory) 
 /// The tokens that lie between the tags of a search with all of their bytes.
 fn inside(tokens: &[&[u8]]) -> Range<usize> {
     let text = tokens.concat();
-    let find = |tag: &[u8]| text.windows(tag.len()).position(|it| it == tag);
+    let find = |tag: &str| text.windows(tag.len()).position(|it| it == tag.as_bytes());
     // A tag may begin in a token of the segment before.
-    let open = find(TAGS[0]).map_or(0, |it| it + TAGS[0].len());
-    let Some(close) = find(TAGS[1]) else { return 0..0 };
+    let open = find(SEARCH.open).map_or(0, |it| it + SEARCH.open.len());
+    let Some(close) = find(SEARCH.close) else { return 0..0 };
     let mut ends = Vec::with_capacity(tokens.len());
     let mut end = 0;
     for token in tokens {
@@ -240,7 +237,12 @@ mod tests {
     fn played(tokenizer: &Tokenizer, queries: &[&str], answer: &str) -> Trajectory {
         let mut it = Trajectory::new("q", 0);
         let prompt = "Question: who?\n";
-        it.push_given(Origin::Prompt, Kind::Prompt, prompt, &tokenizer.encode(prompt).unwrap());
+        it.push_given(
+            Origin::Prompt,
+            SegmentKind::Prompt,
+            prompt,
+            &tokenizer.encode(prompt).unwrap(),
+        );
         let write = |it: &mut Trajectory, kind, text: &str, content: &str| {
             let tokens = tokenizer.encode(text).unwrap();
             let start = it.tokens.len();
@@ -248,8 +250,8 @@ mod tests {
             it.tag(kind, text, start..start + tokens.len(), Some(content));
         };
         for query in queries {
-            write(&mut it, Kind::Think, "<think> THOUGHT</think>", "THOUGHT");
-            write(&mut it, Kind::Search, &format!("<search> {query}</search>"), query);
+            write(&mut it, SegmentKind::Think, "<think> THOUGHT</think>", "THOUGHT");
+            write(&mut it, SegmentKind::Search, &format!("<search> {query}</search>"), query);
             it.searches.push(Search {
                 query: (*query).to_owned(),
                 hits: Vec::new(),
@@ -258,9 +260,9 @@ mod tests {
             });
             let page = format!("<information>PAGE of {query}</information>");
             let tokens = tokenizer.encode(&page).unwrap();
-            it.push_given(Origin::Environment, Kind::Information, &page, &tokens);
+            it.push_given(Origin::Environment, SegmentKind::Information, &page, &tokens);
         }
-        write(&mut it, Kind::Answer, &format!("<answer> {answer}</answer>"), answer);
+        write(&mut it, SegmentKind::Answer, &format!("<answer> {answer}</answer>"), answer);
         it
     }
 
@@ -342,7 +344,8 @@ mod tests {
         group.trajectories = vec![played(&tokenizer, &queries, "Lynch"); 2];
         // The second search of this one was not shown anything.
         let cut = &mut group.trajectories[1];
-        let shown = cut.segments.iter().rposition(|it| it.kind == Kind::Information).unwrap();
+        let shown =
+            cut.segments.iter().rposition(|it| it.kind == SegmentKind::Information).unwrap();
         let end = cut.segments[shown].tokens.start;
         cut.segments.truncate(shown);
         cut.tokens.truncate(end);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Tensor;
 use forage_model::{Decoder, PassOptions};
-use forage_trajectory::{Kind, Origin, TokenId, Trajectory};
+use forage_trajectory::{Origin, SegmentKind, TokenId, Trajectory};
 
 use crate::hindsight::{Lesson, Teacher};
 use crate::micro_batch::{Asked, MicroBatches, accumulate, cut, packed};
@@ -114,7 +114,7 @@ impl Sample {
         }
         let mut answer = vec![false; mask.len()];
         for segment in &trajectory.segments {
-            if segment.origin == Origin::Policy && segment.kind == Kind::Answer {
+            if segment.origin == Origin::Policy && segment.kind == SegmentKind::Answer {
                 answer[segment.tokens.clone()].fill(true);
             }
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_reward::{PluginError, PluginErrorKind, Rewards, copy_into, find};
+use forage_reward::{PluginError, PluginErrorKind, Rewards, copy_plugin, find_plugin};
 use serde_json::{Value, json};
 
 use crate::config::RunFile;
@@ -40,8 +40,8 @@ pub fn load(file: &RunFile, folder: &Path) -> Result<Loaded> {
     let mut sections = Vec::new();
     let mut manifest = Vec::new();
     for (name, section) in &file.config.reward {
-        let library = find(&section.plugin, &folders).map_err(plugin_failure)?;
-        let copied = copy_into(&library, folder).map_err(plugin_failure)?;
+        let library = find_plugin(&section.plugin, &folders).map_err(plugin_failure)?;
+        let copied = copy_plugin(&library, folder).map_err(plugin_failure)?;
         manifest.push(json!({"name": name, "plugin": section.plugin, "blake3": copied.hash}));
         sections.push((name.clone(), section.clone(), copied.path));
     }

@@ -17,7 +17,7 @@ pub fn prompt(
     question: &Question,
 ) -> Result<(String, Vec<TokenId>)> {
     let text = rollout.prompt_for(question);
-    tokenizer.encode_prompt(&rollout.begin(&text)).map_err(|error| {
+    tokenizer.encode_prompt(&rollout.as_prompt(&text)).map_err(|error| {
         let folder = folder.display();
         let failure = match &error {
             ChatError::NoTemplate => Failure::new(

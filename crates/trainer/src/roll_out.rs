@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use forage_model::Generator;
-use forage_rollout::{Task, play};
+use forage_rollout::{RolloutTask, run_episodes};
 use forage_trajectory::{Grade, Group, Purpose, Question, Stream, Trajectory};
 
 use crate::asking::Asking;
@@ -78,11 +78,11 @@ impl Played {
     ) -> Result<()> {
         let stream = Stream::new(parts.config.seed, Purpose::Rollout).at_step(step);
         let first = self.groups.len();
-        let tasks: Vec<Task<'_>> = questions
+        let tasks: Vec<RolloutTask<'_>> = questions
             .iter()
             .enumerate()
             .flat_map(|(idx, question)| {
-                (0..training.group_size).map(move |member| Task {
+                (0..training.group_size).map(move |member| RolloutTask {
                     question,
                     member,
                     stream: stream.of_member((first + idx) as u64, member as u64),
@@ -91,7 +91,8 @@ impl Played {
             .collect();
         let sampling = training.sampling();
         let retriever = &parts.playground.retriever;
-        let trajectories = play(generator, retriever, &parts.config.rollout, &tasks, sampling)?;
+        let trajectories =
+            run_episodes(generator, retriever, &parts.config.rollout, &tasks, sampling)?;
         check(&trajectories, step)?;
         if retriever.has_given_up() {
             return Err(Failure::new(

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use forage_reward_sdk::text::exact_match;
-use forage_trajectory::{Hit, Kind, Origin, Outcome, Question, Search, Segment, Trajectory};
+use forage_trajectory::{Hit, Origin, Outcome, Question, Search, Segment, SegmentKind, Trajectory};
 
 use crate::record::{GradeRecord, GroupRecord};
 
@@ -31,13 +31,13 @@ pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) ->
     let mut searches = trajectory.searches.iter().peekable();
     for (idx, segment) in trajectory.segments.iter().enumerate() {
         // A prompt repeats the question, and the hits below a search are its information.
-        let is_told = segment.kind == Kind::Prompt
-            || segment.kind == Kind::Information && !trajectory.searches.is_empty();
+        let is_told = segment.kind == SegmentKind::Prompt
+            || segment.kind == SegmentKind::Information && !trajectory.searches.is_empty();
         if is_told {
             continue;
         }
         page.line("");
-        if segment.kind == Kind::Answer && segment.origin == Origin::Policy {
+        if segment.kind == SegmentKind::Answer && segment.origin == Origin::Policy {
             page.answer(question, trajectory, segment);
         } else {
             page.paragraph(label(segment.kind), paint(segment.kind), &segment.content);
@@ -84,24 +84,27 @@ fn origin(record: &GroupRecord, member: usize) -> String {
     text
 }
 
-fn label(kind: Kind) -> &'static str {
+fn label(kind: SegmentKind) -> &'static str {
     match kind {
-        Kind::Prompt => "prompt:",
-        Kind::Think => "think:",
-        Kind::Search => "search:",
-        Kind::Information => "found:",
-        Kind::Answer => "answer:",
-        Kind::Warning => "warning:",
-        Kind::Other => "other:",
+        SegmentKind::Prompt => "prompt:",
+        SegmentKind::Think => "think:",
+        SegmentKind::Search => "search:",
+        SegmentKind::Information => "found:",
+        SegmentKind::Answer => "answer:",
+        SegmentKind::Warning => "warning:",
+        SegmentKind::Other => "other:",
     }
 }
 
-fn paint(kind: Kind) -> Paint {
+fn paint(kind: SegmentKind) -> Paint {
     match kind {
-        Kind::Search => Paint::Cyan,
-        Kind::Answer => Paint::Bold,
-        Kind::Warning => Paint::Red,
-        Kind::Prompt | Kind::Think | Kind::Information | Kind::Other => Paint::Plain,
+        SegmentKind::Search => Paint::Cyan,
+        SegmentKind::Answer => Paint::Bold,
+        SegmentKind::Warning => Paint::Red,
+        SegmentKind::Prompt
+        | SegmentKind::Think
+        | SegmentKind::Information
+        | SegmentKind::Other => Paint::Plain,
     }
 }
 
@@ -289,13 +292,18 @@ mod tests {
             score,
         };
         let mut right = Trajectory::new("q7", 0);
-        right.push_given(Origin::Prompt, Kind::Prompt, "Answer the question. Which river…", &[1]);
+        right.push_given(
+            Origin::Prompt,
+            SegmentKind::Prompt,
+            "Answer the question. Which river…",
+            &[1],
+        );
         right.push_sampled(&[2, 3, 4], &[-0.1, -0.2, -0.3]);
-        right.tag(Kind::Think, "<think>…</think>", 1..2, Some("Where was she born?"));
-        right.tag(Kind::Search, "<search>…</search>", 2..4, Some("Ada Vell birthplace"));
-        right.push_given(Origin::Environment, Kind::Information, "Doc 1 …", &[5, 6]);
+        right.tag(SegmentKind::Think, "<think>…</think>", 1..2, Some("Where was she born?"));
+        right.tag(SegmentKind::Search, "<search>…</search>", 2..4, Some("Ada Vell birthplace"));
+        right.push_given(Origin::Environment, SegmentKind::Information, "Doc 1 …", &[5, 6]);
         right.push_sampled(&[7], &[-0.4]);
-        right.tag(Kind::Answer, "<answer>…</answer>", 6..7, Some("the river Tarn"));
+        right.tag(SegmentKind::Answer, "<answer>…</answer>", 6..7, Some("the river Tarn"));
         right.outcome = Outcome::Answered;
         let long = "Ada Vell was born in Orrin, where her mother kept the ferry. She built \
                     clocks, first for the town hall and then for every station of the coast line.";
@@ -311,8 +319,8 @@ mod tests {
 
         let mut failed = Trajectory::new("q7", 1);
         failed.push_sampled(&[2], &[-0.1]);
-        failed.tag(Kind::Search, "<search>…</search>", 0..1, Some("\u{1b}[31mred"));
-        failed.push_given(Origin::Environment, Kind::Warning, "one search is left", &[3]);
+        failed.tag(SegmentKind::Search, "<search>…</search>", 0..1, Some("\u{1b}[31mred"));
+        failed.push_given(Origin::Environment, SegmentKind::Warning, "one search is left", &[3]);
         failed.searches.push(Search {
             query: "red".into(),
             hits: Vec::new(),

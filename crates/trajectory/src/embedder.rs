@@ -1,27 +1,35 @@
-//! A model that turns text into vectors, as dense search sees it.
+//! Embedding model, as dense search sees it: text in, vectors out.
 
 use crate::BoxError;
 
-/// What a text is to be embedded as. Many models want another prefix for each.
+/// Role of a text in dense search. Many embedding models have a prefix of their own for each role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TextRole {
-    /// What is searched for.
+    /// The text of a query.
     Query,
-    /// What is found.
+    /// The text of a passage.
     Passage,
 }
 
-/// Turns texts into vectors whose dot product says how well they fit. Shared by many threads.
+/// Embedding model: texts to vectors, with the dot product as similarity.
+///
+/// One embedder is shared by many threads.
 pub trait Embedder: Send + Sync {
-    /// Model and settings. Vectors of two names are never compared.
+    /// Identifier of the model and its settings. Vectors of two embedders with different names are
+    /// never compared.
     fn name(&self) -> &str;
 
-    /// Length of every vector.
+    /// Dimension of the vectors.
     fn dimension(&self) -> usize;
 
-    /// One vector a text, in their order, each of [`Embedder::dimension`] finite numbers.
+    /// Embeddings of some texts: one vector for each, in their order, each of
+    /// [`Embedder::dimension`] finite numbers.
     ///
     /// The same text and role give the same vector, whatever else is in the batch, as far as the
     /// model can promise it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the model or of the server behind it.
     fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, BoxError>;
 }

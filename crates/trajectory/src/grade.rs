@@ -1,45 +1,38 @@
-//! What a reward says of a trajectory.
+//! Grades: scores of trajectories, or the reason why there is none.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BoxError, Group};
-
-/// A finite reward with its parts.
+/// Score of a trajectory: its reward, with named parts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// The number the optimizer sees; always finite.
+    /// Reward: the number that advantages are computed from. Always finite.
     pub reward: f64,
-    /// Named parts, for people: `reward/<plugin>/<part>`.
+    /// Named parts, which are logged as `reward/<plugin>/<part>` and not trained on.
     pub parts: BTreeMap<String, f64>,
-    /// A value for each executed search, in order; empty where the reward has none.
+    /// Step rewards: one value for each executed search, in order. Empty if there are none.
     pub steps: Vec<f64>,
 }
 
-/// A score, or why there is none. A failure never becomes a 0.
+/// Result of scoring a trajectory. A failure is a variant of its own and never becomes a 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Grade {
-    /// The trajectory has a score.
+    /// The trajectory was scored.
     Scored(Score),
     /// The reward does not apply to this question.
     NotApplicable,
-    /// The reward could not be computed; the trajectory leaves group statistics and loss.
+    /// The score could not be computed, with the reason. The trajectory is left out of the
+    /// statistics of its group and out of the loss.
     Failed(String),
 }
 
 impl Grade {
-    /// The reward, where there is one.
+    /// Reward of a scored trajectory; `None` for the other variants.
     pub fn reward(&self) -> Option<f64> {
         match self {
             Self::Scored(score) => Some(score.reward),
             Self::NotApplicable | Self::Failed(_) => None,
         }
     }
-}
-
-/// Scores the trajectories of one question. Shared by many threads.
-pub trait Grader: Send + Sync {
-    /// One grade a trajectory, in their order.
-    fn grade(&self, group: &Group) -> Result<Vec<Grade>, BoxError>;
 }

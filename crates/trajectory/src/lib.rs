@@ -1,24 +1,38 @@
-//! The data that flows through Forage, and the traits that its crates meet at.
+//! Plain data of search agents, and the traits that the other crates implement and call.
 //!
-//! A [`Question`] is played by a [`Policy`] that searches a [`Retriever`]; what happened is a
-//! [`Trajectory`]: tokens, and [`Segment`]s that say who wrote which of them. A [`Grader`] turns
-//! the trajectories of one question, a [`Group`], into [`Grade`]s.
+//! The central type is the [`Trajectory`]: the tokens of one episode, and [`Segment`]s that say
+//! which of them the prompt, the policy and the environment wrote. It comes from a [`Question`], a
+//! [`Policy`] that writes and a [`Retriever`] that answers its searches. All trajectories of one
+//! question are a [`Group`], and rewards give each of them a [`Grade`].
 //!
-//! Everything here is plain data: no file is read, no tensor is made, and nothing is random but
-//! through a [`Stream`], which is a function of what it is drawn for.
+//! | module | for |
+//! |---|---|
+//! | the crate's root | plain data, and the traits [`Policy`], [`Retriever`] and [`Embedder`] |
+//! | [`protocol`] | tags of the agent loop, layout of observations, sanitizer of retrieved text |
+//! | [`Stream`] | random numbers by name: the only ones there are |
+//! | [`statistics`] | mean and standard deviation |
+//!
+//! This crate knows no tensor, file, model, search engine or reward: the crates for those depend on
+//! this one. There is no trait for rewards, because there is one implementation,
+//! `forage_reward::Rewards`, and one caller, the trainer.
 //!
 //! ```
-//! use forage_trajectory::{Kind, Origin, Segment, Trajectory};
+//! use forage_trajectory::{Origin, SegmentKind, Trajectory};
 //!
 //! let mut trajectory = Trajectory::new("q1", 0);
-//! trajectory.push_given(Origin::Prompt, Kind::Prompt, "who directed Alien?", &[1, 2, 3]);
+//! trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, "who directed Alien?", &[1, 2, 3]);
 //! trajectory.push_sampled(&[7, 8], &[-0.1, -0.2]);
-//! trajectory.tag(Kind::Answer, "<answer> Ridley Scott </answer>", 3..5, Some("Ridley Scott"));
+//! let text = "<answer> Ridley Scott </answer>";
+//! trajectory.tag(SegmentKind::Answer, text, 3..5, Some("Ridley Scott"));
 //! assert!(trajectory.check().is_ok());
 //! assert_eq!(trajectory.final_answer(), Some("Ridley Scott"));
 //! ```
 
+pub mod protocol;
+pub mod statistics;
+
 mod embedder;
+mod error_chain;
 mod grade;
 mod policy;
 mod question;
@@ -27,15 +41,18 @@ mod stream;
 mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
-pub use grade::{Grade, Grader, Score};
-pub use policy::{Completion, Finish, Policy, Prompt, Request, Sampling, Truncation};
+pub use error_chain::error_chain;
+pub use grade::{Grade, Score};
+pub use policy::{Completion, FinishReason, Policy, Prompt, Request, Sampling, Truncation};
 pub use question::{Evidence, EvidenceStep, Passage, Question};
 pub use retriever::{Hit, Retriever, SearchError};
 pub use stream::{Purpose, Stream};
-pub use trajectory::{Group, Kind, Origin, Outcome, Search, Segment, Trajectory, Untiled};
+pub use trajectory::{
+    Group, Origin, Outcome, Search, Segment, SegmentKind, TilingError, Trajectory,
+};
 
-/// An error of an engine behind one of the traits, whose type only the engine knows.
+/// Boxed error of an implementation of one of the traits.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The id of a token in some vocabulary.
+/// Identifier of a token in a vocabulary.
 pub type TokenId = u32;

@@ -1,39 +1,42 @@
-//! The language model, as the agent loop sees it: tokens in, tokens out.
+//! Policy, the language model as the agent loop sees it: tokens in, tokens out.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{BoxError, Stream, TokenId};
 
-/// How to choose the next token.
+/// Decoding method: how the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Sampling {
-    /// The most likely token; ties go to the smaller id.
+    /// Greedy decoding: the most likely token. Ties go to the smaller id.
     Greedy,
-    /// Drawn from softmax(logits / temperature).
+    /// Sampling from softmax(logits / temperature).
     Temperature(f32),
-    /// The same, of which only the most likely tokens are left.
+    /// Sampling with temperature from the most likely tokens only.
     Truncated {
-        /// The temperature.
+        /// Temperature.
         temperature: f32,
-        /// What is left.
+        /// Tokens that remain.
         keep: Truncation,
     },
 }
 
-/// Which tokens are left to be drawn: cut by number, then by share, then by likelihood. The most
-/// likely one always is. What is not given does not cut.
+/// Truncation of the sampling distribution: top-k, then top-p, then min-p.
+///
+/// The most likely token always remains. Default: no truncation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Truncation {
-    /// So many of the most likely.
+    /// Top-k: keeps this many of the most likely tokens. Default: all.
     pub top_k: Option<usize>,
-    /// The fewest of the most likely that have this share together; in (0, 1].
+    /// Top-p (nucleus sampling): keeps the fewest tokens, most likely first, with probabilities
+    /// that add up to this; in (0, 1]. Default: all.
     pub top_p: Option<f32>,
-    /// Those that are at least this share as likely as the most likely one; in [0, 1].
+    /// Min-p: keeps tokens that are at least this many times as likely as the most likely one; in
+    /// [0, 1]. Default: all.
     pub min_p: Option<f32>,
 }
 
 impl Sampling {
-    /// What logits are divided by; 1 when greedy.
+    /// Temperature that logits are divided by; 1 for greedy decoding.
     pub fn temperature(self) -> f32 {
         match self {
             Self::Greedy => 1.0,
@@ -42,87 +45,91 @@ impl Sampling {
     }
 }
 
-/// A wish for more tokens of one sequence.
+/// Generation request for one sequence.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// Names the sequence across turns, so that a policy can keep what it computed for it.
-    /// A policy that keeps nothing may ignore it.
+    /// Identifier of the sequence across turns, under which a policy may keep its KV cache.
     pub sequence: usize,
-    /// All tokens of the sequence so far. Of one sequence, it only ever grows at its end.
+    /// All tokens of the sequence so far. From one request of a sequence to the next, tokens are
+    /// only appended.
     pub context: &'a [TokenId],
-    /// Upper bound on the new tokens.
+    /// Maximum number of new tokens.
     pub max_new_tokens: usize,
-    /// Generation ends with the token that completes one of these; it is kept, and nothing is
-    /// sampled after it.
+    /// Stop strings. Generation ends with the token that completes one of them, and keeps it.
     pub stop: &'a [&'a str],
-    /// Where this request's random numbers come from.
+    /// Random stream of the request.
     pub stream: Stream,
 }
 
-/// Why a completion ended.
+/// Reason why a completion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Finish {
+pub enum FinishReason {
     /// A stop string was completed.
     Stop,
-    /// The model ended its turn.
+    /// The model ended its turn, with an end-of-sequence token.
     EndOfTurn,
-    /// `max_new_tokens` were sampled.
+    /// The limit `max_new_tokens` was reached.
     Length,
 }
 
-/// The tokens a policy added.
+/// Completion: the tokens that a policy added to a sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Completion {
-    /// The sampled tokens, the one that completed a stop string included.
+    /// Sampled tokens, including the one that completed a stop string.
     pub tokens: Vec<TokenId>,
-    /// Log-probability of each, under softmax(logits / temperature) before anything is cut off
-    /// (temperature 1 when greedy).
+    /// Log-probability of each token under softmax(logits / temperature), before any truncation.
+    /// The temperature of greedy decoding is 1.
     pub logprobs: Vec<f32>,
-    /// Why it ended.
-    pub finish: Finish,
+    /// Reason why generation ended.
+    pub finish: FinishReason,
 }
 
-/// What a sequence begins with, before a model has a say.
+/// Prompt: what a sequence begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt<'a> {
-    /// A text as it stands.
+    /// Plain text, without a chat template.
     Plain(&'a str),
-    /// A message in the chat template of the model, up to where the model is to write.
+    /// User message in the model's chat template, up to the point where the assistant writes.
     Chat {
-        /// The message of the system before it; what the template has in its place where there is
-        /// none.
+        /// System message. Default: that of the chat template.
         system: Option<&'a str>,
-        /// The message of the user.
+        /// User message.
         user: &'a str,
     },
 }
 
-/// A language model that continues token sequences.
+/// Policy: a language model that continues token sequences.
 pub trait Policy {
-    /// The text and the tokens that a sequence begins with, as the model was trained to see them:
-    /// with the token of a beginning, and in its chat template where that is asked for.
+    /// Text and tokens of a prompt: with the beginning-of-sequence token of the model, and in its
+    /// chat template for [`Prompt::Chat`].
     ///
-    /// No word of the prompt becomes a control token: those are written by the template alone.
+    /// No text of the prompt becomes a control token: the template alone writes those.
+    ///
+    /// # Errors
+    ///
+    /// Those of the tokenizer, and a missing chat template.
     fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError>;
 
-    /// The tokens of a text that continues a sequence. Tags of the grammar may become special
-    /// tokens.
+    /// Tokens of a text that continues a sequence. Tags of the [`protocol`](crate::protocol) may
+    /// become special tokens.
     fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError>;
 
-    /// The text of tokens, special tokens included.
+    /// Text of some tokens, including special tokens.
     fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError>;
 
-    /// How many tokens a sequence may have, prompt and observations included.
+    /// Maximum length of a sequence in tokens, including prompt and observations.
     fn max_context(&self) -> usize;
 
-    /// Continues every sequence, in one batch. Completions are in the order of the requests and
-    /// do not depend on what else is in the batch, up to rounding.
+    /// Batched generation: continues every sequence.
+    ///
+    /// Completions are in the order of the requests and do not depend on what else is in the
+    /// batch, up to rounding.
     fn generate(
         &mut self,
         requests: &[Request<'_>],
         sampling: Sampling,
     ) -> Result<Vec<Completion>, BoxError>;
 
-    /// Says that these sequences will not be continued.
+    /// Frees what is kept for sequences that will not be continued.
     fn release(&mut self, sequences: &[usize]);
 }

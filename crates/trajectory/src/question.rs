@@ -1,64 +1,64 @@
-//! What is asked, and everything a reward may need to judge the answer.
+//! Questions, with their golden answers and the evidence that rewards may use.
 
 use serde::{Deserialize, Serialize};
 
-/// One question with the answers that count as right.
+/// Question with its golden answers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Question {
-    /// Unique within its file.
+    /// Identifier, unique within its file.
     pub id: String,
-    /// The text the agent sees.
+    /// Text of the question, the only field that the agent is shown.
     #[serde(alias = "question")]
     pub text: String,
-    /// Answers that count as right; never shown to the agent.
+    /// Golden answers: each of them counts as correct.
     pub golden_answers: Vec<String>,
-    /// What it takes to answer; never shown to the agent.
+    /// Evidence for the answer. Default: empty.
     pub evidence: Evidence,
 }
 
 impl Question {
-    /// How many reasoning steps the evidence lists; `None` where there is no evidence.
+    /// Number of hops (reasoning steps) in the evidence; `None` for a question without evidence.
     pub fn hops(&self) -> Option<usize> {
         (!self.evidence.steps.is_empty()).then_some(self.evidence.steps.len())
     }
 }
 
-/// What it takes to answer a question, as its maker knows it.
+/// Evidence for an answer, as the author of the question annotated it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {
-    /// What shape the reasoning has: `bridge`, `comparison`, …; empty where unknown.
+    /// Type of reasoning: `bridge`, `comparison`, …. Empty if unknown.
     pub shape: String,
-    /// Entities on the way to the answer (E-GRPO, arXiv 2510.24694).
+    /// Entities on the reasoning path (E-GRPO, arXiv 2510.24694).
     pub entities: Vec<String>,
-    /// Sub-questions in order (StepSearch, arXiv 2505.15107).
+    /// Sub-questions, in order (StepSearch, arXiv 2505.15107).
     pub steps: Vec<EvidenceStep>,
-    /// The passages that hold the facts.
+    /// Gold passages: those that state the facts.
     pub passages: Vec<Passage>,
 }
 
-/// One sub-question with the searches that answer it.
+/// Sub-question with its answer and reference searches.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EvidenceStep {
-    /// The sub-question.
+    /// Text of the sub-question.
     pub question: String,
-    /// Its answer.
+    /// Answer to the sub-question.
     pub answer: String,
-    /// Reference queries, each of which finds the passage.
+    /// Reference queries. Each of them finds a passage that states the answer.
     pub queries: Vec<String>,
-    /// Ids of the passages that hold the answer.
+    /// Identifiers of the passages that state the answer.
     pub passage_ids: Vec<String>,
 }
 
-/// A passage of the corpus.
+/// Passage of a corpus.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
-    /// Unique within its corpus.
+    /// Identifier, unique within its corpus.
     pub id: String,
-    /// Title of the page it is from.
+    /// Title of the document that the passage is from.
     pub title: String,
-    /// The text, without the title.
+    /// Text, without the title.
     pub text: String,
 }

@@ -1,39 +1,41 @@
-//! The search engine, as the agent loop sees it.
+//! Search engine, as the agent loop sees it: queries in, passages out.
 
 use serde::{Deserialize, Serialize};
 
 use crate::BoxError;
 
-/// A passage that a search found.
+/// Search hit: a passage with its score.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
-    /// Id of the passage in its corpus.
+    /// Identifier of the passage in its corpus.
     pub id: String,
-    /// Title of the page it is from.
+    /// Title of the document that the passage is from.
     pub title: String,
-    /// The text, without the title.
+    /// Text, without the title.
     pub text: String,
-    /// Higher is better; comparable within one search only.
+    /// Relevance score: higher is better. Scores of two searches cannot be compared.
     pub score: f32,
 }
 
-/// A search that could not be made, for reasons of infrastructure.
+/// Search that failed for reasons of infrastructure, such as a server that is down.
 ///
-/// Never an empty result and never text for the agent: the trajectory is excluded.
+/// It is never turned into an empty result or into text for the agent: the trajectory ends as
+/// [`Outcome::Failed`](crate::Outcome::Failed) and is left out of the loss.
 #[derive(Debug, thiserror::Error)]
 #[error("search for `{query}` failed")]
 pub struct SearchError {
-    /// The query.
+    /// Query of the search.
     pub query: String,
-    /// What went wrong.
+    /// Error of the search engine.
     #[source]
     pub source: BoxError,
 }
 
-/// Finds passages. Shared by many threads.
+/// Search engine over a corpus. One retriever is shared by many threads.
 pub trait Retriever: Send + Sync {
-    /// The `k` best passages for each query, best first, one result a query in their order.
+    /// Top-`k` search: the best `k` passages for each query, best first.
     ///
-    /// The same index and query give the same hits, whatever else is in the batch.
+    /// There is one result for each query, in their order. The same index and query give the same
+    /// hits, whatever else is in the batch.
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>>;
 }

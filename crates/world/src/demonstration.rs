@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use forage_trajectory::protocol::{ANSWER, SEARCH, THINK};
 use forage_trajectory::{EvidenceStep, Question, Stream};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -56,7 +57,8 @@ pub fn demonstrate(
     let mut steps = question.evidence.steps.iter().peekable();
     while let Some(step) = steps.next() {
         let query = &step.queries[0];
-        turns.push(format!("<think>{thought} {query}.</think><search> {query}</search>"));
+        let thought_of_query = THINK.wrap(&format!("{thought} {query}."));
+        turns.push(thought_of_query + &SEARCH.wrap(&format!(" {query}")));
 
         let told = steps.next_if(|next| is_inline(world, step, next));
         let (probability, misread) = match steps.peek() {
@@ -141,5 +143,5 @@ fn misread_value(
 }
 
 fn conclude(thought: &str, answer: &str) -> String {
-    format!("<think>{thought}</think><answer> {answer}</answer>")
+    THINK.wrap(thought) + &ANSWER.wrap(&format!(" {answer}"))
 }

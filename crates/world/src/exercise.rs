@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 use forage_trajectory::Stream;
+use forage_trajectory::protocol::{THINK, format_document, format_observation};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -40,13 +41,12 @@ pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise
     }
     shown.shuffle(&mut rng);
 
-    let mut given = "\n\n<information>".to_owned();
-    for (nth, id) in (1..).zip(&shown) {
+    let document = |(rank, id): (usize, &EntityId)| {
         let passage = world.passage(*id);
-        writeln!(given, "Doc {nth}(Title: {}) {}", passage.title, passage.text)
-            .expect("writing to a string does not fail");
-    }
-    given.push_str("</information>\n\n<think>");
+        format_document(rank, &passage.title, &passage.text) + "\n"
+    };
+    let documents: String = (1..).zip(&shown).map(document).collect();
+    let mut given = format_observation(&documents) + THINK.open;
 
     let mut facts: Vec<_> = shown
         .iter()
@@ -68,7 +68,7 @@ pub fn reading_exercise(world: &World, split: Split, stream: Stream) -> Exercise
         exercise.push((std::mem::take(&mut given), false));
         exercise.push((format!(" {}.", world.text(fact.value)), true));
     }
-    exercise.push(("</think>".to_owned(), false));
+    exercise.push((THINK.close.to_owned(), false));
     exercise
 }
 
@@ -85,7 +85,7 @@ pub fn recall_exercise(world: &World, split: Split, stream: Stream) -> Exercise 
         .map(|number| (number, &world.entity(world.draw(split, None, &mut rng)).name))
         .collect();
     let list: Vec<_> = pairs.iter().map(|(number, name)| format!(" {number} {name}.")).collect();
-    let mut given = format!("<think>{}", list.concat());
+    let mut given = THINK.open.to_owned() + &list.concat();
     pairs.shuffle(&mut rng);
     let mut exercise = Vec::with_capacity(2 * pairs.len() + 1);
     for (number, name) in pairs {
@@ -93,7 +93,7 @@ pub fn recall_exercise(world: &World, split: Split, stream: Stream) -> Exercise 
         exercise.push((std::mem::take(&mut given), false));
         exercise.push((format!(" {name}."), true));
     }
-    exercise.push(("</think>".to_owned(), false));
+    exercise.push((THINK.close.to_owned(), false));
     exercise
 }
 
@@ -120,7 +120,7 @@ fn second_passage(world: &World, split: Split, first: EntityId, rng: &mut ChaCha
 pub fn comparison_exercise(world: &World, split: Split, stream: Stream) -> Exercise {
     let mut rng = stream.rng();
     let mut exercise = Vec::new();
-    let mut given = "<think>".to_owned();
+    let mut given = THINK.open.to_owned();
     for _ in 0..PAIRS {
         let comparison = COMPARISONS.choose(&mut rng).expect("there are comparisons");
         let Some(pair) = comparison.draw_pair(world, split, &mut rng) else { continue };
@@ -145,7 +145,7 @@ pub fn comparison_exercise(world: &World, split: Split, stream: Stream) -> Exerc
             exercise.push((format!(" {value} {name}."), true));
         }
     }
-    given.push_str("</think>");
+    given.push_str(THINK.close);
     exercise.push((given, false));
     exercise
 }

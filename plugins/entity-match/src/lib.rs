@@ -1,13 +1,14 @@
-//! A wrong answer earns something for the entities that the thoughts came upon: E-GRPO.
+//! Entity-match reward of E-GRPO: partial reward of an incorrect answer for the entities that the
+//! reasoning mentions.
 //!
-//! arXiv 2510.24694, section 3. With the entities `E` of a question, which its synthesis kept,
+//! arXiv 2510.24694, section 3. With the entities `E` of a question,
 //!
 //! ```text
-//! γ_i  = |{ e ∈ E : e stands in a thought of trajectory i }| / |E|
-//! γ̂_i  = γ_i / max_j γ_j                       0 where the maximum is 0
-//! R_i  = 1          where the answer is right
-//!        α · γ̂_i    where it is wrong           α = 0.3
-//!        0          where there is none, or a budget was spent, or the format was broken
+//! γ_i  = |{ e ∈ E : a <think> block of trajectory i mentions e }| / |E|
+//! γ̂_i  = γ_i / max_j γ_j                       0 if the maximum is 0
+//! R_i  = 1          for a correct answer
+//!        α · γ̂_i    for an incorrect answer     α = 0.3
+//!        0          without an answer, over budget, or with an invalid format
 //! ```
 //!
 //! # Options
@@ -16,13 +17,13 @@
 //!
 //! # Parts
 //!
-//! `correct`, `gamma` (γ) and `bonus` (α γ̂, where it was paid).
+//! `correct`, `gamma` (γ) and `bonus` (α γ̂, or 0 if it was not paid).
 //!
 //! # Departures
 //!
-//! - The paper judges answers with a language model. Here they are compared.
-//! - `max γ` is over all trajectories of the group, failed ones included: the letter of equation 3.
-//! - Entities that are listed twice, or are blank, count once and not at all.
+//! - The paper judges answers with a language model. Here they are compared with golden answers.
+//! - `max γ` is over all trajectories of the group, including failed ones, as in equation 3.
+//! - Entities that are listed twice count once, and blank ones do not count.
 //! - `alpha_schedule`, `aliases` and `matching = "words"` are ours.
 
 #![forbid(unsafe_code)]
@@ -32,48 +33,49 @@ use std::collections::{BTreeMap, BTreeSet};
 use forage_reward_sdk::grammar::is_block;
 use forage_reward_sdk::{prelude::*, text};
 
-/// Words of an answer that `sub-em` still reads: longer ones are lists.
+/// Maximum number of words of an answer for `sub-em`: longer ones are lists.
 const MAX_ANSWER_WORDS: usize = 20;
 
 /// Configuration of [`EntityMatch`].
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// α, the most that a wrong answer earns, from 0 to 1. Default 0.3.
+    /// α, the maximum reward of an incorrect answer, from 0 to 1. Default: 0.3.
     pub alpha: Option<f64>,
-    /// α by training step, linear between the points and constant beyond them.
+    /// Schedule of α: `[step, α]` points, linear between the points and constant beyond them.
+    /// Default: none.
     pub alpha_schedule: Option<Vec<(u64, f64)>>,
-    /// When a thought names an entity.
+    /// Matching of entities. Default: `exact`.
     pub matching: Matching,
-    /// Other names of an entity.
+    /// Other names of entities. Default: none.
     pub aliases: BTreeMap<String, Vec<String>>,
-    /// When an answer is right.
+    /// Metric of correctness. Default: `em`.
     pub correct: Correct,
 }
 
-/// When a thought names an entity.
+/// Matching of entities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Matching {
-    /// Where its name stands in it, letter for letter.
+    /// The reasoning contains the name, character for character.
     #[default]
     Exact,
-    /// Where its words do, one after the other, both normalized.
+    /// The reasoning contains the words of the name, in order, both normalized.
     Words,
 }
 
-/// When an answer is right.
+/// Metric of correctness.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Correct {
-    /// Where it equals a golden one.
+    /// Exact match: the answer equals a golden answer.
     #[default]
     Em,
-    /// Where it has a golden one inside, in at most 20 words.
+    /// Substring exact match: the answer contains a golden answer, and has at most 20 words.
     SubEm,
 }
 
-/// Pays for right answers, and for the entities on the way to them.
+/// Entity-match reward.
 #[derive(Debug)]
 pub struct EntityMatch {
     alpha: Vec<(u64, f64)>,
@@ -134,10 +136,10 @@ impl Reward for EntityMatch {
 }
 
 impl EntityMatch {
-    /// The share of the entities that a thought names; 0 where there are none.
+    /// γ: the share of the entities that the reasoning mentions; 0 without entities.
     fn gamma(&self, entities: &[Text], it: &Trajectory) -> f64 {
         let entities: BTreeSet<&str> =
-            entities.iter().map(|it| it.trim()).filter(|it| !it.is_empty()).collect();
+            entities.iter().map(|entity| entity.trim()).filter(|it| !it.is_empty()).collect();
         let thoughts: Vec<String> = it
             .segments
             .iter()
@@ -154,7 +156,8 @@ impl EntityMatch {
         entities.iter().filter(is_named).count() as f64 / entities.len().max(1) as f64
     }
 
-    /// With spaces around it, a text contains another where it has the same words.
+    /// Text in the form in which names are searched in reasoning. For `words` there are spaces
+    /// around it, so that only whole words match.
     fn prepared(&self, name_or_thought: &str) -> String {
         match self.matching {
             Matching::Exact => name_or_thought.to_owned(),

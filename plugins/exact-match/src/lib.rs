@@ -1,30 +1,31 @@
-//! A point for the right answer: exact match.
+//! Exact-match reward: 1 for a correct answer, else 0.
 //!
-//! The outcome reward of Search-R1 (arXiv 2503.09516, section 3.4). A prediction is right when it
-//! equals any golden answer, both normalized as `SQuAD` does: lower case, no punctuation, no
+//! The outcome reward of Search-R1 (arXiv 2503.09516, section 3.4). An answer is correct if it
+//! equals any golden answer, both normalized as in `SQuAD`: lower case, no punctuation, no
 //! articles, single spaces.
 //!
 //! # Options
 //!
-//! - `metric`: `"em"` (default), or `"sub-em"`, which also pays where the golden answer is a part
-//!   of the prediction, as the evaluation of Search-R1 and others has it.
-//! - `aliases`: `"all"` (default) golden answers count, or `"first"`, which is the canonical one in
-//!   data sets that list it before its aliases.
-//! - `max_words` (default 20), for `"sub-em"` only: an answer of more words, and of more than the
-//!   longest golden answer, earns nothing. Without it a policy learns to answer with lists.
+//! - `metric`: `"em"`, or `"sub-em"`, which also pays for an answer that contains a golden answer,
+//!   as in the evaluation of Search-R1 and others. Default: `"em"`.
+//! - `aliases`: `"all"` golden answers count, or only the `"first"`, the canonical one in data sets
+//!   that list it before its aliases. Default: `"all"`.
+//! - `max_words`, for `"sub-em"` only: an answer with more words, and with more than the longest
+//!   golden answer, earns 0. Otherwise a policy learns to answer with lists. Default: 20.
 //!
 //! # Parts
 //!
-//! `em` (or `sub-em`) and `f1`, the word F1, for people: it is not paid for.
+//! `em` (or `sub-em`), and `f1`, the token F1, which is logged and not paid for.
 //!
 //! # Departures
 //!
-//! - The published code looks for the last answer tag in the whole text, pages included, and skips
-//!   the example in its prompt by counting. Here the trainer says what the policy answered.
-//! - An answer with a tag of the grammar inside earns nothing.
+//! - The published code searches for the last answer tag in the whole text, including pages, and
+//!   skips the example in its prompt by counting. Here the answer is the one that the trainer
+//!   parsed.
+//! - An answer with a tag of the agent loop inside earns 0.
 //! - A question without golden answers is not applicable, instead of 0.
-//! - With `"sub-em"`, a golden answer of which normalization leaves nothing matches nothing, and
-//!   long answers earn nothing.
+//! - With `"sub-em"`, a golden answer that is empty after normalization matches nothing, and long
+//!   answers earn 0.
 
 #![forbid(unsafe_code)]
 
@@ -34,37 +35,37 @@ use forage_reward_sdk::{prelude::*, text};
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What counts as right.
+    /// Metric of correctness. Default: `em`.
     pub metric: Metric,
-    /// Which golden answers count.
+    /// Golden answers that count. Default: `all`.
     pub aliases: Aliases,
-    /// `sub-em`: words of an answer that is not too long. Default 20.
+    /// For `sub-em`: maximum number of words of an answer. Default: 20.
     pub max_words: Option<usize>,
 }
 
-/// What counts as right.
+/// Metric of correctness.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Metric {
-    /// A golden answer.
+    /// Exact match: the answer equals a golden answer.
     #[default]
     Em,
-    /// A text with a golden answer in it.
+    /// Substring exact match: the answer contains a golden answer.
     SubEm,
 }
 
-/// Which golden answers count.
+/// Golden answers that count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aliases {
-    /// All of them.
+    /// All golden answers.
     #[default]
     All,
-    /// The first.
+    /// The first golden answer.
     First,
 }
 
-/// A point for the right answer.
+/// Exact-match reward.
 #[derive(Debug)]
 pub struct ExactMatch {
     metric: Metric,
@@ -142,7 +143,7 @@ mod tests {
             (Metric::Em, &["yes"], Some("no"), 0.0, 0.0),
             (Metric::Em, &["Paris"], Some(""), 0.0, 0.0),
             (Metric::Em, &["Paris"], None, 0.0, 0.0),
-            // Not even a golden answer of which nothing is left is found in silence.
+            // No answer does not match a golden answer that is empty after normalization.
             (Metric::Em, &["The The"], None, 0.0, 0.0),
         ] {
             let Grade::Scored(found) = score(metric, golds, answer) else { panic!("{answer:?}") };

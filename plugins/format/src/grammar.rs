@@ -1,9 +1,9 @@
-//! The strict grammar: `think (search information think)* answer`.
+//! Strict grammar of a trajectory: `think (search information think)* answer`.
 
 use forage_reward_sdk::grammar::is_block;
 use forage_reward_sdk::prelude::*;
 
-/// What may come next.
+/// State of the grammar: the block that has to come next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Think,
@@ -12,11 +12,11 @@ enum Expected {
     Nothing,
 }
 
-/// Whether the segments after the prompt keep to the grammar.
+/// Whether the segments after the prompt follow the grammar.
 ///
-/// Each block that the policy wrote must have its own tags around it and no tag inside. Between
-/// the blocks, white space only. A warning of the environment answers to an action that was none,
-/// so there is no way on from it.
+/// Each block of the policy must have its own tags around it and no tag inside. Between the blocks
+/// there may be white space only. A warning of the environment follows an invalid action, so a
+/// trajectory with one is not valid.
 pub fn is_valid(segments: &[Segment]) -> bool {
     let mut expected = Expected::Think;
     for segment in segments.iter().filter(|it| it.origin != Origin::Prompt) {

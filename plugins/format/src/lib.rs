@@ -1,25 +1,26 @@
-//! Pays for keeping to the grammar: think, search, information, …, answer.
+//! Format reward: for trajectories with valid tags, think, search, information, …, answer.
 //!
 //! The format reward of the empirical study that followed Search-R1 (arXiv 2505.15117; the table
-//! is in its released code, `qa_em_format`). A trajectory is valid when it is
-//! `think (search information think)* answer`, with white space at most between the blocks; see
+//! is in its released code, `qa_em_format`). A trajectory is valid if it is
+//! `think (search information think)* answer`, with only white space between the blocks: see
 //! [`is_valid`].
 //!
 //! # Modes
 //!
-//! `mode = "search-r1"` (default) is the whole table, exact match included. Do not add
-//! `exact-match` to it.
+//! `mode = "search-r1"`, the default, is the whole table, including exact match. Do not use it
+//! together with `exact-match`.
 //!
 //! | answer | valid | not valid |
 //! |---|---|---|
-//! | right | 1 | 1 − `structure` |
-//! | wrong | `structure`, + `retrieval` if found | `final` |
+//! | correct | 1 | 1 − `structure` |
+//! | incorrect | `structure`, + `retrieval` if found | `final` |
 //! | none | `structure`, + `retrieval` if found | 0 |
 //!
-//! "Found" is when a golden answer, normalized, is a part of a search result. Defaults are those
-//! of the released scripts: `structure = 0.2`, `final = 0.1`, `retrieval = 0.0`.
+//! "Found" means that a search result contains a golden answer, both normalized. The defaults are
+//! those of the released scripts: `structure = 0.2`, `final = 0.1`, `retrieval = 0.0`.
 //!
-//! `mode = "validity"` is a reward to put beside others: `value` (default 1) when valid, else 0.
+//! `mode = "validity"` is for use beside other rewards: `value` for a valid trajectory, else 0.
+//! Default of `value`: 1.
 //!
 //! # Parts
 //!
@@ -27,11 +28,11 @@
 //!
 //! # Departures
 //!
-//! - The published code reads tags out of the whole text. Here the blocks are the trainer's
-//!   segments, and tags are looked for in what the policy wrote only: a page that was cut short,
-//!   and so lost its closing tag, is not held against the policy.
+//! - The published code searches the whole text for tags. Here the blocks are the segments of the
+//!   trainer, and only text of the policy is searched: a page that was cut and lost its closing tag
+//!   does not make a trajectory invalid.
 //! - In `"search-r1"`, a question without golden answers is not applicable.
-//! - A golden answer of which normalization leaves nothing is in no page, instead of in all.
+//! - A golden answer that is empty after normalization is found in no page, instead of in all.
 
 #![forbid(unsafe_code)]
 
@@ -45,45 +46,46 @@ pub use grammar::is_valid;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What is paid for.
+    /// Mode of the reward. Default: `search-r1`.
     pub mode: Mode,
-    /// `validity`: paid when valid. Default 1.
+    /// For `validity`: reward of a valid trajectory. Default: 1.
     pub value: Option<f64>,
-    /// `search-r1`: what the structure is worth. Default 0.2.
+    /// For `search-r1`: reward of a valid trajectory without a correct answer. Default: 0.2.
     pub structure: Option<f64>,
-    /// `search-r1`: what an answer is worth, though it is wrong and not valid. Default 0.1.
+    /// For `search-r1`: reward of an incorrect answer in an invalid trajectory. Default: 0.1.
     #[serde(rename = "final")]
     pub final_: Option<f64>,
-    /// `search-r1`: what it is worth to have found the answer, though not given. Default 0.
+    /// For `search-r1`: additional reward of a valid trajectory that found a golden answer and did
+    /// not give it. Default: 0.
     pub retrieval: Option<f64>,
 }
 
-/// What is paid for.
+/// Mode of the reward.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// The combined reward of the paper.
+    /// Combined reward of the paper.
     #[default]
     SearchR1,
-    /// Only the grammar.
+    /// Validity only.
     Validity,
 }
 
-/// Pays for keeping to the grammar.
+/// Format reward.
 #[derive(Debug)]
 pub enum Format {
-    /// Only the grammar.
+    /// Validity only.
     Validity {
-        /// Paid when valid.
+        /// Reward of a valid trajectory.
         value: f64,
     },
-    /// The combined reward of the paper.
+    /// Combined reward of the paper.
     SearchR1 {
-        /// What the structure is worth.
+        /// Reward of a valid trajectory without a correct answer.
         structure: f64,
-        /// What an answer is worth.
+        /// Reward of an incorrect answer in an invalid trajectory.
         final_: f64,
-        /// What it is worth to have found the answer.
+        /// Additional reward for a golden answer that was found and not given.
         retrieval: f64,
     },
 }
@@ -150,7 +152,7 @@ impl Reward for Format {
     }
 }
 
-/// Whether a golden answer is in a search result that the policy read.
+/// Whether a search result that the policy was shown contains a golden answer.
 fn is_retrieved(golds: &[Text], trajectory: &Trajectory) -> bool {
     let is_page = |it: &&Segment| it.origin == Origin::Environment && it.kind == Kind::Information;
     let mut pages = trajectory.segments.iter().filter(is_page);

@@ -1,7 +1,7 @@
-//! A reward that is a server: each group is a POST, each reply the grades.
+//! HTTP reward: a server scores groups, each by one POST request.
 //!
-//! The body is a group and the reply a list of grades, both in JSON, as
-//! [`forage_reward_sdk::json`] describes them: the same as the lines of the plugin `process`.
+//! The body is a group and the reply a list of grades, in the JSON protocol of
+//! [`forage_reward_sdk::json`], which the plugin `process` uses too.
 //!
 //! # Options
 //!
@@ -9,9 +9,10 @@
 //!
 //! # Failures
 //!
-//! A server that cannot be asked, after all retries, and one that replies with something else is
-//! [`RewardError::broken`]: the run ends, unless it tolerates that. A server that cannot grade one
-//! trajectory says `{"failed": "why"}`, and only that trajectory is excluded.
+//! A server that cannot be reached after all retries, or that sends an invalid reply, is a
+//! [`RewardError::broken`]: the run ends, unless the run file tolerates it. A server that cannot
+//! score a single trajectory replies `{"failed": "reason"}` for it, and only that trajectory is
+//! left out.
 
 #![forbid(unsafe_code)]
 
@@ -23,16 +24,16 @@ use forage_reward_sdk::{http::Server, json, prelude::*};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to.
+    /// URL of the server.
     pub url: String,
-    /// Sent with every request. A value `$NAME` is that variable of the environment, so that keys
-    /// do not stand in run files.
+    /// Headers of every request. A value `$NAME` is replaced by the environment variable of that
+    /// name, so that run files contain no keys. Default: none.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Seconds for one request.
+    /// Timeout of a request, in seconds. Default: 30.
     #[serde(default = "half_a_minute")]
     pub timeout_s: f64,
-    /// How often a request is sent again.
+    /// Number of retries of a request. Default: 2.
     #[serde(default = "two")]
     pub retries: u32,
 }
@@ -45,7 +46,7 @@ fn two() -> u32 {
     2
 }
 
-/// A reward that is a server.
+/// HTTP reward.
 #[derive(Debug)]
 pub struct HttpPost {
     server: Server,

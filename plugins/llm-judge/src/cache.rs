@@ -1,4 +1,4 @@
-//! Verdicts on disk: a line of JSON for each, appended as they come.
+//! Cache of verdicts: a file with a line of JSON for each, which is appended to.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -8,20 +8,24 @@ use std::sync::{Mutex, PoisonError};
 
 use forage_reward_sdk::RewardError;
 
-/// Verdicts by the hash of everything they depend on.
+/// Cache of verdicts, by the hash of everything that they depend on.
 #[derive(Debug)]
 pub(crate) struct Cache {
     inner: Mutex<(HashMap<String, bool>, Option<File>)>,
 }
 
 impl Cache {
-    /// A cache that is forgotten with the run.
+    /// Cache in memory.
     pub(crate) fn in_memory() -> Self {
         Self { inner: Mutex::new((HashMap::new(), None)) }
     }
 
-    /// A cache in a file, which is made where it is absent. A last line that was cut off when a run
-    /// was killed is dropped; any other damage is an error.
+    /// Cache in a file, which is created if it does not exist. An incomplete last line, which a
+    /// killed run can leave, is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read or written, and any other invalid line.
     pub(crate) fn open(path: &Path) -> Result<Self, RewardError> {
         let wrong = |what: String| RewardError::new(format!("cache `{}`: {what}", path.display()));
         let text = match fs::read_to_string(path) {
@@ -45,11 +49,12 @@ impl Cache {
         Ok(Self { inner: Mutex::new((verdicts, Some(file))) })
     }
 
+    /// Verdict for a hash.
     pub(crate) fn get(&self, key: &str) -> Option<bool> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).0.get(key).copied()
     }
 
-    /// Keeps a verdict. One that cannot be written is kept in memory, and the log says so.
+    /// Adds a verdict. One that cannot be written to the file is kept in memory, with a warning.
     pub(crate) fn insert(&self, key: String, verdict: bool) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (verdicts, file) = &mut *inner;

@@ -1,31 +1,32 @@
-//! A point for an answer that a language model finds right.
+//! LLM-as-a-judge reward: 1 for an answer that a language model judges to be correct, else 0.
 //!
-//! As E-GRPO (arXiv 2510.24694) and SAGE (arXiv 2601.18202) reward answers. The judge is any server
-//! with the chat completions of the `OpenAI` protocol: vLLM, `SGLang`, llama.cpp, or a service. It
-//! is shown question, golden answers and answer, and nothing else of the trajectory.
+//! E-GRPO (arXiv 2510.24694) and SAGE (arXiv 2601.18202) reward answers like this. The judge is any
+//! server with the chat completions of the `OpenAI` protocol: vLLM, `SGLang`, llama.cpp, or a
+//! hosted service. It is shown the question, the golden answers and the answer, and nothing else of
+//! the trajectory.
 //!
 //! # Options
 //!
-//! [`Config`] has them. The prompt is a file with `{question}`, `{golden_answers}` and `{answer}`;
-//! without one, `prompts/judge.txt` is used. Its hash is part of the key of every cached verdict
-//! and stands in the run's log.
+//! See [`Config`]. The prompt is a file with `{question}`, `{golden_answers}` and `{answer}`.
+//! Default: `prompts/judge.txt`. Its hash is part of the key of every cached verdict and is written
+//! to the log of the run.
 //!
 //! # Parts
 //!
-//! `right`, and `em`, exact match, to see how far the judge is from it.
+//! `right`, the verdict, and `em`, the exact match, to compare the judge with.
 //!
 //! # Failures
 //!
-//! - A judge that replies, but whose last line is no verdict, fails the trajectory: it is excluded,
-//!   and not wrong.
-//! - A judge that cannot be asked, after all retries, is [`RewardError::broken`].
+//! - A reply without a verdict in its last line fails the trajectory, which is left out and does not
+//!   count as incorrect.
+//! - A judge that cannot be reached after all retries is a [`RewardError::broken`].
 //!
 //! # Departures
 //!
-//! - No answer, one with a tag of the grammar inside, and one of more than `max_words` are wrong,
-//!   and nobody is asked: they are where a policy would talk to the judge.
-//! - The same answer is judged once: verdicts are cached, since a grade must not change when a run
-//!   is resumed. Temperature 0 alone does not see to that.
+//! - A missing answer, one with a tag of the agent loop inside, and one with more than `max_words`
+//!   words are incorrect without a call of the judge: such answers could be prompt injections.
+//! - The same answer is judged once. Verdicts are cached, because a grade must not change when a
+//!   run is resumed, which temperature 0 alone does not guarantee.
 
 #![forbid(unsafe_code)]
 
@@ -40,35 +41,37 @@ use serde_json::{Value, json};
 
 use cache::Cache;
 
+/// Default prompt.
 const PROMPT: &str = include_str!("../prompts/judge.txt");
 
 /// Configuration of [`LlmJudge`].
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The server, up to and with its `/v1`.
+    /// URL of the server, including `/v1`.
     pub url: String,
-    /// The model to ask for.
+    /// Name of the model.
     pub model: String,
-    /// The variable of the environment that holds the key, where the server wants one.
+    /// Environment variable with the API key. Default: no key.
     pub key_variable: Option<String>,
-    /// A file with the prompt.
+    /// File with the prompt. Default: `prompts/judge.txt`.
     pub prompt: Option<PathBuf>,
-    /// A file for verdicts; without it they are forgotten with the run.
+    /// File for the cache of verdicts. Default: a cache in memory, which is lost at the end of the
+    /// run.
     pub cache: Option<PathBuf>,
-    /// Questions to the judge at a time.
+    /// Maximum number of concurrent requests. Default: 8.
     #[serde(default = "eight")]
     pub concurrency: usize,
-    /// Seconds for one question.
+    /// Timeout of a request, in seconds. Default: 30.
     #[serde(default = "half_a_minute")]
     pub timeout_s: f64,
-    /// How often a question is asked again where the server fails.
+    /// Number of retries of a request. Default: 2.
     #[serde(default = "two")]
     pub retries: u32,
-    /// Tokens that the judge may write.
+    /// Maximum number of tokens of a reply. Default: 200.
     #[serde(default = "two_hundred")]
     pub max_tokens: usize,
-    /// Words of an answer that is no list.
+    /// Maximum number of words of an answer. Default: 64.
     #[serde(default = "sixty_four")]
     pub max_words: usize,
 }
@@ -93,7 +96,7 @@ fn sixty_four() -> usize {
     64
 }
 
-/// A point for an answer that a language model finds right.
+/// LLM-as-a-judge reward.
 #[derive(Debug)]
 pub struct LlmJudge {
     server: Server,
@@ -102,7 +105,7 @@ pub struct LlmJudge {
     max_tokens: usize,
     max_words: usize,
     cache: Cache,
-    /// Questions that may be asked now.
+    /// Number of requests that may be started now.
     free: Mutex<usize>,
     freed: Condvar,
 }
@@ -170,7 +173,7 @@ impl Reward for LlmJudge {
         Score::new(right).part("right", right).part("em", em).into()
     }
 
-    /// Asks for all trajectories at once, and for equal answers once.
+    /// Judges all trajectories concurrently, and equal answers once.
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
         let question = &group.question;
         let mut answers: Vec<Option<&str>> = Vec::new();
@@ -202,7 +205,7 @@ impl Reward for LlmJudge {
 }
 
 impl LlmJudge {
-    /// Texts are quoted as JSON, so that none of them can end where it likes.
+    /// Prompt for an answer. Texts are quoted as JSON, so that none of them can leave its place.
     fn prompt_for(&self, question: &Question, answer: &str) -> String {
         let golds = json!(question.golden_answers).to_string();
         let parts = [
@@ -210,11 +213,11 @@ impl LlmJudge {
             ("{golden_answers}", golds),
             ("{answer}", json!(answer).to_string()),
         ];
-        // One pass: what stands in an answer is not filled in again.
+        // One pass: placeholders in an answer are not replaced.
         let mut prompt = String::new();
         let mut rest = self.prompt.as_str();
         loop {
-            let next = parts.iter().filter_map(|it| Some((rest.find(it.0)?, it))).min();
+            let next = parts.iter().filter_map(|part| Some((rest.find(part.0)?, part))).min();
             let Some((at, (placeholder, text))) = next else { break };
             prompt += &rest[..at];
             prompt += text;
@@ -223,7 +226,7 @@ impl LlmJudge {
         prompt + rest
     }
 
-    /// Asks, and keeps the verdict.
+    /// Calls the judge, and caches the verdict.
     fn judge(&self, key: String, prompt: &str) -> Result<bool, RewardError> {
         let reply = self.ask(prompt)?;
         let last = reply.trim().lines().last().unwrap_or_default();
@@ -233,6 +236,7 @@ impl LlmJudge {
         Ok(right)
     }
 
+    /// Sends a prompt to the judge, and returns its reply.
     fn ask(&self, prompt: &str) -> Result<String, RewardError> {
         let body = json!({
             "model": self.model,
@@ -257,7 +261,7 @@ impl LlmJudge {
     }
 }
 
-/// What the last line says; `None` where it is no verdict.
+/// Verdict in the last line of a reply; `None` if it has none.
 fn verdict(reply: &str) -> Option<bool> {
     let last = reply.trim().lines().last()?.to_lowercase();
     let plain = last.trim_matches(|c: char| !c.is_alphanumeric());

@@ -1,7 +1,7 @@
-//! A test double that breaks the contract of a plugin, in the way its configuration names.
+//! Test double that breaks the contract of a plugin, in the way that its configuration names.
 //!
-//! What each way is stands in the README. It is the one plugin with `unsafe` of its own, since the
-//! SDK has no way to answer with garbage.
+//! The README describes the modes. It is the only plugin with `unsafe` code of its own, because the
+//! SDK cannot send an invalid reply.
 
 #![expect(unsafe_code, reason = "answers with bytes that the SDK would never send")]
 
@@ -12,21 +12,21 @@ use forage_reward_abi::{Bytes, PluginDecl, Sink, Status};
 use forage_reward_sdk::__private::{Exported, declare};
 use forage_reward_sdk::prelude::*;
 
-/// How to misbehave.
+/// Mode of misbehaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Panics.
+    /// Panics for a trajectory.
     Panic,
-    /// Panics for the group, and not for one trajectory.
+    /// Panics for the group and not for a single trajectory.
     PanicGroup,
-    /// Earns a reward that is not a number.
+    /// Returns a reward that is not a number.
     Nan,
-    /// Has an infinite part.
+    /// Returns a part that is infinite.
     Part,
-    /// Has a step value that is not a number.
+    /// Returns a step reward that is not a number.
     Step,
-    /// Has one step value too many.
+    /// Returns one step reward too many.
     Steps,
     /// Returns no grades.
     Short,
@@ -36,7 +36,7 @@ pub enum Mode {
     Garbage,
     /// Never returns.
     Loop,
-    /// Keeps some memory of every call.
+    /// Leaks some memory in every call.
     Leak,
     /// Ends the process from another thread.
     Abort,
@@ -44,9 +44,9 @@ pub enum Mode {
     Error,
     /// Returns an error for the group.
     GroupError,
-    /// Has no opinion.
+    /// Returns not applicable.
     NotApplicable,
-    /// Warns, and earns a reward and as much for each search: a well-behaved plugin.
+    /// Behaves well: logs a warning, and returns a reward and the same step reward for each search.
     Fine,
     /// Panics when it is dropped.
     Drop,
@@ -57,14 +57,14 @@ pub enum Mode {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     mode: Mode,
-    /// What it pays where it behaves.
+    /// Reward when it behaves well. Default: 0.
     #[serde(default)]
     reward: f64,
-    /// Id of the one question it misbehaves for; all of them where absent.
+    /// Identifier of the only question for which it misbehaves. Default: all questions.
     only: Option<String>,
 }
 
-/// Misbehaves on purpose.
+/// Test double that misbehaves.
 #[derive(Debug)]
 pub struct Misbehaving(Config);
 

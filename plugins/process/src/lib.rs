@@ -1,8 +1,8 @@
-//! A reward that is a program of its own, in any language.
+//! Process reward: a program in any language scores groups, one line of JSON each.
 //!
-//! Groups and grades are lines of JSON, as [`forage_reward_sdk::json`] describes them. The program
-//! is started when it is first needed and then reads one group after the other; with `workers`
-//! above 1, several of them run side by side.
+//! The lines follow the JSON protocol of [`forage_reward_sdk::json`]. The program is started when
+//! it is first needed and then reads one group after the other. With `workers` above 1, several
+//! instances of it run in parallel.
 //!
 //! # Options
 //!
@@ -10,9 +10,10 @@
 //!
 //! # Failures
 //!
-//! A program that cannot be started, ends, takes too long, or writes what is no reply is
-//! [`RewardError::broken`]: the run ends, unless it tolerates that. A program that cannot grade one
-//! trajectory says `{"failed": "why"}`, and only that trajectory is excluded.
+//! A program that cannot be started, exits, exceeds its timeout, or writes an invalid reply is a
+//! [`RewardError::broken`]: the run ends, unless the run file tolerates it. A program that cannot
+//! score a single trajectory replies `{"failed": "reason"}` for it, and only that trajectory is
+//! left out.
 
 #![forbid(unsafe_code)]
 
@@ -29,12 +30,12 @@ use worker::Worker;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The program and its arguments.
+    /// Program and its arguments.
     pub command: Vec<String>,
-    /// Programs that run side by side.
+    /// Number of instances that run in parallel. Default: 1.
     #[serde(default = "one")]
     pub workers: usize,
-    /// Seconds for one group.
+    /// Timeout for scoring one group, in seconds. Default: 30.
     #[serde(default = "half_a_minute")]
     pub timeout_s: f64,
 }
@@ -47,12 +48,12 @@ fn half_a_minute() -> f64 {
     30.0
 }
 
-/// A reward that is a program of its own.
+/// Process reward.
 #[derive(Debug)]
 pub struct Process {
     command: Vec<String>,
     timeout: Duration,
-    /// Workers that nobody uses: `None` is one that has not been started yet.
+    /// Idle workers; `None` stands for one that has not been started yet.
     idle: Mutex<Vec<Option<Worker>>>,
     returned: Condvar,
 }
@@ -87,7 +88,7 @@ impl Reward for Process {
         let idle = self.borrow();
         let (worker, grades) = match self.ask(idle, group) {
             Ok((worker, grades)) => (Some(worker), Ok(grades)),
-            // It is not used again: its next line could be the answer to this question.
+            // It is not used again: its next line could be the reply to this request.
             Err(err) => (None, Err(err)),
         };
         self.give_back(worker);

@@ -1,4 +1,4 @@
-//! One running program, asked a line and answering a line.
+//! Worker: one running program, which reads and writes lines.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -8,20 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Lines of standard error that an error repeats.
-const LAST_WORDS: usize = 5;
+/// Number of last lines of standard error that an error message repeats.
+const STDERR_LINES: usize = 5;
 
-/// A running program. Dropping it kills it.
+/// Running program, which is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
-    last_words: Arc<Mutex<VecDeque<String>>>,
+    last_stderr: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl Worker {
-    /// Starts the program. An error completes the sentence "the program …".
+    /// Starts the program.
+    ///
+    /// # Errors
+    ///
+    /// The rest of the sentence "the program …".
     pub(crate) fn start(command: &[String]) -> Result<Self, String> {
         let (program, arguments) = command.split_first().ok_or("has no name")?;
         let mut child = Command::new(program)
@@ -35,7 +39,7 @@ impl Worker {
         let stdout = child.stdout.take().ok_or("has no standard output")?;
         let stderr = child.stderr.take().ok_or("has no standard error")?;
 
-        // A thread, since a pipe cannot be read with a timeout. It ends with the program.
+        // A thread, because a pipe cannot be read with a timeout. It ends with the program.
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
@@ -45,27 +49,31 @@ impl Worker {
                 }
             }
         });
-        let last_words = Arc::new(Mutex::new(VecDeque::new()));
-        let heard = Arc::clone(&last_words);
+        let last_stderr = Arc::new(Mutex::new(VecDeque::new()));
+        let kept = Arc::clone(&last_stderr);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let Ok(line) = line else { break };
                 forage_reward_sdk::warn(&line);
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.push_back(line);
-                if heard.len() > LAST_WORDS {
-                    heard.pop_front();
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.push_back(line);
+                if kept.len() > STDERR_LINES {
+                    kept.pop_front();
                 }
             }
         });
-        Ok(Self { child, stdin, lines, last_words })
+        Ok(Self { child, stdin, lines, last_stderr })
     }
 
-    /// Writes a line and waits for one.
+    /// Writes a line and waits for the reply, a line too.
+    ///
+    /// # Errors
+    ///
+    /// The rest of the sentence "the program …".
     pub(crate) fn ask(&mut self, request: &str, timeout: Duration) -> Result<String, String> {
         let mut stdin = self.stdin.take().ok_or("no longer listens")?;
         let line = format!("{request}\n");
-        // On a thread too: a program that does not read blocks whoever writes more than a pipe.
+        // On a thread too: writing more than a pipe holds blocks until the program reads.
         let (sender, written) = channel();
         thread::spawn(move || {
             let result = stdin.write_all(line.as_bytes()).and_then(|()| stdin.flush());
@@ -79,24 +87,27 @@ impl Worker {
                 }
                 Err("answered before it had read the question".to_owned())
             }
-            Err(RecvTimeoutError::Timeout) => {
-                Err(format!("gave no answer within {} s{}", timeout.as_secs_f64(), self.said()))
-            }
+            Err(RecvTimeoutError::Timeout) => Err(format!(
+                "gave no answer within {} s{}",
+                timeout.as_secs_f64(),
+                self.last_stderr()
+            )),
             Err(RecvTimeoutError::Disconnected) => {
                 let how = self.child.wait().map_or_else(|err| err.to_string(), |it| it.to_string());
-                // What it wrote last may still be on its way.
+                // Its last lines may not have been read yet.
                 thread::sleep(Duration::from_millis(50));
-                Err(format!("ended without an answer ({how}){}", self.said()))
+                Err(format!("ended without an answer ({how}){}", self.last_stderr()))
             }
         }
     }
 
-    fn said(&self) -> String {
-        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner);
-        if last_words.is_empty() {
+    /// Last lines of standard error, as the end of an error message.
+    fn last_stderr(&self) -> String {
+        let lines = self.last_stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
             return String::new();
         }
-        let lines: Vec<&str> = last_words.iter().map(String::as_str).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         format!("; it said: {}", lines.join(" / "))
     }
 }

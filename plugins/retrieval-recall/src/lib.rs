@@ -1,27 +1,26 @@
-//! Pays for finding the evidence.
+//! Retrieval-recall reward: the share of the evidence that the searches found.
 //!
-//! The share of what a question needs that the searches found: the retrieval reward of the study
-//! that followed Search-R1 (arXiv 2505.15117, its weight `λ_r`), and recall as retrieval has always
-//! been measured. That study found it of little effect beside the reward for the answer; it is most
-//! useful with a weight of 0, to watch.
+//! The retrieval reward of the study that followed Search-R1 (arXiv 2505.15117, weight `λ_r`), and
+//! the usual recall of information retrieval. The study found that it has little effect beside the
+//! reward for the answer. With a weight of 0 it is a metric only, which is its main use.
 //!
 //! # Options
 //!
-//! - `unit`: `"passages"` (default), the share of the gold passages, by id; `"steps"`, the share of
-//!   the sub-questions of which a passage was found; `"answer"`, 1 where a golden answer stands in
-//!   a passage, as in the paper.
-//! - `max_query_words` (default 64): what a longer query finds does not count.
+//! - `unit`: `"passages"`, the share of the gold passages that were found, by identifier;
+//!   `"steps"`, the share of the sub-questions with a passage that was found; or `"answer"`, 1 if a
+//!   passage contains a golden answer, as in the paper. Default: `"passages"`.
+//! - `max_query_words`: hits of a longer query do not count. Default: 64.
 //!
 //! # Parts
 //!
-//! `recall`. Each search has a value: by how much it raised the recall.
+//! `recall`. The step reward of a search is the recall that it added.
 //!
 //! # Departures
 //!
-//! - The paper reads the text of the information blocks, here the passages are read: a block that
+//! - The paper reads the text of information blocks. Here the hits are read, so that a block that
 //!   the policy made up finds nothing.
-//! - A search that has a tag of the grammar inside does not count.
-//! - A question without that evidence is not applicable.
+//! - A search with a tag of the agent loop inside does not count.
+//! - A question without the evidence of the unit is not applicable.
 
 #![forbid(unsafe_code)]
 
@@ -31,9 +30,9 @@ use forage_reward_sdk::{prelude::*, text};
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What is to be found.
+    /// Unit of recall. Default: `passages`.
     pub unit: Unit,
-    /// Words of a query that is not too long.
+    /// Maximum number of words of a query, so that its hits count. Default: 64.
     pub max_query_words: usize,
 }
 
@@ -43,20 +42,20 @@ impl Default for Config {
     }
 }
 
-/// What is to be found.
+/// Unit of recall.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// All gold passages.
+    /// Gold passages.
     #[default]
     Passages,
-    /// A passage of each sub-question.
+    /// Sub-questions: one of its passages has to be found.
     Steps,
-    /// A passage with a golden answer in it.
+    /// Golden answers: a passage that contains one has to be found.
     Answer,
 }
 
-/// Pays for finding the evidence.
+/// Retrieval-recall reward.
 #[derive(Debug)]
 pub struct RetrievalRecall {
     config: Config,
@@ -91,11 +90,11 @@ impl Reward for RetrievalRecall {
     }
 }
 
-/// One thing to be found.
+/// One item of evidence.
 enum Needed<'a> {
-    /// One of these passages.
+    /// A hit with one of these identifiers.
     Passage(Vec<&'a str>),
-    /// A passage with one of these answers.
+    /// A hit that contains one of these answers.
     Answer(&'a [Text<'a>]),
 }
 

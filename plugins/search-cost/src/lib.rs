@@ -1,32 +1,32 @@
-//! A penalty for searches that were not needed.
+//! Search-cost penalty: for searches beyond the minimum of the group.
 //!
-//! After OTC (arXiv 2504.14870), which pays less for a right answer the more calls of tools it took
-//! beyond the fewest known to be enough. The fewest are those of the group: the trajectory of the
-//! same question that was right with the fewest searches, `n*`.
+//! After OTC (arXiv 2504.14870), which pays less for a correct answer the more tool calls it took
+//! beyond the minimum. With `n` the number of searches of a trajectory, and `n*` the minimum of `n`
+//! over the trajectories of the group with a correct answer,
 //!
 //! ```text
 //! reward = − min(cost · max(0, n − n*), limit)
 //! ```
 //!
-//! Nothing is charged where no trajectory of the group was right: nobody knows then how many
-//! searches are enough, and a penalty would only teach not to search.
+//! There is no penalty if no trajectory of the group is correct: `n*` is unknown then, and a
+//! penalty would only teach not to search.
 //!
 //! # Options
 //!
-//! - `cost` (default 0.05): of one needless search.
-//! - `limit` (default 0.5): of all of them.
-//! - `charge`: `"right"` (default) charges right answers only, so that a wrong one is not made worse
-//!   by having searched on; `"all"` charges every trajectory.
+//! - `cost`: penalty of one search beyond `n*`. Default: 0.05.
+//! - `limit`: maximum penalty of a trajectory. Default: 0.5.
+//! - `charge`: trajectories that are penalized. `"right"` are those with a correct answer, so that
+//!   further searching does not make an incorrect one worse; or `"all"`. Default: `"right"`.
 //!
 //! # Parts
 //!
-//! `searches`, and `needless`, those beyond `n*`.
+//! `searches`, the number `n`, and `needless`, the number beyond `n*`.
 //!
 //! # Departures
 //!
-//! OTC multiplies the reward of the answer, by a function with a maximum at `n*`, and keeps `n*`
-//! over the whole run. Here a penalty is added, of the group at hand alone: the grade of a
-//! trajectory must not depend on what was graded before it.
+//! OTC multiplies the reward of the answer by a function with its maximum at `n*`, and keeps `n*`
+//! over the whole run. Here a penalty is added, and `n*` is that of the current group: a grade must
+//! not depend on what was graded before.
 
 #![forbid(unsafe_code)]
 
@@ -36,11 +36,11 @@ use forage_reward_sdk::{prelude::*, text};
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Of one needless search.
+    /// Penalty of one search beyond the minimum. Default: 0.05.
     pub cost: f64,
-    /// Of all of them.
+    /// Maximum penalty of a trajectory. Default: 0.5.
     pub limit: f64,
-    /// Who is charged.
+    /// Trajectories that are penalized. Default: `right`.
     pub charge: Charge,
 }
 
@@ -50,18 +50,18 @@ impl Default for Config {
     }
 }
 
-/// Who is charged.
+/// Trajectories that are penalized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Charge {
-    /// Trajectories with a right answer.
+    /// Trajectories with a correct answer.
     #[default]
     Right,
     /// All trajectories.
     All,
 }
 
-/// A penalty for searches that were not needed.
+/// Search-cost penalty.
 #[derive(Debug)]
 pub struct SearchCost {
     config: Config,

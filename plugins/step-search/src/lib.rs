@@ -1,19 +1,20 @@
-//! A value for every search, and a reward for the queries: `StepSearch`.
+//! Step rewards of `StepSearch`: information gain minus redundancy for every search, and search-key
+//! and answer rewards for the trajectory.
 //!
-//! arXiv 2505.15107 (EMNLP 2025). Of a trajectory with searches `t = 1 … T`,
+//! arXiv 2505.15107 (EMNLP 2025). For a trajectory with searches `t = 1 … T`,
 //!
 //! ```text
-//! step t    scale · (G^t − P^t)             what it brought, less what it brought again: `steps`
-//! outcome   F1(answer) + key_weight · key   0 (or −1) where the format is broken
+//! step t    scale · (G^t − P^t)             information gain minus redundancy: see `steps`
+//! outcome   F1(answer) + key_weight · key   0 (or −1) with an invalid format
 //! key       1/M Σ_i max_j max_t F1(query t, reference query j of sub-question i)
 //! ```
 //!
-//! The trainer puts the value of a search on the last token of its `</search>` and the outcome on
-//! the last token. A reward that looks at whole trajectories only wants `placement = "outcome"`.
+//! The trainer puts a step reward on the last token of its `</search>`, and the outcome on the last
+//! token of the trajectory. Algorithms without step rewards use `placement = "outcome"`.
 //!
 //! # Options
 //!
-//! `preset = "paper"` or `"released"` sets all of them; [`Config`] has each with both values.
+//! `preset = "paper"` or `"released"` sets all of them. [`Config`] has the values of both.
 //!
 //! # Parts
 //!
@@ -23,10 +24,10 @@
 //!
 //! - Segments, queries and passages are those of the trainer. The released code finds them in the
 //!   text, where an information block that the policy made up counts as a search.
-//! - A query with a tag of the grammar inside, or of more than `max_words`, earns neither a step
-//!   value nor a key; what it found counts as seen. Such an answer has an F1 of 0.
-//! - The paper's redundancy compares passages: here by id. The key of the paper is not said to
-//!   depend on the format; here nothing is paid where the format is broken.
+//! - A query with a tag of the agent loop inside, or with more than `max_words` words, earns
+//!   neither a step reward nor a key reward; its hits count as seen. Such an answer has an F1 of 0.
+//! - The redundancy of the paper compares passages: here by identifier. In the paper the key reward
+//!   does not depend on the format; here an invalid trajectory earns none.
 //! - F1 is not rounded to four digits.
 
 #![forbid(unsafe_code)]
@@ -40,102 +41,106 @@ use forage_reward_sdk::{prelude::*, text};
 
 use steps::Coverage;
 
-/// Configuration of [`StepSearch`]. Absent options are those of the preset.
+/// Configuration of [`StepSearch`]. Options that are not given have the value of the preset.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where options come from that are not given.
+    /// Preset of the options that are not given. Default: `paper`.
     pub preset: Preset,
-    /// What the key reward is multiplied with. 0.618 in the released code; the paper gives no
-    /// number, so both presets have that one.
+    /// Weight of the key reward. 0.618 in both presets: the value of the released code, since the
+    /// paper gives none.
     pub key_weight: Option<f64>,
-    /// How queries are matched with sub-questions. Paper `"best"`, released `"latest"`.
+    /// Matching of queries with sub-questions. `"best"` in the paper, `"latest"` in the released
+    /// code.
     pub key: Option<Key>,
-    /// What step values are multiplied with. Paper 1. The released code says 0.6 and, by adding to
-    /// an array in place, has the effect of 1.6, which is the value of `"released"`.
+    /// Scale of step rewards. 1 in the paper, 1.6 in the released code, which has a factor of 0.6
+    /// and the effect of 1.6 because it adds to an array in place.
     pub step_scale: Option<f64>,
-    /// What G is multiplied with. 1 in both; 0 is the paper's ablation.
+    /// Weight of the information gain G. 1 in both; 0 is an ablation of the paper.
     pub gain: Option<f64>,
-    /// What P is multiplied with. 1 in both; 0 is the paper's ablation.
+    /// Weight of the redundancy penalty P. 1 in both; 0 is an ablation of the paper.
     pub penalty: Option<f64>,
-    /// Which passages count as found again. Paper `"earlier"`, released `"text-and-round"`.
+    /// Passages that count as redundant. `"earlier"` in the paper, `"text-and-round"` in the
+    /// released code.
     pub redundancy: Option<Redundancy>,
-    /// What a valid trajectory is. Paper `"strict"`, released `"ends-with-answer"`.
+    /// Validity of the format. `"strict"` in the paper, `"ends-with-answer"` in the released code.
     pub format: Option<Format>,
-    /// The outcome of an invalid trajectory, which has step values of 0. Paper 0, released −1.
+    /// Outcome reward of an invalid trajectory; its step rewards are 0. 0 in the paper, −1 in the
+    /// released code.
     pub failure: Option<f64>,
-    /// Where step values go. `"steps"` in both.
+    /// Placement of step rewards. Default: `steps`.
     pub placement: Placement,
-    /// What a question without gold passages gets. `"not-applicable"`; the released code pays the
-    /// outcome alone.
+    /// Grade of a question without gold passages. `"not-applicable"` in the paper, `"outcome-only"`
+    /// in the released code.
     pub without_passages: Option<WithoutPassages>,
-    /// Words of a query, and of an answer, that is no list. 64 in both, which is ours.
+    /// Maximum number of words of a query or an answer. 64 in both, which is our addition.
     pub max_words: Option<usize>,
 }
 
-/// Where options come from that are not given.
+/// Preset of options.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
-    /// The formulas of the paper.
+    /// Formulas of the paper.
     #[default]
     Paper,
-    /// What the released code does.
+    /// Behaviour of the released code.
     Released,
 }
 
-/// How queries are matched with sub-questions.
+/// Matching of queries with sub-questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
-    /// Each sub-question has its best query.
+    /// Each sub-question is matched with its best query.
     Best,
-    /// Each query belongs to its best sub-question, which has the latest of its queries.
+    /// Each query is matched with its best sub-question, which keeps the latest of its queries.
     Latest,
 }
 
-/// Which passages count as found again.
+/// Passages that count as redundant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Redundancy {
-    /// Those that an earlier search found, by id.
+    /// Passages that an earlier search found, by identifier.
     Earlier,
-    /// Those whose text was found before, also by the same search.
+    /// Passages with a text that was found before, also by the same search.
     TextAndRound,
 }
 
-/// What a valid trajectory is.
+/// Validity of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// It has a thought and a search, proper search blocks only, and one answer, at the end.
+    /// A trajectory with a `<think>` block, a search, only well-formed search blocks, and one
+    /// answer, at the end.
     Strict,
-    /// It has an answer at the end.
+    /// A trajectory with an answer at the end.
     EndsWithAnswer,
 }
 
-/// Where step values go.
+/// Placement of step rewards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
-    /// To their searches.
+    /// At their searches.
     #[default]
     Steps,
-    /// Into the reward of the trajectory, as a sum.
+    /// In the reward of the trajectory, as a sum.
     Outcome,
 }
 
-/// What a question without gold passages gets.
+/// Grade of a question without gold passages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WithoutPassages {
-    /// No opinion.
+    /// Not applicable.
     NotApplicable,
-    /// The outcome, and no step values.
+    /// Outcome reward without step rewards.
     OutcomeOnly,
 }
 
-/// A value for every search, and a reward for the queries.
+/// Step rewards of `StepSearch`.
 #[derive(Debug)]
 pub struct StepSearch {
     key_weight: f64,
@@ -201,7 +206,8 @@ impl Reward for StepSearch {
         Ok(self.grade(question, it, &mut coverage))
     }
 
-    /// The same for each of them: trajectories of one question find the same passages.
+    /// Scores each trajectory with one [`Coverage`], because trajectories of one question find the
+    /// same passages.
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
         let question = &group.question;
         let mut coverage = Coverage::new(&question.evidence.passages);
@@ -253,7 +259,7 @@ impl StepSearch {
         score.into()
     }
 
-    /// Whether a search may earn something: one block, no tag inside, not a list.
+    /// Whether a search can earn a reward: one block, no tag inside, and not a list.
     fn is_paid(&self, it: &Trajectory, search: &Search) -> bool {
         it.is_clean(search) && text::n_words(&search.query) <= self.max_words
     }

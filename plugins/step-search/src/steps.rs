@@ -1,4 +1,4 @@
-//! What each search is worth: what it brought, less what it brought again.
+//! Information gain and redundancy penalty of each search.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,8 +7,9 @@ use forage_reward_sdk::{prelude::*, text};
 use crate::Redundancy;
 use crate::tfidf::Gold;
 
-/// How well passages cover the gold passages of one question. Each text is read once, however many
-/// searches of however many trajectories found it.
+/// Coverage of the gold passages of a question by retrieved texts, as TF-IDF cosines.
+///
+/// They are cached: a text is compared once, even if several searches or trajectories found it.
 #[derive(Debug)]
 pub struct Coverage<'a> {
     gold: Gold,
@@ -17,30 +18,31 @@ pub struct Coverage<'a> {
 }
 
 impl<'a> Coverage<'a> {
-    /// Reads the gold passages.
+    /// Coverage of these gold passages.
     pub fn new(gold: &[Passage]) -> Self {
         let texts: Vec<String> = gold.iter().map(|it| text::normalize_answer(&it.text)).collect();
         Self { gold: Gold::new(&texts), n_gold: gold.len(), known: HashMap::new() }
     }
 
-    /// The cosine of a text with each gold passage.
+    /// Cosine of a text with each gold passage.
     fn cosines(&mut self, found: &'a str) -> &[f64] {
         let Self { gold, known, .. } = self;
         known.entry(found).or_insert_with(|| gold.cosines(&text::normalize_answer(found)))
     }
 }
 
-/// One search.
+/// Information gain and redundancy penalty of a search.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Step {
-    /// G: by how much the gold passages are better covered than before, from 0 to 1. The gains of
-    /// a trajectory add up to 1 at most.
+    /// Information gain G: the increase in coverage of the gold passages, from 0 to 1. The gains of
+    /// a trajectory add up to at most 1.
     pub gain: f64,
-    /// P: the share of its passages that had been found before, from 0 to 1.
+    /// Redundancy penalty P: the share of its passages that had been found before, from 0 to 1.
     pub penalty: f64,
 }
 
-/// Gain and penalty of each search, in order (arXiv 2505.15107, equations 6 to 8).
+/// Information gain and redundancy penalty of each search, in order (arXiv 2505.15107, equations 6
+/// to 8).
 ///
 /// `c_i^t` is the largest cosine of gold passage `i` with a passage of search `t`, and
 /// `m_i^t = max(m_i^{t-1}, c_i^t)`. `G^t = mean_i max(c_i^t − m_i^{t-1}, 0)`.

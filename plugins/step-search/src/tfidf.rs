@@ -1,4 +1,4 @@
-//! Cosines of TF-IDF vectors, as scikit-learn's `TfidfVectorizer` has them by default.
+//! TF-IDF cosine similarity, with the defaults of `TfidfVectorizer` in scikit-learn.
 //!
 //! Words are runs of two or more word characters in lower case; `idf = ln((1 + n) / (1 + df)) + 1`
 //! over `n` documents; a document's vector is `count · idf`, scaled to length 1.
@@ -7,25 +7,25 @@ use std::collections::{BTreeMap, HashMap};
 
 use forage_reward_sdk::text::is_word;
 
-/// Gold documents that others are compared with.
+/// Gold documents, with which other documents are compared.
 ///
-/// The vectorizer is fitted on all of them and the one that is compared, so the weights of a gold
-/// document depend on which of its words the other has too.
+/// The vectorizer is fitted on the gold documents and the one that is compared, so the weights of a
+/// gold document depend on which of its words the other one has too.
 #[derive(Debug, Clone, Default)]
 pub struct Gold {
     /// Index of each word.
     words: HashMap<String, usize>,
-    /// In how many gold documents each word is.
+    /// Document frequency of each word among the gold documents.
     frequency: Vec<usize>,
-    /// Of each document, its words with their counts, in alphabetical order: sums do not depend on
-    /// the order in which words were met.
+    /// Words of each document with their counts, in alphabetical order, so that sums do not depend
+    /// on the order of words in the text.
     documents: Vec<Vec<(usize, f64)>>,
-    /// `idf` of a word that is in so many of the documents, the compared one included.
+    /// `idf` by document frequency, including the document that is compared.
     idf: Vec<f64>,
 }
 
 impl Gold {
-    /// Counts the words of the gold documents.
+    /// Gold documents with these texts.
     pub fn new<S: AsRef<str>>(documents: &[S]) -> Self {
         let mut it = Self::default();
         for document in documents {
@@ -49,12 +49,12 @@ impl Gold {
         it
     }
 
-    /// The cosine of a document with each gold document.
+    /// Cosine of a document with each gold document.
     ///
-    /// Between 0 and 1; 0 where a document has no words.
+    /// Cosines are between 0 and 1, and 0 for a document without words.
     pub fn cosines(&self, found: &str) -> Vec<f64> {
         let lower = found.to_lowercase();
-        // Of each gold word, its weight in the document that was found; 0 where it is not there.
+        // Weight of each gold word in the document that was found; 0 if it does not occur.
         let mut weights = vec![0.0; self.frequency.len()];
         let mut squares = 0.0;
         for (word, count) in count(&lower) {
@@ -85,7 +85,7 @@ impl Gold {
     }
 }
 
-/// How often each word is in a document of lower case, in alphabetical order.
+/// Word counts of a lower-case document, in alphabetical order.
 fn count(lower: &str) -> BTreeMap<&str, f64> {
     let mut counts = BTreeMap::new();
     for word in lower.split(|c: char| !(is_word(c) || c == '_')) {

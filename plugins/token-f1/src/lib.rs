@@ -1,24 +1,24 @@
-//! Pays the word F1 of the answer.
+//! Token-F1 reward: the token F1 of the answer.
 //!
-//! The measure of `SQuAD` (arXiv 1606.05250, section 6.1) and `HotpotQA` (arXiv 1809.09600), and the
+//! The metric of `SQuAD` (arXiv 1606.05250, section 6.1) and `HotpotQA` (arXiv 1809.09600), and the
 //! outcome reward of `StepSearch` (arXiv 2505.15107) and others: the harmonic mean of precision and
-//! recall over normalized words, best golden answer.
+//! recall over normalized words, for the golden answer with the highest F1.
 //!
 //! # Options
 //!
-//! - `rules`: `"hotpotqa"` (default), where `yes`, `no` and `noanswer` are right or wrong as a
-//!   whole, or `"squad"`, version 1.1, which has no such rule.
-//! - `max_words` (default 64): an answer of more words, and of more than the longest golden answer,
-//!   earns nothing.
+//! - `rules`: `"hotpotqa"`, where `yes`, `no` and `noanswer` match as a whole or not at all, or
+//!   `"squad"`, version 1.1, which has no such rule. Default: `"hotpotqa"`.
+//! - `max_words`: an answer with more words, and with more than the longest golden answer, earns 0.
+//!   Default: 64.
 //!
 //! # Parts
 //!
-//! `f1`, and `em` for people: it is not paid for.
+//! `f1`, and `em`, the exact match, which is logged and not paid for.
 //!
 //! # Departures
 //!
-//! - The limit on words: a list of every name in the corpus would else earn a little.
-//! - An answer with a tag of the grammar inside earns nothing.
+//! - The limit on words: otherwise a list of every name in the corpus would earn a little.
+//! - An answer with a tag of the agent loop inside earns 0.
 //! - A question without golden answers is not applicable, instead of 0.
 
 #![forbid(unsafe_code)]
@@ -29,9 +29,9 @@ use forage_reward_sdk::{prelude::*, text};
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whose rules.
+    /// Rules of the metric. Default: `hotpotqa`.
     pub rules: Rules,
-    /// Words of an answer that is not too long.
+    /// Maximum number of words of an answer. Default: 64.
     pub max_words: usize,
 }
 
@@ -41,18 +41,18 @@ impl Default for Config {
     }
 }
 
-/// Whose rules.
+/// Rules of the metric.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rules {
-    /// `yes`, `no` and `noanswer` are right or wrong as a whole.
+    /// `HotpotQA`: `yes`, `no` and `noanswer` match as a whole or not at all.
     #[default]
     HotpotQA,
-    /// Every word is a word.
+    /// `SQuAD` v1.1: no special words.
     Squad,
 }
 
-/// Pays the word F1 of the answer.
+/// Token-F1 reward.
 #[derive(Debug)]
 pub struct TokenF1 {
     config: Config,

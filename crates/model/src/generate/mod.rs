@@ -14,7 +14,9 @@ mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forage_trajectory::{BoxError, Completion, Finish, Policy, Prompt, Request, Sampling, TokenId};
+use forage_trajectory::{
+    BoxError, Completion, FinishReason, Policy, Prompt, Request, Sampling, TokenId,
+};
 use rand::rngs::ChaCha8Rng;
 
 use self::sampling::Chooser;
@@ -241,7 +243,7 @@ impl Worker<'_, '_> {
             if request.max_new_tokens == 0 {
                 self.schedule.finish(
                     &running.promise,
-                    running.end(Finish::Length),
+                    running.end(FinishReason::Length),
                     Idle { seen, past },
                 );
                 continue;
@@ -321,16 +323,16 @@ impl<'a> Running<'a> {
         tokenizer: &Tokenizer,
         sampling: Sampling,
         chooser: &mut Chooser,
-    ) -> Option<Finish> {
+    ) -> Option<FinishReason> {
         let (token, logprob) = chooser.choose(logits, sampling, &mut self.rng);
         self.tokens.push(token);
         self.logprobs.push(logprob);
         if self.stops.completed_by(tokenizer.bytes(token)) {
-            Some(Finish::Stop)
+            Some(FinishReason::Stop)
         } else if tokenizer.ends_turn(token) {
-            Some(Finish::EndOfTurn)
+            Some(FinishReason::EndOfTurn)
         } else if self.tokens.len() >= self.request.max_new_tokens {
-            Some(Finish::Length)
+            Some(FinishReason::Length)
         } else {
             None
         }
@@ -342,7 +344,7 @@ impl<'a> Running<'a> {
         [self.request.context, fed].concat()
     }
 
-    fn end(&self, finish: Finish) -> Completion {
+    fn end(&self, finish: FinishReason) -> Completion {
         Completion { tokens: self.tokens.clone(), logprobs: self.logprobs.clone(), finish }
     }
 }

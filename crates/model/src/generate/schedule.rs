@@ -249,7 +249,7 @@ impl<'a> State<'a> {
 
 #[cfg(test)]
 mod tests {
-    use forage_trajectory::{Finish, Purpose, Stream};
+    use forage_trajectory::{FinishReason, Purpose, Stream};
     use proptest::prelude::*;
 
     use super::*;
@@ -265,7 +265,7 @@ mod tests {
         let tokens = vec![7; n_tokens.min(admitted.request.max_new_tokens)];
         let seen = [admitted.request.context, &tokens].concat();
         let logprobs = vec![0.0; tokens.len()];
-        let completion = Completion { tokens, logprobs, finish: Finish::Length };
+        let completion = Completion { tokens, logprobs, finish: FinishReason::Length };
         let idle = Idle { seen, past: Past::Host(HostCache::new(0)) };
         schedule.finish(&admitted.promise(), completion, idle);
     }

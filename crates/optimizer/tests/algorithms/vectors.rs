@@ -10,7 +10,9 @@ use forage_optimizer::{
     entropy_loss, estimate, gae, hindsight, kl_loss, llds_loss, n_preserved_tokens, place_rewards,
     surrogate_loss, value_loss, with_term,
 };
-use forage_trajectory::{Grade, Kind, Origin, Outcome, Purpose, Score, Search, Stream, Trajectory};
+use forage_trajectory::{
+    Grade, Origin, Outcome, Purpose, Score, Search, SegmentKind, Stream, Trajectory,
+};
 
 use super::batch::{assert_close, leaf, loss_and_gradient, number};
 
@@ -117,24 +119,24 @@ fn over_length_counts_and_is_not_trained() {
 /// Two searches that were executed, one that was not, and a page that the policy made up.
 fn searched() -> Trajectory {
     let mut it = Trajectory::new("q", 3);
-    it.push_given(Origin::Prompt, Kind::Prompt, "who?", &[1, 1]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "who?", &[1, 1]);
     let mut write = |kind, n: usize, observation: usize| {
         let start = it.tokens.len();
         it.push_sampled(&vec![2; n], &vec![-1.0; n]);
         it.tag(kind, "", start..start + n, None);
         let segment = it.segments.len() - 1;
         if observation > 0 {
-            it.push_given(Origin::Environment, Kind::Information, "", &vec![3; observation]);
+            it.push_given(Origin::Environment, SegmentKind::Information, "", &vec![3; observation]);
         }
         segment
     };
     let positions = [
-        (write(Kind::Think, 2, 0), false),
-        (write(Kind::Search, 3, 4), true),
-        (write(Kind::Search, 2, 3), true),
-        (write(Kind::Information, 3, 0), false),
-        (write(Kind::Other, 2, 0), false),
-        (write(Kind::Answer, 2, 0), false),
+        (write(SegmentKind::Think, 2, 0), false),
+        (write(SegmentKind::Search, 3, 4), true),
+        (write(SegmentKind::Search, 2, 3), true),
+        (write(SegmentKind::Information, 3, 0), false),
+        (write(SegmentKind::Other, 2, 0), false),
+        (write(SegmentKind::Answer, 2, 0), false),
     ];
     for (segment, executed) in positions {
         if executed {

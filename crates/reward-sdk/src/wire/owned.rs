@@ -1,11 +1,11 @@
-//! Groups, and parts of them, that outlive what they were read from.
+//! Owned copies of groups and their parts, which outlive the request.
 
 use super::{
     Evidence, EvidenceStep, Group, Hit, Passage, Question, Search, Segment, Text, Trajectory,
 };
 
 impl Group<'_> {
-    /// The same group, which borrows from nothing.
+    /// Owned group, which borrows from nothing.
     pub fn into_owned(self) -> Group<'static> {
         Group {
             question: self.question.into_owned(),
@@ -16,7 +16,7 @@ impl Group<'_> {
 }
 
 impl Question<'_> {
-    /// The same question, which borrows from nothing.
+    /// Owned question, which borrows from nothing.
     pub fn into_owned(self) -> Question<'static> {
         Question {
             id: self.id.into_owned(),
@@ -28,7 +28,7 @@ impl Question<'_> {
 }
 
 impl Evidence<'_> {
-    /// The same evidence, which borrows from nothing.
+    /// Owned evidence, which borrows from nothing.
     pub fn into_owned(self) -> Evidence<'static> {
         Evidence {
             shape: self.shape.into_owned(),
@@ -40,7 +40,7 @@ impl Evidence<'_> {
 }
 
 impl EvidenceStep<'_> {
-    /// The same sub-question, which borrows from nothing.
+    /// Owned sub-question, which borrows from nothing.
     pub fn into_owned(self) -> EvidenceStep<'static> {
         EvidenceStep {
             question: self.question.into_owned(),
@@ -52,7 +52,7 @@ impl EvidenceStep<'_> {
 }
 
 impl Passage<'_> {
-    /// The same passage, which borrows from nothing.
+    /// Owned passage, which borrows from nothing.
     pub fn into_owned(self) -> Passage<'static> {
         Passage {
             id: self.id.into_owned(),
@@ -63,7 +63,7 @@ impl Passage<'_> {
 }
 
 impl Trajectory<'_> {
-    /// The same trajectory, which borrows from nothing.
+    /// Owned trajectory, which borrows from nothing.
     pub fn into_owned(self) -> Trajectory<'static> {
         Trajectory {
             member: self.member,
@@ -77,7 +77,7 @@ impl Trajectory<'_> {
 }
 
 impl Segment<'_> {
-    /// The same segment, which borrows from nothing.
+    /// Owned segment, which borrows from nothing.
     pub fn into_owned(self) -> Segment<'static> {
         Segment {
             origin: self.origin,
@@ -90,7 +90,7 @@ impl Segment<'_> {
 }
 
 impl Search<'_> {
-    /// The same search, which borrows from nothing.
+    /// Owned search, which borrows from nothing.
     pub fn into_owned(self) -> Search<'static> {
         Search {
             query: self.query.into_owned(),
@@ -102,7 +102,7 @@ impl Search<'_> {
 }
 
 impl Hit<'_> {
-    /// The same hit, which borrows from nothing.
+    /// Owned hit, which borrows from nothing.
     pub fn into_owned(self) -> Hit<'static> {
         Hit {
             id: self.id.into_owned(),

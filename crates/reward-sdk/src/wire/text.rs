@@ -1,4 +1,4 @@
-//! The texts of a request.
+//! Text type of the wire.
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::ops::Deref;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A text, borrowed or owned, that is used as a `&str`.
+/// Text, borrowed or owned, which dereferences to `&str`.
 ///
 /// ```
 /// use forage_reward_sdk::wire::{Question, Text};
@@ -17,18 +17,18 @@ use serde::{Deserialize, Serialize, Serializer};
 /// assert!(question.text.starts_with("who"));
 /// ```
 ///
-/// It is no [`Cow`], which serde always reads into an owned text where it stands in a list or an
-/// `Option`. What is read borrows from the bytes, but for the texts of JSON that have escapes.
+/// It is not a [`Cow`], because serde reads a `Cow` in a list or an `Option` as an owned text. A
+/// text that is read borrows from the bytes, except for JSON with escapes.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(Cow<'a, str>);
 
 impl Text<'_> {
-    /// The text itself.
+    /// Text as a `&str`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The same text, which borrows from nothing.
+    /// Owned text, which borrows from nothing.
     pub fn into_owned(self) -> Text<'static> {
         Text(Cow::Owned(self.0.into_owned()))
     }
@@ -48,7 +48,7 @@ impl AsRef<str> for Text<'_> {
     }
 }
 
-/// Equal, ordered and hashed as the text is: a map of texts can be asked with a `&str`.
+/// Equal, ordered and hashed like its `&str`, so that a map of texts can be looked up with one.
 impl Borrow<str> for Text<'_> {
     fn borrow(&self) -> &str {
         &self.0
@@ -121,6 +121,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// Visitor that borrows the text if it can.
 struct Borrowing;
 
 impl<'de> Visitor<'de> for Borrowing {

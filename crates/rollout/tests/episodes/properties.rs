@@ -1,9 +1,9 @@
 //! What holds for any policy, any tokenizer, any page and any budget.
 
-use forage_rollout::scripted::Scripted;
-use forage_rollout::{RolloutConfig, Task, Template, play};
+use forage_rollout::scripted::ScriptedPolicy;
+use forage_rollout::{ObservationTemplate, RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::{
-    Kind, Origin, Outcome, Policy, Purpose, Question, Sampling, Stream, Trajectory,
+    Origin, Outcome, Policy, Purpose, Question, Sampling, SegmentKind, Stream, Trajectory,
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ fn cfg(max_turn_tokens: usize, max_observation_tokens: usize, max_tokens: usize)
         system: None,
         max_searches: 3,
         top_k: 2,
-        template: Template::default(),
+        template: ObservationTemplate::default(),
         max_turn_tokens,
         max_observation_tokens,
         max_tokens,
@@ -68,16 +68,17 @@ fn play_some(
     cfg: &RolloutConfig,
 ) -> Vec<Trajectory> {
     let write = |_: &str, sequence: usize, turn: usize| scripts[which[sequence]][turn].clone();
-    let mut policy = Watched::new(Scripted::new(codec, write));
+    let mut policy = Watched::new(ScriptedPolicy::new(codec, write));
     let question = Question { id: "q".into(), text: "漢".into(), ..Question::default() };
-    let tasks: Vec<Task<'_>> = which
+    let tasks: Vec<RolloutTask<'_>> = which
         .iter()
         .map(|&member| {
             let stream = Stream::new(5, Purpose::Rollout).of_member(0, member as u64);
-            Task { question: &question, member, stream }
+            RolloutTask { question: &question, member, stream }
         })
         .collect();
-    let played = play(&mut policy, &Shelf::new(page), cfg, &tasks, Sampling::Greedy).unwrap();
+    let played =
+        run_episodes(&mut policy, &Shelf::new(page), cfg, &tasks, Sampling::Greedy).unwrap();
     policy.check_end(&played);
     for trajectory in &played {
         check_texts(trajectory, &policy);
@@ -114,7 +115,7 @@ proptest! {
             let n_prompt = trajectory.segments[0].tokens.len();
             prop_assert!(trajectory.tokens.len() <= max_tokens.max(n_prompt));
 
-            for segment in trajectory.segments.iter().filter(|it| it.kind == Kind::Information) {
+            for segment in trajectory.segments.iter().filter(|it| it.kind == SegmentKind::Information) {
                 prop_assert_eq!(segment.origin, Origin::Environment);
                 prop_assert!(segment.tokens.len() <= max_observation_tokens);
                 prop_assert!(segment.text.ends_with("</information>\n\n"));

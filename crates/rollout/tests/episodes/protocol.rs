@@ -2,11 +2,11 @@
 
 use expect_test::{Expect, expect};
 use forage_rollout::observation::INVALID_ACTION;
-use forage_rollout::scripted::{Bytes, Codec, Scripted, baseline};
-use forage_rollout::{RolloutConfig, RolloutError, Task, play};
+use forage_rollout::scripted::{Bytes, Codec, ScriptedPolicy, baseline};
+use forage_rollout::{RolloutConfig, RolloutError, RolloutTask, run_episodes};
 use forage_trajectory::{
-    BoxError, Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Prompt, Purpose, Question,
-    Request, Retriever, Sampling, SearchError, Stream, TokenId, Trajectory,
+    BoxError, Completion, FinishReason, Hit, Origin, Outcome, Policy, Prompt, Purpose, Question,
+    Request, Retriever, Sampling, SearchError, SegmentKind, Stream, TokenId, Trajectory,
 };
 
 use crate::support::{Shelf, Watched};
@@ -27,11 +27,12 @@ fn page(query: &str) -> String {
 /// Plays turns that are given word for word, the last of them again and again.
 fn episode(cfg: &RolloutConfig, page: fn(&str) -> String, turns: &[&str]) -> Trajectory {
     let write = |_: &str, _, turn: usize| turns[turn.min(turns.len() - 1)].to_owned();
-    let mut policy = Watched::new(Scripted::new(Bytes, write));
+    let mut policy = Watched::new(ScriptedPolicy::new(Bytes, write));
     let question = question("q");
     let stream = Stream::new(1, Purpose::Evaluation);
-    let tasks = [Task { question: &question, member: 2, stream }];
-    let played = play(&mut policy, &Shelf::new(page), cfg, &tasks, Sampling::Greedy).unwrap();
+    let tasks = [RolloutTask { question: &question, member: 2, stream }];
+    let played =
+        run_episodes(&mut policy, &Shelf::new(page), cfg, &tasks, Sampling::Greedy).unwrap();
     policy.check_end(&played);
     let [trajectory] = <[Trajectory; 1]>::try_from(played).unwrap();
     assert_eq!((trajectory.question_id.as_str(), trajectory.member), ("q", 2));
@@ -126,9 +127,9 @@ fn four_searches_and_five_generations() {
     let trajectory = episode(&short(), page, &["<search>x</search>"]);
     assert_eq!(trajectory.outcome, Outcome::OutOfTurns);
     assert_eq!(trajectory.searches.len(), 4);
-    let n_written = trajectory.segments.iter().filter(|it| it.kind == Kind::Search).count();
+    let n_written = trajectory.segments.iter().filter(|it| it.kind == SegmentKind::Search).count();
     assert_eq!(n_written, 5);
-    assert_eq!(trajectory.segments.last().unwrap().kind, Kind::Search);
+    assert_eq!(trajectory.segments.last().unwrap().kind, SegmentKind::Search);
 
     let turns = ["<search>x</search>"; 4].into_iter().chain(["<answer>y</answer>"]);
     let trajectory = episode(&short(), page, &turns.collect::<Vec<_>>());
@@ -267,11 +268,12 @@ fn budgets() {
 #[test]
 fn the_context_of_the_policy_is_a_budget() {
     let write = |_: &str, _, _| "<answer>too long</answer>".to_owned();
-    let mut policy = Scripted::new(Bytes, write).with_max_context(20);
+    let mut policy = ScriptedPolicy::new(Bytes, write).with_max_context(20);
     let question = question("q?");
     let stream = Stream::new(1, Purpose::Evaluation);
-    let tasks = [Task { question: &question, member: 0, stream }];
-    let played = play(&mut policy, &Shelf::new(page), &short(), &tasks, Sampling::Greedy).unwrap();
+    let tasks = [RolloutTask { question: &question, member: 0, stream }];
+    let played =
+        run_episodes(&mut policy, &Shelf::new(page), &short(), &tasks, Sampling::Greedy).unwrap();
     assert_eq!(played[0].outcome, Outcome::OverLength);
     assert_eq!(played[0].tokens.len(), 20);
 }
@@ -286,35 +288,37 @@ fn a_turn_is_one_call_and_equal_queries_are_one_query() {
         &["<search>fail</search>"],
     ];
     let write = |_: &str, sequence: usize, turn: usize| scripts[sequence][turn].to_owned();
-    let mut policy = Watched::new(Scripted::new(Bytes, write));
+    let mut policy = Watched::new(ScriptedPolicy::new(Bytes, write));
     let shelf = Shelf::new(page);
     let question = question("q");
     let task = |member| {
         let stream = Stream::new(1, Purpose::Rollout).of_member(0, member as u64);
-        Task { question: &question, member, stream }
+        RolloutTask { question: &question, member, stream }
     };
-    let tasks: Vec<Task<'_>> = (0..scripts.len()).map(task).collect();
-    let played = play(&mut policy, &shelf, &short(), &tasks, Sampling::Temperature(1.0)).unwrap();
+    let tasks: Vec<RolloutTask<'_>> = (0..scripts.len()).map(task).collect();
+    let played =
+        run_episodes(&mut policy, &shelf, &short(), &tasks, Sampling::Temperature(1.0)).unwrap();
     policy.check_end(&played);
     assert_eq!(policy.calls, [5, 3, 1]);
     assert_eq!(*shelf.calls.lock().unwrap(), [vec!["a", "b", "fail"], vec!["b"]]);
     assert_eq!(played[0].searches[0].hits, played[2].searches[0].hits);
     let failed: Vec<bool> = played.iter().map(Trajectory::failed).collect();
     assert_eq!(failed, [false, false, false, false, true]);
-    assert!(play(&mut policy, &shelf, &short(), &[], Sampling::Greedy).unwrap().is_empty());
+    assert!(run_episodes(&mut policy, &shelf, &short(), &[], Sampling::Greedy).unwrap().is_empty());
 }
 
 #[test]
 fn the_baseline_answers_with_the_top_title() {
     let questions = [question("Who directed Alien (1979)"), question("nothing")];
     let texts: Vec<&str> = questions.iter().map(|it| it.text.as_str()).collect();
-    let mut policy = Scripted::new(Bytes, baseline(&texts));
+    let mut policy = ScriptedPolicy::new(Bytes, baseline(&texts));
     let stream = Stream::new(1, Purpose::Evaluation);
-    let tasks: Vec<Task<'_>> =
-        questions.iter().map(|question| Task { question, member: 0, stream }).collect();
+    let tasks: Vec<RolloutTask<'_>> =
+        questions.iter().map(|question| RolloutTask { question, member: 0, stream }).collect();
     let cfg = RolloutConfig::default();
     let cfg = RolloutConfig { max_observation_tokens: 100, ..cfg };
-    let played = play(&mut policy, &Shelf::new(page), &cfg, &tasks, Sampling::Greedy).unwrap();
+    let played =
+        run_episodes(&mut policy, &Shelf::new(page), &cfg, &tasks, Sampling::Greedy).unwrap();
     let answers: Vec<_> = played.iter().map(Trajectory::final_answer).collect();
     assert_eq!(answers, [Some("Who directed Alien (1979)"), Some("unknown")]);
     assert!(played.iter().all(|it| it.searches.len() == 1));
@@ -348,7 +352,7 @@ impl Policy for Broken {
         let completion = |n_tokens, n_logprobs| Completion {
             tokens: vec![0; n_tokens],
             logprobs: vec![0.0; n_logprobs],
-            finish: Finish::Stop,
+            finish: FinishReason::Stop,
         };
         match self.0 {
             "generate" => Err("out of memory".into()),
@@ -376,7 +380,8 @@ impl Retriever for Deaf {
 #[test]
 fn broken_engines_end_the_call() {
     let question = question("q");
-    let tasks = [Task { question: &question, member: 0, stream: Stream::new(1, Purpose::Rollout) }];
+    let tasks =
+        [RolloutTask { question: &question, member: 0, stream: Stream::new(1, Purpose::Rollout) }];
     for (how, message) in [
         ("encode", "the policy could not encode an observation: no vocabulary"),
         ("generate", "the policy could not generate turn 0: out of memory"),
@@ -386,7 +391,8 @@ fn broken_engines_end_the_call() {
         ("retriever", "the retriever gave 0 results for 1 queries"),
     ] {
         let mut policy = Broken(how, Vec::new());
-        let error = play(&mut policy, &Deaf, &short(), &tasks, Sampling::Greedy).unwrap_err();
+        let error =
+            run_episodes(&mut policy, &Deaf, &short(), &tasks, Sampling::Greedy).unwrap_err();
         let source =
             std::error::Error::source(&error).map_or(String::new(), |it| format!(": {it}"));
         assert_eq!(format!("{error}{source}"), message);
@@ -397,8 +403,8 @@ fn broken_engines_end_the_call() {
 #[test]
 fn a_limit_without_room_for_any_observation_is_refused() {
     let cfg = RolloutConfig { max_observation_tokens: 30, ..short() };
-    let mut policy = Scripted::new(Bytes, |_: &str, _, _| String::new());
-    let error = play(&mut policy, &Deaf, &cfg, &[], Sampling::Greedy).unwrap_err();
+    let mut policy = ScriptedPolicy::new(Bytes, |_: &str, _, _| String::new());
+    let error = run_episodes(&mut policy, &Deaf, &cfg, &[], Sampling::Greedy).unwrap_err();
     assert!(matches!(error, RolloutError::Config { key: "max_observation_tokens", .. }));
     assert_eq!(
         error.to_string(),
@@ -445,21 +451,23 @@ impl Codec for Templated {
 #[test]
 fn a_trajectory_begins_as_the_policy_says() {
     let question = question("q");
-    let tasks = [Task { question: &question, member: 0, stream: Stream::new(1, Purpose::Rollout) }];
+    let tasks =
+        [RolloutTask { question: &question, member: 0, stream: Stream::new(1, Purpose::Rollout) }];
     let plain = short();
     let chat = RolloutConfig { chat: true, ..short() };
     let system = RolloutConfig { system: Some("Be brief.".into()), ..chat.clone() };
     for (cfg, text, control) in
         [(&plain, "q?\n", false), (&chat, "- q?\n", true), (&system, "Be brief. q?\n", true)]
     {
-        let mut policy = Scripted::new(Templated, |_: &str, _, _| "<answer>x</answer>".into());
-        let played = play(&mut policy, &Deaf, cfg, &tasks, Sampling::Greedy).unwrap();
+        let mut policy =
+            ScriptedPolicy::new(Templated, |_: &str, _, _| "<answer>x</answer>".into());
+        let played = run_episodes(&mut policy, &Deaf, cfg, &tasks, Sampling::Greedy).unwrap();
         let prompt = &played[0].segments[0];
         assert_eq!((prompt.text.as_str(), prompt.origin), (text, Origin::Prompt));
         assert_eq!(played[0].tokens[..prompt.tokens.end].contains(&TokenId::MAX), control);
     }
-    let mut policy = Scripted::new(Bytes, |_: &str, _, _| String::new());
-    let error = play(&mut policy, &Deaf, &chat, &tasks, Sampling::Greedy).unwrap_err();
+    let mut policy = ScriptedPolicy::new(Bytes, |_: &str, _, _| String::new());
+    let error = run_episodes(&mut policy, &Deaf, &chat, &tasks, Sampling::Greedy).unwrap_err();
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(
         format!("{error}: {source}"),

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use forage_trajectory::{
-    BoxError, Completion, Finish, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
+    BoxError, Completion, FinishReason, Policy, Purpose, Request, Sampling, Stream, TokenId,
+    Truncation,
 };
 
 use super::budget::{Budget, Usage};
@@ -148,7 +149,11 @@ impl<P: Policy + Send> PolicyModel<P> {
                     tokens = before;
                 }
                 let text = policy.decode(tokens)?;
-                Ok(Generated { text, n_tokens, is_cut_off: completion.finish == Finish::Length })
+                Ok(Generated {
+                    text,
+                    n_tokens,
+                    is_cut_off: completion.finish == FinishReason::Length,
+                })
             };
             completions.into_iter().map(read).collect::<Result<Vec<_>, BoxError>>()
         });
@@ -235,7 +240,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
 
-    use forage_rollout::scripted::{Bytes, Codec, Scripted};
+    use forage_rollout::scripted::{Bytes, Codec, ScriptedPolicy};
 
     use super::*;
     use crate::chat::budget::BudgetLimits;
@@ -261,7 +266,7 @@ mod tests {
     #[test]
     fn callers_are_answered_each_with_their_own() {
         let n_written = AtomicUsize::new(0);
-        let policy = Scripted::new(Bytes, |context: &str, _, _| {
+        let policy = ScriptedPolicy::new(Bytes, |context: &str, _, _| {
             n_written.fetch_add(1, Ordering::Relaxed);
             format!("{}\n", context.trim_end().to_uppercase())
         });
@@ -285,7 +290,7 @@ mod tests {
     #[test]
     fn what_goes_wrong_is_said() {
         let write = |_: &str, _, _| "0123456789".to_owned();
-        let policy = || Scripted::new(Bytes, write).with_max_context(24);
+        let policy = || ScriptedPolicy::new(Bytes, write).with_max_context(24);
         let model = PolicyModel::new(policy(), options(4), Arc::default());
         let reply = ask(&model, "q").unwrap();
         assert_eq!(reply, ChatReply { text: "0123".to_owned(), cut_off: true });
@@ -294,7 +299,7 @@ mod tests {
         let budget = Budget::new(BudgetLimits { tokens: Some(10), money: None });
         let model = PolicyModel::new(policy(), options(4), Arc::new(budget));
         assert!(matches!(ask(&model, "q"), Err(ChatError::Budget(_))));
-        let blank = Scripted::new(Bytes, |_: &str, _, _| "\n".to_owned());
+        let blank = ScriptedPolicy::new(Bytes, |_: &str, _, _| "\n".to_owned());
         let model = PolicyModel::new(blank, options(4), Arc::default());
         assert!(matches!(ask(&model, "q"), Err(ChatError::Empty { cut_off: false, .. })));
         let unreadable = PolicyOptions { encode: Box::new(|_| Err("no".into())), ..options(4) };

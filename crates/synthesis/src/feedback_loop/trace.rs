@@ -1,8 +1,7 @@
 //! Traces of agents and generators as text: turns, and the searches between them.
 
-use std::fmt::Write;
-
 use forage_trajectory::Hit;
+use forage_trajectory::protocol::{INFORMATION, format_document};
 use serde::{Deserialize, Serialize};
 
 /// An executed search.
@@ -46,12 +45,11 @@ impl Trace {
         for turn in &self.turns {
             text.extend(["\n", &turn.text]);
             if let Some(searched) = &turn.searched {
-                text.push_str("\n<information>");
-                for (nth, hit) in (1..).zip(&searched.hits) {
-                    writeln!(text, "Doc {nth}(Title: {}) {}", hit.title, hit.text)
-                        .expect("writing to a string does not fail");
-                }
-                text.push_str("</information>");
+                let documents: String = (1..)
+                    .zip(&searched.hits)
+                    .map(|(rank, hit)| format_document(rank, &hit.title, &hit.text) + "\n")
+                    .collect();
+                text.extend(["\n", &INFORMATION.wrap(&documents)]);
             }
         }
         text

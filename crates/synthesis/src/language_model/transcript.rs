@@ -1,11 +1,12 @@
 //! Transcripts: tags, documents and turns as the text that a model reads.
 
 use forage_trajectory::Hit;
+use forage_trajectory::protocol::{INFORMATION, SEARCH, format_document, strip_tags_named};
 
 use crate::feedback_loop::{Trace, TraceTurn};
 
 /// Stop sequence: a reply ends with a search.
-pub const STOP: [&str; 1] = ["</search>"];
+pub const STOP: [&str; 1] = [SEARCH.close];
 
 /// Observation after a turn with neither a search nor an answer.
 pub const NOTHING_SEARCHED: &str = "\n<information>Nothing was searched. A query stands between <search> and </search>.</information>\n";
@@ -13,7 +14,8 @@ pub const NOTHING_SEARCHED: &str = "\n<information>Nothing was searched. A query
 /// Text of an observation without documents.
 pub const NOTHING_FOUND: &str = "No document matches this query.";
 
-/// Tags that the models or the parsers of their replies use.
+/// Names of all tags that prompts and replies of the synthesis use: those of the agent loop and
+/// those of its own.
 const TAGS: [&str; 7] =
     ["think", "search", "information", "question", "answer", "answering steps", "reason"];
 
@@ -39,14 +41,17 @@ pub struct ParsedReply {
 /// assert_eq!(parse_reply("<search> Al", true).query, None);
 /// ```
 pub fn parse_reply(reply: &str, is_cut_off: bool) -> ParsedReply {
-    let end = reply.find("</search>");
+    let end = reply.find(SEARCH.close);
     let before = &reply[..end.unwrap_or(reply.len())];
-    let Some(start) = before.rfind("<search>").filter(|_| end.is_some() || !is_cut_off) else {
+    let Some(start) = before.rfind(SEARCH.open).filter(|_| end.is_some() || !is_cut_off) else {
         return ParsedReply { text: reply.to_owned(), query: None };
     };
-    let query = without_tags(&before[start + "<search>".len()..]);
+    let query = without_tags(&before[start + SEARCH.open.len()..]);
     let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
-    ParsedReply { text: format!("{before}</search>"), query: (!query.is_empty()).then_some(query) }
+    ParsedReply {
+        text: [before, SEARCH.close].concat(),
+        query: (!query.is_empty()).then_some(query),
+    }
 }
 
 /// The text between the last pair of tags.
@@ -72,7 +77,7 @@ pub fn documents(hits: &[Hit]) -> String {
     }
     let line = |(idx, hit): (usize, &Hit)| {
         let (title, text) = (without_tags(&hit.title), without_tags(&hit.text));
-        format!("Doc {}(Title: {}) {}", idx + 1, title.trim(), text.trim())
+        format_document(idx + 1, title.trim(), text.trim())
     };
     hits.iter().enumerate().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -80,7 +85,7 @@ pub fn documents(hits: &[Hit]) -> String {
 /// Observation after a turn.
 pub fn observation(turn: &TraceTurn) -> String {
     match &turn.searched {
-        Some(searched) => format!("\n<information>{}</information>\n", documents(&searched.hits)),
+        Some(searched) => format!("\n{}\n", INFORMATION.wrap(&documents(&searched.hits))),
         None => NOTHING_SEARCHED.to_owned(),
     }
 }
@@ -101,24 +106,7 @@ pub fn transcript(trace: &Trace) -> String {
 /// Sanitizer of retrieved text: removes all tags, in any case, until none is left. A document must
 /// not speak for the model or for the environment.
 pub fn without_tags(text: &str) -> String {
-    // A tag is complete with its `>`. Taking it off the end of what is kept so far brings the two
-    // sides together, and the next `>` sees a tag that was spread around it: one pass is enough.
-    let mut kept = String::with_capacity(text.len());
-    for piece in text.split_inclusive('>') {
-        kept.push_str(piece);
-        if let Some(start) = tag_at_end(&kept) {
-            kept.truncate(start);
-        }
-    }
-    kept
-}
-
-/// Where the tag begins that a text ends with.
-fn tag_at_end(text: &str) -> Option<usize> {
-    let start = text.rfind('<')?;
-    let inner = text[start..].strip_prefix('<')?.strip_suffix('>')?;
-    let name = inner.strip_prefix('/').unwrap_or(inner);
-    TAGS.iter().any(|tag| tag.eq_ignore_ascii_case(name)).then_some(start)
+    strip_tags_named(text, &TAGS)
 }
 
 #[cfg(test)]

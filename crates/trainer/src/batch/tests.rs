@@ -4,7 +4,7 @@ use std::f32::consts::FRAC_1_SQRT_2;
 
 use forage_model::Decoder;
 use forage_optimizer::Surrogate;
-use forage_trajectory::{Kind, Origin, Outcome, Question, Score, TokenId};
+use forage_trajectory::{Origin, Outcome, Question, Score, SegmentKind, TokenId};
 
 use super::*;
 use crate::learner::tests::{decoder, named};
@@ -20,12 +20,12 @@ pub(crate) fn training() -> TrainingSection {
 fn trajectory(member: usize, logprob: f32, outcome: Outcome) -> Trajectory {
     let mut it = Trajectory::new("q", member);
     let tokens: Vec<TokenId> = (0..9).map(|at| (at * 4 + member as u32 * 3) % 40).collect();
-    it.push_given(Origin::Prompt, Kind::Prompt, "who?", &tokens[..2]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "who?", &tokens[..2]);
     it.push_sampled(&tokens[2..5], &[logprob; 3]);
-    it.tag(Kind::Search, "<search> x </search>", 2..5, Some("x"));
-    it.push_given(Origin::Environment, Kind::Information, "page", &tokens[5..7]);
+    it.tag(SegmentKind::Search, "<search> x </search>", 2..5, Some("x"));
+    it.push_given(Origin::Environment, SegmentKind::Information, "page", &tokens[5..7]);
     it.push_sampled(&tokens[7..], &[logprob; 2]);
-    it.tag(Kind::Answer, "<answer> y </answer>", 7..9, Some("y"));
+    it.tag(SegmentKind::Answer, "<answer> y </answer>", 7..9, Some("y"));
     it.outcome = outcome;
     it
 }

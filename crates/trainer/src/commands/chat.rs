@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
-use forage_rollout::{Task, play};
+use forage_rollout::{RolloutTask, run_episodes};
 use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::commands::eval::sampling;
@@ -51,9 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
             ..Question::default()
         };
         let stream = Stream::new(target.config.seed, Purpose::Chat).of_member(n_asked, 0);
-        let task = Task { question: &question, member: 0, stream };
+        let task = RolloutTask { question: &question, member: 0, stream };
         let trajectories =
-            play(&mut generator, &retriever, &target.config.rollout, &[task], sampling)?;
+            run_episodes(&mut generator, &retriever, &target.config.rollout, &[task], sampling)?;
         let record = GroupRecord {
             step: 0,
             split: "chat".to_owned(),

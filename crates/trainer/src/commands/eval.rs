@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use forage_rollout::RolloutConfig;
-use forage_rollout::scripted::{Bytes, Scripted, baseline};
+use forage_rollout::scripted::{Bytes, ScriptedPolicy, baseline};
 use forage_trajectory::{Policy, Question, Sampling};
 
 use crate::evaluate::{play_all, summarize};
@@ -133,5 +133,5 @@ fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dy
         let idx = prompts.iter().position(|it| context.starts_with(it.as_str())).unwrap_or(0);
         baseline(&[texts[idx].as_str()])(context, 0, turn)
     };
-    Ok(Box::new(Scripted::new(Bytes, script).with_max_context(usize::MAX)))
+    Ok(Box::new(ScriptedPolicy::new(Bytes, script).with_max_context(usize::MAX)))
 }

@@ -42,7 +42,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The library of a plugin: a path, or a name that is looked for where runs look.
 fn library(plugin: &str) -> Result<PathBuf> {
-    forage_reward::find(plugin, &search_folders(Path::new("run.toml"))).map_err(plugin_failure)
+    forage_reward::find_plugin(plugin, &search_folders(Path::new("run.toml")))
+        .map_err(plugin_failure)
 }
 
 /// A plugin with its configuration.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use forage_trajectory::{
-    Evidence, EvidenceStep, Hit, Kind, Origin, Outcome, Passage, Question, Score, Search,
+    Evidence, EvidenceStep, Hit, Origin, Outcome, Passage, Question, Score, Search, SegmentKind,
 };
 
 use super::*;
@@ -16,13 +16,13 @@ use crate::learner::tests::named;
 /// log-probabilities. A search takes two tokens and its page three.
 fn trajectory(found: &[&[&str]], answer: &str, logprobs: &[f32]) -> Trajectory {
     let mut it = Trajectory::new("q", 0);
-    it.push_given(Origin::Prompt, Kind::Prompt, "who?", &[1, 2]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "who?", &[1, 2]);
     for ids in found {
         let start = it.tokens.len();
         it.push_sampled(&[3, 4], &[-1.0, -1.0]);
         let segment = it.segments.len();
-        it.tag(Kind::Search, "<search> x </search>", start..start + 2, Some("x"));
-        it.push_given(Origin::Environment, Kind::Information, "page", &[5, 6, 7]);
+        it.tag(SegmentKind::Search, "<search> x </search>", start..start + 2, Some("x"));
+        it.push_given(Origin::Environment, SegmentKind::Information, "page", &[5, 6, 7]);
         let hit = |id: &&str| Hit {
             id: (*id).to_owned(),
             title: String::new(),
@@ -34,7 +34,7 @@ fn trajectory(found: &[&[&str]], answer: &str, logprobs: &[f32]) -> Trajectory {
     }
     let start = it.tokens.len();
     it.push_sampled(&vec![8; logprobs.len()], logprobs);
-    it.tag(Kind::Answer, answer, start..start + logprobs.len(), None);
+    it.tag(SegmentKind::Answer, answer, start..start + logprobs.len(), None);
     it.outcome = Outcome::Answered;
     it
 }

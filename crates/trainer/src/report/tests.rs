@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use forage_trajectory::{Group, Kind, Origin, Outcome, Question, Trajectory};
+use forage_trajectory::{Group, Origin, Outcome, Question, SegmentKind, Trajectory};
 
 use super::*;
 use crate::record::{GradeRecord, GroupRecord};
@@ -14,9 +14,9 @@ type Spoil<'a> = &'a dyn Fn(&Path);
 
 fn record(step: u64, split: &str, id: &str) -> GroupRecord {
     let mut trajectory = Trajectory::new(id, 0);
-    trajectory.push_given(Origin::Prompt, Kind::Prompt, HOSTILE, &[1]);
+    trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, HOSTILE, &[1]);
     trajectory.push_sampled(&[2], &[-0.5]);
-    trajectory.tag(Kind::Answer, "<answer>Rome</answer>", 1..2, Some("Rome"));
+    trajectory.tag(SegmentKind::Answer, "<answer>Rome</answer>", 1..2, Some("Rome"));
     trajectory.outcome = Outcome::Answered;
     let question = Question {
         id: id.into(),

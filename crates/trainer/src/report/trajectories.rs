@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
-use forage_trajectory::{Kind, Origin, Outcome, Question, Search, Trajectory};
+use forage_trajectory::{Origin, Outcome, Question, Search, SegmentKind, Trajectory};
 use serde::{Deserialize, Serialize};
 
 use super::{StepFile, input, parse_line, step_files};
@@ -98,7 +98,7 @@ struct ShownMember {
 #[derive(Debug, Serialize)]
 struct ShownSegment {
     origin: Origin,
-    kind: Kind,
+    kind: SegmentKind,
     /// How many tokens.
     tokens: usize,
     /// Texts that make it up, in order.

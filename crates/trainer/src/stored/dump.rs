@@ -9,6 +9,7 @@ use forage_reward_sdk::{
     Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Text, Trajectory,
 };
 use forage_rollout::grammar;
+use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, SEARCH, TITLE_PREFIX};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -142,8 +143,8 @@ fn trajectory(prompt: &str, text: &str) -> Trajectory<'static> {
         let Some((kind, n)) = given else { continue };
         let (block, after) = rest.split_at(n);
         let content = block.trim();
-        let content = content.strip_prefix("<information>").unwrap_or(content);
-        let content = content.strip_suffix("</information>").unwrap_or(content);
+        let content = content.strip_prefix(INFORMATION.open).unwrap_or(content);
+        let content = content.strip_suffix(INFORMATION.close).unwrap_or(content);
         push(&mut it, Origin::Environment, kind, block, content);
         if let Some(search) = it.searches.last_mut().filter(|_| is_searched) {
             search.hits = hits(content);
@@ -158,11 +159,11 @@ fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
     let mut from = 0;
     let mut turn_end = text.len();
     let mut given = None;
-    while let Some(found) = text[from..].find("<information>") {
+    while let Some(found) = text[from..].find(INFORMATION.open) {
         let open = from + found;
         let close =
-            text[open..].find("</information>").map(|it| open + it + "</information>".len());
-        if text[..open].trim_end().ends_with("</search>") {
+            text[open..].find(INFORMATION.close).map(|it| open + it + INFORMATION.close.len());
+        if text[..open].trim_end().ends_with(SEARCH.close) {
             // Cut off where the page is the end of the text.
             given = Some((Kind::Information, close.unwrap_or(text.len()) - open));
             turn_end = open;
@@ -184,9 +185,9 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
     for (idx, block) in parsed.blocks.iter().enumerate() {
         let content = turn[block.content.clone()].trim();
         let kind = match block.kind {
-            forage_trajectory::Kind::Think => Kind::Think,
-            forage_trajectory::Kind::Search => Kind::Search,
-            forage_trajectory::Kind::Answer => Kind::Answer,
+            forage_trajectory::SegmentKind::Think => Kind::Think,
+            forage_trajectory::SegmentKind::Search => Kind::Search,
+            forage_trajectory::SegmentKind::Answer => Kind::Answer,
             _ => Kind::Other,
         };
         if parsed.action == Some(idx) {
@@ -236,7 +237,8 @@ fn hits(page: &str) -> Vec<Hit<'static>> {
 }
 
 fn headed(line: &str) -> Option<(&str, &str)> {
-    let (number, rest) = line.trim_start().strip_prefix("Doc ")?.split_once("(Title: ")?;
+    let (number, rest) =
+        line.trim_start().strip_prefix(DOCUMENT_PREFIX)?.split_once(TITLE_PREFIX)?;
     let is_number = !number.is_empty() && number.chars().all(|it| it.is_ascii_digit());
     let (title, text) = rest.split_once(')').filter(|_| is_number)?;
     // A title may have parentheses of its own, and is then quoted.

@@ -3,12 +3,12 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use forage_rollout::{RolloutConfig, Task, play};
+use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_synthesis::feedback_loop::{
     Agent, AgentRun, ExecutedSearch, StepError, Trace, TraceTurn, WithUsage,
 };
 use forage_trajectory::{
-    Kind, Origin, Outcome, Policy, Question, Retriever, Sampling, Stream, Trajectory,
+    Origin, Outcome, Policy, Question, Retriever, Sampling, SegmentKind, Stream, Trajectory,
 };
 
 /// Request for runs of one question.
@@ -82,15 +82,19 @@ fn serve(
             .iter()
             .map(|it| Question { text: it.question.clone(), ..Question::default() })
             .collect();
-        let tasks: Vec<Task<'_>> = requests
+        let tasks: Vec<RolloutTask<'_>> = requests
             .iter()
             .zip(&questions)
             .flat_map(|(request, question)| {
                 let streams = request.streams.iter().enumerate();
-                streams.map(move |(member, stream)| Task { question, member, stream: *stream })
+                streams.map(move |(member, stream)| RolloutTask {
+                    question,
+                    member,
+                    stream: *stream,
+                })
             })
             .collect();
-        let played = play(policy, retriever, rollout, &tasks, sampling);
+        let played = run_episodes(policy, retriever, rollout, &tasks, sampling);
         let mut trajectories = match played {
             Ok(trajectories) => trajectories.into_iter(),
             Err(error) => {
@@ -130,7 +134,7 @@ pub fn run_of(trajectory: &Trajectory) -> Result<WithUsage<AgentRun>, StepError>
                 }
             }
             Origin::Environment => {
-                if segment.kind == Kind::Warning {
+                if segment.kind == SegmentKind::Warning {
                     turn.text.push_str(&segment.text);
                 }
                 trace.turns.push(std::mem::take(&mut turn));
@@ -147,7 +151,7 @@ pub fn run_of(trajectory: &Trajectory) -> Result<WithUsage<AgentRun>, StepError>
 
 #[cfg(test)]
 mod tests {
-    use forage_rollout::scripted::{Bytes, Scripted};
+    use forage_rollout::scripted::{Bytes, ScriptedPolicy};
     use forage_trajectory::{Hit, Purpose, SearchError};
 
     use super::*;
@@ -177,7 +181,7 @@ mod tests {
                 _ => format!("<answer> {name} </answer>"),
             }
         };
-        let mut policy = Scripted::new(Bytes, script).with_max_context(usize::MAX);
+        let mut policy = ScriptedPolicy::new(Bytes, script).with_max_context(usize::MAX);
         let rollout =
             RolloutConfig { prompt: "{question} ".to_owned(), ..RolloutConfig::default() };
         let stream = Stream::new(1, Purpose::Verification);

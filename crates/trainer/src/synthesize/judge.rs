@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use forage_reward::{Combination, RewardSection, Rewards, copy_into, find};
+use forage_reward::{Combination, RewardSection, Rewards, copy_plugin, find_plugin};
 use forage_synthesis::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
-use forage_trajectory::{Grade, Group, Kind, Origin, Outcome, Stream, Trajectory};
+use forage_trajectory::protocol::ANSWER;
+use forage_trajectory::{Grade, Group, Origin, Outcome, SegmentKind, Stream, Trajectory};
 use serde_json::Value;
 
 use super::section::PluginJudgeSection;
@@ -29,8 +30,8 @@ impl PluginJudge {
         folder: &Path,
     ) -> Result<(Self, String)> {
         let PluginJudgeSection { plugin, config, least } = section;
-        let library = find(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
-        let copied = copy_into(&library, folder).map_err(plugin_failure)?;
+        let library = find_plugin(plugin, &search_folders(run_file)).map_err(plugin_failure)?;
+        let copied = copy_plugin(&library, folder).map_err(plugin_failure)?;
         let config = Value::Object(config.clone());
         let reward: RewardSection =
             serde_json::from_value(serde_json::json!({"plugin": plugin, "config": config}))?;
@@ -50,8 +51,13 @@ impl Judge for PluginJudge {
     ) -> Result<WithUsage<Judgement>, StepError> {
         let question = pair.question(NAME.to_owned());
         let mut trajectory = Trajectory::new(NAME, 0);
-        trajectory.push_given(Origin::Prompt, Kind::Prompt, &question.text, &[]);
-        trajectory.tag(Kind::Answer, &format!("<answer> {answer} </answer>"), 0..0, Some(answer));
+        trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &question.text, &[]);
+        trajectory.tag(
+            SegmentKind::Answer,
+            &ANSWER.wrap(&format!(" {answer} ")),
+            0..0,
+            Some(answer),
+        );
         trajectory.outcome = Outcome::Answered;
         let group = Group { question, trajectories: vec![trajectory] };
         let grades = self

@@ -52,18 +52,18 @@ const LOSSES: [&str; 24] = [
 fn trajectory(member: usize, segments: &Segments) -> Trajectory {
     let mut it = Trajectory::new("q", member);
     let first = member * LONGEST;
-    it.push_given(Origin::Prompt, Kind::Prompt, "who?", &[first as TokenId]);
+    it.push_given(Origin::Prompt, SegmentKind::Prompt, "who?", &[first as TokenId]);
     for &(origin, n, logprob) in segments {
         let start = it.tokens.len();
         let tokens: Vec<TokenId> = (start..start + n).map(|at| (first + at) as TokenId).collect();
         match origin {
             0 | 1 => {
                 it.push_sampled(&tokens, &vec![logprob; n]);
-                let kind = if origin == 0 { Kind::Answer } else { Kind::Search };
+                let kind = if origin == 0 { SegmentKind::Answer } else { SegmentKind::Search };
                 it.tag(kind, "", start..start + n, None);
             }
-            2 => it.push_given(Origin::Environment, Kind::Information, "", &tokens),
-            _ => it.push_given(Origin::Prompt, Kind::Prompt, "", &tokens),
+            2 => it.push_given(Origin::Environment, SegmentKind::Information, "", &tokens),
+            _ => it.push_given(Origin::Prompt, SegmentKind::Prompt, "", &tokens),
         }
     }
     it.outcome = Outcome::Answered;
@@ -195,7 +195,7 @@ proptest! {
         prop_assert_eq!(&sample.targets, &of_episode);
         prop_assert_eq!(sample.targets.len(), trajectory.n_policy_tokens());
         prop_assert_eq!(sample.actions.iter().sum::<usize>(), sample.targets.len());
-        let answers = trajectory.segments.iter().filter(|it| it.kind == Kind::Answer);
+        let answers = trajectory.segments.iter().filter(|it| it.kind == SegmentKind::Answer);
         let n_answers: usize = answers.map(|it| it.tokens.len()).sum();
         prop_assert_eq!(sample.answers.iter().filter(|it| **it).count(), n_answers);
     }

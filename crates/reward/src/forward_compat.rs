@@ -1,4 +1,4 @@
-//! A group as a newer trainer would send it, to try whether a plugin lives with one.
+//! Forward-compatibility probe: whether a plugin accepts requests of a newer host.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use crate::{Plugin, PluginError};
 
-/// What a newer trainer may say that nobody knows of yet.
+/// Name of a field that no plugin knows.
 const NAME: &str = "unheard_of";
 
 impl Plugin {
-    /// [`Plugin::score`], but every table of the request has a field more than the plugin was
-    /// built to know. Plugins ignore such fields, or they would break with every new trainer.
-    pub fn score_from_newer(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
+    /// Forward-compatibility probe: [`Plugin::score`] with an unknown field in every table of the
+    /// request. Plugins have to ignore such fields, so that a newer host can add some.
+    pub fn score_with_unknown_fields(&self, group: &Group) -> Result<Vec<Grade>, PluginError> {
         let mut value = serde_json::to_value(group).expect("plain data is JSON");
         add_fields(&mut value);
         let request = rmp_serde::to_vec_named(&value).expect("plain data serializes into memory");
@@ -26,7 +26,7 @@ fn add_fields(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(add_fields),
         Value::Object(fields) => {
             fields.values_mut().for_each(add_fields);
-            // A range of tokens is a type of the standard library, and will not grow.
+            // A range of tokens is a type of the standard library, which will not get fields.
             if !fields.contains_key("start") {
                 fields.insert(NAME.to_owned(), serde_json::json!({ NAME: [1, null, "x"] }));
             }

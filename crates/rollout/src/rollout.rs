@@ -1,53 +1,56 @@
-//! The loop itself.
+//! Agent loop: batched multi-turn generation with searches in between.
 
 use std::collections::{HashMap, HashSet};
-use std::error::Error;
 
 use forage_trajectory::{
-    Completion, Finish, Hit, Kind, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
-    Search, SearchError, Segment, Stream, TokenId, Trajectory,
+    Completion, FinishReason, Hit, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
+    Search, Segment, SegmentKind, Stream, TokenId, Trajectory, error_chain,
 };
 
 use crate::grammar::{self, STOP};
-use crate::observation::{INVALID_ACTION, Observation, information};
+use crate::observation::{INVALID_ACTION, Observation, format_hits};
 use crate::{RolloutConfig, RolloutError, tagging};
 
-/// One trajectory to play.
+/// Rollout task: one trajectory to generate.
 #[derive(Debug, Clone, Copy)]
-pub struct Task<'a> {
-    /// What is asked.
+pub struct RolloutTask<'a> {
+    /// Question that is asked.
     pub question: &'a Question,
     /// Index of the trajectory in its group.
     pub member: usize,
-    /// Where its random numbers come from; each turn has its own.
+    /// Random stream of the trajectory; each turn has a stream of its own.
     pub stream: Stream,
 }
 
-/// Plays one trajectory a task, all of them side by side, and returns them in their order.
+/// Rollout: generates one trajectory for each task, as one batch, and returns them in their order.
 ///
-/// Each turn is one call of [`Policy::generate`] with every trajectory that is not over and at
-/// most one of [`Retriever::search`] with their distinct queries. The index of a task names its
-/// sequence; a sequence is released when its trajectory is over, also when the call fails.
+/// A turn is one call of [`Policy::generate`] with all unfinished trajectories, and at most one
+/// call of [`Retriever::search`] with their distinct queries. [`Request::sequence`] is the index of
+/// the task; a sequence is released when its trajectory is finished, and also when the call fails.
 ///
-/// There are `max_searches + 1` turns. An invalid action uses one up: it is answered by
-/// [`INVALID_ACTION`]. An empty query is an invalid action. In the last turn no search is
-/// executed. How a trajectory ends:
+/// There are `max_searches + 1` turns. An invalid action, such as an empty query, takes a turn and
+/// is answered by [`INVALID_ACTION`]. In the last turn no search is executed. The outcomes:
 ///
-/// | outcome | when |
+/// | outcome | condition |
 /// |---|---|
-/// | [`Outcome::Answered`] | a turn holds an answer before any search |
+/// | [`Outcome::Answered`] | a turn has an answer before any search |
 /// | [`Outcome::OutOfTurns`] | the last turn is a search |
-/// | [`Outcome::NoAnswer`] | the model ends its last turn, which is neither |
-/// | [`Outcome::Malformed`] | the last turn is neither, and stopped or was cut at `max_turn_tokens` |
+/// | [`Outcome::NoAnswer`] | the last turn is neither, and the policy ended it |
+/// | [`Outcome::Malformed`] | the last turn is neither, and it stopped or was cut at `max_turn_tokens` |
 /// | [`Outcome::OverLength`] | no token is left, or the tags of an observation or a warning do not fit |
-/// | [`Outcome::Failed`] | its search failed; [`Search::failure`] says why |
+/// | [`Outcome::Failed`] | a search of the trajectory failed, with the reason in [`Search::failure`] |
 ///
 /// The texts of the policy segments of a turn, joined, are the text of its tokens.
-pub fn play(
+///
+/// # Errors
+///
+/// Invalid settings, errors of the policy, and a policy or retriever that breaks the contract of
+/// its trait. A search that fails is no error: it ends its own trajectory.
+pub fn run_episodes(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
     cfg: &RolloutConfig,
-    tasks: &[Task<'_>],
+    tasks: &[RolloutTask<'_>],
     sampling: Sampling,
 ) -> Result<Vec<Trajectory>, RolloutError> {
     cfg.validate()?;
@@ -55,27 +58,27 @@ pub fn play(
         check_observation_room(policy, cfg)?;
     }
     let mut trajectories =
-        tasks.iter().map(|task| begin(policy, cfg, task)).collect::<Result<Vec<_>, _>>()?;
+        tasks.iter().map(|task| start(policy, cfg, task)).collect::<Result<Vec<_>, _>>()?;
 
     let mut live: Vec<usize> = (0..tasks.len()).collect();
     let max_tokens = cfg.max_tokens.min(policy.max_context());
-    let mut game =
-        Game { policy, retriever, cfg, tasks, sampling, max_tokens, sent: HashMap::new() };
+    let mut episodes =
+        Episodes { policy, retriever, cfg, tasks, sampling, max_tokens, sent: HashMap::new() };
     for turn in 0..=cfg.max_searches {
         if live.is_empty() {
             break;
         }
-        let still_live = match game.turn(turn, &mut trajectories, &live) {
+        let still_live = match episodes.turn(turn, &mut trajectories, &live) {
             Ok(still_live) => still_live,
             Err(error) => {
-                game.policy.release(&live);
+                episodes.policy.release(&live);
                 return Err(error);
             }
         };
         // Both are in ascending order.
         let over: Vec<usize> =
             live.iter().copied().filter(|idx| still_live.binary_search(idx).is_err()).collect();
-        game.policy.release(&over);
+        episodes.policy.release(&over);
         live = still_live;
     }
     debug_assert!(live.is_empty(), "the last turn ends every trajectory");
@@ -85,26 +88,31 @@ pub fn play(
     Ok(trajectories)
 }
 
-/// What a turn asks of the environment.
-enum Step {
-    Over(Outcome),
+/// Action of a turn, as the environment handles it.
+enum TurnAction {
+    /// The trajectory is finished.
+    End(Outcome),
+    /// A search, with the index of its segment.
     Search { query: String, segment: usize },
-    Warn,
+    /// An invalid action, which is answered by a warning.
+    FormatWarning,
 }
 
-struct Game<'a> {
+/// The unfinished episodes of a batch, with the engines and settings of the rollout.
+struct Episodes<'a> {
     policy: &'a mut dyn Policy,
     retriever: &'a dyn Retriever,
     cfg: &'a RolloutConfig,
-    tasks: &'a [Task<'a>],
+    tasks: &'a [RolloutTask<'a>],
     sampling: Sampling,
+    /// Maximum length of a trajectory: of the settings or of the policy, whichever is smaller.
     max_tokens: usize,
-    /// Context and completion of the last turn, by sequence; kept in debug builds.
+    /// Context and completion of the last turn, by sequence; kept in debug builds only.
     sent: HashMap<usize, Vec<TokenId>>,
 }
 
-impl Game<'_> {
-    /// Advances all live trajectories by a turn. Returns those that go on, in order.
+impl Episodes<'_> {
+    /// Advances all unfinished trajectories by a turn. Returns those that go on, in order.
     fn turn(
         &mut self,
         turn: usize,
@@ -112,7 +120,7 @@ impl Game<'_> {
         live: &[usize],
     ) -> Result<Vec<usize>, RolloutError> {
         let (live, spent): (Vec<usize>, Vec<usize>) =
-            live.iter().partition(|idx| self.room(&trajectories[**idx]) > 0);
+            live.iter().partition(|idx| self.tokens_left(&trajectories[**idx]) > 0);
         for idx in spent {
             trajectories[idx].outcome = Outcome::OverLength;
         }
@@ -122,21 +130,21 @@ impl Game<'_> {
 
         let completions = self.generate(turn, trajectories, &live)?;
         let is_last = turn == self.cfg.max_searches;
-        let mut steps = Vec::with_capacity(live.len());
+        let mut actions = Vec::with_capacity(live.len());
         for (&idx, completion) in live.iter().zip(&completions) {
-            steps.push(self.record(&mut trajectories[idx], completion, is_last)?);
+            actions.push(self.record(&mut trajectories[idx], completion, is_last)?);
         }
-        let found = self.search(&steps)?;
+        let found = self.search(&actions)?;
 
         let mut still_live = Vec::with_capacity(live.len());
-        for (idx, step) in live.into_iter().zip(steps) {
+        for (idx, action) in live.into_iter().zip(actions) {
             let trajectory = &mut trajectories[idx];
-            let outcome = match step {
-                Step::Over(outcome) => Some(outcome),
-                Step::Warn => self.warn(trajectory)?,
-                Step::Search { query, segment } => {
+            let outcome = match action {
+                TurnAction::End(outcome) => Some(outcome),
+                TurnAction::FormatWarning => self.append_format_warning(trajectory)?,
+                TurnAction::Search { query, segment } => {
                     let result = found[&query].clone();
-                    self.inform(trajectory, query, segment, result)?
+                    self.append_observation(trajectory, query, segment, result)?
                 }
             };
             match outcome {
@@ -147,10 +155,12 @@ impl Game<'_> {
         Ok(still_live)
     }
 
-    fn room(&self, trajectory: &Trajectory) -> usize {
+    /// Number of tokens until the trajectory has its maximum length.
+    fn tokens_left(&self, trajectory: &Trajectory) -> usize {
         self.max_tokens.saturating_sub(trajectory.tokens.len())
     }
 
+    /// Generates a turn of all unfinished trajectories.
     fn generate(
         &mut self,
         turn: usize,
@@ -162,7 +172,7 @@ impl Game<'_> {
             .map(|&idx| Request {
                 sequence: idx,
                 context: &trajectories[idx].tokens,
-                max_new_tokens: self.cfg.max_turn_tokens.min(self.room(&trajectories[idx])),
+                max_new_tokens: self.cfg.max_turn_tokens.min(self.tokens_left(&trajectories[idx])),
                 stop: &STOP,
                 stream: self.tasks[idx].stream.at_turn(turn as u64),
             })
@@ -182,13 +192,13 @@ impl Game<'_> {
         Ok(completions)
     }
 
-    /// Appends a completion, says what its tokens are, and decides what comes next.
+    /// Appends a completion with its segments, and decides on the action.
     fn record(
         &self,
         trajectory: &mut Trajectory,
         completion: &Completion,
         is_last: bool,
-    ) -> Result<Step, RolloutError> {
+    ) -> Result<TurnAction, RolloutError> {
         let first_token = trajectory.tokens.len();
         let first_segment = trajectory.segments.len();
         trajectory.push_sampled(&completion.tokens, &completion.logprobs);
@@ -203,40 +213,43 @@ impl Game<'_> {
             let content = &text[block.content.clone()];
             trajectory.tag(block.kind, &text[block.bytes.clone()], tokens, Some(content));
         }
-        // Tokens that decode to nothing still have to belong to someone.
+        // Tokens that decode to nothing still need a segment.
         if turn.blocks.is_empty() && !completion.tokens.is_empty() {
-            trajectory.tag(Kind::Other, "", first_token..trajectory.tokens.len(), None);
+            trajectory.tag(SegmentKind::Other, "", first_token..trajectory.tokens.len(), None);
         }
 
         let action = turn.action.map(|idx| first_segment + idx);
         if let Some(segment) = action {
             let Segment { kind, content, .. } = &trajectory.segments[segment];
             match kind {
-                Kind::Answer => return Ok(Step::Over(Outcome::Answered)),
+                SegmentKind::Answer => return Ok(TurnAction::End(Outcome::Answered)),
                 // A server that refuses an empty query would take the trajectory out of the
                 // statistics, and the agent would learn that this is a way out.
                 _ if content.is_empty() => {}
-                _ if is_last => return Ok(Step::Over(Outcome::OutOfTurns)),
-                _ => return Ok(Step::Search { query: content.clone(), segment }),
+                _ if is_last => return Ok(TurnAction::End(Outcome::OutOfTurns)),
+                _ => return Ok(TurnAction::Search { query: content.clone(), segment }),
             }
         }
         Ok(match completion.finish {
-            Finish::Length if self.room(trajectory) == 0 => Step::Over(Outcome::OverLength),
-            Finish::EndOfTurn if is_last => Step::Over(Outcome::NoAnswer),
-            _ if is_last => Step::Over(Outcome::Malformed),
-            _ => Step::Warn,
+            FinishReason::Length if self.tokens_left(trajectory) == 0 => {
+                TurnAction::End(Outcome::OverLength)
+            }
+            FinishReason::EndOfTurn if is_last => TurnAction::End(Outcome::NoAnswer),
+            _ if is_last => TurnAction::End(Outcome::Malformed),
+            _ => TurnAction::FormatWarning,
         })
     }
 
-    /// What was found for each query of the steps, or why nothing was.
+    /// Searches the distinct queries of the actions. The result of each is its hits, or the reason
+    /// why it failed.
     fn search(
         &self,
-        steps: &[Step],
+        actions: &[TurnAction],
     ) -> Result<HashMap<String, Result<Vec<Hit>, String>>, RolloutError> {
         let mut queries: Vec<&str> = Vec::new();
         let mut seen = HashSet::new();
-        for step in steps {
-            if let Step::Search { query, .. } = step
+        for action in actions {
+            if let TurnAction::Search { query, .. } = action
                 && seen.insert(query.as_str())
             {
                 queries.push(query);
@@ -248,14 +261,14 @@ impl Game<'_> {
         let results = self.retriever.search(&queries, self.cfg.top_k);
         if results.len() != queries.len() {
             let problem = format!("gave {} results for {} queries", results.len(), queries.len());
-            return Err(RolloutError::Contract { who: "retriever", problem });
+            return Err(RolloutError::Contract { engine: "retriever", problem });
         }
-        let results = results.into_iter().map(|result| result.map_err(|error| reason(&error)));
+        let results = results.into_iter().map(|result| result.map_err(|error| error_chain(&error)));
         Ok(queries.into_iter().map(str::to_owned).zip(results).collect())
     }
 
-    /// Records a search and shows what it found. An outcome where that ends the trajectory.
-    fn inform(
+    /// Appends a search and its observation. Returns the outcome if that ends the trajectory.
+    fn append_observation(
         &self,
         trajectory: &mut Trajectory,
         query: String,
@@ -271,45 +284,48 @@ impl Game<'_> {
             return Ok(Some(Outcome::Failed(reason)));
         }
         let hits = &trajectory.searches.last().expect("it was just pushed").hits;
-        let max_tokens = self.cfg.max_observation_tokens.min(self.room(trajectory));
+        let max_tokens = self.cfg.max_observation_tokens.min(self.tokens_left(trajectory));
         let encode = |text: &str| self.policy.encode(text);
-        let shown = information(hits, self.cfg.template, max_tokens, encode)
+        let shown = format_hits(hits, self.cfg.template, max_tokens, encode)
             .map_err(RolloutError::policy("encode an observation"))?;
         let Some(shown) = shown else { return Ok(Some(Outcome::OverLength)) };
-        push_information(trajectory, &shown);
+        push_observation(trajectory, &shown);
         Ok(None)
     }
 
-    /// Says that the action was invalid. An outcome where there is no room to say it.
-    fn warn(&self, trajectory: &mut Trajectory) -> Result<Option<Outcome>, RolloutError> {
+    /// Appends the warning about an invalid action. Returns the outcome if it does not fit.
+    fn append_format_warning(
+        &self,
+        trajectory: &mut Trajectory,
+    ) -> Result<Option<Outcome>, RolloutError> {
         let tokens =
             self.policy.encode(INVALID_ACTION).map_err(RolloutError::policy("encode a warning"))?;
-        if tokens.len() > self.room(trajectory) {
+        if tokens.len() > self.tokens_left(trajectory) {
             return Ok(Some(Outcome::OverLength));
         }
-        trajectory.push_given(Origin::Environment, Kind::Warning, INVALID_ACTION, &tokens);
+        trajectory.push_given(Origin::Environment, SegmentKind::Warning, INVALID_ACTION, &tokens);
         Ok(None)
     }
 }
 
-/// A trajectory that consists of its prompt.
-fn begin(
+/// Starts a trajectory with its prompt.
+fn start(
     policy: &dyn Policy,
     cfg: &RolloutConfig,
-    task: &Task<'_>,
+    task: &RolloutTask<'_>,
 ) -> Result<Trajectory, RolloutError> {
     let mut trajectory = Trajectory::new(&task.question.id, task.member);
     let prompt = cfg.prompt_for(task.question);
-    let (text, tokens) = policy.encode_prompt(&cfg.begin(&prompt)).map_err(
+    let (text, tokens) = policy.encode_prompt(&cfg.as_prompt(&prompt)).map_err(
         RolloutError::policy(format!("encode the prompt of question `{}`", task.question.id)),
     )?;
-    trajectory.push_given(Origin::Prompt, Kind::Prompt, &text, &tokens);
+    trajectory.push_given(Origin::Prompt, SegmentKind::Prompt, &text, &tokens);
     Ok(trajectory)
 }
 
-/// Refuses a limit under which every search would end its trajectory.
+/// Rejects a limit on observations under which every search would end its trajectory.
 fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<(), RolloutError> {
-    let shortest = information(&[], cfg.template, usize::MAX, |text| policy.encode(text))
+    let shortest = format_hits(&[], cfg.template, usize::MAX, |text| policy.encode(text))
         .map_err(RolloutError::policy("encode an observation"))?
         .map_or(0, |shown| shown.tokens.len());
     let max = cfg.max_observation_tokens;
@@ -320,11 +336,12 @@ fn check_observation_room(policy: &dyn Policy, cfg: &RolloutConfig) -> Result<()
     Err(RolloutError::Config { key: "max_observation_tokens", problem })
 }
 
+/// Checks the contract of [`Policy::generate`].
 fn check_completions(
     requests: &[Request<'_>],
     completions: &[Completion],
 ) -> Result<(), RolloutError> {
-    let broken = |problem| Err(RolloutError::Contract { who: "policy", problem });
+    let broken = |problem| Err(RolloutError::Contract { engine: "policy", problem });
     let (n_requests, n_completions) = (requests.len(), completions.len());
     if n_requests != n_completions {
         return broken(format!("gave {n_completions} completions for {n_requests} requests"));
@@ -342,22 +359,11 @@ fn check_completions(
     Ok(())
 }
 
-fn push_information(trajectory: &mut Trajectory, shown: &Observation) {
-    let kind = Kind::Information;
+/// Appends an observation as a segment of the environment.
+fn push_observation(trajectory: &mut Trajectory, shown: &Observation) {
+    let kind = SegmentKind::Information;
     trajectory.push_given(Origin::Environment, kind, &shown.text, &shown.tokens);
     if let Some(segment) = trajectory.segments.last_mut() {
         shown.content().clone_into(&mut segment.content);
     }
-}
-
-/// An error and its sources in one line: a trajectory is data and keeps no error values.
-fn reason(error: &SearchError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
