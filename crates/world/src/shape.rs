@@ -1,4 +1,4 @@
-//! QuestionShape of a question: multi-hop bridge or comparison.
+//! Shape of a question: multi-hop bridge or comparison.
 
 use std::fmt;
 

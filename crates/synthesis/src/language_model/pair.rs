@@ -1,5 +1,6 @@
 //! Parser of the pair in a generator's reply.
 
+use forage_trajectory::protocol::{ANSWER, DOCUMENT_PREFIX, TITLE_PREFIX};
 use forage_trajectory::{Evidence, EvidenceStep, Hit, Passage};
 
 use super::transcript::last_between;
@@ -60,8 +61,8 @@ pub(super) fn read(reply: &str, seen: &Seen<'_>) -> Result<QaPair, &'static str>
     let question = last_between(reply, "question").ok_or("no question in its tags")?;
     let rest = &reply[reply.rfind("</question>").unwrap_or_default()..];
     let answer = rest
-        .split_once("<answer>")
-        .and_then(|(_, rest)| rest.split_once("</answer>"))
+        .split_once(ANSWER.open)
+        .and_then(|(_, rest)| rest.split_once(ANSWER.close))
         .map(|(answer, _)| answer.trim())
         .ok_or("no answer in its tags after the question")?;
     if question.is_empty() {
@@ -111,7 +112,9 @@ fn evidence(rest: &str, seen: &Seen<'_>) -> Evidence {
 /// A title as it is compared: without `Doc 1(Title: …)`, quotes and case.
 fn plain(text: &str) -> String {
     let text = text.trim();
-    let inner = text.split_once("(Title:").filter(|(before, _)| before.starts_with("Doc "));
+    let inner = text
+        .split_once(TITLE_PREFIX.trim_end())
+        .filter(|(before, _)| before.starts_with(DOCUMENT_PREFIX));
     let text = inner.map_or(text, |(_, rest)| rest.trim().strip_suffix(')').unwrap_or(rest));
     text.trim_matches(|it: char| it.is_whitespace() || "\"'“”‘’`".contains(it)).to_lowercase()
 }
