@@ -51,6 +51,12 @@ enum Command {
     /// Search an index
     #[command(disable_help_flag = true)]
     Search(PassedOn),
+    /// Answer searches over HTTP
+    #[command(disable_help_flag = true)]
+    Serve(PassedOn),
+    /// Measure retrieval: recall, MRR, nDCG and MAP
+    #[command(disable_help_flag = true)]
+    EvalRetrieval(PassedOn),
     /// Ask a trained model and watch it search
     #[command(disable_help_flag = true)]
     Chat(PassedOn),
@@ -146,6 +152,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Eval(it) => product::start(&shell, "eval", &it.arguments),
         Command::Index(it) => product::start(&shell, "index", &it.arguments),
         Command::Search(it) => product::start(&shell, "search", &it.arguments),
+        Command::Serve(it) => product::start(&shell, "serve", &it.arguments),
+        Command::EvalRetrieval(it) => product::start(&shell, "eval-retrieval", &it.arguments),
         Command::Chat(it) => product::start(&shell, "chat", &it.arguments),
         Command::Report(it) => product::start(&shell, "report", &it.arguments),
         Command::Export(it) => product::start(&shell, "export", &it.arguments),
