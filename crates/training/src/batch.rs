@@ -7,6 +7,7 @@ use forage_optimizer::{
     ImportanceCorrection, Inclusion, KlPlace, OverLengthRule, StepGae, estimate_advantages,
     importance_weights,
 };
+use forage_trajectory::statistics::mean;
 use forage_trajectory::{Grade, Group, Purpose, Stream, Trajectory};
 
 use crate::config::TrainingSection;
@@ -250,7 +251,7 @@ fn mean_of_policy(estimate: &AdvantageEstimate, entry: &Entry<'_>) -> f64 {
     let positions = estimate.advantages.iter().zip(&entry.episode.policy);
     let of_policy: Vec<f64> =
         positions.filter(|(_, policy)| **policy).map(|(advantage, _)| *advantage).collect();
-    of_policy.iter().sum::<f64>() / of_policy.len().max(1) as f64
+    mean(&of_policy)
 }
 
 /// What the critic learns of a trajectory: the policy's positions, or all of them where

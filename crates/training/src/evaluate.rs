@@ -225,7 +225,7 @@ pub fn interval(values: &[f64], seed: u64) -> Interval {
         .collect();
     means.sort_by(f64::total_cmp);
     Interval {
-        mean: values.iter().sum::<f64>() / n as f64,
+        mean: mean(values),
         low: means[RESAMPLES / 40],
         high: means[RESAMPLES - 1 - RESAMPLES / 40],
     }

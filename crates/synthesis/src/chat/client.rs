@@ -27,7 +27,7 @@ use forage_http::{
 };
 use serde_json::{Map, Value, json};
 
-use super::budget::{Budget as Ledger, Usage};
+use super::budget::{Budget, Usage};
 use super::config::{ChatConfig, Checked};
 use super::error::ChatError;
 use super::reply::ReplyParser;
@@ -61,7 +61,7 @@ pub struct ChatClient {
     config: ChatConfig,
     checked: Checked,
     policy: RetryPolicy,
-    ledger: Arc<Ledger>,
+    budget: Arc<Budget>,
     stop: Arc<AtomicBool>,
     free: Slots,
     /// No request is sent before: a rate limit holds for all.
@@ -87,7 +87,7 @@ impl ChatClient {
     /// range or the key is not there.
     pub fn new(
         config: &ChatConfig,
-        ledger: Arc<Ledger>,
+        budget: Arc<Budget>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self, ChatError> {
         let checked = config.checked()?;
@@ -109,7 +109,7 @@ impl ChatClient {
             config: config.clone(),
             policy: RetryPolicy::new(checked.backoff),
             checked,
-            ledger,
+            budget,
             stop,
             free: Slots::new(config.concurrency),
             not_before: Mutex::new(None),
@@ -184,7 +184,7 @@ impl ChatClient {
         self.reserve(most)?;
         let mut took = Usage::default();
         let reply = self.exchange(body, request, &mut took);
-        self.ledger.settle(most, took);
+        self.budget.settle(most, took);
         *usage += took;
         reply
     }
@@ -194,8 +194,8 @@ impl ChatClient {
     fn reserve(&self, most: Usage) -> Result<(), ChatError> {
         loop {
             // Asked before: a call that ends in between must not look like an empty account.
-            let waits = self.ledger.has_reservations();
-            match self.ledger.reserve(most) {
+            let waits = self.budget.has_reservations();
+            match self.budget.reserve(most) {
                 Err(_) if waits => self.wait_until(Instant::now() + POLL_INTERVAL)?,
                 reserved => return Ok(reserved?),
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use forage_http::{HttpError, RetryClass, StatusError};
 use forage_trajectory::BoxError;
 
-use super::budget::BudgetExceeded as Spent;
+use super::budget::BudgetExceeded;
 
 /// Request without a usable reply.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +92,7 @@ pub enum ChatError {
     },
     /// The budget of the run does not reach for the request.
     #[error("the budget is spent")]
-    Budget(#[from] Spent),
+    Budget(#[from] BudgetExceeded),
     /// The run is to stop; nothing was sent.
     #[error("the run is stopping")]
     Stopping,
