@@ -78,7 +78,7 @@ fn what_cannot_be_measured() {
         (
             "--index index --questions plain.jsonl",
             3,
-            "questions of `plain.jsonl` that know no passage: 1",
+            "questions of `plain.jsonl` without gold passages: 1",
         ),
         ("--run other.txt --qrels qrels.txt --measures dcg", 2, "no measure is called `dcg`"),
         ("--run other.txt", 2, "--qrels"),

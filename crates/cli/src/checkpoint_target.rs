@@ -1,4 +1,7 @@
-//! What `eval` and `chat` play with: a run's folder with its newest checkpoint, or a run file.
+//! Target of `eval` and `chat`: a run's folder with its newest checkpoint, or a run file.
+//!
+//! [`CheckpointTarget`] finds the model, the questions and the search engine. It generates no world:
+//! that of a run is in its folder.
 
 use std::path::{Path, PathBuf};
 
@@ -16,17 +19,17 @@ use crate::questions::read_questions;
 use crate::run_file::{RunConfig, RunFile, Source};
 use forage_training::checkpoint::newest;
 
-/// Common arguments of commands that play with a trained model.
+/// Arguments of commands that run the agent with a trained model.
 #[derive(Debug, clap::Args)]
 // The group of the command that these are flattened into is called `Args` as well.
 #[group(id = "played-with")]
-pub struct Args {
+pub struct TargetArgs {
     /// A run's folder, or a run file.
     pub target: PathBuf,
-    /// Model folder; the run's newest checkpoint, or `model.path` of the run file.
+    /// Model folder. Default: the run's newest checkpoint, or `model.path` of the run file.
     #[arg(long)]
     pub model: Option<PathBuf>,
-    /// Index to search; the run's own where it is not given.
+    /// Index to search. Default: the search engine of the run.
     #[arg(long)]
     pub index: Option<PathBuf>,
     /// Change a key of the configuration, for example `--set rollout.top_k=5`.
@@ -34,20 +37,20 @@ pub struct Args {
     pub edits: Vec<String>,
 }
 
-/// An opened target.
+/// Target, with its configuration read.
 #[derive(Debug)]
-pub struct Target {
-    /// The configuration.
+pub struct CheckpointTarget {
+    /// Configuration.
     pub config: RunConfig,
-    /// The run's folder, where the target is one.
+    /// Run's folder; none where the target is a run file.
     pub run: Option<PathBuf>,
     model: Option<PathBuf>,
     index: Option<PathBuf>,
 }
 
-impl Target {
+impl CheckpointTarget {
     /// Reads the configuration.
-    pub fn open(args: &Args) -> Result<Self> {
+    pub fn open(args: &TargetArgs) -> Result<Self> {
         let is_run = args.target.is_dir();
         let file = if is_run { args.target.join("config.toml") } else { args.target.clone() };
         let config = RunFile::read(&file, &args.edits)?.config;
@@ -65,10 +68,10 @@ impl Target {
         })
     }
 
-    /// The model folder.
+    /// Model folder.
     pub fn model_folder(&self) -> Result<&Path> {
         self.model.as_deref().ok_or_else(|| {
-            Failure::new(Code::Usage, "there is no model to play with")
+            Failure::new(Code::Usage, "there is no model to load")
                 .hint("name one with `--model DIR`")
                 .into()
         })
@@ -90,7 +93,7 @@ impl Target {
             Source::World(_) => None,
         };
         let config = match (&self.index, section, of_world) {
-            // Another index, ranked as the run file says.
+            // The ranking of another index is that of the run file.
             (Some(index), Some(section), _) => section.with_index(index),
             (Some(index), None, _) => RetrieverConfig::of_index(index),
             (None, None, Some(index)) => RetrieverConfig::of_index(index),
@@ -104,7 +107,7 @@ impl Target {
         open_engine(&config, &self.config.device)
     }
 
-    /// Reads questions: the given file, or the target's test questions.
+    /// Reads a question file. Default: the test questions of the target.
     pub fn questions(&self, file: Option<&Path>) -> Result<Vec<Question>> {
         let of_world = self.run.as_ref().map(|it| it.join("world/test.jsonl"));
         let of_data = match &self.config.source {
@@ -113,11 +116,11 @@ impl Target {
         };
         let file = file.map(Path::to_owned).or(of_data).or(of_world);
         let file = file
-            .ok_or_else(|| anyhow!("a run file with a world has none before it runs"))
+            .ok_or_else(|| anyhow!("the questions of a world are in the folder of its run"))
             .context(
-            Failure::new(Code::Usage, "there are no questions to ask")
-                .hint("name a file with `--questions FILE`, or a run's folder"),
-        )?;
+                Failure::new(Code::Usage, "there are no questions to ask")
+                    .hint("name a file with `--questions FILE`, or a run's folder"),
+            )?;
         read_questions(&file)
     }
 }

@@ -1,8 +1,8 @@
-//! Exit codes and hints of every expected failure.
+//! Exit codes and hints of all expected failures.
 //!
-//! Library errors say what happened. Where the program knows the mend, it adds a [`Failure`] to
-//! the chain: a sentence, an exit code and a hint. Errors of the training engine are mapped here,
-//! variant by variant.
+//! Errors of libraries say what happened. The program adds a [`Failure`] to the chain, with a
+//! message, an exit code, and a hint where it knows what to do about it. Errors of the training
+//! engine are mapped here, variant by variant.
 
 use std::fmt;
 use std::path::Path;
@@ -12,10 +12,10 @@ use forage_reward::{PluginError, PluginErrorKind};
 use forage_training::error::{ConfigurationError, TrainingError};
 use forage_trajectory::BoxError;
 
-/// Exit code of an error that nobody expected.
+/// Exit code of an unexpected error.
 const BUG: u8 = 1;
 
-/// Documented exit codes. 1, a bug, is every error that has none of them.
+/// Exit code of an expected failure. Every other error exits with 1, as a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     /// The command line or the run file is wrong.
@@ -30,10 +30,10 @@ pub enum Code {
     Interrupted = 130,
 }
 
-/// A link of an error chain that carries an exit code and, often, a hint.
+/// Link of an error chain with an exit code and, often, a hint.
 #[derive(Debug)]
 pub struct Failure {
-    /// The exit code.
+    /// Exit code.
     pub code: Code,
     message: String,
     hint: Option<String>,
@@ -153,15 +153,15 @@ fn of_reward(source: &BoxError) -> Option<String> {
     plugin_hint(source.downcast_ref::<PluginError>()?)
 }
 
-/// The failure of a file or folder that cannot be written, with the usual mends.
+/// Failure of a file or folder that cannot be written, with the usual hint.
 pub fn unwritable(path: &Path) -> Failure {
     Failure::new(Code::Input, format!("cannot write `{}`", path.display())).hint(
         "check free space and permissions; a run goes on from its last checkpoint with `--resume`",
     )
 }
 
-/// A plugin's error with its exit code and hint. A copy that cannot be written is not the plugin's
-/// fault.
+/// Error of a plugin with its exit code and hint. A copy that cannot be written is not the fault of
+/// the plugin.
 pub fn plugin_failure(error: PluginError) -> anyhow::Error {
     if let PluginErrorKind::Copy { to, .. } = error.kind() {
         let failure = unwritable(to);

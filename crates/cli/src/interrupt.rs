@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: finish the step, write a checkpoint, leave with exit code 130.
+//! Ctrl-C and SIGTERM: the run finishes its step, writes a checkpoint, and exits with code 130.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,7 +6,7 @@ use crate::exit_code::Code;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Listens for signals. The second one ends the process at once.
+/// Handles the signals from now on. The second one ends the process at once.
 pub fn listen() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {
@@ -16,7 +16,7 @@ pub fn listen() -> Result<(), ctrlc::Error> {
     })
 }
 
-/// Whether a signal asked the run to stop.
+/// Whether there was a signal.
 pub fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! The binary `forage`: parses the command line, runs a command, prints what failed.
+//! The program `forage`: parses the command line, runs the command, and reports its error.
 
 use std::process::ExitCode;
 
@@ -7,9 +7,9 @@ use forage_cli::{commands, exit_code, interrupt};
 
 /// Trains search agents by reinforcement learning.
 ///
-/// Paths are relative to the folder that the command is run in. Exit codes: 0 done, 1 a bug,
-/// 2 usage or configuration, 3 an input is missing or unreadable, 4 reward plugin, 5 training
-/// diverged, 130 interrupted after a checkpoint.
+/// Paths are relative to the current folder. Exit codes: 0 success, 1 a bug, 2 wrong command line or
+/// run file, 3 an input is missing or unreadable or an output cannot be written, 4 reward plugin,
+/// 5 training diverged, 130 interrupted after a checkpoint.
 #[derive(Debug, Parser)]
 #[command(name = "forage", version)]
 enum Command {
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .init();
-    // Every other command ends at once, as programs do.
+    // Other commands end at the first signal.
     let writes_checkpoints =
         matches!(command, Command::Quickstart(_) | Command::Train(_) | Command::Sft(_));
     if writes_checkpoints && let Err(error) = interrupt::listen() {

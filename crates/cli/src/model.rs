@@ -1,4 +1,4 @@
-//! Opens model folders: the right device, the right folder, or a clear error.
+//! Model folders and devices of a run file, opened, with errors that say what to change.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use forage_trajectory::protocol::TAGS;
 use crate::exit_code::{Code, Failure};
 use crate::run_file::{ModelOptions, RunConfig};
 
-/// The device of this name.
+/// Device of this name.
 pub fn device(name: &str) -> Result<Device> {
     forage_model::device(name).with_context(|| {
         Failure::new(Code::Usage, format!("the device `{name}` cannot be used"))
@@ -18,7 +18,7 @@ pub fn device(name: &str) -> Result<Device> {
     })
 }
 
-/// The device of a run file, where it computes as the file wants.
+/// Device of a run file; an error where it does not support `model.compute`.
 pub fn device_of(config: &RunConfig) -> Result<Device> {
     let device = device(&config.device)?;
     if can_compute(&device, config.model.compute.into()) {
@@ -31,7 +31,7 @@ pub fn device_of(config: &RunConfig) -> Result<Device> {
         .into())
 }
 
-/// Loads decoder and tokenizer of a model folder.
+/// Loads the decoder and the tokenizer of a model folder.
 pub fn open(path: &Path, device: &Device) -> Result<(Decoder, Tokenizer)> {
     let failure = || unusable(path);
     let tokenizer = tokenizer(path)?;
@@ -58,8 +58,8 @@ fn unusable(path: &Path) -> Failure {
     )
 }
 
-/// Loads what training starts from: the model of a folder, with fresh adapters where the run file
-/// wants some. A folder of adapters already has its own.
+/// Loads the initial model of a training, with fresh LoRA adapters where the run file has
+/// `model.lora`. A folder of adapters has its own.
 pub fn open_trainable(
     options: &ModelOptions,
     path: &Path,
@@ -84,7 +84,8 @@ pub fn open_trainable(
         }
         Some(found) if found == lora => Ok((decoder, tokenizer)),
         Some(_) => {
-            Err(failure("its adapters are others: drop `model.lora` to go on with them").into())
+            Err(failure("its adapters have other options: leave out `model.lora` to train them")
+                .into())
         }
     }
 }

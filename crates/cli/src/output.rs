@@ -1,14 +1,14 @@
-//! Standard output: what a command found, for people and programs. Messages go to standard error.
+//! Standard output: the results of a command. Messages go to standard error.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use anyhow::Context;
 
-/// Writes to standard output; returns whether anybody reads on.
+/// Writes to standard output. Returns whether it is still read.
 ///
-/// A reader that has seen enough, as `head` does, is no error: a command does what it was asked to,
-/// and its exit code says how that went. One that does nothing but print may end.
+/// A reader that has closed it, as `head` does, is no error: the command finishes, and its exit code
+/// is that of its work. A command that only prints may end.
 pub fn print(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -17,7 +17,7 @@ pub fn print(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// The same with a line break.
+/// Writes a line to standard output, like [`print`].
 pub fn print_line(line: impl Display) -> anyhow::Result<bool> {
     print(&format!("{line}\n"))
 }

@@ -1,7 +1,7 @@
-//! Holds a plugin to the contract of rewards, before a run does: `forage reward check`.
+//! Checks of a plugin against the contract of rewards: `forage reward check`.
 //!
-//! [`check_plugin`] is a list of [`Check`]s. It knows nothing of what the reward pays for, but
-//! that nothing earns more than the golden answer after the best searches there are.
+//! [`check_plugin`] makes a list of [`Check`]s on sample groups. It knows nothing of what the reward
+//! measures, except that no trajectory earns more than the golden answer after ideal searches.
 
 mod samples;
 
@@ -13,74 +13,77 @@ use forage_reward::{Plugin, PluginError, PluginErrorKind};
 use forage_reward_sdk::{Grade, Group, Trajectory};
 use serde_json::Value;
 
-/// Bytes of the trajectory that is too long to be true.
+/// Size of the long trajectory, in bytes.
 const HUGE: usize = 10_000_000;
 
-/// Threads that ask at once.
+/// Number of threads that score at once.
 const THREADS: usize = 16;
 
-/// How long latency is measured, and the most calls.
+/// Limits of the measurement of latency: time, and number of calls.
 const MEASURED: (Duration, usize) = (Duration::from_secs(3), 500);
 
-/// What came of a check.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The plugin does what it should; what was seen.
+pub enum CheckResult {
+    /// Passed, with what was observed.
     Passed(String),
-    /// It does not, and how.
+    /// Failed, with what is wrong.
     Failed(String),
-    /// It was not tried, and why.
+    /// Not checked, with the reason.
     Skipped(String),
 }
 
-/// One line of the table.
+/// Check of a plugin: a line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What is checked.
+    /// Name of the property that is checked.
     pub name: &'static str,
-    /// What came of it.
-    pub verdict: Verdict,
+    /// Result.
+    pub result: CheckResult,
 }
 
-/// What a plugin is asked to keep.
+/// Options of a check.
 #[derive(Debug, Clone, Copy)]
-pub struct Claims<'a> {
-    /// The reward's configuration.
+pub struct CheckOptions<'a> {
+    /// Configuration of the reward.
     pub config: &'a Value,
-    /// How long it may take for one group.
+    /// Maximum time for scoring one group.
     pub deadline: Duration,
-    /// Whether a grade does not depend on the order of the group.
+    /// Whether grades must not depend on the order of the group.
     pub any_order: bool,
 }
 
-/// A check of a loaded plugin: what was seen, or what is wrong.
-type Test<'a> = (&'static str, &'a dyn Fn() -> Result<Verdict, String>);
+/// Name and function of a check of a loaded plugin; an error is what is wrong.
+type Test<'a> = (&'static str, &'a dyn Fn() -> Result<CheckResult, String>);
 
-/// Runs all checks. A plugin that hangs is not asked again.
-pub fn check_plugin(library: &Path, claims: Claims<'_>) -> Vec<Check> {
-    let load = || Plugin::load(library, claims.config).map(|it| it.with_deadline(claims.deadline));
+/// Runs all checks. After a missed deadline, the others are skipped.
+pub fn check_plugin(library: &Path, options: CheckOptions<'_>) -> Vec<Check> {
+    let load =
+        || Plugin::load(library, options.config).map(|it| it.with_deadline(options.deadline));
     let plugin = match load() {
         Ok(plugin) => plugin,
-        Err(err) => return vec![Check { name: "handshake", verdict: Verdict::Failed(told(&err)) }],
+        Err(err) => {
+            return vec![Check { name: "handshake", result: CheckResult::Failed(told(&err)) }];
+        }
     };
     let handshake = format!("{} {}", plugin.name(), plugin.version());
-    let mut checks = vec![Check { name: "handshake", verdict: Verdict::Passed(handshake) }];
+    let mut checks = vec![Check { name: "handshake", result: CheckResult::Passed(handshake) }];
     let samples = samples::samples();
     let expected: Vec<Vec<Grade>> = match samples.iter().map(|it| plugin.score(it)).collect() {
         Ok(grades) => grades,
         Err(err) => {
-            checks.push(Check { name: "samples", verdict: Verdict::Failed(told(&err)) });
+            checks.push(Check { name: "samples", result: CheckResult::Failed(told(&err)) });
             return checks;
         }
     };
     let seen = format!("{} groups scored", samples.len());
-    checks.push(Check { name: "samples", verdict: Verdict::Passed(seen) });
+    checks.push(Check { name: "samples", result: CheckResult::Passed(seen) });
     let given: Vec<(&Group, &[Grade])> =
         samples.iter().zip(&expected).map(|(group, grades)| (group, grades.as_slice())).collect();
     let tests: [Test<'_>; 9] = [
         ("golden answer", &|| golden(&given)),
         ("determinism", &|| determinism(&plugin, load, &given)),
-        ("order", &|| order(&plugin, &given, claims.any_order)),
+        ("order", &|| order(&plugin, &given, options.any_order)),
         ("threads", &|| threads(&plugin, &given)),
         ("empty group", &|| empty(&plugin, &given)),
         ("single members", &|| single(&plugin, &given)),
@@ -90,35 +93,35 @@ pub fn check_plugin(library: &Path, claims: Claims<'_>) -> Vec<Check> {
     ];
     let mut hangs = false;
     for (name, test) in tests {
-        let verdict = if hangs {
-            Verdict::Skipped("it hangs".to_owned())
+        let result = if hangs {
+            CheckResult::Skipped("it hangs".to_owned())
         } else {
-            test().unwrap_or_else(Verdict::Failed)
+            test().unwrap_or_else(CheckResult::Failed)
         };
-        hangs |= matches!(&verdict, Verdict::Failed(it) if it.contains(HANGS));
-        checks.push(Check { name, verdict });
+        hangs |= matches!(&result, CheckResult::Failed(it) if it.contains(HANGS));
+        checks.push(Check { name, result });
     }
     checks
 }
 
-/// The checks as a table.
+/// Table of the checks.
 pub fn table(checks: &[Check]) -> String {
     let mut text = String::from("  check            result   what was seen\n");
-    for Check { name, verdict } in checks {
-        let (result, what) = match verdict {
-            Verdict::Passed(what) => ("ok", what),
-            Verdict::Failed(what) => ("FAILED", what),
-            Verdict::Skipped(what) => ("skipped", what),
+    for Check { name, result } in checks {
+        let (result, what) = match result {
+            CheckResult::Passed(what) => ("ok", what),
+            CheckResult::Failed(what) => ("FAILED", what),
+            CheckResult::Skipped(what) => ("skipped", what),
         };
         writeln!(text, "  {name:<15}  {result:<7}  {what}").expect("a string takes all text");
     }
     text
 }
 
-/// Begins what is said of a plugin that hangs.
+/// Beginning of the message about a missed deadline.
 const HANGS: &str = "gave no answer within";
 
-/// An error in one line. The file is the same for all.
+/// Error of a plugin in one line, without the path of its library.
 fn told(err: &PluginError) -> String {
     let question = err.question().map(|id| format!("question `{id}`: ")).unwrap_or_default();
     let member = match err.kind() {
@@ -132,7 +135,7 @@ fn told(err: &PluginError) -> String {
     format!("{question}{}{member}{cause}", err.kind())
 }
 
-fn golden(given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
+fn golden(given: &[(&Group, &[Grade])]) -> Result<CheckResult, String> {
     let mut applied = 0;
     for (group, grades) in given {
         let id = &group.question.id;
@@ -154,9 +157,9 @@ fn golden(given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
         }
     }
     Ok(if applied == 0 {
-        Verdict::Skipped("it has no opinion of any of the samples".to_owned())
+        CheckResult::Skipped("it has no opinion of any of the samples".to_owned())
     } else {
-        Verdict::Passed(format!("nothing earns more, in {applied} of {} groups", given.len()))
+        CheckResult::Passed(format!("nothing earns more, in {applied} of {} groups", given.len()))
     })
 }
 
@@ -170,7 +173,7 @@ fn determinism(
     plugin: &Plugin,
     load: impl Fn() -> Result<Plugin, PluginError>,
     given: &[(&Group, &[Grade])],
-) -> Result<Verdict, String> {
+) -> Result<CheckResult, String> {
     let another = load().map_err(|err| told(&err))?;
     for (asked, which) in
         [(plugin, "asked again"), (plugin, "asked again"), (&another, "made anew")]
@@ -179,12 +182,16 @@ fn determinism(
             same(&asked.score(group), expected, group, which)?;
         }
     }
-    Ok(Verdict::Passed("the same grades three times, and from a second instance".to_owned()))
+    Ok(CheckResult::Passed("the same grades three times, and from a second instance".to_owned()))
 }
 
-fn order(plugin: &Plugin, given: &[(&Group, &[Grade])], claimed: bool) -> Result<Verdict, String> {
+fn order(
+    plugin: &Plugin,
+    given: &[(&Group, &[Grade])],
+    claimed: bool,
+) -> Result<CheckResult, String> {
     if !claimed {
-        return Ok(Verdict::Skipped("it is not claimed".to_owned()));
+        return Ok(CheckResult::Skipped("it is not claimed".to_owned()));
     }
     for (group, expected) in given {
         let mut turned = (*group).clone();
@@ -196,10 +203,10 @@ fn order(plugin: &Plugin, given: &[(&Group, &[Grade])], claimed: bool) -> Result
         rotated.rotate_left(3);
         same(&plugin.score(&turned), &rotated, group, "in another order")?;
     }
-    Ok(Verdict::Passed("grades go with their trajectories".to_owned()))
+    Ok(CheckResult::Passed("grades go with their trajectories".to_owned()))
 }
 
-fn threads(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
+fn threads(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<CheckResult, String> {
     const ROUNDS: usize = 4;
     let ask = || -> Result<(), String> {
         for _ in 0..ROUNDS {
@@ -214,18 +221,18 @@ fn threads(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, Str
         let answers = threads.into_iter().map(|it| it.join().expect("asking does not panic"));
         answers.collect::<Result<Vec<()>, String>>()
     })?;
-    Ok(Verdict::Passed(format!("the same grades from {THREADS} threads at once")))
+    Ok(CheckResult::Passed(format!("the same grades from {THREADS} threads at once")))
 }
 
-fn empty(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
+fn empty(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<CheckResult, String> {
     for (group, _) in given {
         let none = Group { trajectories: Vec::new(), ..(*group).clone() };
         same(&plugin.score(&none), &[], group, "without trajectories")?;
     }
-    Ok(Verdict::Passed("no trajectories, no grades".to_owned()))
+    Ok(CheckResult::Passed("no trajectories, no grades".to_owned()))
 }
 
-fn single(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
+fn single(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<CheckResult, String> {
     let mut n = 0;
     for (group, _) in given {
         for it in &group.trajectories {
@@ -234,25 +241,25 @@ fn single(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, Stri
             n += 1;
         }
     }
-    Ok(Verdict::Passed(format!("{n} trajectories, each alone in its group")))
+    Ok(CheckResult::Passed(format!("{n} trajectories, each alone in its group")))
 }
 
-fn long(plugin: &Plugin) -> Result<Verdict, String> {
+fn long(plugin: &Plugin) -> Result<CheckResult, String> {
     let group = samples::huge(HUGE);
     let began = Instant::now();
     plugin.score(&group).map_err(|err| told(&err))?;
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Verdict::Passed(format!("{} MB in {seconds:.2} s", HUGE / 1_000_000)))
+    Ok(CheckResult::Passed(format!("{} MB in {seconds:.2} s", HUGE / 1_000_000)))
 }
 
-fn unknown_fields(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Verdict, String> {
+fn unknown_fields(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<CheckResult, String> {
     for (group, expected) in given {
         same(&plugin.score_with_unknown_fields(group), expected, group, "with unknown fields")?;
     }
-    Ok(Verdict::Passed("what a newer trainer adds is ignored".to_owned()))
+    Ok(CheckResult::Passed("what a newer trainer adds is ignored".to_owned()))
 }
 
-fn latency(plugin: &Plugin) -> Result<Verdict, String> {
+fn latency(plugin: &Plugin) -> Result<CheckResult, String> {
     let (limit, most) = MEASURED;
     let group = samples::large(16);
     let began = Instant::now();
@@ -264,7 +271,7 @@ fn latency(plugin: &Plugin) -> Result<Verdict, String> {
     }
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-    Ok(Verdict::Passed(format!(
+    Ok(CheckResult::Passed(format!(
         "p50 {:.2} ms, p99 {:.2} ms for a group of 16 with {} KB, {} calls",
         at(0.5).as_secs_f64() * 1e3,
         at(0.99).as_secs_f64() * 1e3,

@@ -1,4 +1,4 @@
-//! Finding reward plugins, copying them into the run, and keeping to them when it is resumed.
+//! Reward plugins of a run: finds them, copies them into its folder, and compares them on resume.
 
 use std::path::{Path, PathBuf};
 
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
 use crate::exit_code::{Code, Failure, plugin_failure};
 use crate::run_file::{RunFile, Task};
 
-/// Loaded rewards and what the manifest says of them.
-pub struct Loaded {
-    /// The rewards.
+/// Loaded rewards, with their entries of the manifest.
+pub struct LoadedRewards {
+    /// Rewards.
     pub rewards: Rewards,
     /// Name, file and hash of each plugin.
     pub manifest: Vec<Value>,
 }
 
-/// Where plugins are looked for: beside the run file, in `plugins/` beside it, in the folders of
-/// `FORAGE_PLUGINS`, beside the binary.
+/// Folders in which plugins are searched for: that of the run file, its `plugins/`, those of
+/// `FORAGE_PLUGINS`, and that of the program.
 pub fn search_folders(run_file: &Path) -> Vec<PathBuf> {
     let beside = run_file.parent().unwrap_or(Path::new(".")).to_owned();
     let mut folders = vec![beside.clone(), beside.join("plugins")];
@@ -34,8 +34,8 @@ pub fn search_folders(run_file: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Copies the plugins of a run file into `folder` and loads the copies. A warm start has none.
-pub fn load(file: &RunFile, folder: &Path) -> Result<Loaded> {
+/// Copies the plugins of a run file into `folder`, and loads the copies. A warm start has none.
+pub fn load(file: &RunFile, folder: &Path) -> Result<LoadedRewards> {
     let folders = search_folders(&file.path);
     let (rewards, combination) = match &file.config.task {
         Task::Train(task) => (task.rewards.clone(), task.combination.clone()),
@@ -50,10 +50,10 @@ pub fn load(file: &RunFile, folder: &Path) -> Result<Loaded> {
         sections.push((name, section, copied.path));
     }
     let rewards = Rewards::load(&sections, combination).map_err(plugin_failure)?;
-    Ok(Loaded { rewards, manifest })
+    Ok(LoadedRewards { rewards, manifest })
 }
 
-/// Refuses plugins other than those the run was started with.
+/// Refuses plugins that differ from those of the start of the run, unless `accept_new`.
 pub fn check_unchanged(run: &RunFolder, manifest: &[Value], accept_new: bool) -> Result<()> {
     let Ok(text) = std::fs::read(run.path("manifest.json")) else { return Ok(()) };
     let started: Value = serde_json::from_slice(&text)

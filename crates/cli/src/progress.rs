@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar in a terminal, a line now and then elsewhere.
+//! Progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -9,10 +9,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::interrupt;
 
-/// Time between plain lines.
+/// Time between lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
-/// Progress of a known number of things.
+/// Progress of a known number of items.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -42,7 +42,7 @@ impl Progress {
         Self { bar, what, total, done, started_at: done, start: now, said: now }
     }
 
-    /// Reports that `done` things are done, with a few words about the last.
+    /// Reports that `done` items are done, with a message about the last.
     pub fn set(&mut self, done: u64, message: &str) {
         self.done = done;
         if let Some(bar) = &self.bar {

@@ -1,4 +1,4 @@
-//! What a model is shown first, or a clear error where its folder cannot show it.
+//! Prompt of a question for a model, or an error that says what its chat template lacks.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use forage_trajectory::{Question, TokenId};
 
 use crate::exit_code::{Code, Failure};
 
-/// The prompt of a question as the model in `folder` gets it: its text and its tokens.
+/// Prompt of a question, as the model in `folder` gets it: its text and its tokens.
 pub fn prompt(
     rollout: &RolloutConfig,
     tokenizer: &Tokenizer,
@@ -33,7 +33,7 @@ pub fn prompt(
                 format!("the chat template of `{folder}` cannot be used with this `rollout`"),
             )
             .hint(if rollout.system.is_some() {
-                "some templates take no message of the system: leave `rollout.system` out"
+                "some templates have no system message: leave `rollout.system` out"
             } else {
                 "leave `rollout.chat` out for a plain prompt"
             }),
@@ -43,7 +43,7 @@ pub fn prompt(
     })
 }
 
-/// Fails where a model cannot be shown any prompt of this kind.
+/// Checks that a model can get a prompt of this kind.
 pub fn check(rollout: &RolloutConfig, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
     prompt(rollout, tokenizer, folder, &Question::default()).map(|_| ())
 }

@@ -1,15 +1,15 @@
-//! Question files: JSON lines, in the shapes that people have.
+//! Question files: JSON lines, with the keys of the published data sets.
 //!
 //! | key | read as |
 //! |---|---|
-//! | `id`, `_id` | the id, text or number; the line number where there is none |
-//! | `question`, `text` | the question |
-//! | `golden_answers`, `answer`, `answers`, `answer_aliases` | answers that count as right, each a text or a list of texts |
-//! | `evidence` | ours, whole |
+//! | `id`, `_id` | id, a text or a number. Default: the line number |
+//! | `question`, `text` | question |
+//! | `golden_answers`, `answer`, `answers`, `answer_aliases` | golden answers, each a text or a list of texts |
+//! | `evidence` | evidence, in our own format |
 //! | `type` | shape of the evidence (`HotpotQA`) |
-//! | `supporting_facts` | its titles are the entities on the way (`HotpotQA`) |
-//! | `decomposition`, `question_decomposition` | the steps; `#1` becomes the answer of step 1 (`MuSiQue`) |
-//! | `gold_pids` | ids of the passages that hold the facts |
+//! | `supporting_facts` | its titles are the entities of the evidence (`HotpotQA`) |
+//! | `decomposition`, `question_decomposition` | steps of the evidence; `#1` becomes the answer of step 1 (`MuSiQue`) |
+//! | `gold_pids` | ids of the gold passages |
 //!
 //! The first four lines are enough for Search-R1, `FlashRAG` and this program's own files. Other
 //! keys are ignored.
@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::exit_code::{Code, Failure};
 
-/// A line in any of the known shapes.
+/// Line of a question file, in any of the formats.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Row {
@@ -73,7 +73,7 @@ struct Step {
     gold_pid: Option<Id>,
 }
 
-/// Reads a question file. Every question must have a text and an answer, and an id of its own.
+/// Reads a question file. Every question must have a text, an answer, and a unique id.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     let shown = path.display();
     let failure = || {
@@ -126,7 +126,7 @@ fn question(line: &str, number: usize, ids: &mut HashSet<String>) -> Result<Ques
     Ok(Question { id, text: row.text, golden_answers, evidence })
 }
 
-/// The steps of a decomposition, with the answers of earlier steps in their places.
+/// Steps of a decomposition, with the answers of earlier steps inserted.
 fn steps(decomposition: Vec<Step>) -> Vec<EvidenceStep> {
     let mut steps: Vec<EvidenceStep> = Vec::with_capacity(decomposition.len());
     for step in decomposition {

@@ -1,12 +1,12 @@
-//! `report.html`: what a person looks at when a run is over.
+//! Report of a run: `report.html`, one page that needs neither a network nor a server.
 //!
-//! [`write()`] reads a run's folder, keeps what fits (`curves` thins the steps, `trajectories`
-//! picks the groups) and puts it as JSON into one page that needs neither a network nor a server.
-//! The page itself is in `report/`: a template, a style sheet and scripts, put together here
-//! without a build step. The folder of a synthesis has a page of its own.
+//! [`write()`] reads the folder of a run, selects what fits (`curves` thins the steps,
+//! `trajectories` selects the groups), and puts it as JSON into the page. The page is assembled from
+//! the template, the style sheet and the scripts in `report/`, without a build step. A synthesis has
+//! another page than a training.
 //!
-//! Everything from the run is data to the page: the JSON cannot end its own script element, the
-//! scripts only ever set text, and the page's own policy forbids it to load anything.
+//! Everything from the run is data to the page: the JSON cannot end its script element, the scripts
+//! only ever set text, and the content security policy of the page forbids to load anything.
 
 mod curves;
 mod synthesis;
@@ -28,41 +28,43 @@ const STYLE: &str = include_str!("report/style.css");
 const CHART: &str = include_str!("report/chart.js");
 const PAGE: &str = include_str!("report/page.js");
 
-/// A kind of page: what stands between result and provenance, and the scripts that fill it in.
-struct Kind {
-    /// Over the name of the run, and after it in the title.
+/// Layout of a page: its sections between result and provenance, and the scripts that fill them.
+struct PageLayout {
+    /// Kind of the run, above its name and in the title.
     mark: &'static str,
-    /// Ids and names of the sections; the last is what most people come for.
+    /// Ids and names of the sections; the link at the top of the page skips to the last.
     contents: &'static [(&'static str, &'static str)],
+    /// Markup of the sections.
     sections: &'static str,
+    /// Scripts, in order.
     scripts: &'static [&'static str],
 }
 
-const RUN: Kind = Kind {
+const RUN: PageLayout = PageLayout {
     mark: "Forage run",
     contents: &[("curves", "Curves"), ("viewer", "Trajectories")],
     sections: include_str!("report/run.html"),
     scripts: &[CHART, PAGE, include_str!("report/viewer.js"), include_str!("report/app.js")],
 };
 
-const SYNTHESIS: Kind = Kind {
+const SYNTHESIS: PageLayout = PageLayout {
     mark: "Forage synthesis",
     contents: &[("curves", "Curves"), ("reasons", "Reasons"), ("questions", "Questions")],
     sections: include_str!("report/synthesis.html"),
     scripts: &[CHART, PAGE, include_str!("report/synthesis.js")],
 };
 
-/// Everything the page shows.
+/// Data of the page of a training.
 #[derive(Serialize)]
-struct Data {
+struct RunData {
     /// Name of the run's folder.
     run: String,
-    /// As it is in the file; null where there is none.
+    /// Content of `manifest.json`; null where there is none.
     manifest: Value,
     config: Option<String>,
     curves: curves::Curves,
     evaluations: Vec<SplitEvaluation>,
-    trajectories: trajectories::Shown,
+    trajectories: trajectories::ShownTrajectories,
 }
 
 #[derive(Serialize)]
@@ -74,8 +76,12 @@ struct SplitEvaluation {
 
 /// Writes `report.html` into the folder of a run and returns its path.
 ///
-/// What the run has not written is left out of the page. A file that is there and cannot be read
-/// is an error that names the file, and the line where it has lines.
+/// The page leaves out what the run has not written.
+///
+/// # Errors
+///
+/// A file that is there and cannot be read, by its name and line; and a folder that cannot be
+/// written.
 pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
     let page = if synthesis::is_one(run) {
         let data = synthesis::data(run)?;
@@ -85,14 +91,12 @@ pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
         page(&RUN, &data.run, &data)?
     };
     let path = run.join("report.html");
-    let unfinished = run.join("report.html.tmp");
-    fs::write(&unfinished, page)
-        .and_then(|()| fs::rename(&unfinished, &path))
+    forage_fs::write_file(&path, page.as_bytes())
         .with_context(|| input(format!("`{}` cannot be written", path.display())))?;
     Ok(path)
 }
 
-/// The name of a run's folder.
+/// Name of a run's folder.
 fn name_of(run: &Path) -> anyhow::Result<String> {
     let canonical = run
         .canonicalize()
@@ -100,9 +104,9 @@ fn name_of(run: &Path) -> anyhow::Result<String> {
     Ok(canonical.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-fn data(run: &Path) -> anyhow::Result<Data> {
+fn data(run: &Path) -> anyhow::Result<RunData> {
     let manifest = run.join("manifest.json");
-    Ok(Data {
+    Ok(RunData {
         run: name_of(run)?,
         manifest: match read(&manifest)? {
             Some(text) => parse(&text, &manifest)?,
@@ -115,24 +119,24 @@ fn data(run: &Path) -> anyhow::Result<Data> {
     })
 }
 
-/// The page as text. Placeholders are looked for in the template only, never in what replaced one.
-fn page(kind: &Kind, name: &str, data: &impl Serialize) -> anyhow::Result<String> {
+/// Text of a page. Placeholders are replaced in the template only, never in what replaced one.
+fn page(layout: &PageLayout, name: &str, data: &impl Serialize) -> anyhow::Result<String> {
     let json =
         serde_json::to_string(data).context("the report's data cannot be written as JSON")?;
     let link = |(id, name): (&str, &str)| format!("<a href=\"#{id}\">{name}</a>");
-    let all = [("result", "Result")].into_iter().chain(kind.contents.iter().copied());
+    let all = [("result", "Result")].into_iter().chain(layout.contents.iter().copied());
     let links: String = all.chain([("provenance", "Provenance")]).map(link).collect();
-    let (id, what) = kind.contents.last().expect("every kind has sections");
+    let (id, what) = layout.contents.last().expect("every layout has sections");
     let skip = format!("<a class=\"skip\" href=\"#{id}\">Skip to the {}</a>", what.to_lowercase());
     let parts = [
-        ("{{title}}", escape_markup(&format!("{name} · {}", kind.mark))),
+        ("{{title}}", escape_markup(&format!("{name} · {}", layout.mark))),
         ("{{style}}", STYLE.to_owned()),
         ("{{skip}}", skip),
-        ("{{mark}}", kind.mark.to_owned()),
+        ("{{mark}}", layout.mark.to_owned()),
         ("{{links}}", links),
-        ("{{sections}}", kind.sections.to_owned()),
+        ("{{sections}}", layout.sections.to_owned()),
         ("{{data}}", escape_json(&json)),
-        ("{{script}}", kind.scripts.concat()),
+        ("{{script}}", layout.scripts.concat()),
     ];
     let mut page = String::with_capacity(TEMPLATE.len() + json.len() + (64 << 10));
     let mut rest = TEMPLATE;
@@ -175,7 +179,7 @@ fn evaluations(folder: &Path) -> anyhow::Result<Vec<SplitEvaluation>> {
     Ok(evaluations)
 }
 
-/// A file named `step-<step>-<split><ending>`.
+/// File named `step-<step>-<split><ending>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct StepFile {
     step: u64,
@@ -183,7 +187,7 @@ struct StepFile {
     path: PathBuf,
 }
 
-/// The files of a folder that are named for a step, by step and split; none without the folder.
+/// Files of a folder that are named after a step, by step and split; none without the folder.
 fn step_files(folder: &Path, ending: &str) -> anyhow::Result<Vec<StepFile>> {
     let unreadable = || input(format!("`{}` cannot be listed", folder.display()));
     if !folder.exists() {
@@ -204,7 +208,7 @@ fn step_files(folder: &Path, ending: &str) -> anyhow::Result<Vec<StepFile>> {
     Ok(files)
 }
 
-/// The text of a file, or `None` where there is none.
+/// Text of a file; `None` where there is no file.
 fn read(path: &Path) -> anyhow::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

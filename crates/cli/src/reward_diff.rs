@@ -1,58 +1,58 @@
-//! Compares two rewards of the same trajectories.
+//! Comparison of two rewards of the same trajectories.
 //!
-//! What matters to training is not the number but its place within the group: so besides the rank
-//! correlation over all trajectories there are the advantages, reward less the mean of the group,
-//! whose sign one reward sees otherwise than the other.
+//! [`compare`] makes a [`RewardComparison`]: the rank correlation over all trajectories, and, as
+//! training sees rewards only within a group, the number of advantages (reward minus the mean of the
+//! group) whose sign differs. It knows no plugin.
 
 use std::fmt::Write;
 
 use forage_reward_sdk::{Grade, Kind};
 
-use crate::trajectory_files::Stored;
+use crate::trajectory_files::StoredGroup;
 use forage_trajectory::statistics::mean;
 
-/// Below this, rewards are the same and an advantage is none.
+/// Rewards that differ by less are equal, and a smaller advantage is 0.
 const EPSILON: f64 = 1e-9;
 
-/// Characters of a page that are shown.
-const PAGE: usize = 160;
+/// Characters of an observation that are shown.
+const OBSERVATION_WIDTH: usize = 160;
 
-/// Two rewards of one trajectory.
+/// Rewards of one trajectory by two plugins.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pair {
-    /// By one reward.
+pub struct RewardPair {
+    /// First reward.
     pub one: f64,
-    /// By the other.
+    /// Second reward.
     pub other: f64,
 }
 
-/// A trajectory about which two rewards disagree.
+/// Trajectory that has different ranks by two rewards.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disagreement {
     /// Index of its group.
     pub group: usize,
-    /// Its index in the group.
+    /// Index of the trajectory in its group.
     pub idx: usize,
-    /// What it earns.
-    pub rewards: Pair,
-    /// How far apart its ranks are, as shares of all trajectories.
+    /// Rewards.
+    pub rewards: RewardPair,
+    /// Difference of its ranks, divided by the number of trajectories.
     pub distance: f64,
 }
 
-/// How two rewards differ.
+/// Comparison of two rewards.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
-    /// Trajectories that both scored.
+pub struct RewardComparison {
+    /// Number of trajectories that both scored.
     pub n: usize,
-    /// Trajectories that one of them did not.
+    /// Number of trajectories that only one scored.
     pub n_one_sided: usize,
-    /// Spearman's; `None` where one of the rewards is always the same.
+    /// Spearman's rank correlation; `None` where one of the rewards is constant.
     pub correlation: Option<f64>,
-    /// Trajectories above the mean of their group by one reward and below it by the other.
+    /// Number of trajectories whose advantages have opposite signs.
     pub n_changed: usize,
-    /// Groups that only the first reward, and only the second, can tell apart.
+    /// Number of groups that have variance by the first reward only, and by the second only.
     pub n_varied_in_one: [usize; 2],
-    /// Those whose ranks differ, the farthest first.
+    /// Trajectories whose ranks differ, by descending distance.
     pub disagreements: Vec<Disagreement>,
 }
 
@@ -63,10 +63,10 @@ pub fn is_varied(grades: &[Grade]) -> bool {
     rewards.any(|it| first.is_some_and(|first| (it - first).abs() > EPSILON))
 }
 
-/// Compares what two rewards say of the same groups.
-pub fn compare(a: &[Vec<Grade>], b: &[Vec<Grade>]) -> Comparison {
+/// Compares the grades of two rewards for the same groups.
+pub fn compare(a: &[Vec<Grade>], b: &[Vec<Grade>]) -> RewardComparison {
     let mut places = Vec::new();
-    let mut pairs: Vec<Pair> = Vec::new();
+    let mut pairs: Vec<RewardPair> = Vec::new();
     let (mut n_one_sided, mut n_changed, mut n_varied_in_one) = (0, 0, [0, 0]);
     for (group, (a, b)) in a.iter().zip(b).enumerate() {
         let first = pairs.len();
@@ -74,7 +74,7 @@ pub fn compare(a: &[Vec<Grade>], b: &[Vec<Grade>]) -> Comparison {
             match (a.reward(), b.reward()) {
                 (Some(one), Some(other)) => {
                     places.push((group, idx));
-                    pairs.push(Pair { one, other });
+                    pairs.push(RewardPair { one, other });
                 }
                 (None, None) => {}
                 _ => n_one_sided += 1,
@@ -102,11 +102,11 @@ pub fn compare(a: &[Vec<Grade>], b: &[Vec<Grade>]) -> Comparison {
     disagreements.sort_by(|a, b| b.distance.total_cmp(&a.distance));
     let correlation = rank_correlation(&pairs);
     let n = pairs.len();
-    Comparison { n, n_one_sided, correlation, n_changed, n_varied_in_one, disagreements }
+    RewardComparison { n, n_one_sided, correlation, n_changed, n_varied_in_one, disagreements }
 }
 
-/// The comparison for people, with the text of the first disagreements.
-pub fn report(stored: &[Stored], it: &Comparison, show: usize) -> String {
+/// Text of a comparison, with the first `show` disagreements.
+pub fn report(stored: &[StoredGroup], it: &RewardComparison, show: usize) -> String {
     let correlation = it
         .correlation
         .map_or("none: one of them is always the same".to_owned(), |it| format!("{it:.4}"));
@@ -124,7 +124,7 @@ pub fn report(stored: &[Stored], it: &Comparison, show: usize) -> String {
     );
     for (rank, one) in it.disagreements.iter().take(show).enumerate() {
         let group = &stored[one.group].group;
-        let Pair { one: a, other: b } = one.rewards;
+        let RewardPair { one: a, other: b } = one.rewards;
         writeln!(
             text,
             "\n{}. question `{}`, member {}: A {a:.4}, B {b:.4}\n   {}\n   golden: {}",
@@ -138,7 +138,7 @@ pub fn report(stored: &[Stored], it: &Comparison, show: usize) -> String {
         for segment in &group.trajectories[one.idx].segments {
             let shown = match segment.kind {
                 Kind::Prompt => continue,
-                Kind::Information => cut(segment.text.trim(), PAGE),
+                Kind::Information => cut(segment.text.trim(), OBSERVATION_WIDTH),
                 _ => segment.text.trim().to_owned(),
             };
             for line in shown.lines().filter(|it| !it.trim().is_empty()) {
@@ -149,10 +149,11 @@ pub fn report(stored: &[Stored], it: &Comparison, show: usize) -> String {
     text
 }
 
-/// Spearman's rank correlation: Pearson's of the ranks, of which equal values share the mean.
+/// Spearman's rank correlation: Pearson's correlation of the ranks, where equal values share the
+/// mean of their ranks.
 ///
-/// `None` of fewer than two pairs, and where one side is always the same.
-pub fn rank_correlation(pairs: &[Pair]) -> Option<f64> {
+/// `None` for fewer than two pairs, and where one side is constant.
+pub fn rank_correlation(pairs: &[RewardPair]) -> Option<f64> {
     let (a, b) = ranks_of(pairs);
     let (center_a, center_b) = (mean(&a), mean(&b));
     let product = |x: &[f64], cx: f64, y: &[f64], cy: f64| -> f64 {
@@ -162,28 +163,28 @@ pub fn rank_correlation(pairs: &[Pair]) -> Option<f64> {
     (spread > EPSILON).then(|| product(&a, center_a, &b, center_b) / spread.sqrt())
 }
 
-/// Trajectories of a group whose advantages have opposite signs.
-fn changed(pairs: &[Pair]) -> usize {
-    let center = |value: fn(&Pair) -> f64| mean(&pairs.iter().map(value).collect::<Vec<_>>());
+/// Number of trajectories of a group whose advantages have opposite signs.
+fn changed(pairs: &[RewardPair]) -> usize {
+    let center = |value: fn(&RewardPair) -> f64| mean(&pairs.iter().map(value).collect::<Vec<_>>());
     let (one, other) = (center(|it| it.one), center(|it| it.other));
-    let is_changed = |it: &&Pair| {
+    let is_changed = |it: &&RewardPair| {
         let (a, b) = (it.one - one, it.other - other);
         a.abs() > EPSILON && b.abs() > EPSILON && (a > 0.0) != (b > 0.0)
     };
     pairs.iter().filter(is_changed).count()
 }
 
-fn rank_distances(pairs: &[Pair]) -> Vec<f64> {
+fn rank_distances(pairs: &[RewardPair]) -> Vec<f64> {
     let (a, b) = ranks_of(pairs);
     a.iter().zip(&b).map(|(a, b)| (a - b).abs() / pairs.len() as f64).collect()
 }
 
-fn ranks_of(pairs: &[Pair]) -> (Vec<f64>, Vec<f64>) {
-    let of = |value: fn(&Pair) -> f64| ranks(&pairs.iter().map(value).collect::<Vec<_>>());
+fn ranks_of(pairs: &[RewardPair]) -> (Vec<f64>, Vec<f64>) {
+    let of = |value: fn(&RewardPair) -> f64| ranks(&pairs.iter().map(value).collect::<Vec<_>>());
     (of(|it| it.one), of(|it| it.other))
 }
 
-/// Ranks from 0; equal values share the mean of theirs.
+/// Ranks, from 0; equal values share the mean of their ranks.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
@@ -216,8 +217,8 @@ mod tests {
     /// Pairs of rewards and their correlation.
     type Case<'a> = (&'a [(f64, f64)], Option<f64>);
 
-    fn pairs(values: &[(f64, f64)]) -> Vec<Pair> {
-        values.iter().map(|&(one, other)| Pair { one, other }).collect()
+    fn pairs(values: &[(f64, f64)]) -> Vec<RewardPair> {
+        values.iter().map(|&(one, other)| RewardPair { one, other }).collect()
     }
 
     #[test]
@@ -259,8 +260,8 @@ mod tests {
 
         let question = Question::new("who?", ["Paris", "City"]);
         let played = |it: &str| Trajectory::default().think("hm").answer(it);
-        let stored: Vec<Stored> = [2, 3]
-            .map(|n| Stored {
+        let stored: Vec<StoredGroup> = [2, 3]
+            .map(|n| StoredGroup {
                 group: Group {
                     question: question.clone(),
                     trajectories: (0..n).map(|it| played(&it.to_string())).collect(),

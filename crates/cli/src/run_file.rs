@@ -1,9 +1,9 @@
-//! Run file: one TOML file that says everything a run depends on.
+//! Run file: one TOML file with everything that a run depends on.
 //!
 //! Each crate owns the struct of its section. [`RawRunConfig`] is the file as it is written, in
-//! which every section may be missing; [`RunConfig`] is what is made of it, in which a run is a
-//! training or a warm start over a world or over data, and holds what it needs. Unknown keys, and
-//! keys that the run would not use, are errors.
+//! which every section may be missing. [`RunConfig`] is the result of the checks: a training or a
+//! warm start, over a world or over data, with everything that it needs. Unknown keys, and keys that
+//! the run would not use, are errors. docs/configuration.md has every key; a test compares the two.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
-//! The final table in the terminal: before and after, by hops, with intervals.
+//! Tables of evaluations for the terminal, by number of hops, with confidence intervals.
 
 use std::fmt::Write as _;
 
 use forage_training::record::{Evaluation, Interval};
 
-/// One evaluation as a table.
+/// Table of one evaluation.
 pub fn of_one(evaluation: &Evaluation) -> String {
     let mut text = format!(
         "{} questions of {}, {}\n\n  hops      n   exact match            F1     searches  answered\n",
@@ -28,7 +28,7 @@ pub fn of_one(evaluation: &Evaluation) -> String {
     text
 }
 
-/// Exact match before and after training, by hops.
+/// Table of the exact match before and after training.
 pub fn before_after(before: &Evaluation, after: &Evaluation) -> String {
     let mut text = format!(
         "held-out exact match, {} (95 % intervals)\n\n  hops      n   before                 after                  change\n",

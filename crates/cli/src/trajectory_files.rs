@@ -1,8 +1,8 @@
-//! Trajectories that were written down, by us or by others, read back as a plugin sees them.
+//! Files of stored trajectories, of our runs and of other projects, for `forage reward`.
 //!
-//! Two shapes, told apart line by line: the [`GroupRecord`]s of a run's `trajectories/`, and the
-//! flat rows that Search-R1 and verl dump, which `dump` takes apart. Files may be compressed with
-//! zstd, and rows may stand in one JSON array.
+//! [`StoredGroup`] is a group as a plugin gets it. Two formats are read, also mixed: the
+//! [`GroupRecord`]s of a run's `trajectories/`, and the flat rows that Search-R1 and verl dump, which
+//! `dump` parses. Files may be compressed with zstd, and rows may be in one JSON array.
 
 mod dump;
 
@@ -17,17 +17,17 @@ use crate::exit_code::{Code, Failure};
 use dump::Row;
 use forage_training::record::GroupRecord;
 
-/// A group that was played some time ago.
+/// Group of trajectories from a file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
-    /// What a plugin is told of it.
+pub struct StoredGroup {
+    /// Group, as a plugin gets it.
     pub group: Group<'static>,
-    /// The rewards that it had then, by trajectory; `None` where none was written down.
+    /// Stored reward of each trajectory; `None` where the file has none.
     pub rewards: Vec<Option<f64>>,
 }
 
-/// Reads all files, in their order.
-pub fn read_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Stored>> {
+/// Reads all groups of some files, in order.
+pub fn read_all(paths: &[impl AsRef<Path>]) -> Result<Vec<StoredGroup>> {
     let mut all = Vec::new();
     for path in paths {
         read(path.as_ref(), &mut all)?;
@@ -38,7 +38,7 @@ pub fn read_all(paths: &[impl AsRef<Path>]) -> Result<Vec<Stored>> {
     Ok(all)
 }
 
-fn read(path: &Path, into: &mut Vec<Stored>) -> Result<()> {
+fn read(path: &Path, into: &mut Vec<StoredGroup>) -> Result<()> {
     let shown = path.display();
     let bytes = std::fs::read(path)
         .with_context(|| Failure::new(Code::Input, format!("`{shown}` cannot be read")))?;
@@ -61,7 +61,7 @@ fn read(path: &Path, into: &mut Vec<Stored>) -> Result<()> {
             item => rows.push(item),
         }
     }
-    // Rows of others are one trajectory each: those of one question belong together.
+    // A flat row is one trajectory; those of one question are a group.
     let mut flat: Vec<Row> = Vec::new();
     for (idx, row) in rows.into_iter().enumerate() {
         let place = format!("row {}", idx + 1);
@@ -76,13 +76,13 @@ fn read(path: &Path, into: &mut Vec<Stored>) -> Result<()> {
     Ok(())
 }
 
-/// What the infrastructure failed is not told to plugins.
-fn ours(record: &GroupRecord) -> Stored {
+/// Group of our own format, without the trajectories that failed: a plugin never gets those.
+fn ours(record: &GroupRecord) -> StoredGroup {
     let group = Group { step: Some(record.step), ..to_wire(&record.group).into_owned() };
     let grades = record.grades.iter().map(|it| it.reward).chain(std::iter::repeat(None));
-    let played = record.group.trajectories.iter().zip(grades);
-    let rewards = played.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();
-    Stored { group, rewards }
+    let graded = record.group.trajectories.iter().zip(grades);
+    let rewards = graded.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();
+    StoredGroup { group, rewards }
 }
 
 #[cfg(test)]

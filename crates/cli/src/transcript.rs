@@ -1,8 +1,8 @@
-//! A trajectory as text for a terminal: who thought, searched, found and answered what.
+//! Transcript of a trajectory for a terminal: thoughts, searches, hits, and the answer.
 //!
-//! [`render`] is a pure function of a [`GroupRecord`]. Labels stand in a gutter to the left, texts
-//! are wrapped beside it, and every mark is a word or a sign as well as a colour. Texts of models
-//! and pages lose their control characters, so that none of them can steer the terminal.
+//! [`render`] is a pure function of a [`GroupRecord`]. Labels are in a gutter on the left, texts are
+//! wrapped beside it, and a colour never says anything that a word or a sign does not. Control
+//! characters of models and pages are replaced, so that none of them reaches the terminal.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,9 +17,9 @@ const GUTTER: usize = 10;
 /// Lines of a hit's text that are shown.
 const SNIPPET_LINES: usize = 2;
 
-/// The transcript of one member of a group, in lines of at most `width` characters.
+/// Transcript of one member of a group, in lines of at most `width` characters.
 ///
-/// Empty if the group has no such member. Below 40 columns lines are as long as they must be.
+/// Empty if the group has no such member. `width` is at least 40.
 pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) -> String {
     let Some(trajectory) = record.group.trajectories.get(member) else { return String::new() };
     let question = &record.group.question;
@@ -30,10 +30,10 @@ pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) ->
     let gold = gold_passages(question);
     let mut searches = trajectory.searches.iter().peekable();
     for (idx, segment) in trajectory.segments.iter().enumerate() {
-        // A prompt repeats the question, and the hits below a search are its information.
-        let is_told = segment.kind == SegmentKind::Prompt
+        // The prompt repeats the question, and observations repeat the hits of their searches.
+        let is_repeated = segment.kind == SegmentKind::Prompt
             || segment.kind == SegmentKind::Information && !trajectory.searches.is_empty();
-        if is_told {
+        if is_repeated {
             continue;
         }
         page.line("");
@@ -55,7 +55,7 @@ pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) ->
     page.text
 }
 
-/// Whether the answer is a golden one, as exact match sees it; `None` without an answer.
+/// Whether the answer is right by exact match; `None` without an answer.
 pub(crate) fn answered_right(question: &Question, trajectory: &Trajectory) -> Option<bool> {
     Some(exact_match(trajectory.final_answer()?, &question.golden_answers) > 0.0)
 }

@@ -24,6 +24,7 @@ pub enum Sampling {
 ///
 /// The most likely token always remains. Default: no truncation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Truncation {
     /// Top-k: keeps this many of the most likely tokens. Default: all.
     pub top_k: Option<usize>,

@@ -1,4 +1,4 @@
-//! `forage chat`: ask the agent and watch it search.
+//! `forage chat`: asks the agent questions and prints the transcripts.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use anyhow::Result;
 use forage_rollout::{RolloutTask, run_episodes};
 use forage_trajectory::{Group, Purpose, Question, Stream};
 
-use crate::checkpoint_target::{self, Target};
+use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
 use crate::commands::eval::sampling;
 use crate::model::device_of;
 use crate::output::print_line;
@@ -14,12 +14,12 @@ use crate::transcript;
 use forage_training::record::{GradeRecord, GroupRecord};
 use forage_training::rollout_step::generator;
 
-/// Ask the agent questions, one a line.
+/// Ask the agent questions, one on each line of standard input.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to play with.
+    /// Model, configuration and search engine.
     #[command(flatten)]
-    pub target: checkpoint_target::Args,
+    pub target: TargetArgs,
     /// Sample at this temperature instead of decoding greedily.
     #[arg(long)]
     pub temperature: Option<f32>,
@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let target = Target::open(&args.target)?;
+    let target = CheckpointTarget::open(&args.target)?;
     let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
     let retriever = target.open_retriever()?;
     let mut generator = generator(decoder, tokenizer, target.config.model.cache_tokens);

@@ -1,4 +1,4 @@
-//! `forage check`: everything that can fail before the first step, without taking it.
+//! `forage check`: dry run of a run file, which opens everything that it names.
 
 use std::path::PathBuf;
 
@@ -10,10 +10,10 @@ use crate::run_file::{RunFile, Task};
 use crate::synthesize::{self, SynthesisFile};
 use crate::{model, plugins, prompt};
 
-/// Check a run file and what it names, of a training or of a synthesis.
+/// Check a run file, and open the model, plugins, questions and index that it names.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run file.
+    /// Run file of any command.
     pub run_file: PathBuf,
     /// Change a key of the run file, for example `--set training.steps=5`.
     #[arg(long = "set", value_name = "KEY=VALUE")]

@@ -1,58 +1,60 @@
 //! `forage eval`: exact match and F1 of a model, or of the scripted baseline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use forage_rollout::RolloutConfig;
 use forage_rollout::scripted::{Bytes, ScriptedPolicy, baseline};
 use forage_trajectory::{Policy, Question, Sampling};
 
-use crate::checkpoint_target::{self, Target};
+use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::model::device_of;
 use crate::output::print;
 use crate::progress::Progress;
 use crate::table;
-use forage_training::evaluate::{answer_questions, summarize};
-use forage_training::record::GroupRecord;
+use forage_training::evaluate::{EvaluatedTrajectory, answer_questions, summarize};
+use forage_training::record::{Evaluation, GroupRecord};
 use forage_training::rollout_step::generator;
+use forage_training::run_folder::jsonl;
 
-/// Who answers.
+/// Policy of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Who {
-    /// The model.
+pub enum EvalPolicy {
+    /// The model of the target.
     Model,
-    /// No model: the question is the query, the title of the best passage the answer.
+    /// Scripted baseline without a model: searches for the question, and answers with the title of
+    /// the first passage.
     Scripted,
 }
 
 /// Evaluate a model on held-out questions.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to play with.
+    /// Model, configuration and search engine.
     #[command(flatten)]
-    pub target: checkpoint_target::Args,
-    /// Question file; the target's test questions where it is not given.
+    pub target: TargetArgs,
+    /// Question file. Default: the test questions of the target.
     #[arg(long)]
     pub questions: Option<PathBuf>,
-    /// Ask the first N questions only.
+    /// Evaluate on the first N questions only.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Who answers.
-    #[arg(long, value_enum, default_value_t = Who::Model)]
-    pub policy: Who,
+    /// Policy that answers.
+    #[arg(long, value_enum, default_value_t = EvalPolicy::Model)]
+    pub policy: EvalPolicy,
     /// Sample at this temperature instead of decoding greedily.
     #[arg(long)]
     pub temperature: Option<f32>,
-    /// Write the evaluation as JSON and its trajectories beside it, into this folder.
+    /// Folder for the evaluation, as JSON, and its trajectories.
     #[arg(long)]
     pub out: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let target = Target::open(&args.target)?;
+    let target = CheckpointTarget::open(&args.target)?;
     let sampling = sampling(args.temperature)?;
     let mut questions = target.questions(args.questions.as_deref())?;
     questions.truncate(args.limit.unwrap_or(usize::MAX));
@@ -69,33 +71,25 @@ pub fn run(args: &Args) -> Result<()> {
     let name = args.questions.as_ref().map_or("test".into(), |it| it.display().to_string());
     let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
     print(&table::of_one(&evaluation))?;
-    if let Some(out) = &args.out {
-        let split = if sampling == Sampling::Greedy { "greedy" } else { "sampled" };
-        let records: Vec<GroupRecord> = questions
-            .iter()
-            .zip(played)
-            .map(|(question, it)| it.record(0, split, question))
-            .collect();
-        let write = || -> Result<()> {
-            std::fs::create_dir_all(out)?;
-            std::fs::write(out.join("evaluation.json"), serde_json::to_vec_pretty(&evaluation)?)?;
-            let mut lines = Vec::new();
-            for record in &records {
-                serde_json::to_writer(&mut lines, record)?;
-                lines.push(b'\n');
-            }
-            std::fs::write(
-                out.join("trajectories.jsonl.zst"),
-                zstd::encode_all(lines.as_slice(), 3)?,
-            )?;
-            Ok(())
-        };
-        write().map_err(|err| err.context(unwritable(out)))?;
-    }
+    let Some(out) = &args.out else { return Ok(()) };
+    let split = if sampling == Sampling::Greedy { "greedy" } else { "sampled" };
+    let record = |(question, answered): (&Question, EvaluatedTrajectory)| {
+        answered.record(0, split, question)
+    };
+    let records: Vec<GroupRecord> = questions.iter().zip(played).map(record).collect();
+    write(out, &evaluation, &records).map_err(|error| error.context(unwritable(out)))
+}
+
+/// Writes an evaluation and its trajectories into a folder.
+fn write(out: &Path, evaluation: &Evaluation, records: &[GroupRecord]) -> Result<()> {
+    let trajectories = zstd::encode_all(jsonl(records)?.as_slice(), 3)?;
+    forage_fs::write_file(&out.join("trajectories.jsonl.zst"), &trajectories)?;
+    let evaluation = serde_json::to_vec_pretty(evaluation)?;
+    forage_fs::write_file(&out.join("evaluation.json"), &evaluation)?;
     Ok(())
 }
 
-/// Greedy decoding, or the temperature that was asked for.
+/// Sampling at a temperature, or greedy decoding without one.
 pub(crate) fn sampling(temperature: Option<f32>) -> Result<Sampling> {
     match temperature {
         None => Ok(Sampling::Greedy),
@@ -106,12 +100,12 @@ pub(crate) fn sampling(temperature: Option<f32>) -> Result<Sampling> {
     }
 }
 
-/// How an episode is played. The limits of a run file count a model's tokens, and the scripted
-/// policy writes bytes: it plays without, and without the chat template of a model.
-fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
-    match who {
-        Who::Model => config.clone(),
-        Who::Scripted => RolloutConfig {
+/// Agent loop of an evaluation. The limits of a run file are in tokens of a model, and those of the
+/// scripted policy are bytes: it has no limits, and no chat template.
+fn rollout(which: EvalPolicy, config: &RolloutConfig) -> RolloutConfig {
+    match which {
+        EvalPolicy::Model => config.clone(),
+        EvalPolicy::Scripted => RolloutConfig {
             chat: false,
             system: None,
             max_turn_tokens: usize::MAX,
@@ -122,13 +116,17 @@ fn rollout(who: Who, config: &RolloutConfig) -> RolloutConfig {
     }
 }
 
-fn policy(args: &Args, target: &Target, questions: &[Question]) -> Result<Box<dyn Policy>> {
-    if args.policy == Who::Model {
+fn policy(
+    args: &Args,
+    target: &CheckpointTarget,
+    questions: &[Question],
+) -> Result<Box<dyn Policy>> {
+    if args.policy == EvalPolicy::Model {
         let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
         return Ok(Box::new(generator(decoder, tokenizer, target.config.model.cache_tokens)));
     }
     let texts: Vec<String> = questions.iter().map(|it| it.text.clone()).collect();
-    // `answer_questions` plays in batches whose tasks count from 0; the question stands in the context.
+    // The tasks of each batch are counted from 0, so the question is found by its prompt.
     let prompts: Vec<String> =
         questions.iter().map(|it| target.config.rollout.prompt_for(it)).collect();
     let script = move |context: &str, _: usize, turn: usize| {

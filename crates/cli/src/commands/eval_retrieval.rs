@@ -1,4 +1,4 @@
-//! `forage eval-retrieval`: how good a ranking is, in the measures of `trec_eval`.
+//! `forage eval-retrieval`: evaluates a ranking with the measures of `trec_eval`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,18 +15,18 @@ use crate::output::print;
 use crate::progress::Progress;
 use crate::questions::read_questions;
 
-/// Queries that are searched for together.
+/// Queries in a batch.
 const BATCH: usize = 256;
-/// What a run is called in its last column.
+/// Run tag: the last column of a TREC run.
 const TAG: &str = "forage";
 
-/// Measure a search engine, or a run of one, as `trec_eval` does
+/// Evaluate a search engine, or a run of one, as `trec_eval` does
 ///
-/// Judgements are a TREC qrels file with topics, or questions that know their gold passages. Equal
-/// scores are ranked by the name of the passage, descending, and gains are linear.
+/// The judgements are a TREC qrels file with topics, or questions with gold passages. Equal scores
+/// are ranked by the id of the passage, descending, and gains are linear.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run in the format of TREC; its measures are computed without any search
+    /// Run in the format of TREC, to evaluate without searching
     #[arg(long, value_name = "FILE", required_unless_present = "index", conflicts_with = "index")]
     pub run: Option<PathBuf>,
 
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub index: Option<PathBuf>,
 
-    /// How passages are ranked
+    /// Ranking
     #[command(flatten)]
     pub engine: EngineArgs,
 
@@ -47,15 +47,15 @@ pub struct Args {
     )]
     pub qrels: Option<PathBuf>,
 
-    /// What to search for: `id<tab>query`, JSON lines, or topics of TREC
+    /// Topics to search for: `id<tab>query`, JSON lines, or TREC topics
     #[arg(long, value_name = "FILE", conflicts_with_all = ["questions", "run"])]
     pub topics: Option<PathBuf>,
 
-    /// Questions with gold passages, as for training: topics and judgements in one
+    /// Question file with gold passages, for topics and judgements
     #[arg(long, value_name = "FILE")]
     pub questions: Option<PathBuf>,
 
-    /// What to measure: map, mrr, and recall@10, hit@10, all@10, p@10 or ndcg@10 with any number
+    /// Measures: map, mrr, and recall@10, hit@10, all@10, p@10 or ndcg@10 with any number
     #[arg(
         long,
         value_name = "NAMES",
@@ -64,30 +64,30 @@ pub struct Args {
     )]
     pub measures: Vec<Measure>,
 
-    /// Passages a query
+    /// Number of passages for each topic
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub depth: usize,
 
-    /// Average over all judged topics, with 0 for one that has no result: `trec_eval -c`
+    /// Average over all judged topics, with 0 for those without a result (`trec_eval -c`)
     #[arg(long)]
     pub complete: bool,
 
-    /// Print every topic, too
+    /// Also print the measures of each topic
     #[arg(long)]
     pub per_topic: bool,
 
-    /// Write what was found as a run in the format of TREC
+    /// File for the results, as a run in the format of TREC
     #[arg(long, value_name = "FILE", requires = "index")]
     pub save_run: Option<PathBuf>,
 
-    /// Print one JSON object
+    /// Print a JSON object
     #[arg(long)]
     pub json: bool,
 }
 
-/// Measures and prints a table.
+/// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let unreadable = || Failure::new(Code::Input, "there is nothing to measure with");
+    let unreadable = || Failure::new(Code::Input, "the judgements or the run cannot be read");
     let (qrels, topics) = match (&args.questions, &args.qrels) {
         (Some(questions), _) => gold(questions)?,
         (None, Some(qrels)) => {
@@ -109,7 +109,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, None) => unreachable!("the command line wants one of the two"),
     };
     if let Some(path) = &args.save_run {
-        std::fs::write(path, run.to_text(TAG)).with_context(|| {
+        forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {
             Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()))
         })?;
     }
@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Topics and judgements of questions that know their gold passages.
+/// Judgements and topics of questions with gold passages.
 fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
     let questions = read_questions(path)?;
     let gold_of = |question: &Question| {
@@ -143,7 +143,7 @@ fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
     let n_without = qrels.values().filter(|it| it.is_empty()).count();
     if n_without > 0 {
         let message =
-            format!("questions of `{}` that know no passage: {n_without}", path.display());
+            format!("questions of `{}` without gold passages: {n_without}", path.display());
         return Err(Failure::new(Code::Input, message)
             .hint("give them `gold_pids`, or `evidence` with the ids of passages")
             .into());

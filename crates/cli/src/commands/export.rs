@@ -1,4 +1,4 @@
-//! `forage export`: a model in one folder, for other programs.
+//! `forage export`: writes a model in the layout of Hugging Face, for other programs.
 
 use std::path::PathBuf;
 
@@ -16,35 +16,35 @@ const MEGABYTE: u64 = 1_000_000;
 
 /// Write a model into a folder that transformers, vLLM and `SGLang` load
 ///
-/// Adapters are merged into their model. The folder holds the tokenizer, too.
+/// LoRA adapters are merged into the model. The folder also holds the tokenizer.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's folder, whose newest checkpoint is taken, or a model folder, or one of adapters
+    /// A run's folder, for its newest checkpoint; or the folder of a model or of adapters
     pub model: PathBuf,
 
-    /// Folder to write; it must not be there
+    /// Folder to write; it must not exist
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Type of the numbers
+    /// Number type of the weights
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     pub numbers: Numbers,
 
-    /// Most megabytes of a file; a larger tensor has a file of its own
+    /// Maximum size of a file in megabytes; a larger tensor has a file of its own
     #[arg(long, value_name = "MB", default_value_t = 5000)]
     pub shard: u64,
 }
 
-/// Types of numbers.
+/// Number type of exported weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Numbers {
-    /// 32 bits: nothing is lost.
+    /// 32 bits: the weights as they are.
     F32,
-    /// 16 bits, rounded to nearest.
+    /// 16 bits, rounded to the nearest.
     Bf16,
 }
 
-/// Writes the folder, and its path on standard output.
+/// Runs the command. Its path is printed.
 pub fn run(args: &Args) -> Result<()> {
     let out = &args.out;
     if out.exists() {

@@ -1,4 +1,4 @@
-//! `forage index`: makes a search index from a corpus, and vectors of its passages.
+//! `forage index`: builds a search index of a corpus, and vectors of its passages.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal};
@@ -18,55 +18,55 @@ use crate::commands::search::EmbeddingArgs;
 use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
 
-/// How often a line is printed where there is no terminal.
+/// Time between lines of progress without a terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-/// Passages that are embedded together.
+/// Passages in a request to the embedder.
 const PASSAGES_A_REQUEST: usize = 64;
 
-/// Make a search index from a corpus
+/// Build a search index of a corpus
 ///
 /// A corpus is JSON lines, plain or compressed by gzip or zstd: {"id", "title", "text"}, or
 /// {"id", "contents"} with the title in double quotes on the first line of the contents.
-/// With `--vectors`, its passages are embedded, too; without `--corpus`, those of the index that
-/// is there.
+/// With `--vectors`, the passages are embedded too: those of the corpus, or without `--corpus`
+/// those of an existing index.
 #[derive(Debug, clap::Args)]
 #[group(id = "indexed")]
 pub struct Args {
-    /// Files of the corpus, in order, or folders of them; `-` is standard input
+    /// Files of the corpus, or folders of files, in order; `-` is standard input
     #[arg(long, required_unless_present = "vectors", num_args = 1.., value_name = "FILE")]
     pub corpus: Vec<PathBuf>,
 
-    /// Folder for the index; an index that is there is replaced once the new one is complete
+    /// Folder of the index; an existing index is replaced when the new one is complete
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// What text becomes: english, lucene-english or plain
+    /// Analyzer of the text: english, lucene-english or plain
     #[arg(long, value_name = "NAME", default_value_t)]
     pub analyzer: Analyzer,
 
-    /// Count bad lines and repeated ids instead of failing at the first
+    /// Skip and count bad lines and duplicate ids, instead of failing at the first
     #[arg(long)]
     pub skip_bad: bool,
 
-    /// Most megabytes that postings take up while the index is built; 128 a core otherwise
+    /// Memory limit for postings while the index is built, in megabytes. Default: 128 a core
     #[arg(long, value_name = "MB")]
     pub memory: Option<usize>,
 
-    /// Folder for vectors of the passages, for dense search
+    /// Folder of the vectors of the passages, for dense search
     #[arg(long, value_name = "DIR")]
     pub vectors: Option<PathBuf>,
 
-    /// Put the vectors into a graph, too, for sets too large to score all of them; without anything
-    /// to embed with, those that are there
+    /// Build an HNSW graph of the vectors, for corpora that are too large to score all vectors;
+    /// without `--encoder` and `--embeddings-url`, of existing vectors
     #[arg(long, requires = "vectors")]
     pub graph: bool,
 
-    /// What makes the vectors
+    /// Embedder of the passages
     #[command(flatten)]
     pub embeddings: EmbeddingArgs,
 }
 
-/// Builds what is asked for and says how it went on standard error.
+/// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let embeds = args.embeddings.is_given();
     if args.vectors.is_none() && embeds {
@@ -117,7 +117,7 @@ fn embed(
     })
 }
 
-/// Puts the vectors into a graph.
+/// Builds an HNSW graph of the vectors.
 fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     let n_passages = open_index(&args.out, &SearchOptions::default())?.manifest().passages;
@@ -166,7 +166,7 @@ fn index(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds what a person can do about it.
+/// Adds an exit code and a hint.
 fn explained(error: IndexError) -> anyhow::Error {
     let (message, hint) = match &error {
         IndexError::Corpus(bad) if bad.is_bad_line() => {
@@ -201,7 +201,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Shows progress: a bar on a terminal, a line now and then elsewhere.
+/// Progress of an index build: a bar in a terminal, elsewhere a line every ten seconds.
 enum Meter {
     Bar(ProgressBar),
     Lines { total_bytes: Option<u64>, started: Instant, last: Cell<Instant> },

@@ -1,4 +1,6 @@
-//! The commands of the binary, one file each.
+//! Commands of the program, one file each: its arguments, and `run`.
+//!
+//! The doc comments of the arguments are the text of `--help`.
 
 pub mod chat;
 pub mod check;

@@ -1,4 +1,4 @@
-//! `forage quickstart`: the whole path on a laptop, from a generated world to a report.
+//! `forage quickstart`: trains the tiny agent in a generated world, up to the report.
 
 use std::path::PathBuf;
 
@@ -7,22 +7,22 @@ use anyhow::Result;
 use crate::commands::{sft, train};
 use crate::run_file::RunFile;
 
-/// Train the tiny agent in a generated world and show what it learned.
+/// Train the tiny agent in a generated world and print what it learned.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Run the warm start too, instead of beginning with the checkpoint in `assets/`.
+    /// Run the warm start first, instead of starting from the checkpoint in `assets/`.
     #[arg(long)]
     pub from_scratch: bool,
     /// Seed of the world and of the training.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// The run file.
+    /// Run file of the training.
     #[arg(long, default_value = "configs/quickstart.toml")]
     pub run_file: PathBuf,
-    /// The run file of the warm start.
+    /// Run file of the warm start.
     #[arg(long, default_value = "configs/warm-start.toml")]
     pub warm_start: PathBuf,
-    /// How to start.
+    /// Start of the run.
     #[command(flatten)]
     pub run: train::RunArgs,
 }

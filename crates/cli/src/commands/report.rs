@@ -1,4 +1,4 @@
-//! `forage report`: write the report of a run again.
+//! `forage report`: writes the report of a run.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use anyhow::Result;
 use crate::exit_code::{Code, Failure};
 use crate::output::print_line;
 
-/// Write `report.html` of a run.
+/// Write the `report.html` of a run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's folder.
+    /// Folder of the run.
     pub run: PathBuf,
 }
 

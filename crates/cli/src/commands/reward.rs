@@ -1,4 +1,4 @@
-//! `forage reward`: what to do with a reward outside of a run.
+//! `forage reward`: tests and compares rewards without training.
 
 pub mod check;
 pub mod diff;
@@ -16,9 +16,9 @@ use crate::exit_code::{Code, Failure};
 use crate::plugins::search_folders;
 use crate::progress::Progress;
 use crate::run_file::set;
-use crate::trajectory_files::Stored;
+use crate::trajectory_files::StoredGroup;
 
-/// Try a reward outside of a run.
+/// Test or compare rewards without training.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -41,20 +41,20 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The library of a plugin: a path, or a name that is looked for where runs look.
+/// Library of a plugin: a path, or a name that is searched for in the folders of a run.
 fn library(plugin: &str) -> Result<PathBuf> {
     forage_reward::find_plugin(plugin, &search_folders(Path::new("run.toml")))
         .map_err(plugin_failure)
 }
 
-/// A plugin with its configuration.
+/// Loads a plugin with its configuration.
 fn open(plugin: &str, edits: &[String]) -> Result<Plugin> {
     let (library, config) = (library(plugin)?, config(edits)?);
     Plugin::load(&library, &config).map_err(plugin_failure)
 }
 
-/// What a plugin says of stored groups, in their order.
-fn score(plugin: &Plugin, stored: &[Stored]) -> Result<Vec<Vec<Grade>>> {
+/// Grades of stored groups, in their order.
+fn score(plugin: &Plugin, stored: &[StoredGroup]) -> Result<Vec<Vec<Grade>>> {
     let mut progress = Progress::new("scoring", 0, stored.len() as u64);
     let mut all = Vec::with_capacity(stored.len());
     for it in stored {
@@ -65,14 +65,14 @@ fn score(plugin: &Plugin, stored: &[Stored]) -> Result<Vec<Vec<Grade>>> {
     Ok(all)
 }
 
-/// The configuration of a reward from `KEY=VALUE` edits, whose values are TOML.
+/// Configuration of a reward from `KEY=VALUE` edits, with values in TOML.
 fn config(edits: &[String]) -> Result<Value> {
     let mut document = toml_edit::DocumentMut::new();
     for edit in edits {
         set(&mut document, edit)?;
     }
     let table: toml::Table = toml::from_str(&document.to_string()).with_context(|| {
-        Failure::new(Code::Usage, "what `--set` says is no configuration of a reward")
+        Failure::new(Code::Usage, "`--set` does not make a configuration of a reward")
     })?;
     Ok(serde_json::to_value(table)?)
 }

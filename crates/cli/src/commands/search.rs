@@ -1,4 +1,4 @@
-//! `forage search`: asks an index, as the agent does.
+//! `forage search`: searches an index as the agent does, and opens indexes for other commands.
 
 use std::env;
 use std::fmt::Write as _;
@@ -18,113 +18,113 @@ use crate::environment::encoder;
 use crate::exit_code::{Code, Failure};
 use crate::output::print;
 
-/// About this many bytes of a passage are shown.
+/// Approximate length of a snippet, in bytes.
 const SNIPPET_WIDTH: usize = 240;
 
-/// Ask an index, as the agent does
+/// Search an index as the agent does
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of the index
     #[arg(long, value_name = "DIR")]
     pub index: PathBuf,
 
-    /// How many passages
+    /// Number of passages
     #[arg(short, value_name = "N", default_value_t = 3)]
     pub k: usize,
 
-    /// How passages are ranked
+    /// Ranking
     #[command(flatten)]
     pub engine: EngineArgs,
 
-    /// Print one JSON object a passage, with the whole text
+    /// Print a JSON object for each passage, with the whole text
     #[arg(long)]
     pub json: bool,
 
-    /// The words to search for
+    /// Query
     #[arg(required = true, value_name = "QUERY")]
     pub query: Vec<String>,
 }
 
-/// How passages are ranked.
+/// Options of the ranking.
 #[derive(Debug, clap::Args)]
 #[group(id = "engine")]
 pub struct EngineArgs {
-    /// BM25: how fast repetitions of a term stop to count
+    /// BM25: term-frequency saturation
     #[arg(long, value_name = "X", default_value_t = SearchOptions::default().k1)]
     pub k1: f32,
 
-    /// BM25: how much long passages are held back, from 0 to 1
+    /// BM25: length normalization, from 0 to 1
     #[arg(long, value_name = "X", default_value_t = SearchOptions::default().b)]
     pub b: f32,
 
-    /// Folder of the vectors that `forage index --vectors` made of the same index
+    /// Folder of vectors that `forage index --vectors` made of the same index
     #[arg(long, value_name = "DIR")]
     pub vectors: Option<PathBuf>,
 
-    /// Passages of the vectors' graph that are scored; vectors without a graph are all scored
+    /// Passages of the HNSW graph that are scored for a query; without a graph, all vectors are
     #[arg(long, value_name = "N", requires = "vectors", value_parser = clap::value_parser!(u32).range(1..))]
     pub candidates: Option<u32>,
 
-    /// How to rank; with vectors by both, otherwise by BM25
+    /// Ranking method. Default: hybrid with `--vectors`, otherwise bm25
     #[arg(long, value_enum, value_name = "HOW")]
     pub rank: Option<Ranking>,
 
-    /// What embeds queries
+    /// Embedder of the queries
     #[command(flatten)]
     pub embeddings: EmbeddingArgs,
 }
 
-/// How passages are ranked.
+/// Ranking method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Ranking {
-    /// By words.
+    /// BM25.
     Bm25,
-    /// By vectors.
+    /// Dense search.
     Dense,
-    /// By the ranks of both.
+    /// BM25 and dense search, fused by their ranks.
     Hybrid,
 }
 
-/// What embeds: a model in this process, or a server of `/v1/embeddings`.
+/// Embedder: a text encoder in this process, or a server of `/v1/embeddings`.
 #[derive(Debug, clap::Args)]
 #[group(id = "embeddings")]
 pub struct EmbeddingArgs {
-    /// Folder of a model that embeds, such as e5 or `MiniLM`
+    /// Folder of a text encoder, such as e5 or `MiniLM`
     #[arg(long, value_name = "DIR", conflicts_with = "embeddings_url")]
     pub encoder: Option<PathBuf>,
 
-    /// Device that the model computes on
+    /// Device of the text encoder
     #[arg(long, value_name = "NAME", requires = "encoder", default_value = "cpu")]
     pub device: String,
 
-    /// Address of a server that embeds, for example `http://127.0.0.1:8080/v1/embeddings`
+    /// Address of an embedding server, for example `http://127.0.0.1:8080/v1/embeddings`
     #[arg(long, value_name = "URL", requires = "embeddings_model")]
     pub embeddings_url: Option<String>,
 
-    /// The embedding model, as that server calls it
+    /// Name of the model on that server
     #[arg(long, value_name = "NAME", requires = "embeddings_url")]
     pub embeddings_model: Option<String>,
 
-    /// What is put before a query, `query: ` for e5; as the model's folder says otherwise
+    /// Prefix of a query, such as `query: ` for e5. Default: as the folder of the model says
     #[arg(long, value_name = "TEXT")]
     pub query_prefix: Option<String>,
 
-    /// What is put before a passage, `passage: ` for e5; as the model's folder says otherwise
+    /// Prefix of a passage, such as `passage: ` for e5. Default: as the folder of the model says
     #[arg(long, value_name = "TEXT")]
     pub passage_prefix: Option<String>,
 
-    /// Environment variable with the token of that server
+    /// Environment variable with the API token of that server
     #[arg(long, value_name = "VARIABLE", requires = "embeddings_url")]
     pub embeddings_token_env: Option<String>,
 }
 
 impl EmbeddingArgs {
-    /// Whether something is named that embeds.
+    /// Whether an embedder is named.
     pub fn is_given(&self) -> bool {
         self.encoder.is_some() || self.embeddings_url.is_some()
     }
 
-    /// Loads the model, or asks the server for its first vector.
+    /// Loads the text encoder, or connects to the server.
     pub fn open(&self) -> anyhow::Result<Arc<dyn Embedder>> {
         let (query_prefix, passage_prefix) =
             (self.query_prefix.clone(), self.passage_prefix.clone());
@@ -163,25 +163,25 @@ impl EmbeddingArgs {
     }
 }
 
-/// An index with the ranking that was asked for.
-pub struct Engine {
-    /// The index.
+/// Opened index with its ranking.
+pub struct IndexEngine {
+    /// Index.
     pub bm25: Arc<Bm25>,
-    /// What ranks.
+    /// Search engine.
     pub retriever: Arc<dyn Retriever>,
-    /// What the ranking is called.
+    /// Name of the ranking method.
     pub method: &'static str,
 }
 
 impl EngineArgs {
-    /// Opens an index, and its vectors where they are asked for.
-    pub fn open(&self, index: &Path) -> anyhow::Result<Engine> {
+    /// Opens an index, and its vectors with `--vectors`.
+    pub fn open(&self, index: &Path) -> anyhow::Result<IndexEngine> {
         let options = SearchOptions { analyzer: None, k1: self.k1, b: self.b };
         let bm25 = Arc::new(Bm25::open(index, &options).map_err(explained)?);
         let ranking = match (self.rank, &self.vectors) {
             (None | Some(Ranking::Bm25), None) => {
                 let retriever = Arc::<Bm25>::clone(&bm25);
-                return Ok(Engine { bm25, retriever, method: "bm25" });
+                return Ok(IndexEngine { bm25, retriever, method: "bm25" });
             }
             (Some(_), None) => {
                 return Err(Failure::new(Code::Usage, "this ranking wants vectors")
@@ -204,14 +204,18 @@ impl EngineArgs {
         let candidates = self.candidates.map_or(CANDIDATES, |it| it as usize);
         let dense: Arc<dyn Retriever> = Arc::new(dense.with_candidates(candidates));
         if ranking == Some(Ranking::Dense) {
-            return Ok(Engine { bm25, retriever: dense, method: "dense" });
+            return Ok(IndexEngine { bm25, retriever: dense, method: "dense" });
         }
         let both = vec![Arc::<Bm25>::clone(&bm25) as Arc<dyn Retriever>, dense];
-        Ok(Engine { bm25, retriever: Arc::new(Fused::new(both, FUSED_DEPTH)), method: "hybrid" })
+        Ok(IndexEngine {
+            bm25,
+            retriever: Arc::new(Fused::new(both, FUSED_DEPTH)),
+            method: "hybrid",
+        })
     }
 }
 
-/// One line of `--json`.
+/// Line of `--json`.
 #[derive(Serialize)]
 struct Row<'a> {
     rank: usize,
@@ -221,7 +225,7 @@ struct Row<'a> {
     text: &'a str,
 }
 
-/// Searches and prints what was found.
+/// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let engine = args.engine.open(&args.index)?;
     let query = args.query.join(" ");
@@ -255,12 +259,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without line breaks and the control characters that steer a terminal.
+/// Replaces line breaks and other control characters, which must not reach a terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
-/// Adds what a person can do about it.
+/// Adds an exit code and a hint.
 fn explained(error: IndexError) -> anyhow::Error {
     let build_it = "`forage index --corpus FILE --out DIR` makes an index";
     let failure = match &error {

@@ -1,4 +1,4 @@
-//! `forage serve`: answers searches over HTTP, in the dialects of other search agents.
+//! `forage serve`: a search server over HTTP, in the protocols of other projects.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -13,85 +13,85 @@ use serde_json::{Map, Value};
 use super::search::EngineArgs;
 use crate::exit_code::{Code, Failure};
 
-/// Answer searches over HTTP, in the dialects of other search agents
+/// Serve searches over HTTP, in the protocols of other projects
 ///
 /// `POST /retrieve` speaks Search-R1 (verl, `ASearcher`, ROLL), slime, `SkyRL`, rLLM and
 /// `ZeroSearch`; `/search` and `/batch_search` speak `FlashRAG` and `ReCall`, and `/queries`
-/// R1-Searcher. `POST /access` gives
-/// whole pages. `GET /health` and `GET /metrics` say how it goes. Ctrl-C or SIGTERM ends it after
-/// the requests that are being answered.
+/// R1-Searcher. `POST /access` returns
+/// whole pages, `GET /health` and `GET /metrics` the state of the server. After Ctrl-C or SIGTERM,
+/// it answers the requests in progress and exits.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of the index
     #[arg(long, value_name = "DIR")]
     pub index: PathBuf,
 
-    /// How passages are ranked
+    /// Ranking
     #[command(flatten)]
     pub engine: EngineArgs,
 
-    /// Address to listen at; one that other machines can reach wants `--token` or `--insecure`
+    /// Address to listen at; one that other machines can reach needs `--token` or `--insecure`
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub host: IpAddr,
 
-    /// Port to listen at; 0 takes a free one
+    /// Port to listen at; 0 for a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
 
-    /// What callers must send as `Authorization: Bearer TOKEN`
+    /// Token that clients must send as `Authorization: Bearer TOKEN`
     #[arg(long, value_name = "TOKEN", conflicts_with = "insecure")]
     pub token: Option<String>,
 
-    /// Environment variable with the token, which then no list of processes shows
+    /// Environment variable with the token, which keeps it out of the list of processes
     #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["token", "insecure"])]
     pub token_env: Option<String>,
 
-    /// Let everybody search who can reach the address
+    /// Serve without a token at an address that other machines can reach
     #[arg(long)]
     pub insecure: bool,
 
-    /// Dialect of callers whose requests do not tell it: `zerosearch`
+    /// Protocol of clients whose requests do not show it: `zerosearch`
     #[arg(long, value_name = "NAME")]
     pub dialect: Option<Dialect>,
 
-    /// Passages for a query that does not say how many
+    /// Number of passages for requests that do not give one
     #[arg(long, value_name = "N", default_value_t = RequestLimits::default().default_k)]
     pub topk: usize,
 
-    /// Most passages a query
+    /// Maximum number of passages for a query
     #[arg(long, value_name = "N", default_value_t = RequestLimits::default().k)]
     pub max_topk: usize,
 
-    /// Most queries a request
+    /// Maximum number of queries in a request
     #[arg(long, value_name = "N", default_value_t = RequestLimits::default().queries)]
     pub max_queries: usize,
 
-    /// Most bytes a request
+    /// Maximum size of a request in bytes
     #[arg(long, value_name = "N", default_value_t = RequestLimits::default().body_bytes)]
     pub max_body: usize,
 
-    /// Queries that may wait; more are answered with 503
+    /// Maximum number of queued queries; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = ServerOptions::default().queue)]
     pub queue: usize,
 
-    /// Queries that are searched for together
+    /// Maximum number of queries in a batch
     #[arg(long, value_name = "N", default_value_t = ServerOptions::default().batch)]
     pub batch: usize,
 
-    /// Milliseconds that a batch waits for more; worth something where queries are embedded
+    /// Time in milliseconds that a batch waits for more queries; useful if queries are embedded
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub window: u64,
 
-    /// Seconds that a request may take
+    /// Maximum time of a request in seconds
     #[arg(long, value_name = "N", default_value_t = ServerOptions::default().deadline.as_secs())]
     pub deadline: u64,
 
-    /// Whole pages for `/access`: JSON lines with `url` and `contents`
+    /// Pages for `/access`: JSON lines with `url` and `contents`
     #[arg(long, value_name = "FILE")]
     pub pages: Option<PathBuf>,
 }
 
-/// Serves until a signal comes.
+/// Runs the command, until a signal.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let token = token(args)?;
     if !args.host.is_loopback() && token.is_none() && !args.insecure {
@@ -133,7 +133,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let server = Server::start(listener, &engine.retriever, pages, options).map_err(explained)?;
     let (stop, stopped) = mpsc::channel();
     ctrlc::set_handler(move || {
-        // Nobody listens any more: this is the second signal.
+        // The receiver is gone: this is the second signal.
         if stop.send(()).is_err() {
             process::exit(Code::Interrupted as i32);
         }
@@ -162,7 +162,7 @@ fn token(args: &Args) -> anyhow::Result<Option<String>> {
     Ok(Some(token.trim().to_owned()))
 }
 
-/// What `/health` tells.
+/// Facts for `/health`.
 fn facts(passages: u64, analyzer: &str, fingerprint: &str) -> Map<String, Value> {
     [
         ("corpus_size", Value::from(passages)),
@@ -175,7 +175,7 @@ fn facts(passages: u64, analyzer: &str, fingerprint: &str) -> Map<String, Value>
     .collect()
 }
 
-/// Calls options what they are called on the command line.
+/// Names options as the command line does.
 fn explained(error: ServerError) -> anyhow::Error {
     let ServerError::Option { name, .. } = &error else {
         return anyhow::Error::from(error)

@@ -15,15 +15,15 @@ use crate::run_file::{RunConfig, RunFile, SftStart, SftTask, Task};
 use forage_training::run_folder::{Opening, RunFolder};
 use forage_training::sft::{self, SftContext};
 
-/// Warm-start a model on scripted demonstrations.
+/// Warm-start a model by supervised fine-tuning on scripted demonstrations.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Run file with an `[sft]` section.
     pub run_file: PathBuf,
-    /// Folder of the run; `runs/<name>` where it is not given.
+    /// Folder of the run. Default: `runs/<name>`.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Go on from the last checkpoint.
+    /// Resume from the last checkpoint.
     #[arg(long)]
     pub resume: bool,
     /// Change a key of the run file, for example `--set optimizer.lr=3e-5`.
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(sft::sft(&context, decoder)?)
 }
 
-/// Model and tokenizer of the run file: loaded, or fresh.
+/// Initial model and its tokenizer: loaded, or fresh.
 fn start(config: &RunConfig, task: &SftTask, device: &Device) -> Result<(Decoder, Tokenizer)> {
     match &task.start {
         SftStart::Model(path) => open_trainable(&config.model, path, config.seed, device),

@@ -25,13 +25,13 @@ use crate::{model, plugins, prompt, report, table, transcript};
 /// Arguments of commands that start or resume a run.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Folder of the run; `runs/<name>` where it is not given.
+    /// Folder of the run. Default: `runs/<name>`.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Go on from the last checkpoint.
+    /// Resume from the last checkpoint.
     #[arg(long)]
     pub resume: bool,
-    /// Go on even though the reward plugins have changed.
+    /// Resume although the reward plugins have changed.
     #[arg(long, requires = "resume")]
     pub accept_new_plugins: bool,
     /// Change a key of the run file, for example `--set optimizer.lr=3e-5`.
@@ -44,7 +44,7 @@ pub struct RunArgs {
 pub struct Args {
     /// Run file with a `[training]` section.
     pub run_file: PathBuf,
-    /// How to start.
+    /// Start of the run.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     start(&file, &args.run)
 }
 
-/// Trains a run file and shows what came of it.
+/// Trains as a run file says, and prints transcripts and tables.
 pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let config = &file.config;
     let Task::Train(task) = &config.task else {
@@ -63,11 +63,11 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
             Code::Usage,
             format!("`{}` has no `[training]` section", file.path.display()),
         )
-        .hint("a warm start is started with `forage sft`")
+        .hint("`forage sft` runs a warm start")
         .into());
     };
     let device = model::device_of(config)?;
-    // What can fail is tried before the folder is made and the first weight is moved.
+    // Everything that can fail at once is tried before the folder is made.
     let (decoder, tokenizer) =
         model::open_trainable(&config.model, &task.model, config.seed, &device)?;
     prompt::check(&config.rollout, &tokenizer, &task.model)?;
@@ -108,7 +108,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// What the run depends on besides its configuration.
+/// Manifest of the run: what it depends on besides its configuration.
 fn manifest(
     file: &RunFile,
     model: &Path,
@@ -134,7 +134,7 @@ fn manifest(
     }))
 }
 
-/// Three transcripts, and the tables before and after.
+/// Prints three transcripts, and the evaluations before and after training.
 fn show(run: &RunFolder, results: &TrainingResults) -> Result<()> {
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let [before, after] = [&results.before[0], &results.after[0]].map(|it| {
@@ -142,7 +142,7 @@ fn show(run: &RunFolder, results: &TrainingResults) -> Result<()> {
         read_records(&run.path(&name))
     });
     let (before, after) = (before?, after?);
-    // Questions that training taught, longest chain first, then the others in order.
+    // First the questions that were answered after training only, those of most hops first.
     let solved = |it: &GroupRecord| it.grades.first().and_then(|it| it.reward) == Some(1.0);
     let mut order: Vec<usize> = (0..after.len()).collect();
     order.sort_by_key(|&idx| {

@@ -1,4 +1,4 @@
-//! `forage world`: write a run file's world, to look at it or to use it elsewhere.
+//! `forage world`: writes the generated world of a run file.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::run_file::{RunFile, Source};
 pub struct Args {
     /// Run file with a `[world]` section.
     pub run_file: PathBuf,
-    /// The folder to make; it must not exist.
+    /// Folder to write; it must not exist.
     #[arg(long)]
     pub out: PathBuf,
     /// Change a key of the run file, for example `--set seed=2`.

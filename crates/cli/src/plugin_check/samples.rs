@@ -1,4 +1,4 @@
-//! Made-up groups that a plugin is tried on.
+//! Sample groups of the checks.
 
 use std::fmt::Write;
 
@@ -6,9 +6,8 @@ use forage_reward_sdk::{
     Evidence, EvidenceStep, Group, Hit, Kind, Origin, Outcome, Passage, Question, Text, Trajectory,
 };
 
-/// Groups whose first trajectory is the best that anybody could play: it thinks of the entities,
-/// searches with the reference queries, finds the gold passages and gives the golden answer. The
-/// others get everything wrong.
+/// Groups whose first trajectory is ideal: it mentions the entities, searches with the reference
+/// queries, finds the gold passages and gives the golden answer. The others are wrong.
 pub(crate) fn samples() -> Vec<Group<'static>> {
     vec![group(bridge()), group(verdict()), group(bare())]
 }

@@ -1,4 +1,4 @@
-//! The numbers of each step, as one column a name.
+//! Curves of the metrics: one column of values for each name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 
 use super::{parse_line, read as read_file};
 
-/// More steps than this are thinned: no screen has more columns of pixels for a chart.
+/// Maximum number of steps; further ones are thinned, as no screen has more columns of pixels.
 const MAX_STEPS: usize = 2000;
 
-/// What `metrics.jsonl` and `timings.jsonl` hold.
+/// Values of `metrics.jsonl` and `timings.jsonl`.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Curves {
-    /// The steps that are kept, ascending.
+    /// Steps that are kept, ascending.
     steps: Vec<u64>,
-    /// For each name one value a step; null where the step has none, or none that is finite.
+    /// For each name, one value a step; null where the step has none that is finite.
     series: BTreeMap<String, Vec<Option<f64>>>,
-    /// How many steps were thinned away.
+    /// Number of steps that are left out.
     left_out: usize,
     /// Sum of `seconds/step` over all steps.
     seconds: f64,

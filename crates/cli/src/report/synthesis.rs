@@ -1,4 +1,4 @@
-//! The page of a synthesis: what passed, by round and by target steps.
+//! Page of a synthesis: the pairs that passed, by round and by target steps.
 
 use std::path::Path;
 
@@ -10,39 +10,39 @@ use serde::Serialize;
 use super::{input, name_of, parse, parse_line, read as read_file};
 use crate::synthesize::{AgentSection, GeneratorSection, JudgeSection, SynthesisConfig};
 
-/// Questions that are shown.
+/// Maximum number of questions.
 const MOST_QUESTIONS: usize = 60;
 
-/// Everything the page shows.
+/// Data of the page of a synthesis.
 #[derive(Serialize)]
-pub(super) struct Data {
+pub(super) struct SynthesisData {
     /// Name of the run's folder.
     pub(super) run: String,
-    /// What was made how, a name and a value each.
+    /// Names and values of the configuration.
     facts: Vec<(&'static str, String)>,
     config: Option<String>,
     report: SynthesisReport,
-    questions: Vec<Shown>,
+    questions: Vec<ShownQuestion>,
     n_questions: usize,
 }
 
-/// A question of the folder.
+/// Question of the folder.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct ShownQuestion {
     split: String,
     id: String,
     text: String,
     answers: Vec<String>,
-    /// Each with its answer.
+    /// Questions of the steps with their answers.
     steps: Vec<(String, String)>,
 }
 
-/// Whether a folder is that of a synthesis.
+/// Whether a run is a synthesis.
 pub(super) fn is_one(run: &Path) -> bool {
     run.join("journal.jsonl").exists()
 }
 
-pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
+pub(super) fn data(run: &Path) -> anyhow::Result<SynthesisData> {
     let path = run.join("report.json");
     let Some(text) = read_file(&path)? else {
         return Err(input(format!("`{}` has no `report.json` yet", run.display()))
@@ -61,7 +61,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
             if questions.len() < MOST_QUESTIONS {
                 let Question { id, text, golden_answers, evidence } = parse_line(line, &path, idx)?;
                 let steps = evidence.steps.into_iter().map(|it| (it.question, it.answer));
-                questions.push(Shown {
+                questions.push(ShownQuestion {
                     split: split.to_string(),
                     id,
                     text,
@@ -71,7 +71,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<Data> {
             }
         }
     }
-    Ok(Data {
+    Ok(SynthesisData {
         run: name_of(run)?,
         facts: parsed.as_ref().map(facts).unwrap_or_default(),
         config,

@@ -1,8 +1,8 @@
-//! Which groups the page shows, and their texts, each held once.
+//! Trajectories of the page: a selection of the groups of a run, with each text stored once.
 //!
-//! A run writes far more trajectories than a person reads or a browser opens. [`read`] takes the
-//! first and the last evaluation of every split before anything else, with the same questions in
-//! both, and spreads the rest over the steps of training.
+//! A run writes more trajectories than a browser can open. [`read`] first takes the first and the
+//! last evaluation of every split, with the same questions in both, and then groups of files that are
+//! spread evenly over the steps of training.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -17,31 +17,31 @@ use super::{StepFile, input, parse_line, step_files};
 use crate::transcript::answered_right;
 use forage_training::record::{GradeRecord, GroupRecord};
 
-/// At most this many groups are shown.
+/// Maximum number of groups.
 const MAX_GROUPS: usize = 200;
-/// At most this many of them are from first and last evaluations, if there are other files.
+/// Maximum number of groups from the first and last evaluations, if there are other files.
 const MAX_BOOKENDS: usize = 100;
-/// From how many other files groups are shown.
+/// Maximum number of other files.
 const MAX_FILES: usize = 25;
-/// Texts stop growing here, in bytes; one group of each file is shown all the same.
+/// Maximum size of all texts, in bytes; each file still has one group.
 const MAX_TEXT: usize = 16 << 20;
 
-/// The groups of the page.
+/// Groups of the page.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Shown {
+pub(super) struct ShownTrajectories {
     #[serde(flatten)]
     pool: Pool,
     /// By step, then by split.
     groups: Vec<ShownGroup>,
-    /// How many groups are in the files that were read.
+    /// Number of groups in the files that were read.
     n_groups: usize,
-    /// How many files are in the folder.
+    /// Number of files in the folder.
     n_files: usize,
-    /// How many of them were read.
+    /// Number of files that were read.
     n_files_read: usize,
 }
 
-/// What groups share, held once; others name it by its index.
+/// Texts, passages and questions, each stored once; groups refer to them by index.
 #[derive(Debug, Default, Serialize)]
 struct Pool {
     texts: Vec<String>,
@@ -99,9 +99,9 @@ struct ShownMember {
 struct ShownSegment {
     origin: Origin,
     kind: SegmentKind,
-    /// How many tokens.
+    /// Number of tokens.
     tokens: usize,
-    /// Texts that make it up, in order.
+    /// Indices of the texts that make it up, in order.
     text: Vec<usize>,
     /// The executed search of a search segment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ struct ShownSegment {
 
 #[derive(Debug, Serialize)]
 struct ShownSearch {
-    /// Its index among the searches of the trajectory.
+    /// Index among the searches of the trajectory.
     idx: usize,
     query: String,
     hits: Vec<ShownHit>,
@@ -123,7 +123,7 @@ struct ShownHit {
     score: f32,
 }
 
-/// Just enough of a [`GroupRecord`] to choose by.
+/// Part of a [`GroupRecord`] that the selection needs.
 #[derive(Deserialize)]
 struct Peek {
     group: PeekGroup,
@@ -139,14 +139,17 @@ struct PeekQuestion {
     id: String,
 }
 
-pub(super) fn read(folder: &Path) -> anyhow::Result<Shown> {
+pub(super) fn read(folder: &Path) -> anyhow::Result<ShownTrajectories> {
     let files = step_files(folder, ".jsonl.zst")?;
     let n_files = files.len();
     let (bookends, others) = planned(files);
-    let mut shown =
-        Shown { n_files, n_files_read: bookends.len() + others.len(), ..Shown::default() };
+    let mut shown = ShownTrajectories {
+        n_files,
+        n_files_read: bookends.len() + others.len(),
+        ..Default::default()
+    };
 
-    // Questions that an evaluation has shown already, so that before and after can be compared.
+    // Questions of an evaluation that is on the page, so that before and after can be compared.
     let mut met = BTreeSet::new();
     let mut n_left = if others.is_empty() { MAX_GROUPS } else { MAX_BOOKENDS };
     for (idx, file) in bookends.iter().enumerate() {
@@ -164,7 +167,7 @@ pub(super) fn read(folder: &Path) -> anyhow::Result<Shown> {
     Ok(shown)
 }
 
-/// The first and last file of each evaluation, and a choice of the others, spread over the steps.
+/// First and last file of each evaluation, and a selection of the others, spread over the steps.
 fn planned(files: Vec<StepFile>) -> (Vec<StepFile>, Vec<StepFile>) {
     let mut ends = BTreeMap::<String, (u64, u64)>::new();
     for file in files.iter().filter(|file| file.split != "train") {
@@ -178,7 +181,7 @@ fn planned(files: Vec<StepFile>) -> (Vec<StepFile>, Vec<StepFile>) {
     (bookends, others.collect())
 }
 
-/// `n_wanted` of `n` indices, evenly spaced, first and last included; all where there are fewer.
+/// `n_wanted` of `n` indices, evenly spaced, with the first and the last; all if there are fewer.
 fn spread(n: usize, n_wanted: usize) -> Vec<usize> {
     match n_wanted {
         _ if n <= n_wanted => (0..n).collect(),
@@ -188,8 +191,8 @@ fn spread(n: usize, n_wanted: usize) -> Vec<usize> {
     }
 }
 
-impl Shown {
-    /// Adds up to `n_wanted` groups of a file and returns how many it added.
+impl ShownTrajectories {
+    /// Adds up to `n_wanted` groups of a file. Returns the number of added groups.
     fn take(
         &mut self,
         file: &StepFile,
@@ -281,7 +284,7 @@ impl Pool {
         segments
     }
 
-    /// A text of the environment, cut where it quotes a hit, so that the page holds the hit once.
+    /// Text of the environment, cut where it quotes a hit, so that the page has the hit once.
     fn pieces(&mut self, content: &str, search: &Search) -> Vec<usize> {
         let mut pieces = Vec::new();
         let mut rest = content;
@@ -309,7 +312,7 @@ impl Pool {
     }
 
     fn question(&mut self, question: &Question) -> usize {
-        // The evaluation's ids may be the training's, of other questions.
+        // An evaluation and the training may use the same id for different questions.
         let key = format!("{}\n{}", question.id, question.text);
         if let Some(&idx) = self.question_ids.get(&key) {
             return idx;

@@ -1,8 +1,8 @@
-//! The flat rows that Search-R1, verl and their kin dump: one trajectory a row, as one text.
+//! Flat rows, as Search-R1, verl and similar projects dump them: one trajectory a row, as one text.
 //!
-//! In such a text nothing says who wrote what. We take an `<information>` block for the
-//! environment's where it follows a `</search>`, and for a forgery anywhere else. A policy that
-//! wrote such a block itself right after a search cannot be told apart.
+//! Such a text does not say which part has which origin. An `<information>` block is taken for an
+//! observation where it follows a `</search>`, and for text of the policy anywhere else. A block that
+//! the policy itself wrote right after a search cannot be recognized.
 
 use anyhow::{Context, Result, bail};
 use forage_reward_sdk::{
@@ -13,22 +13,22 @@ use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, SEARCH, TITLE_PR
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Stored;
+use super::StoredGroup;
 
-/// Where a row may have its text, its prompt and its golden answers, the likeliest first.
+/// Keys of the text, the prompt, the golden answers, the id and the score, the most likely first.
 const TEXT: [&str; 5] = ["output", "response", "solution_str", "sequences_str", "completion"];
 const PROMPT: [&str; 2] = ["input", "prompt"];
 const GOLD: [&str; 5] = ["golden_answers", "gts", "ground_truth", "reward_model", "target"];
 const ID: [&str; 4] = ["id", "question_id", "uid", "index"];
 const SCORE: [&str; 2] = ["score", "reward"];
 
-/// What a tokenizer leaves behind.
+/// Tokens at the end of a decoded text.
 const END: [&str; 3] = ["<|im_end|>", "<|endoftext|>", "</s>"];
 const ASSISTANT: &str = "<|im_start|>assistant";
-/// The environment of Search-R1, to an action that is none.
+/// Beginning and end of the warning of Search-R1 after an invalid action.
 const WARNING: (&str, &str) = ("My previous action is invalid.", "Let me try again.");
 
-/// A row, read and taken apart.
+/// Parsed row.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Row {
     question: Question<'static>,
@@ -63,15 +63,15 @@ impl Row {
     }
 }
 
-/// Rows of the same question and step are a group, in the order in which its first stands.
-pub(super) fn groups(rows: Vec<Row>) -> Vec<Stored> {
-    let mut all: Vec<Stored> = Vec::new();
+/// Groups of the rows of the same question and step, in the order of their first rows.
+pub(super) fn groups(rows: Vec<Row>) -> Vec<StoredGroup> {
+    let mut all: Vec<StoredGroup> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for Row { question, step, mut trajectory, reward } in rows {
         let place = *places.entry((question.id.clone(), step)).or_insert(all.len());
         if place == all.len() {
             let group = Group { question, trajectories: Vec::new(), step };
-            all.push(Stored { group, rewards: Vec::new() });
+            all.push(StoredGroup { group, rewards: Vec::new() });
         }
         let stored = &mut all[place];
         trajectory.member = stored.group.trajectories.len();
@@ -89,7 +89,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A text, a list of them, or a table with one of these under its name.
+/// Golden answers: a text, a list, or a table with one of these.
 fn answers(value: &Value) -> Result<Vec<String>> {
     match value {
         Value::String(text) if text.starts_with("{'") => {
@@ -118,7 +118,7 @@ fn without_prompt(text: &str) -> (&str, &str) {
     text.split_at(begin.unwrap_or(0))
 }
 
-/// The last line of a prompt that asks something, or all of it.
+/// Question of a prompt: the text after its last `Question:`, or all of it.
 fn asked(prompt: &str) -> &str {
     let Some(at) = prompt.rfind("Question:") else { return prompt.trim() };
     let rest = &prompt[at + "Question:".len()..];
@@ -154,7 +154,7 @@ fn trajectory(prompt: &str, text: &str) -> Trajectory<'static> {
     it
 }
 
-/// What the policy wrote before the environment spoke, and what that is and how long.
+/// Text of the policy up to the next text of the environment, and the kind and length of that.
 fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
     let mut from = 0;
     let mut turn_end = text.len();
@@ -164,7 +164,7 @@ fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
         let close =
             text[open..].find(INFORMATION.close).map(|it| open + it + INFORMATION.close.len());
         if text[..open].trim_end().ends_with(SEARCH.close) {
-            // Cut off where the page is the end of the text.
+            // Without a closing tag, the text was cut off in the observation.
             given = Some((Kind::Information, close.unwrap_or(text.len()) - open));
             turn_end = open;
             break;
@@ -203,7 +203,7 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
     }
 }
 
-/// One word is one token: whoever wrote the text has not told of others.
+/// Appends a segment. Its tokens are its words, as the tokenizer is not known.
 fn push(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str, content: &str) {
     let start = it.segments.last().map_or(0, |it| it.tokens.end);
     let tokens = start..start + text.split_whitespace().count();
@@ -211,8 +211,8 @@ fn push(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str, content: &s
     it.segments.push(Segment { origin, kind, text, content, tokens });
 }
 
-/// `Doc 1(Title: "Alien") Directed by …`, one a line. The number of the document is no id, so
-/// the title is.
+/// Hits of an observation: `Doc 1(Title: "Alien") Directed by …`, one on each line. The title is
+/// also the id, since the number of a document is only its rank.
 fn hits(page: &str) -> Vec<Hit<'static>> {
     let mut found: Vec<(&str, String)> = Vec::new();
     for line in page.lines() {

@@ -1,4 +1,4 @@
-//! `forage reward check`: holds a plugin to its contract, in a child process.
+//! `forage reward check`: checks a plugin against the contract of rewards, in a child process.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,25 +10,25 @@ use serde_json::Value;
 use super::{config, library};
 use crate::exit_code::{Code, Failure};
 use crate::output::{print, print_line};
-use crate::plugin_check::{Claims, Verdict, check_plugin, table};
+use crate::plugin_check::{CheckOptions, CheckResult, check_plugin, table};
 
-/// Hold a plugin to the contract of rewards.
+/// Check a plugin against the contract of rewards.
 ///
-/// In a process of its own, which a plugin may end.
+/// The plugin runs in a child process, so that a crash of it is reported too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the plugin, or path of its library.
     pub plugin: String,
-    /// A key of the reward's `config`, for example `--set alpha=0.3`.
+    /// Set a key of the reward's `config`, for example `--set alpha=0.3`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub edits: Vec<String>,
-    /// Seconds that it may take for one group.
+    /// Maximum time in seconds for scoring one group.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub deadline: f64,
-    /// The reward depends on the order of the trajectories, and says so.
+    /// The reward depends on the order of the trajectories: do not check that it does not.
     #[arg(long)]
     pub ordered: bool,
-    /// This is that process.
+    /// This process is the child.
     #[arg(long, hide = true)]
     pub in_this_process: bool,
 }
@@ -41,10 +41,10 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Failure::new(Code::Usage, what).into());
     };
     let (library, config) = (library(&args.plugin)?, config(&args.edits)?);
-    if args.in_this_process { try_it(args, &library, &config, deadline) } else { start_child() }
+    if args.in_this_process { check(args, &library, &config, deadline) } else { start_child() }
 }
 
-/// Runs the same command again, as a child, and says so where the plugin ends that.
+/// Runs the same command as a child process, and reports a plugin that ends it.
 fn start_child() -> Result<()> {
     let started = || -> std::io::Result<_> {
         Command::new(std::env::current_exe()?)
@@ -57,9 +57,9 @@ fn start_child() -> Result<()> {
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(0) if !output.stdout.is_empty() => Ok(()),
-        // The child has said what is wrong.
+        // The child has printed what is wrong.
         Some(code) if !output.stdout.is_empty() => std::process::exit(code),
-        // A plugin may also end it with an exit code, and even with that of success.
+        // A plugin may also exit with a code, even with that of success.
         _ => {
             let what = format!("the plugin ended the process it was tried in: {}", output.status);
             Err(Failure::new(Code::Plugin, what)
@@ -72,11 +72,11 @@ fn start_child() -> Result<()> {
     }
 }
 
-fn try_it(args: &Args, library: &Path, config: &Value, deadline: Duration) -> Result<()> {
-    let claims = Claims { config, deadline, any_order: !args.ordered };
-    let checks = check_plugin(library, claims);
+fn check(args: &Args, library: &Path, config: &Value, deadline: Duration) -> Result<()> {
+    let options = CheckOptions { config, deadline, any_order: !args.ordered };
+    let checks = check_plugin(library, options);
     print_line(format_args!("{}\n\n{}", library.display(), table(&checks)))?;
-    let failed = checks.iter().filter(|it| matches!(it.verdict, Verdict::Failed(_))).count();
+    let failed = checks.iter().filter(|it| matches!(it.result, CheckResult::Failed(_))).count();
     if failed == 0 {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `forage reward diff`: where two rewards disagree about stored trajectories.
+//! `forage reward diff`: compares two rewards on stored trajectories.
 
 use std::path::PathBuf;
 
@@ -11,24 +11,24 @@ use crate::trajectory_files::read_all;
 
 /// Compare two rewards on stored trajectories.
 ///
-/// Rank correlation, advantages whose sign differs, and the trajectories about which they disagree
-/// most, with their text.
+/// Prints the rank correlation, the number of advantages whose sign differs, and the trajectories
+/// whose ranks differ most, with their text.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Name of a plugin, or path of its library.
+    /// Name of the first plugin, or path of its library.
     pub a: String,
-    /// Name or path of another, or of the same with another configuration.
+    /// Name or path of the second plugin, which may be the first with another configuration.
     pub b: String,
-    /// Files of trajectories.
+    /// Files of stored trajectories.
     #[arg(required = true)]
     pub trajectories: Vec<PathBuf>,
-    /// A key of the first reward's `config`.
+    /// Set a key of the first reward's `config`.
     #[arg(long = "set-a", value_name = "KEY=VALUE")]
     pub edits_a: Vec<String>,
-    /// A key of the second reward's `config`.
+    /// Set a key of the second reward's `config`.
     #[arg(long = "set-b", value_name = "KEY=VALUE")]
     pub edits_b: Vec<String>,
-    /// How many disagreements are shown.
+    /// Number of trajectories to show.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub show: usize,
 }

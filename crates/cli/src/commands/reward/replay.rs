@@ -1,4 +1,4 @@
-//! `forage reward replay`: scores stored trajectories again.
+//! `forage reward replay`: scores stored trajectories with a reward.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,24 +10,24 @@ use serde_json::json;
 
 use super::{open, score};
 use crate::output::{print, print_line};
-use crate::reward_diff::{Pair, rank_correlation};
-use crate::trajectory_files::{Stored, read_all};
+use crate::reward_diff::{RewardPair, rank_correlation};
+use crate::trajectory_files::{StoredGroup, read_all};
 use forage_trajectory::statistics::mean;
 
-/// Score stored trajectories again.
+/// Score stored trajectories with a reward.
 ///
 /// Reads the `trajectories/` of runs, and the JSON lines that Search-R1 and verl dump.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the plugin, or path of its library.
     pub plugin: String,
-    /// Files of trajectories.
+    /// Files of stored trajectories.
     #[arg(required = true)]
     pub trajectories: Vec<PathBuf>,
-    /// A key of the reward's `config`, for example `--set alpha=0.3`.
+    /// Set a key of the reward's `config`, for example `--set alpha=0.3`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub edits: Vec<String>,
-    /// Print a line of JSON for each trajectory instead of a summary.
+    /// Print a JSON object for each trajectory instead of a summary.
     #[arg(long)]
     pub json: bool,
 }
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn print_lines(stored: &[Stored], grades: &[Vec<Grade>]) -> Result<()> {
+fn print_lines(stored: &[StoredGroup], grades: &[Vec<Grade>]) -> Result<()> {
     for (it, grades) in stored.iter().zip(grades) {
         for (idx, (trajectory, grade)) in it.group.trajectories.iter().zip(grades).enumerate() {
             let line = json!({
@@ -62,7 +62,7 @@ fn print_lines(stored: &[Stored], grades: &[Vec<Grade>]) -> Result<()> {
     Ok(())
 }
 
-fn summary(plugin: &Plugin, stored: &[Stored], grades: &[Vec<Grade>]) -> String {
+fn summary(plugin: &Plugin, stored: &[StoredGroup], grades: &[Vec<Grade>]) -> String {
     let all = || grades.iter().flatten();
     let rewards: Vec<f64> = all().filter_map(Grade::reward).collect();
     let failed: Vec<&String> = all()
@@ -98,11 +98,11 @@ fn summary(plugin: &Plugin, stored: &[Stored], grades: &[Vec<Grade>]) -> String 
         }
     }
     lines.extend(parts.iter().map(|(name, it)| format!("    mean of `{name}`: {:.4}", mean(it))));
-    let pairs: Vec<Pair> = stored
+    let pairs: Vec<RewardPair> = stored
         .iter()
         .zip(grades)
         .flat_map(|(it, grades)| it.rewards.iter().zip(grades))
-        .filter_map(|(before, now)| Some(Pair { one: (*before)?, other: now.reward()? }))
+        .filter_map(|(before, now)| Some(RewardPair { one: (*before)?, other: now.reward()? }))
         .collect();
     if pairs.is_empty() {
         lines.push("  no reward was written down beside them".to_owned());
