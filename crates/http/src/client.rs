@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn a_status_is_an_error_without_the_key() {
         let (url, server) = answer(
-            "HTTP/1.1 429 Slow\r\nRetry-After: 0.5\r\nContent-Length: 16\r\n\r\nbad key\n  `k3y` !",
+            "HTTP/1.1 429 Slow\r\nRetry-After: 0.5\r\nContent-Length: 17\r\n\r\nbad key\n  `k3y` !",
         );
         let error = client().json(&HttpRequest::get(&url)).unwrap_err();
         assert_eq!(error.to_string(), format!("`{url}` answered 429: bad key `***` !"));
