@@ -80,8 +80,8 @@ fn read(path: &Path, into: &mut Vec<StoredGroup>) -> Result<()> {
 fn ours(record: &GroupRecord) -> StoredGroup {
     let group = Group { step: Some(record.step), ..to_wire(&record.group).into_owned() };
     let grades = record.grades.iter().map(|it| it.reward).chain(std::iter::repeat(None));
-    let graded = record.group.trajectories.iter().zip(grades);
-    let rewards = graded.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();
+    let pairs = record.group.trajectories.iter().zip(grades);
+    let rewards = pairs.filter(|(it, _)| !it.failed()).map(|(_, reward)| reward).collect();
     StoredGroup { group, rewards }
 }
 

@@ -49,7 +49,7 @@ pub fn split_by_tokens(targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<u
     batches
 }
 
-/// PackedSequences sequences: a micro-batch has no padding.
+/// Packed sequences: a micro-batch has no padding.
 pub fn packed(targets: &[ScoredTargets<'_>]) -> PackedSequences {
     PackedSequences::new(targets.iter().map(|it| (it.tokens, it.at)))
 }

@@ -24,11 +24,11 @@ use crate::update::{SkippedUpdate, UpdateStats};
 pub fn record_skipped(
     context: &RunContext<'_>,
     state: &mut TrainState,
-    stats: &UpdateStats,
+    updates: &UpdateStats,
     groups: &[(&Group, &[Grade])],
     batch: &Batch,
 ) -> Result<u64, TrainingError> {
-    let skipped = &stats.skipped;
+    let skipped = &updates.skipped;
     state.n_skipped += skipped.len() as u64;
     state.skipped_in_a_row = if skipped.is_empty() { 0 } else { state.skipped_in_a_row + 1 };
     let Some(first) = skipped.first() else { return Ok(state.n_skipped) };
@@ -41,8 +41,8 @@ pub fn record_skipped(
     };
     let records: Vec<GroupRecord> = (0..groups.len()).filter(is_skipped).map(record).collect();
     context.run.write_groups(&name, &records)?;
-    let updates: Vec<Value> = skipped.iter().map(|it| describe(it, state.step)).collect();
-    context.run.write_json(&format!("{name}.json"), &updates)?;
+    let rows: Vec<Value> = skipped.iter().map(|it| describe(it, state.step)).collect();
+    context.run.write_json(&format!("{name}.json"), &rows)?;
 
     let what = first.why.at(state.step);
     let whose = if first.of_critic { "of the critic, " } else { "" };

@@ -91,7 +91,7 @@ fn train_step(
         critic: state.critic.as_ref(),
     };
     let batch = make_batch(context, policies, &groups, state.step)?;
-    let stats = update_policy(config, state, &batch);
+    let updates = update_policy(config, state, &batch);
     state.step += 1;
     state.update_ema(training.ema_decay);
     if training.reference_every.is_some_and(|every| state.step.is_multiple_of(every)) {
@@ -103,8 +103,8 @@ fn train_step(
         step: state.step,
         rollout: Some(RolloutMetrics::of(&rollout.groups, &rollout.grades)),
         sampling: SamplingMetrics::of(&config.algorithm, training, &rollout, &batch),
-        update: Some(UpdateMetrics::of(&config.algorithm, &stats)),
-        skipped: Some(record_skipped(context, state, &stats, &groups, &batch)?),
+        update: Some(UpdateMetrics::of(&config.algorithm, &updates)),
+        skipped: Some(record_skipped(context, state, &updates, &groups, &batch)?),
         ..StepMetrics::default()
     };
     let reward = metrics.rollout.as_ref().and_then(|rollout| rollout.reward_mean);
@@ -116,7 +116,9 @@ fn train_step(
     let exact_match = metrics.evaluation.as_ref().and_then(|evaluation| evaluation.exact_match);
     let (values, warnings) = alarms.watch(state.step, &rollout.groups, reward, exact_match);
     metrics.alarms = Some(values);
-    warnings.iter().for_each(|warning| context.observer.warning(warning));
+    for warning in &warnings {
+        context.observer.warning(warning);
+    }
 
     if state.step.is_multiple_of(training.save_trajectories_every) {
         let records = records(state.step, &rollout, &trained, &batch);
@@ -124,7 +126,7 @@ fn train_step(
     }
     run.append("metrics.jsonl", &metrics)?;
     let timings =
-        timings(context, state.step, [rollout_time, update_time, began.elapsed()], &stats);
+        timings(context, state.step, [rollout_time, update_time, began.elapsed()], &updates);
     run.append("timings.jsonl", &timings)?;
     Ok(reward)
 }
@@ -205,7 +207,7 @@ fn timings(
     context: &RunContext<'_>,
     step: u64,
     [rollout, update, all]: [Duration; 3],
-    stats: &UpdateStats,
+    updates: &UpdateStats,
 ) -> StepTimings {
     let has_teacher = context.config.algorithm.self_distillation.is_some();
     StepTimings {
@@ -213,6 +215,6 @@ fn timings(
         rollout: Some(rollout.as_secs_f64()),
         update: Some(update.as_secs_f64()),
         step_seconds: all.as_secs_f64(),
-        teacher: has_teacher.then(|| stats.teaching.as_secs_f64()),
+        teacher: has_teacher.then_some(updates.teaching.as_secs_f64()),
     }
 }

@@ -70,7 +70,7 @@ pub struct SkippedUpdate {
 pub fn update_policy(config: &TrainConfig, state: &mut TrainState, batch: &Batch) -> UpdateStats {
     let training = &config.training;
     let lr = config.optimizer.lr_at(state.step, training.steps);
-    let mut stats = UpdateStats { lr, ..UpdateStats::default() };
+    let mut sums = UpdateStats { lr, ..UpdateStats::default() };
     let critic = state.critic.take().zip(config.critic.as_ref());
     let mut critic = critic
         .map(|(critic, section)| CriticTrainer::new(critic, section, config, state.step, batch));
@@ -83,24 +83,24 @@ pub fn update_policy(config: &TrainConfig, state: &mut TrainState, batch: &Batch
                 batch.groups[groups.clone()].iter().flatten().collect();
             let mut skip = |why, of_critic| {
                 let groups = groups.clone();
-                stats.skipped.push(SkippedUpdate { why, of_critic, epoch, groups });
+                sums.skipped.push(SkippedUpdate { why, of_critic, epoch, groups });
             };
             if let Some(Err(why)) = critic.as_mut().map(|critic| critic.update(&trained, training))
             {
                 skip(why, true);
             }
             match update(config, state, &trained, lr, &mut teaching) {
-                Ok(taken) => stats.add(taken),
+                Ok(taken) => sums.add(taken),
                 Err(why) => skip(why, false),
             }
         }
     }
-    stats.teaching = teaching;
+    sums.teaching = teaching;
     if let Some(critic) = critic {
         state.critic = Some(critic.state);
-        stats.critic = Some(critic.stats);
+        sums.critic = Some(critic.stats);
     }
-    stats
+    sums
 }
 
 /// An update of the policy that was taken.
@@ -178,10 +178,10 @@ impl CriticTrainer {
         let trained = batch.groups.iter().flatten();
         let samples: Vec<&ValueSample> =
             trained.filter_map(|trained| trained.values.as_ref()).collect();
-        let stats = CriticStats { lr, explained: explained(&samples), ..CriticStats::default() };
+        let initial = CriticStats { lr, explained: explained(&samples), ..CriticStats::default() };
         let specs = Critic::parameters(state.critic.decoder().config());
         let value = config.algorithm.value.unwrap_or_default();
-        Self { state, optimizer: config.optimizer.clone(), value, specs, stats }
+        Self { state, optimizer: config.optimizer.clone(), value, specs, stats: initial }
     }
 
     /// One update of the critic.
