@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
 use forage_retriever::{RetrieverConfig, SearchEngine};
+use forage_training::checkpoint::newest;
 use forage_trajectory::Question;
 
 use crate::environment::open_engine;
@@ -17,7 +18,6 @@ use crate::model;
 use crate::prompt;
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, RunFile, Source};
-use forage_training::checkpoint::newest;
 
 /// Arguments of commands that run the agent with a trained model.
 #[derive(Debug, clap::Args)]

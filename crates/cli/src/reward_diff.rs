@@ -7,9 +7,9 @@
 use std::fmt::Write;
 
 use forage_reward_sdk::{Grade, Kind};
+use forage_trajectory::statistics::mean;
 
 use crate::trajectory_files::StoredGroup;
-use forage_trajectory::statistics::mean;
 
 /// Rewards that differ by less are equal, and a smaller advantage is 0.
 const EPSILON: f64 = 1e-9;

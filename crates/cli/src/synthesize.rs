@@ -42,6 +42,8 @@ pub use check::survey;
 pub use file::SynthesisFile;
 pub use section::{AgentSection, GeneratorSection, JudgeSection, SynthesisConfig};
 
+use forage_training::run_folder::RunFolder;
+
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::interrupt;
@@ -52,7 +54,6 @@ use crate::prompt;
 use crate::questions::read_questions;
 use crate::report;
 use agent::with_model;
-use forage_training::run_folder::RunFolder;
 use ground::SynthesisCorpus;
 use parts::SynthesisContext;
 use section::AgentModel;

@@ -11,11 +11,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use forage_reward::to_wire;
 use forage_reward_sdk::Group;
+use forage_training::record::GroupRecord;
 use serde_json::Value;
 
 use crate::exit_code::{Code, Failure};
 use dump::Row;
-use forage_training::record::GroupRecord;
 
 /// Group of trajectories from a file.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,6 +4,8 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 use forage_rollout::{RolloutTask, run_episodes};
+use forage_training::record::{GradeRecord, GroupRecord};
+use forage_training::rollout_step::generator;
 use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
@@ -11,8 +13,6 @@ use crate::commands::eval::sampling;
 use crate::model::device_of;
 use crate::output::print_line;
 use crate::transcript;
-use forage_training::record::{GradeRecord, GroupRecord};
-use forage_training::rollout_step::generator;
 
 /// Ask the agent questions, one on each line of standard input.
 #[derive(Debug, clap::Args)]

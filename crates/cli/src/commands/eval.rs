@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use forage_rollout::RolloutConfig;
 use forage_rollout::scripted::{Bytes, ScriptedPolicy, baseline};
+use forage_training::evaluate::{EvaluatedTrajectory, answer_questions, summarize};
+use forage_training::record::{Evaluation, GroupRecord};
+use forage_training::rollout_step::generator;
+use forage_training::run_folder::jsonl;
 use forage_trajectory::{Policy, Question, Sampling};
 
 use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
@@ -14,10 +18,6 @@ use crate::model::device_of;
 use crate::output::print;
 use crate::progress::Progress;
 use crate::table;
-use forage_training::evaluate::{EvaluatedTrajectory, answer_questions, summarize};
-use forage_training::record::{Evaluation, GroupRecord};
-use forage_training::rollout_step::generator;
-use forage_training::run_folder::jsonl;
 
 /// Policy of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

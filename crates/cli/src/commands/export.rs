@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use forage_model::{NumberType, SaveOptions, save_folder};
+use forage_training::checkpoint::newest;
 
 use crate::exit_code::{Code, Failure};
 use crate::model;
 use crate::output::print_line;
-use forage_training::checkpoint::newest;
 
 /// Bytes of a megabyte.
 const MEGABYTE: u64 = 1_000_000;

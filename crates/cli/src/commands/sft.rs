@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
+use forage_training::run_folder::{Opening, RunFolder};
+use forage_training::sft::{self, SftContext};
 
 use crate::environment::{self, build_retriever, generate, preflight};
 use crate::exit_code::{Code, Failure};
@@ -12,8 +14,6 @@ use crate::model::{device_of, open_trainable, tokenizer};
 use crate::progress::TerminalObserver;
 use crate::prompt;
 use crate::run_file::{RunConfig, RunFile, SftStart, SftTask, Task};
-use forage_training::run_folder::{Opening, RunFolder};
-use forage_training::sft::{self, SftContext};
 
 /// Warm-start a model by supervised fine-tuning on scripted demonstrations.
 #[derive(Debug, clap::Args)]

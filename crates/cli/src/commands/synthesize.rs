@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use forage_training::run_folder::{Opening, RunFolder};
 
 use crate::output::print_line;
 use crate::synthesize::{SynthesisFile, synthesize};
-use forage_training::run_folder::{Opening, RunFolder};
 
 /// Make training questions from a corpus, as hard as wanted
 ///

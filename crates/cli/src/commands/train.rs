@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use forage_model::Tokenizer;
 use forage_retriever::IndexManifest;
+use forage_training::checkpoint::TrainState;
+use forage_training::record::GroupRecord;
+use forage_training::run::RunContext;
+use forage_training::run_folder::{Opening, RunFolder};
+use forage_training::train::{TrainingResults, train};
 use serde_json::{Value, json};
 
 use crate::environment::{self, preflight};
@@ -14,11 +19,6 @@ use crate::exit_code::{Code, Failure};
 use crate::output::print_line;
 use crate::progress::TerminalObserver;
 use crate::run_file::{RunFile, Task};
-use forage_training::checkpoint::TrainState;
-use forage_training::record::GroupRecord;
-use forage_training::run::RunContext;
-use forage_training::run_folder::{Opening, RunFolder};
-use forage_training::train::{TrainingResults, train};
 
 use crate::{model, plugins, prompt, report, table, transcript};
 

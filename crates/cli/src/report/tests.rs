@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use forage_training::record::{GradeRecord, GroupRecord};
 use forage_trajectory::{Group, Origin, Outcome, Question, SegmentKind, Trajectory};
 
 use super::*;
-use forage_training::record::{GradeRecord, GroupRecord};
 
 const HOSTILE: &str = "</script><script>alert(1)</script><!--<script>";
 

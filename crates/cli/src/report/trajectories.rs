@@ -10,12 +10,12 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Context;
+use forage_training::record::{GradeRecord, GroupRecord};
 use forage_trajectory::{Origin, Outcome, Question, Search, SegmentKind, Trajectory};
 use serde::{Deserialize, Serialize};
 
 use super::{StepFile, input, parse_line, step_files};
 use crate::transcript::answered_right;
-use forage_training::record::{GradeRecord, GroupRecord};
 
 /// Maximum number of groups.
 const MAX_GROUPS: usize = 200;

@@ -7,11 +7,11 @@ use forage_fs::AtomicFile;
 use forage_synthesis::feedback_loop::{
     AcceptedQuestion, Assembly, Attempt, Journal, JournalEvent, Proposal,
 };
+use forage_training::run_folder::RunFolder;
 use forage_world::Split;
 use serde::Serialize;
 
 use crate::exit_code::unwritable;
-use forage_training::run_folder::RunFolder;
 
 /// Row of `traces.jsonl.zst`: proposal and attempts of a question.
 #[derive(Debug, Serialize)]

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use forage_reward::Plugin;
 use forage_reward_sdk::Grade;
+use forage_trajectory::statistics::mean;
 use serde_json::json;
 
 use super::{open, score};
 use crate::output::{print, print_line};
 use crate::reward_diff::{RewardPair, rank_correlation};
 use crate::trajectory_files::{StoredGroup, read_all};
-use forage_trajectory::statistics::mean;
 
 /// Score stored trajectories with a reward.
 ///
