@@ -17,7 +17,7 @@ pub fn print(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Writes a line to standard output, like [`print`].
+/// Writes a line to standard output, like [`print()`].
 pub fn print_line(line: impl Display) -> anyhow::Result<bool> {
     print(&format!("{line}\n"))
 }
