@@ -52,7 +52,7 @@ pub fn build_retriever(passages: Vec<Passage>) -> Result<Box<dyn Retriever>, Box
     Ok(Box::new(Bm25::in_memory(passages, Analyzer::default(), &options)?))
 }
 
-/// Opens an index for a person who may have named the wrong folder.
+/// Opens an index, with a hint for a wrong folder.
 pub fn open_index(index: &Path, options: &SearchOptions) -> Result<Bm25> {
     Bm25::open(index, options).with_context(|| {
         Failure::new(Code::Input, format!("cannot search the index `{}`", index.display()))
@@ -111,8 +111,8 @@ pub struct Preflight {
     pub first: Question,
 }
 
-/// Finds out whether a run file's questions and search engine can be had. Writes nothing, so that
-/// a run that cannot begin leaves no folder.
+/// Opens the questions and the search engine of a run file, or generates its world. Writes nothing,
+/// so that a run that cannot start leaves no folder.
 pub fn preflight(config: &RunConfig) -> Result<Preflight> {
     match &config.source {
         Source::World(section) => {
@@ -153,7 +153,7 @@ fn corpus(passages: u64, analyzer: &str) -> String {
     format!("{passages} passages, analyzer {analyzer}")
 }
 
-/// The world of a run file.
+/// Generates the world of a run file.
 pub fn generate(section: &WorldSection, seed: u64) -> Result<World> {
     section.generate(seed).map_err(impossible)
 }

@@ -117,7 +117,7 @@ pub struct RunConfig {
     pub source: Source,
     /// Agent loop.
     pub rollout: RolloutConfig,
-    /// What the run does.
+    /// Task of the run, with its configuration.
     pub task: Task,
 }
 
@@ -147,7 +147,7 @@ pub enum Source {
     },
 }
 
-/// What a run does.
+/// Task of a run.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Task {
@@ -440,7 +440,7 @@ fn check_uses(training: &TrainingSection, algorithm: &AlgorithmConfig) -> Result
     Ok(())
 }
 
-/// Applies one `a.b=value`. The value is TOML; what is not is taken as a string.
+/// Applies an edit `a.b=value`. A value that is no TOML is taken as a string.
 pub(crate) fn set(document: &mut toml_edit::DocumentMut, edit: &str) -> Result<()> {
     let wrong = |what: &str| {
         Failure::new(Code::Usage, format!("`--set {edit}`: {what}"))

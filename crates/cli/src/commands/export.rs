@@ -44,7 +44,7 @@ pub enum Numbers {
     Bf16,
 }
 
-/// Runs the command. Its path is printed.
+/// Runs the command, and prints the path of the folder.
 pub fn run(args: &Args) -> Result<()> {
     let out = &args.out;
     if out.exists() {

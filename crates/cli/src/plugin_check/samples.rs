@@ -130,7 +130,7 @@ fn group(question: Question<'static>) -> Group<'static> {
     Group { question, trajectories, step: Some(0) }
 }
 
-/// Thinks of what matters and finds all that there is.
+/// Ideal trajectory of a question, without its answer.
 fn searched(question: &Question<'static>) -> Trajectory<'static> {
     let entities = question.evidence.entities.join(" and ");
     let mut it = Trajectory::default();

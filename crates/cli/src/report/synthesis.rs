@@ -81,7 +81,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<SynthesisData> {
     })
 }
 
-/// What the head of the page says of a run file.
+/// Names and values of a run file for the head of the page.
 fn facts(config: &SynthesisConfig) -> Vec<(&'static str, String)> {
     let update = match config.synthesis.update {
         UpdateRule::Feedback => "feedback",

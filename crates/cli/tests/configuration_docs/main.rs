@@ -12,7 +12,7 @@ mod parser;
 use std::collections::{BTreeMap, BTreeSet};
 
 use forage_optimizer::DEFAULT_CLIP;
-use forage_retriever::{CANDIDATES, SearchOptions};
+use forage_retriever::{CANDIDATES, RankingMode, SearchOptions};
 use toml::{Table, Value};
 
 use documents::{RUN, SYNTHESIS, Sample};
@@ -146,7 +146,9 @@ fn given(document: &Table, key: &str, literal: &str) -> Table {
 /// Defaults of keys of which the configuration keeps that they are not given.
 fn optional_defaults() -> BTreeMap<&'static str, String> {
     let SearchOptions { k1, b, .. } = SearchOptions::default();
+    let rank = Value::try_from(RankingMode::default()).expect("a ranking mode is a text");
     BTreeMap::from([
+        ("retriever.rank", rank.to_string()),
         ("retriever.k1", k1.to_string()),
         ("retriever.b", b.to_string()),
         ("retriever.candidates", CANDIDATES.to_string()),
