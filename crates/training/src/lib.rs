@@ -53,7 +53,7 @@
 //!     }
 //! }
 //!
-//! let tokenizer = Tokenizer::train(&["Question: who directed Alien?"], 280, &TAGS)?;
+//! let tokenizer = Tokenizer::train(&["Question: who directed Alien?".to_owned()], 280, &TAGS)?;
 //! let fresh: FreshModel = toml::from_str(
 //!     "vocab_size = 280\nhidden_size = 16\nintermediate_size = 24\nlayers = 1\nheads = 2\n\
 //!      kv_heads = 1\nmax_positions = 256\nrope_theta = 1e4",
