@@ -37,10 +37,10 @@ const BYTES: usize = 130_000;
 
 /// How a trajectory at the boundary is made: searches, and words of a thought.
 ///
-/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words. Those
-/// of the Wikipedia of 2018 that most published work searches have 100, so real groups hold longer
-/// texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as many
-/// bytes, and each text costs besides its bytes.
+/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words.
+/// Those of the Wikipedia of 2018 that most published work searches have 100, so real groups hold
+/// longer texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as
+/// many bytes, and each text costs besides its bytes.
 const REAL: (usize, usize) = (2, 20);
 const SHORT: (usize, usize) = (8, 10);
 

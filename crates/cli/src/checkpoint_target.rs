@@ -1,7 +1,7 @@
 //! Target of `eval` and `chat`: a run's folder with its newest checkpoint, or a run file.
 //!
-//! [`CheckpointTarget`] finds the model, the questions and the search engine. It generates no world:
-//! that of a run is in its folder.
+//! [`CheckpointTarget`] finds the model, the questions and the search engine. It generates no
+//! world: that of a run is in its folder.
 
 use std::path::{Path, PathBuf};
 

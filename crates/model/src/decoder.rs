@@ -79,9 +79,9 @@ impl Decoder {
     /// multiplied. Default: f32.
     ///
     /// The factors of a product are rounded to it, and the product is f32 again. Weights stay f32,
-    /// and so do gradients, embeddings, norms, positions, softmax and all other sums: an update that
-    /// is smaller than the last digit of bf16 is not lost. The KV cache of generation is in this
-    /// type as well, but on the CPU, where generation computes in f32.
+    /// and so do gradients, embeddings, norms, positions, softmax and all other sums: an update
+    /// that is smaller than the last digit of bf16 is not lost. The KV cache of generation is in
+    /// this type as well, but on the CPU, where generation computes in f32.
     /// [`can_compute`](crate::can_compute) tells which devices support a type.
     #[must_use]
     pub fn with_compute_dtype(self, compute: FloatDType) -> Self {

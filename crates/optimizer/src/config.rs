@@ -34,7 +34,8 @@ pub struct OptimizerConfig {
     /// Weights that weight decay applies to. Default: `matrices`.
     #[serde(default)]
     pub decay: DecayRule,
-    /// Largest global norm of the gradients, above 0; larger ones are scaled down to it. Default: 1.
+    /// Largest global norm of the gradients, above 0; larger ones are scaled down to it. Default:
+    /// 1.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
     /// `ε_low` of PPO, in [0, 1), in a run file without `[algorithm]`: the importance ratio is

@@ -277,7 +277,8 @@ fn value_sample(
     }
 }
 
-/// Distillation targets of all trajectories, end to end; `None` in a step without self-distillation.
+/// Distillation targets of all trajectories, end to end; `None` in a step without
+/// self-distillation.
 fn distill(
     context: &RunContext<'_>,
     groups: &[(&Group, &[Grade])],

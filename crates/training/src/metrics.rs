@@ -1,8 +1,8 @@
 //! Metrics of a step: one row of `metrics.jsonl`, with stable names.
 //!
-//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean reward
-//! where nothing was scored, or the loss where every update was skipped. Means over the trained
-//! tokens are 0 in a step without any, which `policy/trained_tokens` tells.
+//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean
+//! reward where nothing was scored, or the loss where every update was skipped. Means over the
+//! trained tokens are 0 in a step without any, which `policy/trained_tokens` tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 

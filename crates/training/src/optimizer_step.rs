@@ -46,8 +46,8 @@ pub struct OptimizerStep<'a> {
 }
 
 impl OptimizerStep<'_> {
-    /// Clips the gradients, applies AdamW, and returns the new weights with the norm of the gradients
-    /// before clipping.
+    /// Clips the gradients, applies AdamW, and returns the new weights with the norm of the
+    /// gradients before clipping.
     ///
     /// # Errors
     ///

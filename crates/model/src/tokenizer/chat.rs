@@ -134,7 +134,8 @@ fn map_texts(value: &Json, f: &impl Fn(&str) -> String) -> Json {
     }
 }
 
-/// Filter `tojson`, as Python's `json.dumps`: a space after commas and colons, and no escapes for HTML.
+/// Filter `tojson`, as Python's `json.dumps`: a space after commas and colons, and no escapes for
+/// HTML.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a filter")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;

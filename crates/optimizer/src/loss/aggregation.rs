@@ -78,8 +78,8 @@ impl LossTotals {
 }
 
 impl LossAggregation {
-    /// The weight of each token of some trajectories of the step, end to end: `[M]` for trajectories
-    /// of `lengths` trained tokens, M together.
+    /// The weight of each token of some trajectories of the step, end to end: `[M]` for
+    /// trajectories of `lengths` trained tokens, M together.
     ///
     /// Departure from verl: its sequence mean divides by |y| + 1e-8.
     pub fn weights(&self, lengths: &[usize], totals: LossTotals) -> Vec<f32> {

@@ -144,7 +144,8 @@ pub struct ImportanceWeights {
 /// Importance weights and kept trajectories.
 ///
 /// `lengths`: trained tokens of each trajectory; their sum is M. `old` and `rollout`, `[M]`:
-/// log-probabilities under the policy before the step and under the policy that sampled, end to end.
+/// log-probabilities under the policy before the step and under the policy that sampled, end to
+/// end.
 pub fn importance_weights(
     correction: &ImportanceCorrection,
     lengths: &[usize],

@@ -1,5 +1,5 @@
-//! Hindsight self-distillation of SD-Search (arXiv 2605.18299): the texts that the teacher reads, and
-//! the tokens that are distilled.
+//! Hindsight self-distillation of SD-Search (arXiv 2605.18299): the texts that the teacher reads,
+//! and the tokens that are distilled.
 //!
 //! The teacher reads the prompt, then the hindsight block, then the trajectory as it was sampled,
 //! so that its row of a token is further down by the length of the block and by nothing else. The

@@ -60,7 +60,8 @@ impl DemonstrationSampler<'_> {
         let mut asked = Vec::with_capacity(phase.demonstrations);
         let mut turns = Vec::with_capacity(phase.demonstrations);
         for idx in 0..phase.demonstrations {
-            // Shapes go round over the steps, so that a step of a few questions sees them all in time.
+            // Shapes go round over the steps, so that a step of a few questions sees them all in
+            // time.
             let shape = self.mix.shape(step as usize * phase.demonstrations + idx);
             let it = question(self.world, Split::Train, shape, questions.of_member(idx as u64, 0))?;
             turns.push(demonstrate(
