@@ -16,13 +16,13 @@ use crate::observer::Observer;
 use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use crate::run_folder::RunFolder;
 
-/// Trajectories played at once.
+/// Batch size of evaluations, in trajectories.
 const BATCH: usize = 128;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 2_000;
 
-/// A trajectory of an evaluated question, with its scores.
+/// Trajectory of an evaluated question, with its scores.
 #[derive(Debug, Clone)]
 pub struct EvaluatedTrajectory {
     /// The trajectory.

@@ -163,7 +163,8 @@ pub struct OutcomeShares {
     pub failed: f64,
 }
 
-/// What was kept of a rollout, where the configuration asks for more than all of it.
+/// Metrics of dynamic sampling, importance correction and self-distillation, each where it is
+/// configured.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct SamplingMetrics {
     /// Groups that dynamic sampling added.
@@ -273,7 +274,7 @@ pub struct CriticMetrics {
 /// number of hops with `/HOPS` behind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EvaluationMetrics {
-    /// Exact match over all questions; absent where there is none.
+    /// Exact match over all questions; `None` where the evaluation has no row `all`.
     pub exact_match: Option<f64>,
     rows: NamedNumbers,
 }

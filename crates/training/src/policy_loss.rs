@@ -52,7 +52,7 @@ pub struct Normalizers {
     pub trained: LossTotals,
     /// Tokens of the trajectories that LLDS preserves.
     pub n_preserved: usize,
-    /// Tokens that hindsight teaches, and trajectories with any.
+    /// Distilled tokens, and trajectories with any.
     pub distilled: LossTotals,
 }
 

@@ -36,7 +36,7 @@ pub struct EvaluationRow {
 /// Evaluation: `evaluations/step-000010-greedy.json` in the run's folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Optimizer steps taken before.
+    /// Training steps taken before.
     pub step: u64,
     /// `greedy`, or `temperature 1`.
     pub sampling: String,
@@ -64,7 +64,7 @@ pub struct GradeRecord {
 /// Group with its grades: a line of `trajectories/step-000010.jsonl.zst`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Optimizer steps taken before.
+    /// Training steps taken before.
     pub step: u64,
     /// `train`, `greedy` or `sampled`.
     pub split: String,

@@ -15,7 +15,7 @@ use crate::config::SftPhase;
 use crate::error::TrainingError;
 use crate::sample::Sample;
 
-/// A tokenizer as a scripted policy wants it.
+/// Codec of the scripted policy over the tokenizer of the model.
 pub(super) struct TokenizerCodec<'a>(pub &'a Tokenizer);
 
 impl Codec for TokenizerCodec<'_> {
@@ -32,23 +32,23 @@ impl Codec for TokenizerCodec<'_> {
     }
 }
 
-/// Makes an exercise from a world.
+/// Generator of an exercise from a world.
 type Drill = fn(&World, Split, Stream) -> Exercise;
 
 /// Sampler of demonstrations and exercises.
 #[derive(Clone, Copy)]
 pub(super) struct DemonstrationSampler<'a> {
-    /// The world; only its training split is shown.
+    /// World; only its training split is used.
     pub(super) world: &'a World,
     /// Hops and comparisons.
     pub(super) mix: &'a QuestionMix,
-    /// The search engine over its passages.
+    /// Search engine over its passages.
     pub(super) retriever: &'a dyn Retriever,
-    /// How an episode is played.
+    /// Agent loop.
     pub(super) rollout: &'a RolloutConfig,
-    /// The tokenizer of the model.
+    /// Tokenizer of the model.
     pub(super) tokenizer: &'a Tokenizer,
-    /// The run's seed.
+    /// Seed of the run.
     pub(super) seed: u64,
 }
 
