@@ -74,7 +74,7 @@ pub enum ChatError {
         /// Why the last one did.
         source: Box<ChatError>,
     },
-    /// Nobody got a reply for longer than the run waits.
+    /// No request got a reply for longer than the run waits.
     #[error("no request succeeded in {seconds} s")]
     Outage {
         /// How long the run waits.
