@@ -9,8 +9,8 @@
 //!   each. `process` asks its example in Python, `http-post` a server that replies at once, and
 //!   `llm-judge` its cache.
 //! - `reward/a step of the quickstart`: all groups of one training step of
-//!   `configs/quickstart.toml`, as the trainer has them scored: by every plugin that computes, one
-//!   after the other, and by each of those that wait for others.
+//!   `configs/quickstart.toml`, as a training step has them scored: by every plugin that
+//!   computes, one after the other, and by each of those that wait for others.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -199,7 +199,7 @@ fn boundary(criterion: &mut Criterion) {
         benches.finish();
     }
 
-    // What a group of the trainer's costs before it is at the boundary.
+    // The cost of a group before it reaches the boundary.
     let question = asked(4).remove(3);
     let trajectories = play_scripted(&[&question; GROUP]);
     let played = forage_trajectory::Group { question, trajectories };
