@@ -217,7 +217,7 @@ pub struct FreshModel {
     pub rope_theta: f64,
 }
 
-/// A value of a section that cannot be used.
+/// Value of a section that cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SectionError {
     /// A number that must not be 0 is.

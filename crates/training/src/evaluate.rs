@@ -25,7 +25,7 @@ const RESAMPLES: usize = 2_000;
 /// Trajectory of an evaluated question, with its scores.
 #[derive(Debug, Clone)]
 pub struct EvaluatedTrajectory {
-    /// The trajectory.
+    /// Trajectory.
     pub trajectory: Trajectory,
     /// Exact match: 1 where the answer equals a golden one after normalization, or else 0.
     pub em: f64,
@@ -120,7 +120,7 @@ impl Evaluator<'_> {
 }
 
 impl EvaluatedTrajectory {
-    /// The record for the report, with exact match as the reward.
+    /// Record for the report, with exact match as the reward.
     pub fn record(self, step: u64, split: &str, question: &Question) -> GroupRecord {
         let parts = [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into();
         let grade = GradeRecord { reward: Some(self.em), parts, ..GradeRecord::default() };

@@ -78,10 +78,10 @@ pub struct StepTimings {
     /// Batch and updates.
     #[serde(rename = "seconds/update", skip_serializing_if = "Option::is_none")]
     pub update: Option<f64>,
-    /// The whole step.
+    /// Whole step.
     #[serde(rename = "seconds/step")]
     pub step_seconds: f64,
-    /// The teacher's forward passes, with self-distillation.
+    /// Teacher's forward passes, with self-distillation.
     #[serde(rename = "seconds/teacher", skip_serializing_if = "Option::is_none")]
     pub teacher: Option<f64>,
 }
@@ -158,7 +158,7 @@ pub struct OutcomeShares {
     /// Ran out of turns.
     #[serde(rename = "outcome/out_of_turns")]
     pub out_of_turns: f64,
-    /// A search could not be made.
+    /// Ended because a search could not be made.
     #[serde(rename = "outcome/failed")]
     pub failed: f64,
 }
@@ -245,7 +245,7 @@ pub struct UpdateMetrics {
     /// Norms of the gradient by part of the model: `grad_norm/PART`.
     #[serde(flatten)]
     pub norms_by_part: NamedNumbers,
-    /// The critic, where there is one.
+    /// Critic, where there is one.
     #[serde(flatten)]
     pub critic: Option<CriticMetrics>,
 }

@@ -53,7 +53,7 @@ pub(super) struct DemonstrationSampler<'a> {
 }
 
 impl DemonstrationSampler<'_> {
-    /// The sequences of one step: demonstrations first, then exercises.
+    /// Sequences of one step: demonstrations first, then exercises.
     pub(super) fn batch(&self, step: u64, phase: &SftPhase) -> Result<Vec<Sample>, TrainingError> {
         let stream = Stream::new(self.seed, Purpose::Demonstrations).at_step(step);
         let questions = Stream::new(self.seed, Purpose::Questions).at_step(step);
