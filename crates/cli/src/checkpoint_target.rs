@@ -24,7 +24,7 @@ use crate::run_file::{RunConfig, RunFile, Source};
 // The group of the command that these are flattened into is called `Args` as well.
 #[group(id = "played-with")]
 pub struct TargetArgs {
-    /// A run's folder, or a run file.
+    /// Run's folder, or a run file.
     pub target: PathBuf,
     /// Model folder. Default: the run's newest checkpoint, or `model.path` of the run file.
     #[arg(long)]
