@@ -49,7 +49,7 @@ pub struct OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// The defaults, with this learning rate.
+    /// Defaults, with this learning rate.
     pub fn new(lr: f64) -> Self {
         Self {
             lr,
@@ -101,7 +101,7 @@ impl OptimizerConfig {
         self.clip_low.is_some() || self.clip_high.is_some()
     }
 
-    /// The learning rate of a step, counted from 0, in a run of `n_steps`.
+    /// Learning rate of a step, counted from 0, in a run of `n_steps`.
     pub fn lr_at(&self, step: u64, n_steps: u64) -> f64 {
         let warmup = LrWarmup::Steps(self.warmup_steps);
         let constant = LrSchedule::Constant(ConstantSchedule { warmup });

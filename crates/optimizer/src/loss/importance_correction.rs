@@ -98,7 +98,7 @@ impl IcePop {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RejectionOnly {
-    /// The trajectories that are left out; must be given.
+    /// Trajectories that are left out; must be given.
     pub reject: RejectionSampling,
 }
 

@@ -54,7 +54,7 @@ pub enum KlEstimator {
 }
 
 impl KlConfig {
-    /// The estimator of the loss.
+    /// Estimator of the loss.
     pub fn in_loss(&self) -> KlEstimator {
         self.estimator.unwrap_or_default()
     }
