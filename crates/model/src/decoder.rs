@@ -140,7 +140,7 @@ impl Decoder {
         self.with_adapters(None)
     }
 
-    /// The decoder with its adapters merged into the weights: it computes the same, up to rounding.
+    /// Decoder with its adapters merged into the weights: it computes the same, up to rounding.
     #[must_use]
     pub fn merged(&self) -> Self {
         let Some(adapters) = &self.adapters else { return self.clone() };

@@ -107,7 +107,7 @@ impl Conversation {
         }
     }
 
-    /// A noncharacter of Unicode that occurs in none of its texts.
+    /// Noncharacter of Unicode that occurs in none of its texts.
     pub(super) fn unused_mark(&self) -> Option<char> {
         let found = std::cell::RefCell::new(String::new());
         self.map_texts(&|text| {
