@@ -146,10 +146,10 @@ pub struct OutcomeShares {
     /// Ended with an answer.
     #[serde(rename = "outcome/answered")]
     pub answered: f64,
-    /// Ended its turn without an action.
+    /// Ended the last turn without an action.
     #[serde(rename = "outcome/no_answer")]
     pub no_answer: f64,
-    /// Broke the protocol too often.
+    /// Last turn was neither a search nor an answer.
     #[serde(rename = "outcome/malformed")]
     pub malformed: f64,
     /// Ran out of tokens.
