@@ -9,8 +9,8 @@
 //!   each. `process` asks its example in Python, `http-post` a server that replies at once, and
 //!   `llm-judge` its cache.
 //! - `reward/a step of the quickstart`: all groups of one training step of
-//!   `configs/quickstart.toml`, as the trainer has them scored: by every plugin that computes, one
-//!   after the other, and by each of those that wait for others.
+//!   `configs/quickstart.toml`, as a training step has them scored: by every plugin that
+//!   computes, one after the other, and by each of those that wait for others.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -37,10 +37,10 @@ const BYTES: usize = 130_000;
 
 /// How a trajectory at the boundary is made: searches, and words of a thought.
 ///
-/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words. Those
-/// of the Wikipedia of 2018 that most published work searches have 100, so real groups hold longer
-/// texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as many
-/// bytes, and each text costs besides its bytes.
+/// With 2 searches of 3 passages each, 130 KB for a group of 16 are passages of some 65 words.
+/// Those of the Wikipedia of 2018 that most published work searches have 100, so real groups hold
+/// longer texts yet. With 8 searches, passages have 8 words: more texts than a real group has in as
+/// many bytes, and each text costs besides its bytes.
 const REAL: (usize, usize) = (2, 20);
 const SHORT: (usize, usize) = (8, 10);
 
@@ -199,7 +199,7 @@ fn boundary(criterion: &mut Criterion) {
         benches.finish();
     }
 
-    // What a group of the trainer's costs before it is at the boundary.
+    // The cost of a group before it reaches the boundary.
     let question = asked(4).remove(3);
     let trajectories = play_scripted(&[&question; GROUP]);
     let played = forage_trajectory::Group { question, trajectories };

@@ -36,7 +36,7 @@ ENTITIES = "{ train = 1600, dev = 200, test = 800 }"
 DEV = 80
 # Asides make passages longer.
 OBSERVATION_TOKENS = 300
-# What the agent that will be trained has learned of the reader's lessons: a fifth.
+# Warm start of the agent that will be trained: a fifth of the reader's.
 BEGINNING = (
     "[{ steps = 300, lr_from = 0.4, lr_to = 0.05, demonstrations = 10, reading = 6,"
     " comparison = 1 }]"

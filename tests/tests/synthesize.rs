@@ -1,4 +1,5 @@
-//! `forage synthesize` from end to end: a small random model tries what the walker proposes.
+//! `forage synthesize` from end to end: a small random model attempts the questions of the graph
+//! generator.
 
 use std::fs;
 
@@ -177,7 +178,7 @@ fn a_model_of_ours_is_asked_in_its_place() {
         assert!(reason.starts_with("generator: ") && !reason.contains("too long"), "{reason}");
     }
 
-    // What it writes does not depend on who is answered with whom.
+    // The output does not depend on which requests share a batch.
     let alone = ["--set", "generator.model.batch=1", "--set", "synthesis.in_flight=1"];
     let start = ["synthesize", "run.toml", "--out", "alone"];
     scratch.forage([&start[..], &alone].concat()).done();

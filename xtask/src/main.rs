@@ -66,7 +66,7 @@ enum Command {
     /// Write a model into a folder that other programs load, adapters merged
     #[command(disable_help_flag = true)]
     Export(PassedOn),
-    /// Make training questions from a corpus, as hard as wanted
+    /// Generate training questions of a given difficulty from a world or a corpus
     #[command(disable_help_flag = true)]
     Synthesize(PassedOn),
     /// Generate a world: passages and questions

@@ -1,7 +1,7 @@
 //! Target of `eval` and `chat`: a run's folder with its newest checkpoint, or a run file.
 //!
-//! [`CheckpointTarget`] finds the model, the questions and the search engine. It generates no world:
-//! that of a run is in its folder.
+//! [`CheckpointTarget`] finds the model, the questions and the search engine. It generates no
+//! world: that of a run is in its folder.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ use crate::run_file::{RunConfig, RunFile, Source};
 // The group of the command that these are flattened into is called `Args` as well.
 #[group(id = "played-with")]
 pub struct TargetArgs {
-    /// A run's folder, or a run file.
+    /// Run's folder, or a run file.
     pub target: PathBuf,
     /// Model folder. Default: the run's newest checkpoint, or `model.path` of the run file.
     #[arg(long)]

@@ -40,7 +40,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a message: a lower-case fragment without a full stop.
+    /// Failure with a message: a lower-case fragment without a full stop.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
     }

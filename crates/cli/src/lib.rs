@@ -5,11 +5,12 @@
 //! `forage_training`, and prints the results ([`output`], [`table`], [`transcript`], [`report`]).
 //! Results go to standard output; progress and messages go to standard error.
 //!
-//! Every expected failure is a [`Failure`](exit_code::Failure) with a hint and one of the exit codes
-//! of [`exit_code::Code`]. This is the only crate that reads a user's files, prints, or exits.
+//! Every expected failure is a [`Failure`](exit_code::Failure) with a hint and one of the exit
+//! codes of [`exit_code::Code`]. This is the only crate that reads a user's files, prints, or
+//! exits.
 //!
-//! It knows no algorithm: losses and updates, the agent loop, ranking and the combination of rewards
-//! are in the crates below.
+//! It knows no algorithm: losses and updates, the agent loop, ranking and the combination of
+//! rewards are in the crates below.
 
 // The command line and the run file.
 pub mod commands;

@@ -7,9 +7,9 @@ use forage_cli::{commands, exit_code, interrupt};
 
 /// Trains search agents by reinforcement learning.
 ///
-/// Paths are relative to the current folder. Exit codes: 0 success, 1 a bug, 2 wrong command line or
-/// run file, 3 an input is missing or unreadable or an output cannot be written, 4 reward plugin,
-/// 5 training diverged, 130 interrupted after a checkpoint.
+/// Paths are relative to the current folder. Exit codes: 0 success, 1 a bug, 2 wrong command line
+/// or run file, 3 an input is missing or unreadable or an output cannot be written, 4 reward
+/// plugin, 5 training diverged, 130 interrupted after a checkpoint.
 #[derive(Debug, Parser)]
 #[command(name = "forage", version)]
 enum Command {

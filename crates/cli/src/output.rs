@@ -7,8 +7,8 @@ use anyhow::Context;
 
 /// Writes to standard output. Returns whether it is still read.
 ///
-/// A reader that has closed it, as `head` does, is no error: the command finishes, and its exit code
-/// is that of its work. A command that only prints may end.
+/// A reader that has closed it, as `head` does, is no error: the command finishes, and its exit
+/// code is that of its work. A command that only prints may end.
 pub fn print(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,7 +1,8 @@
 //! Checks of a plugin against the contract of rewards: `forage reward check`.
 //!
-//! [`check_plugin`] makes a list of [`Check`]s on sample groups. It knows nothing of what the reward
-//! measures, except that no trajectory earns more than the golden answer after ideal searches.
+//! [`check_plugin`] makes a list of [`Check`]s on sample groups. It knows nothing of what the
+//! reward measures, except that no trajectory earns more than the golden answer after ideal
+//! searches.
 
 mod samples;
 

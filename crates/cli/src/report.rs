@@ -1,9 +1,9 @@
 //! Report of a run: `report.html`, one page that needs neither a network nor a server.
 //!
 //! [`write()`] reads the folder of a run, selects what fits (`curves` thins the steps,
-//! `trajectories` selects the groups), and puts it as JSON into the page. The page is assembled from
-//! the template, the style sheet and the scripts in `report/`, without a build step. A synthesis has
-//! another page than a training.
+//! `trajectories` selects the groups), and puts it as JSON into the page. The page is assembled
+//! from the template, the style sheet and the scripts in `report/`, without a build step. A
+//! synthesis has another page than a training.
 //!
 //! Everything from the run is data to the page: the JSON cannot end its script element, the scripts
 //! only ever set text, and the content security policy of the page forbids to load anything.

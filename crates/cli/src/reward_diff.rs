@@ -1,8 +1,8 @@
 //! Comparison of two rewards of the same trajectories.
 //!
 //! [`compare`] makes a [`RewardComparison`]: the rank correlation over all trajectories, and, as
-//! training sees rewards only within a group, the number of advantages (reward minus the mean of the
-//! group) whose sign differs. It knows no plugin.
+//! training sees rewards only within a group, the number of advantages (reward minus the mean of
+//! the group) whose sign differs. It knows no plugin.
 
 use std::fmt::Write;
 

@@ -2,8 +2,9 @@
 //!
 //! Each crate owns the struct of its section. [`RawRunConfig`] is the file as it is written, in
 //! which every section may be missing. [`RunConfig`] is the result of the checks: a training or a
-//! warm start, over a world or over data, with everything that it needs. Unknown keys, and keys that
-//! the run would not use, are errors. docs/configuration.md has every key; a test compares the two.
+//! warm start, over a world or over data, with everything that it needs. Unknown keys, and keys
+//! that the run would not use, are errors. docs/configuration.md has every key; a test compares the
+//! two.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! Files of stored trajectories, of our runs and of other projects, for `forage reward`.
 //!
 //! [`StoredGroup`] is a group as a plugin gets it. Two formats are read, also mixed: the
-//! [`GroupRecord`]s of a run's `trajectories/`, and the flat rows that Search-R1 and verl dump, which
-//! `dump` parses. Files may be compressed with zstd, and rows may be in one JSON array.
+//! [`GroupRecord`]s of a run's `trajectories/`, and the flat rows that Search-R1 and verl dump,
+//! which `dump` parses. Files may be compressed with zstd, and rows may be in one JSON array.
 
 mod dump;
 

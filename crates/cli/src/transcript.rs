@@ -1,7 +1,7 @@
 //! Transcript of a trajectory for a terminal: thoughts, searches, hits, and the answer.
 //!
-//! [`render`] is a pure function of a [`GroupRecord`]. Labels are in a gutter on the left, texts are
-//! wrapped beside it, and a colour never says anything that a word or a sign does not. Control
+//! [`render`] is a pure function of a [`GroupRecord`]. Labels are in a gutter on the left, texts
+//! are wrapped beside it, and a colour never says anything that a word or a sign does not. Control
 //! characters of models and pages are replaced, so that none of them reaches the terminal.
 
 use std::collections::BTreeSet;

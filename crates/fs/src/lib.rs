@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-/// The beginning of the name of everything that is not finished.
+/// Prefix of the names of unfinished files and folders.
 pub const PART_PREFIX: &str = ".part-";
 
 /// Writes a file with these bytes. Its folder is made where it is absent.
@@ -28,7 +28,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
-/// A file that takes its name when it is committed; dropped before, it leaves nothing.
+/// File that takes its name when it is committed; dropped before, it leaves nothing.
 #[derive(Debug)]
 pub struct AtomicFile {
     part: NamedTempFile,
@@ -49,7 +49,7 @@ impl AtomicFile {
         Ok(Self { part: builder.tempfile_in(folder)?, path: path.to_owned() })
     }
 
-    /// Where it is written, for libraries that want a path and not a writer.
+    /// Path of the unfinished file, for libraries that write to a path.
     pub fn part(&self) -> &Path {
         self.part.path()
     }
@@ -140,14 +140,14 @@ pub fn remove_parts_of(path: &Path) {
 fn remove_leftovers(folder: &Path, is_leftover: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|it| is_leftover(&it.file_name().to_string_lossy())) {
-        // A leftover that cannot be removed harms nobody.
+        // A leftover that cannot be removed does no harm.
         let _ = fs::remove_file(entry.path());
         let _ = fs::remove_dir_all(entry.path());
     }
 }
 
-/// The beginning of the names of the unfinished states of one file or folder; some letters and
-/// digits follow.
+/// Prefix of the names of the unfinished states of one file or folder; some letters and digits
+/// follow.
 fn prefix_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!("{PART_PREFIX}{name}.")
@@ -173,7 +173,7 @@ fn sync_tree(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Where an older folder stands between two renames.
+/// Path of the older folder between the two renames.
 fn old_of(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.old"))

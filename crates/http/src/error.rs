@@ -48,7 +48,7 @@ pub struct StatusError {
     pub retry_after: Option<Duration>,
 }
 
-/// Whether a retry can help.
+/// Retry class: whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryClass {
     /// Transient failure of the server or the network: retry after a backoff.

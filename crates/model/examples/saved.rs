@@ -1,6 +1,6 @@
 //! Writes small random models for other programs to load: of every family a folder in one file and
-//! one in shards, one in bf16, an adapter, and the adapter merged; and what Forage computes of each.
-//! `tests/oracles/saved.py` loads them and compares.
+//! one in shards, one in bf16, an adapter, and the adapter merged; and what Forage computes of
+//! each. `tests/oracles/saved.py` loads them and compares.
 //!
 //! ```text
 //! cargo run -p forage-model --example saved -- OUT_DIR

@@ -134,7 +134,7 @@ impl ModelConfig {
         Ok(config)
     }
 
-    /// The object of a `config.json`, in the old form, which programs of every age read.
+    /// Object of a `config.json`, in the old form, which programs of every age read.
     pub fn to_keys(&self) -> Map<String, Value> {
         let mut keys = Map::new();
         let mut put = |key: &str, value: Value| keys.insert(key.to_owned(), value);

@@ -79,9 +79,9 @@ impl Decoder {
     /// multiplied. Default: f32.
     ///
     /// The factors of a product are rounded to it, and the product is f32 again. Weights stay f32,
-    /// and so do gradients, embeddings, norms, positions, softmax and all other sums: an update that
-    /// is smaller than the last digit of bf16 is not lost. The KV cache of generation is in this
-    /// type as well, but on the CPU, where generation computes in f32.
+    /// and so do gradients, embeddings, norms, positions, softmax and all other sums: an update
+    /// that is smaller than the last digit of bf16 is not lost. The KV cache of generation is in
+    /// this type as well, but on the CPU, where generation computes in f32.
     /// [`can_compute`](crate::can_compute) tells which devices support a type.
     #[must_use]
     pub fn with_compute_dtype(self, compute: FloatDType) -> Self {
@@ -140,7 +140,7 @@ impl Decoder {
         self.with_adapters(None)
     }
 
-    /// The decoder with its adapters merged into the weights: it computes the same, up to rounding.
+    /// Decoder with its adapters merged into the weights: it computes the same, up to rounding.
     #[must_use]
     pub fn merged(&self) -> Self {
         let Some(adapters) = &self.adapters else { return self.clone() };

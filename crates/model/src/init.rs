@@ -7,9 +7,10 @@
 //! - In the first layer, two query heads start as previous-token heads, one and two tokens back.
 //!   Copying (an induction head) takes a head that tells each token what stands before it (arXiv
 //!   2209.11895), and a small model finds one late.
-//! - Embeddings begin at a deviation of at least [`MIN_EMBEDDING_STD`]. The gradient of a tied head moves all
-//!   tokens that do not come next in one direction, and the optimizer makes these steps as large as
-//!   all others: embeddings that begin small become alike before anything tells them apart.
+//! - Embeddings begin at a deviation of at least [`MIN_EMBEDDING_STD`]. The gradient of a tied head
+//!   moves all tokens that do not come next in one direction, and the optimizer makes these steps
+//!   as large as all others: embeddings that begin small become alike before anything tells them
+//!   apart.
 
 use forage_trajectory::{Purpose, Stream};
 use rand::RngExt;

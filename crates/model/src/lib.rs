@@ -10,9 +10,9 @@
 //! [`TextEncoder`] is an embedder for dense retrieval: a folder of the BERT family, such as e5 or
 //! `MiniLM`.
 //!
-//! Everything a folder can get wrong is an error that names the key, tensor or file. The crate knows
-//! nothing of search, rewards or losses; the tags of an agent's protocol are an argument of the
-//! tokenizer.
+//! Everything a folder can get wrong is an error that names the key, tensor or file. The crate
+//! knows nothing of search, rewards or losses; the tags of an agent's protocol are an argument of
+//! the tokenizer.
 //!
 //! ```
 //! use burn::tensor::Device;

@@ -1,5 +1,5 @@
-//! SIMD kernels: loops over numbers that the compiler vectorizes wherever they are inlined into code
-//! for a processor with such instructions.
+//! SIMD kernels: loops over numbers that the compiler vectorizes wherever they are inlined into
+//! code for a processor with such instructions.
 
 #![expect(
     clippy::inline_always,

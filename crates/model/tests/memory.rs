@@ -1,5 +1,5 @@
-//! Loading takes the memory of the weights, and little more; so does laying them out for generation.
-//! Alone in its file, so that nothing else runs in the process.
+//! Loading takes the memory of the weights, and little more; so does laying them out for
+//! generation. Alone in its file, so that nothing else runs in the process.
 
 mod tags;
 

@@ -1,7 +1,7 @@
 //! Products in bf16 over weights in f32: near the numbers of f32, and no small update is lost.
 //!
-//! The CPU computes bf16 as a GPU does, with rounded factors and sums in f32, only slowly; so it can
-//! be tried here, and run files cannot ask for it.
+//! The CPU computes bf16 as a GPU does, with rounded factors and sums in f32, only slowly; so it
+//! can be tried here, and run files cannot ask for it.
 
 mod small;
 

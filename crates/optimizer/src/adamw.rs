@@ -37,7 +37,7 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// The optimizer before its first step: all moments are 0.
+    /// Optimizer before its first step: all moments are 0.
     pub fn new(weights: &[Tensor<2>]) -> Self {
         let states = weights
             .iter()
@@ -46,7 +46,7 @@ impl AdamW {
         Self { states, n_steps: 0 }
     }
 
-    /// The weights after a step with these gradients; the moments stay as they are.
+    /// Weights after a step with these gradients; the moments stay as they are.
     ///
     /// `gradients` and `decayed`, whether weight decay applies, are in the order of the weights.
     ///

@@ -34,7 +34,8 @@ pub struct OptimizerConfig {
     /// Weights that weight decay applies to. Default: `matrices`.
     #[serde(default)]
     pub decay: DecayRule,
-    /// Largest global norm of the gradients, above 0; larger ones are scaled down to it. Default: 1.
+    /// Largest global norm of the gradients, above 0; larger ones are scaled down to it. Default:
+    /// 1.
     #[serde(default = "default_clip_norm")]
     pub clip_norm: f64,
     /// `ε_low` of PPO, in [0, 1), in a run file without `[algorithm]`: the importance ratio is
@@ -48,7 +49,7 @@ pub struct OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// The defaults, with this learning rate.
+    /// Defaults, with this learning rate.
     pub fn new(lr: f64) -> Self {
         Self {
             lr,
@@ -100,7 +101,7 @@ impl OptimizerConfig {
         self.clip_low.is_some() || self.clip_high.is_some()
     }
 
-    /// The learning rate of a step, counted from 0, in a run of `n_steps`.
+    /// Learning rate of a step, counted from 0, in a run of `n_steps`.
     pub fn lr_at(&self, step: u64, n_steps: u64) -> f64 {
         let warmup = LrWarmup::Steps(self.warmup_steps);
         let constant = LrSchedule::Constant(ConstantSchedule { warmup });

@@ -1,6 +1,6 @@
 //! Errors of this crate.
 
-/// An invalid setting of a run file, or a batch with inconsistent numbers.
+/// Invalid setting of a run file, or a batch with inconsistent numbers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OptimizerError {
     /// A number outside its range.

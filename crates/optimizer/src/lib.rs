@@ -11,8 +11,8 @@
 //!    weights.
 //!
 //! [`AlgorithmConfig`] is the `[algorithm]` section of a run file, which chooses among all
-//! algorithms by name; [`OptimizerConfig`] is its `[optimizer]` section. docs/algorithms.md compares
-//! them with the options of verl and TRL.
+//! algorithms by name; [`OptimizerConfig`] is its `[optimizer]` section. docs/algorithms.md
+//! compares them with the options of verl and TRL.
 //!
 //! The crate sees numbers and never text. It does not know models, rewards or how a trajectory was
 //! made, reads no file, and computes no log-probabilities: those are its input.

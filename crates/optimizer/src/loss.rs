@@ -33,7 +33,7 @@ use burn::tensor::Tensor;
 
 pub(crate) use tokens::weighted_sum;
 
-/// The sum of a loss and a further term: loss + coefficient · term, each `[1]`.
+/// Sum of a loss and a further term: loss + coefficient · term, each `[1]`.
 ///
 /// A term of coefficient 0 is never computed, so that switching it off gives the same bits as not
 /// having it.

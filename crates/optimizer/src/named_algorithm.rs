@@ -19,10 +19,10 @@ use crate::error::OptimizerError;
 /// Key of the algorithm's name.
 const NAME: &str = "name";
 
-/// The keys of a section and their values, `name` included.
+/// Keys of a section and their values, `name` included.
 pub(crate) type Options = BTreeMap<String, OptionValue>;
 
-/// A value of a run file.
+/// Value of a run file.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum OptionValue {
@@ -40,7 +40,7 @@ pub(crate) enum OptionValue {
     Table(Options),
 }
 
-/// An error of the derived code, with the parts that [`Explanation`] needs.
+/// Error of the derived code, with the parts that [`Explanation`] needs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum ReadError {
     /// A name that no variant has.

@@ -95,7 +95,7 @@ impl Default for LrSchedule {
 }
 
 impl LrSchedule {
-    /// The factor of the peak learning rate at a step, counted from 0, in a run of `n_steps`.
+    /// Factor of the peak learning rate at a step, counted from 0, in a run of `n_steps`.
     ///
     /// In a warm-up of w steps it is (step + 1) / (w + 1), so that no step is wasted at 0 and the
     /// first one after the warm-up has 1. At the last step of the run it is just above `floor`.

@@ -27,8 +27,8 @@ pub enum Analyzer {
     /// English analyzer: without possessive `'s` and Lucene's 33 stop words, stemmed by Porter2.
     #[default]
     English,
-    /// Lucene's `EnglishAnalyzer`, with Porter's first stemmer, as in Lucene 9: the terms of Anserini
-    /// and Pyserini.
+    /// Lucene's `EnglishAnalyzer`, with Porter's first stemmer, as in Lucene 9: the terms of
+    /// Anserini and Pyserini.
     LuceneEnglish,
     /// Lower-cased words, without stop words or stemmer.
     Plain,
@@ -55,8 +55,8 @@ impl Analyzer {
         }
     }
 
-    /// Version of the terms: it grows when the same text gives other terms than before, and then old
-    /// indexes are refused.
+    /// Version of the terms: it grows when the same text gives other terms than before, and then
+    /// old indexes are refused.
     pub const fn version(self) -> u32 {
         match self {
             Self::English | Self::Plain => 1,
@@ -210,9 +210,9 @@ fn without_possessive(word: &str) -> &str {
         .unwrap_or(word)
 }
 
-/// Porter stemmer as in Lucene, which follows Porter's program; Snowball follows his paper. Lucene's
-/// leaves words of one or two letters, before `ed` and `ing` it undoubles every consonant but l, s and z,
-/// and its second step turns `bli` into `ble` and `logi` into `log`.
+/// Porter stemmer as in Lucene, which follows Porter's program; Snowball follows his paper.
+/// Lucene's leaves words of one or two letters, before `ed` and `ing` it undoubles every consonant
+/// but l, s and z, and its second step turns `bli` into `ble` and `logi` into `log`.
 fn stem_as_lucene(term: &mut String) {
     if term.chars().nth(2).is_none() {
         return;

@@ -36,7 +36,8 @@ const CACHED_BLOCKS: usize = 4096;
 pub struct SearchOptions {
     /// Analyzer that the index must have been built with. Default: any.
     pub analyzer: Option<Analyzer>,
-    /// Term-frequency saturation, 0 or more; at 0, repetitions of a term do not count. Default: 1.2.
+    /// Term-frequency saturation, 0 or more; at 0, repetitions of a term do not count. Default:
+    /// 1.2.
     pub k1: f32,
     /// Length normalization, from 0 to 1. Default: 0.75.
     pub b: f32,

@@ -118,8 +118,8 @@ struct Leader<'a> {
 }
 
 impl Recorded {
-    /// Records the searches of an engine. `source` names engine and settings: searches of one source
-    /// are not replayed for another.
+    /// Records the searches of an engine. `source` names engine and settings: searches of one
+    /// source are not replayed for another.
     pub fn record(
         engine: Box<dyn Retriever>,
         source: impl Into<String>,

@@ -1,4 +1,5 @@
-//! Configuration of search: the `[retriever]` section of a run file, parsed into one engine of five.
+//! Configuration of search: the `[retriever]` section of a run file, parsed into one engine of
+//! five.
 //!
 //! In the file the keys of all engines stand side by side. [`RetrieverConfig`] is what they mean:
 //! an [`EngineConfig`] with the options that this engine has, so that a section of several engines,

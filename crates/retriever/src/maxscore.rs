@@ -1,8 +1,8 @@
 //! Block-max `MaxScore`: exact top-k of a bag of terms, without scoring every passage.
 //!
-//! `MaxScore` (Turtle and Flood 1995) with score upper bounds for blocks of a posting list (Ding and
-//! Suel 2011), a window of passages at a time. In a window, the non-essential terms are those whose
-//! upper bounds together stay below the worst of the k best: they propose no passages. The
+//! `MaxScore` (Turtle and Flood 1995) with score upper bounds for blocks of a posting list (Ding
+//! and Suel 2011), a window of passages at a time. In a window, the non-essential terms are those
+//! whose upper bounds together stay below the worst of the k best: they propose no passages. The
 //! essential terms are added up in an array of accumulators; then the non-essential ones are looked
 //! up for the sums that they could still lift, or added up too where their lists are short for that
 //! many. A window without essential terms is not read at all.
@@ -34,9 +34,9 @@ const TABLED: usize = 16;
 
 /// Length norms of BM25 for every passage, and the factors 1 + tf / norm by term frequency.
 ///
-/// A term of weight w adds w - w / (1 + tf / norm), which is w · tf / (tf + norm): this is how Lucene
-/// writes it. In `f32` and in this form the sum is Lucene's to the last bit, and it never falls as
-/// tf grows.
+/// A term of weight w adds w - w / (1 + tf / norm), which is w · tf / (tf + norm): this is how
+/// Lucene writes it. In `f32` and in this form the sum is Lucene's to the last bit, and it never
+/// falls as tf grows.
 pub(crate) struct LengthNorms {
     /// Length code of every passage: one byte, as in Lucene.
     lengths: Vec<u8>,
@@ -184,8 +184,8 @@ impl TermList {
         }
     }
 
-    /// Score contribution to a passage, unless the upper bound of its block is not worth reading it.
-    /// Passages must come in order.
+    /// Score contribution to a passage, unless the upper bound of its block is not worth reading
+    /// it. Passages must come in order.
     fn look_up(
         &mut self,
         doc: DocId,

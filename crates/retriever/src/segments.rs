@@ -70,8 +70,8 @@ impl SegmentBuilder<'_> {
         })
     }
 
-    /// Cuts the passages into jobs and sends them. Ends early where no thread receives any more: one
-    /// of them then ended with an error, which says why.
+    /// Cuts the passages into jobs and sends them. Ends early where no thread receives any more:
+    /// one of them then ended with an error, which says why.
     fn send_jobs(
         &self,
         passages: impl Iterator<Item = Result<Passage, IndexError>>,
@@ -96,8 +96,8 @@ impl SegmentBuilder<'_> {
         Ok(())
     }
 
-    /// Bytes of text in a segment: at most a quarter of the budget of a thread. Postings, and a copy
-    /// of the text on its way to the disk, fit in the rest.
+    /// Bytes of text in a segment: at most a quarter of the budget of a thread. Postings, and a
+    /// copy of the text on its way to the disk, fit in the rest.
     fn segment_bytes(&self, ordinal: usize) -> usize {
         let most = self.bytes_a_thread / 4;
         let round = (ordinal / self.n_threads).min(30) as u32;

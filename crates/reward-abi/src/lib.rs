@@ -12,8 +12,8 @@
 //! # The contract
 //!
 //! - Everything is `repr(C)`. No Rust type of unspecified layout crosses the boundary.
-//! - No allocation changes its owner. Both sides pass [`Bytes`], which live as long as the call they
-//!   are passed to, and a reply goes through a [`Sink`] that copies it.
+//! - No allocation changes its owner. Both sides pass [`Bytes`], which live as long as the call
+//!   they are passed to, and a reply goes through a [`Sink`] that copies it.
 //! - No call unwinds into the other side. A plugin catches its panics and returns
 //!   [`Status::PANICKED`]; a plugin that aborts on a panic declares that in `panic_unwinds` and is
 //!   rejected.

@@ -1,10 +1,10 @@
 //! Error of a configuration value.
 
-/// A key of the run file that cannot be used.
+/// Key of the run file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` {problem}")]
 pub struct ConfigError {
-    /// The key, with its section.
+    /// Key, with its section.
     pub key: &'static str,
     /// What is wrong with its value.
     pub problem: String,

@@ -1,8 +1,8 @@
 //! Alarms: signs that the policy earns its reward by other means than answering, `alarm/…`.
 //!
 //! Each alarm is a number in every row of the metrics, or in every row with an evaluation, and has
-//! a threshold in the run file, `[alarms]`. One that rises above it is a warning, once until it has
-//! been below it again. Nothing is changed by an alarm: people decide.
+//! a threshold in the run file, `[alarms]`. One that rises above its threshold is a warning: one
+//! warning, until it has been below the threshold again. An alarm changes nothing in the run.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,10 +18,10 @@ use crate::metrics::AlarmMetrics;
 use crate::run_folder::RunFolder;
 use crate::statistics::share;
 
-/// Evaluations over which a rise of the reward is looked for.
+/// Window of `alarm/reward_without_em`, in evaluations.
 const EVALUATIONS: usize = 3;
 
-/// Alarms of a run, with what they remember of the steps before.
+/// Alarms of a run, with the values of earlier steps that they need.
 #[derive(Debug, Clone, Default)]
 pub struct Alarms {
     section: AlarmSection,
@@ -33,7 +33,7 @@ pub struct Alarms {
     evaluated: VecDeque<(f64, f64)>,
 }
 
-/// A value for each alarm, where it has had one.
+/// Values of the alarms; `None` for one that had none so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct AlarmValues {
@@ -49,7 +49,7 @@ struct AlarmValues {
     tagged_answers: Option<f64>,
 }
 
-/// What alarms remember of a row of the metrics.
+/// Values of a row of the metrics that a resumed run needs.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 struct PastRow {
@@ -102,7 +102,7 @@ impl Alarms {
         (metrics, warnings)
     }
 
-    /// What is above its threshold now, and was not when it was last looked at.
+    /// Warnings: one for each alarm that is above its threshold now and was not at its last value.
     fn warnings(&self, step: u64, now: &AlarmValues) -> Vec<String> {
         let thresholds = self.section.thresholds();
         let mut warnings = Vec::new();
@@ -119,9 +119,9 @@ impl Alarms {
         warnings
     }
 
-    /// How much the mean reward rose between the steps that led to one evaluation and those that
-    /// led to the present one, if exact match did not rise between the two; 0 where it did. `None`
-    /// where this step has no evaluation, or where there are not two with steps before them.
+    /// Rise of the mean reward from the steps before the first evaluation of the window to those
+    /// before the present one, where exact match did not rise between the two; 0 where it did.
+    /// `None` where this step has no evaluation, or where there are not two with steps before them.
     fn observe_rewards(&mut self, reward: Option<f64>, exact_match: Option<f64>) -> Option<f64> {
         self.rewards.extend(reward);
         let exact_match = exact_match?;
@@ -219,7 +219,7 @@ fn of_groups(groups: &[Group]) -> AlarmMetrics {
     }
 }
 
-/// Whether an answer stands in what was found, and nothing was thought in between.
+/// Whether an answer is in a retrieved passage, and the trajectory has no thought.
 fn is_copied(it: &Trajectory, answer: &str) -> bool {
     let has_thought = it.segments.iter().any(|it| {
         it.origin == Origin::Policy && it.kind == SegmentKind::Think && !it.content.is_empty()
@@ -230,7 +230,7 @@ fn is_copied(it: &Trajectory, answer: &str) -> bool {
     !has_thought && !answer.is_empty() && hits.any(|it| stands_in(&it.title) || stands_in(&it.text))
 }
 
-/// Searches of a trajectory that it had made before.
+/// Number of searches of a trajectory whose query it had asked before.
 fn n_repeated(it: &Trajectory) -> usize {
     let queries = it.searches.iter().map(|it| normalize_answer(&it.query));
     it.searches.len() - queries.collect::<BTreeSet<_>>().len()

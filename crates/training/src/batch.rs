@@ -19,7 +19,7 @@ use crate::run::RunContext;
 use crate::sample::Sample;
 use crate::self_distillation::{DistillationTargets, distillation_targets};
 
-/// The policies of a step.
+/// Policies of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Policies<'a> {
     /// Policy that sampled, before the first update.
@@ -83,7 +83,7 @@ pub fn make_batch(
     assemble(&context.config.training, algorithm, policies, groups, distillation)
 }
 
-/// The same, with the distillation targets of the trajectories, in the steps that have them.
+/// [`make_batch`] with given distillation targets; `None` in a step without self-distillation.
 pub(crate) fn assemble(
     training: &TrainingSection,
     algorithm: &AlgorithmConfig,
@@ -143,8 +143,8 @@ fn entries<'a>(
     Ok(entries)
 }
 
-/// Refuses an estimator that needs rewards of steps where no reward has any: it would be another
-/// estimator, silently, or a key would do nothing.
+/// Refuses an estimator that needs step rewards where no reward gives any: it would silently be
+/// another estimator, or a key would do nothing.
 fn check_steps(
     advantage: &AdvantageEstimator,
     groups: &[(&Group, &[Grade])],
@@ -174,8 +174,8 @@ fn check_steps(
     Ok(())
 }
 
-/// Everything that takes a pass through a model: old and reference log-probabilities, and values.
-/// Trajectories that are in no statistic are left out.
+/// Forward passes of a batch: old and reference log-probabilities, and values. Trajectories that
+/// are in no statistic are left out.
 fn recompute(
     entries: &mut [Entry<'_>],
     algorithm: &AlgorithmConfig,
@@ -254,8 +254,8 @@ fn mean_of_policy(estimate: &AdvantageEstimate, entry: &Entry<'_>) -> f64 {
     mean(&of_policy)
 }
 
-/// What the critic learns of a trajectory: the policy's positions, or all of them where
-/// observations are steps (Search-R1's code).
+/// Sample of the value loss: the policy's positions, or all of them where observations are steps
+/// (Search-R1's code).
 fn value_sample(
     algorithm: &AlgorithmConfig,
     estimate: &AdvantageEstimate,
@@ -277,7 +277,8 @@ fn value_sample(
     }
 }
 
-/// Distillation targets of all trajectories, end to end; `None` in a step without self-distillation.
+/// Distillation targets of all trajectories, end to end; `None` in a step without
+/// self-distillation.
 fn distill(
     context: &RunContext<'_>,
     groups: &[(&Group, &[Grade])],

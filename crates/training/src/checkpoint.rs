@@ -60,7 +60,7 @@ pub struct TrainState {
     pub skipped_in_a_row: u64,
 }
 
-/// `state.json`: written last, so its folder is whole.
+/// `state.json`: written last, so a folder that has it is complete.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     step: u64,
@@ -141,7 +141,7 @@ impl TrainState {
         Ok(())
     }
 
-    /// The newest whole checkpoint of a run that began with `start`.
+    /// State of the newest complete checkpoint of a run that began with `start`.
     ///
     /// Where adapters are trained, all that is loaded shares the weights of `start`, so that a run
     /// which is resumed holds them once.
@@ -195,7 +195,7 @@ impl TrainState {
     }
 }
 
-/// What [`save_model`] wrote in a run that began with `start`.
+/// Decoder that [`save_model`] wrote in a run that began with `start`.
 fn load_decoder(folder: &Path, start: &Decoder) -> Result<Decoder, BoxError> {
     Ok(match start.lora() {
         Some(_) => start.load_adapter(folder)?,
@@ -276,8 +276,8 @@ pub fn save_model(decoder: &Decoder, tokenizer: &Tokenizer, folder: &Path) -> Re
     Ok(())
 }
 
-/// The newest checkpoint of a run's folder, as a model folder: that of the averaged weights, where
-/// the run keeps an average.
+/// Model folder of the newest checkpoint of a run: that of the averaged weights, where the run
+/// keeps an average.
 pub fn newest(run: &Path) -> Option<PathBuf> {
     let path = checkpoints(&run.join("checkpoints")).pop()?.1;
     let average = path.join(AVERAGE);
@@ -288,7 +288,7 @@ fn folder_name(step: u64) -> String {
     format!("step-{step:06}")
 }
 
-/// Whole checkpoints, oldest first.
+/// Complete checkpoints, oldest first.
 fn checkpoints(all: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(all) else { return Vec::new() };
     let mut found: Vec<(u64, PathBuf)> = entries

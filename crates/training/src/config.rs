@@ -85,8 +85,8 @@ pub struct TrainingSection {
     /// Epochs over the trajectories of a step. Default: 1.
     #[serde(default = "default_one")]
     pub epochs: usize,
-    /// Dynamic sampling (DAPO): most groups that a step may sample beyond its questions, for those
-    /// whose rewards do not differ. Default: 0.
+    /// Dynamic sampling (DAPO): maximum number of groups that a step samples in addition, in place
+    /// of groups whose rewards do not differ. Default: 0.
     #[serde(default)]
     pub extra_groups: usize,
     /// Curriculum. Default: all questions from the first step.
@@ -104,18 +104,18 @@ pub struct TrainingSection {
     pub skip_limit: u64,
 }
 
-/// A stage of the curriculum.
+/// Stage of the curriculum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CurriculumStage {
-    /// The first step of the stage.
+    /// First step of the stage.
     pub from: u64,
-    /// Most hops of a question.
+    /// Maximum number of hops of a question.
     pub hops: usize,
 }
 
-/// Critic of PPO: a second decoder with a value head, which begins with the policy's weights. What
-/// is not here is that of `[optimizer]`.
+/// Critic of PPO: a second decoder with a value head, which begins with the policy's weights. Its
+/// other options are those of `[optimizer]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CriticSection {
@@ -138,7 +138,7 @@ pub struct SftSection {
     pub gradient_checkpointing: bool,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
-    /// Steps between fresh worlds, so that no world is learned by heart.
+    /// Steps between fresh worlds, so that no world is memorized.
     pub world_every: u64,
     /// Phases, one after the other.
     pub phases: Vec<SftPhase>,
@@ -176,7 +176,7 @@ pub struct EvaluationSection {
     pub every: u64,
 }
 
-/// Thresholds of the alarms: the `[alarms]` section. An alarm above its own is a warning.
+/// Thresholds of the alarms: the `[alarms]` section. An alarm above its threshold is a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlarmSection {
@@ -217,7 +217,7 @@ pub struct FreshModel {
     pub rope_theta: f64,
 }
 
-/// A value of a section that cannot be used.
+/// Value of a section that cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SectionError {
     /// A number that must not be 0 is.
@@ -338,7 +338,7 @@ impl SftSection {
         self.phases.iter().map(|phase| phase.steps).sum()
     }
 
-    /// Checks that no interval is 0.
+    /// Checks that no size and no interval is 0.
     pub fn check(&self) -> Result<(), SectionError> {
         positive("sft", "micro_batch_tokens", self.micro_batch_tokens as u64)?;
         positive("sft", "checkpoint_every", self.checkpoint_every)?;
@@ -385,7 +385,7 @@ impl Default for AlarmSection {
 }
 
 impl FreshModel {
-    /// Configuration of its checkpoint.
+    /// Model configuration of the shape.
     pub fn config(&self) -> ModelConfig {
         ModelConfig {
             model_type: ModelFamily::Qwen2,

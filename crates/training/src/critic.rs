@@ -43,7 +43,7 @@ pub struct ValueLossStats {
 }
 
 impl ValueSample {
-    /// The positions, for a forward pass.
+    /// Positions as targets of a forward pass.
     pub fn scored_targets(&self) -> ScoredTargets<'_> {
         ScoredTargets { tokens: &self.tokens, at: &self.at }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use forage_trajectory::{Question, Retriever};
 
-/// Environment of a run. Plain data: whoever starts a run opens the files.
+/// Environment of a run. Plain data: its files are opened by the caller.
 pub struct Environment {
     /// Training questions.
     pub train: Vec<Question>,

@@ -12,7 +12,7 @@ use forage_world::WorldError;
 
 use crate::optimizer_step::NonFinite;
 
-/// Why training, a warm start or an evaluation ended early.
+/// Error of training, of a warm start or of an evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
     /// The run should stop, as its observer said; a checkpoint was written.
@@ -49,7 +49,7 @@ pub enum TrainingError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: std::io::Error,
     },
     /// A file of the run cannot be written.
@@ -57,7 +57,7 @@ pub enum TrainingError {
     Write {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: BoxError,
     },
     /// A file of the run does not hold what it should.
@@ -65,7 +65,7 @@ pub enum TrainingError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault of its content.
         source: BoxError,
     },
     /// A checkpoint cannot be loaded.
@@ -73,7 +73,7 @@ pub enum TrainingError {
     Checkpoint {
         /// Its folder.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         source: BoxError,
     },
     /// The grader failed.
@@ -85,7 +85,7 @@ pub enum TrainingError {
     /// No trajectory of a step could be completed, since the search engine failed.
     #[error("every trajectory of step {step} failed")]
     NoTrajectory {
-        /// The step, from 1.
+        /// Step, from 1.
         step: u64,
         /// The first failure.
         source: BoxError,
@@ -93,7 +93,7 @@ pub enum TrainingError {
     /// The failure budget of the search engine is spent.
     #[error("the search server stopped answering in step {step}")]
     SearchStopped {
-        /// The step, from 1.
+        /// Step, from 1.
         step: u64,
     },
     /// The agent loop failed.
@@ -110,21 +110,21 @@ pub enum TrainingError {
     Index(BoxError),
 }
 
-/// Why training diverged.
+/// Divergence of training.
 #[derive(Debug, thiserror::Error)]
 pub enum Diverged {
     /// The policy sampled from logits that are not finite.
     #[error("step {step} sampled from logits that are not finite")]
     Sampling {
-        /// The step, from 1.
+        /// Step, from 1.
         step: u64,
     },
     /// An update of the warm start is not finite.
     #[error("{}", non_finite.at(*step))]
     Update {
-        /// The step, from 1.
+        /// Step, from 1.
         step: u64,
-        /// What is not finite.
+        /// Quantity that is not finite.
         non_finite: NonFinite,
     },
     /// Too many steps in a row had an update that was not finite.
@@ -137,17 +137,17 @@ pub enum Diverged {
     },
 }
 
-/// An update that was not finite, as the source of an error.
+/// Update that was not finite, as the source of an error.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", non_finite.at(*step))]
 pub struct NonFiniteUpdate {
-    /// The step, from 1.
+    /// Step, from 1.
     pub step: u64,
-    /// What is not finite.
+    /// Quantity that is not finite.
     pub non_finite: NonFinite,
 }
 
-/// Why a section of the configuration cannot be used for this run.
+/// Error of the configuration: a section that does not fit the questions, the rewards or the model.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
     /// A stage of the curriculum has no training question.
@@ -164,9 +164,9 @@ pub enum ConfigurationError {
     /// The estimator needs a value for each search, and no reward gives any.
     #[error("no reward gives the searches of a trajectory a value, which {user}")]
     NoStepRewards {
-        /// What needs them.
+        /// Key that needs them, as the end of a sentence.
         user: &'static str,
-        /// What to use instead.
+        /// Remedy beside another reward.
         otherwise: &'static str,
     },
     /// The generated world cannot be made as configured.

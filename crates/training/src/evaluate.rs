@@ -16,16 +16,16 @@ use crate::observer::Observer;
 use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use crate::run_folder::RunFolder;
 
-/// Trajectories played at once.
+/// Batch size of evaluations, in trajectories.
 const BATCH: usize = 128;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 2_000;
 
-/// A trajectory of an evaluated question, with its scores.
+/// Trajectory of an evaluated question, with its scores.
 #[derive(Debug, Clone)]
 pub struct EvaluatedTrajectory {
-    /// The trajectory.
+    /// Trajectory.
     pub trajectory: Trajectory,
     /// Exact match: 1 where the answer equals a golden one after normalization, or else 0.
     pub em: f64,
@@ -120,7 +120,7 @@ impl Evaluator<'_> {
 }
 
 impl EvaluatedTrajectory {
-    /// The record for the report, with exact match as the reward.
+    /// Record for the report, with exact match as the reward.
     pub fn record(self, step: u64, split: &str, question: &Question) -> GroupRecord {
         let parts = [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into();
         let grade = GradeRecord { reward: Some(self.em), parts, ..GradeRecord::default() };

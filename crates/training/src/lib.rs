@@ -5,7 +5,7 @@
 //! ```text
 //! QuestionSampler::batch             questions of the step
 //!   │
-//! rollout_step                       Policy and Retriever play: groups of trajectories
+//! rollout_step                       episodes of Policy and Retriever: groups of trajectories
 //!   │                                Grader: a grade for each; dynamic sampling: extra groups
 //! make_batch                         advantages, old and reference log-probabilities, values,
 //!   │                                importance correction, distillation targets

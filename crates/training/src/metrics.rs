@@ -1,8 +1,8 @@
 //! Metrics of a step: one row of `metrics.jsonl`, with stable names.
 //!
-//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean reward
-//! where nothing was scored, or the loss where every update was skipped. Means over the trained
-//! tokens are 0 in a step without any, which `policy/trained_tokens` tells.
+//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean
+//! reward where nothing was scored, or the loss where every update was skipped. Means over the
+//! trained tokens are 0 in a step without any, which `policy/trained_tokens` tells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,10 +78,10 @@ pub struct StepTimings {
     /// Batch and updates.
     #[serde(rename = "seconds/update", skip_serializing_if = "Option::is_none")]
     pub update: Option<f64>,
-    /// The whole step.
+    /// Whole step.
     #[serde(rename = "seconds/step")]
     pub step_seconds: f64,
-    /// The teacher's forward passes, with self-distillation.
+    /// Teacher's forward passes, with self-distillation.
     #[serde(rename = "seconds/teacher", skip_serializing_if = "Option::is_none")]
     pub teacher: Option<f64>,
 }
@@ -146,10 +146,10 @@ pub struct OutcomeShares {
     /// Ended with an answer.
     #[serde(rename = "outcome/answered")]
     pub answered: f64,
-    /// Ended its turn without an action.
+    /// Ended the last turn without an action.
     #[serde(rename = "outcome/no_answer")]
     pub no_answer: f64,
-    /// Broke the protocol too often.
+    /// Last turn was neither a search nor an answer.
     #[serde(rename = "outcome/malformed")]
     pub malformed: f64,
     /// Ran out of tokens.
@@ -158,12 +158,13 @@ pub struct OutcomeShares {
     /// Ran out of turns.
     #[serde(rename = "outcome/out_of_turns")]
     pub out_of_turns: f64,
-    /// A search could not be made.
+    /// Ended because a search could not be made.
     #[serde(rename = "outcome/failed")]
     pub failed: f64,
 }
 
-/// What was kept of a rollout, where the configuration asks for more than all of it.
+/// Metrics of dynamic sampling, importance correction and self-distillation, each where it is
+/// configured.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct SamplingMetrics {
     /// Groups that dynamic sampling added.
@@ -244,7 +245,7 @@ pub struct UpdateMetrics {
     /// Norms of the gradient by part of the model: `grad_norm/PART`.
     #[serde(flatten)]
     pub norms_by_part: NamedNumbers,
-    /// The critic, where there is one.
+    /// Critic, where there is one.
     #[serde(flatten)]
     pub critic: Option<CriticMetrics>,
 }
@@ -273,7 +274,7 @@ pub struct CriticMetrics {
 /// number of hops with `/HOPS` behind.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EvaluationMetrics {
-    /// Exact match over all questions; absent where there is none.
+    /// Exact match over all questions; `None` where the evaluation has no row `all`.
     pub exact_match: Option<f64>,
     rows: NamedNumbers,
 }

@@ -54,8 +54,8 @@ pub fn packed(targets: &[ScoredTargets<'_>]) -> PackedSequences {
     PackedSequences::new(targets.iter().map(|it| (it.tokens, it.at)))
 }
 
-/// A number for each position of some sequences, without a gradient. `score` gives those of a
-/// micro-batch, `[M]`.
+/// Scores of the positions of some sequences, one number each, without a gradient. `score` gives
+/// those of a micro-batch, `[M]`.
 pub fn score_targets(
     device: &Device,
     targets: &[ScoredTargets<'_>],

@@ -1,30 +1,30 @@
-//! Observer of a run: the one way in which the engine speaks to whoever started it.
+//! Observer of a run: the only way in which the engine reports to its caller.
 //!
-//! The engine prints nothing and reads no signal. A program shows progress and warnings as it
-//! likes, and says when a run should stop.
+//! The engine prints nothing and handles no signal. The caller shows progress and warnings as it
+//! likes, and decides when a run should stop.
 
 /// Observer of a training run. Every method has a default that does nothing, so `()` is an
 /// observer that stays silent and never stops a run.
 pub trait Observer {
-    /// A phase begins, for example `training`: `done` of `total` steps or questions are behind it.
+    /// Start of a phase, for example `training`: `done` of `total` steps or questions are done.
     fn started(&self, phase: &'static str, done: u64, total: u64) {
         let _ = (phase, done, total);
     }
 
-    /// `done` steps or questions of the phase are behind it, with a few words about the last.
+    /// Progress within a phase: `done` steps or questions are done, with a message about the last.
     fn advanced(&self, done: u64, message: &str) {
         let _ = (done, message);
     }
 
-    /// The phase is over.
+    /// End of a phase.
     fn finished(&self) {}
 
-    /// A line for the user that is no warning.
+    /// Informational message, one line.
     fn note(&self, line: &str) {
         let _ = line;
     }
 
-    /// Something that does not end the run but should be looked at.
+    /// Warning: a problem that does not end the run.
     fn warning(&self, message: &str) {
         let _ = message;
     }

@@ -21,7 +21,7 @@ pub enum NonFinite {
 }
 
 impl NonFinite {
-    /// The message of an error or a warning. `step` counts from 1.
+    /// Message of an error or a warning. `step` counts from 1.
     pub fn at(&self, step: u64) -> String {
         match self {
             Self::Loss => format!("the loss of step {step} is not finite"),
@@ -46,8 +46,8 @@ pub struct OptimizerStep<'a> {
 }
 
 impl OptimizerStep<'_> {
-    /// Clips the gradients, applies AdamW, and returns the new weights with the norm of the gradients
-    /// before clipping.
+    /// Clips the gradients, applies AdamW, and returns the new weights with the norm of the
+    /// gradients before clipping.
     ///
     /// # Errors
     ///

@@ -52,7 +52,7 @@ pub struct Normalizers {
     pub trained: LossTotals,
     /// Tokens of the trajectories that LLDS preserves.
     pub n_preserved: usize,
-    /// Tokens that hindsight teaches, and trajectories with any.
+    /// Distilled tokens, and trajectories with any.
     pub distilled: LossTotals,
 }
 
@@ -97,8 +97,8 @@ impl PolicyLoss<'_> {
             || sample.advantages.iter().any(|it| it.abs() > 1e-9)
     }
 
-    /// Loss of a micro-batch, a part of the update's. `teacher_qv`, `[Q, V]`: the teacher's logits at
-    /// the distilled tokens, where there are any.
+    /// Loss of a micro-batch, a part of the update's. `teacher_qv`, `[Q, V]`: the teacher's logits
+    /// at the distilled tokens, where there are any.
     pub(crate) fn loss(
         &self,
         samples: &[&Sample],
@@ -172,8 +172,8 @@ impl PolicyLoss<'_> {
         }
     }
 
-    /// Divergence of the student from its teacher at the distilled tokens. `teacher_qv`, `[Q, V]`, is
-    /// divided by the temperature already.
+    /// Divergence of the student from its teacher at the distilled tokens. `teacher_qv`, `[Q, V]`,
+    /// is divided by the temperature already.
     fn distill(
         &self,
         config: &DistillationConfig,

@@ -17,7 +17,7 @@ pub struct QuestionSampler<'a> {
     pub all: &'a [Question],
     /// Questions a step, and curriculum.
     pub training: &'a TrainingSection,
-    /// The run's seed.
+    /// Seed of the run.
     pub seed: u64,
 }
 
@@ -32,7 +32,7 @@ impl<'a> QuestionSampler<'a> {
         Ok(())
     }
 
-    /// The questions of a step: those of its stage, shuffled anew in every epoch.
+    /// Questions of a step: those of its stage, shuffled anew in every epoch.
     pub fn batch(&self, step: u64) -> Vec<&'a Question> {
         let eligible = self.eligible(step);
         let (stage, begins) = self.stage(step).map_or((0, 0), |(it, stage)| (it, stage.from));
@@ -74,7 +74,8 @@ impl<'a> QuestionSampler<'a> {
         self.training.curriculum.iter().enumerate().rfind(|(_, it)| it.from <= step)
     }
 
-    /// Questions of the stage of a step. One without known hops is of every stage.
+    /// Questions of the stage of a step. A question without a known number of hops is in every
+    /// stage.
     fn eligible(&self, step: u64) -> Vec<&'a Question> {
         let max_hops = self.stage(step).map(|(_, stage)| stage.hops);
         let fits = |question: &&Question| match (max_hops, question.hops()) {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Mean with its 95 % confidence interval (bootstrap over questions).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The mean.
+    /// Mean.
     pub mean: f64,
     /// Lower end.
     pub low: f64,
@@ -36,7 +36,7 @@ pub struct EvaluationRow {
 /// Evaluation: `evaluations/step-000010-greedy.json` in the run's folder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Optimizer steps taken before.
+    /// Training steps taken before.
     pub step: u64,
     /// `greedy`, or `temperature 1`.
     pub sampling: String,
@@ -64,18 +64,18 @@ pub struct GradeRecord {
 /// Group with its grades: a line of `trajectories/step-000010.jsonl.zst`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Optimizer steps taken before.
+    /// Training steps taken before.
     pub step: u64,
     /// `train`, `greedy` or `sampled`.
     pub split: String,
-    /// The question and its trajectories.
+    /// Question and its trajectories.
     pub group: Group,
     /// Grades, one a trajectory.
     pub grades: Vec<GradeRecord>,
 }
 
 impl GradeRecord {
-    /// The record of a grade.
+    /// Record of a grade.
     pub fn new(grade: &Grade, advantage: Option<f64>) -> Self {
         let empty = Self { advantage, ..Self::default() };
         match grade {
@@ -92,7 +92,7 @@ impl GradeRecord {
 }
 
 impl GroupRecord {
-    /// The record of a training group. `advantages`: one a trajectory, `None` where it is not in
+    /// Record of a training group. `advantages`: one a trajectory, `None` where it is not in
     /// the loss; groups that are not trained have none.
     pub fn of_training(
         step: u64,

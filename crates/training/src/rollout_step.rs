@@ -48,8 +48,8 @@ pub fn generator(decoder: Decoder, tokenizer: Tokenizer, cache_tokens: Option<us
 }
 
 /// Samples `group_size` trajectories of every question of a step, in one batch, and grades them.
-/// Dynamic sampling then asks further questions, at most `extra_groups`, until as many groups as a
-/// step has questions have rewards that differ.
+/// Dynamic sampling then adds groups of extra questions, at most `extra_groups`, until the rewards
+/// of `questions_per_step` groups differ.
 ///
 /// # Errors
 ///
@@ -135,7 +135,7 @@ impl RolloutBatch {
     }
 }
 
-/// Refuses a step that says nothing about the policy, or that a broken policy sampled.
+/// Refuses a step in which every trajectory failed, or with logits that are not finite.
 fn check(trajectories: &[Trajectory], step: u64) -> Result<(), TrainingError> {
     let mut searches = trajectories.iter().flat_map(|trajectory| &trajectory.searches);
     if let Some(failure) = searches.find_map(|search| search.failure.as_ref())

@@ -19,14 +19,14 @@ use crate::record::{Evaluation, GroupRecord};
 /// Result of a run's folder.
 type Result<T> = std::result::Result<T, TrainingError>;
 
-/// An opened run folder, locked while this lives.
+/// Run folder, locked as long as this value lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     _lock: File,
 }
 
-/// Whether a run may go on where one stopped.
+/// Mode of opening a run folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
     /// The folder must not hold a run.
@@ -66,12 +66,12 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// A path inside the folder.
+    /// Path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The folder itself.
+    /// Path of the folder.
     pub fn root(&self) -> &Path {
         &self.path
     }

@@ -30,7 +30,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The policy's tokens of a trajectory, all with one advantage.
+    /// Policy's tokens of a trajectory, all with one advantage.
     pub fn of_trajectory(trajectory: &Trajectory, advantage: f32) -> Self {
         let mask = trajectory.policy_mask();
         let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
@@ -61,7 +61,7 @@ impl Sample {
         }
     }
 
-    /// The trained tokens, for a forward pass.
+    /// Trained tokens, for a forward pass.
     pub fn scored_targets(&self) -> ScoredTargets<'_> {
         ScoredTargets { tokens: &self.tokens, at: &self.targets }
     }

@@ -131,8 +131,8 @@ fn train_step(
     Ok(reward)
 }
 
-/// Rollout of the next step. Where the rewards fail, a checkpoint is written first: what was
-/// learned is not the fault of a plugin, and the run can be resumed with a better one.
+/// Rollout of the next step. Where the rewards fail, a checkpoint is written first, so that the run
+/// can be resumed from this step once they are mended.
 fn sample(
     context: &RunContext<'_>,
     generator: &mut Generator,
@@ -145,8 +145,8 @@ fn sample(
     rollout
 }
 
-/// State and alarms of a run: those of its newest checkpoint, or, in a new run, those of the
-/// beginning, with an evaluation of the dev questions as row 0 of the metrics.
+/// State and alarms at the start of the loop: those of the newest checkpoint, or initial ones,
+/// after an evaluation of the dev questions as row 0 of the metrics.
 fn begin_or_resume(
     context: &RunContext<'_>,
     generator: &mut Generator,

@@ -22,7 +22,7 @@ use crate::sample::Sample;
 pub struct UpdateStats {
     /// Loss statistics over the trained tokens of all updates that were taken.
     pub sums: LossStats,
-    /// Those of the first update, in which the weights are those that sampled.
+    /// Loss statistics of the first update, in which the weights are those that sampled.
     pub first: LossStats,
     /// Surrogate loss of each update that was taken.
     pub losses: Vec<f64>,
@@ -56,9 +56,9 @@ pub struct CriticStats {
 /// Update that was skipped.
 #[derive(Debug, Clone)]
 pub struct SkippedUpdate {
-    /// What was not finite.
+    /// Quantity that was not finite.
     pub why: NonFinite,
-    /// Whether it was the critic's.
+    /// Whether it was an update of the critic.
     pub of_critic: bool,
     /// Epoch within the step.
     pub epoch: usize,
@@ -66,7 +66,7 @@ pub struct SkippedUpdate {
     pub groups: std::ops::Range<usize>,
 }
 
-/// Updates policy and critic on the batch of a step. The step of the state stays what it is.
+/// Updates policy and critic on the batch of a step. `state.step` is not changed.
 pub fn update_policy(config: &TrainConfig, state: &mut TrainState, batch: &Batch) -> UpdateStats {
     let training = &config.training;
     let lr = config.optimizer.lr_at(state.step, training.steps);
@@ -157,7 +157,7 @@ fn update(
     Ok(PolicyUpdate { sums, loss: sums.loss / policy_loss.divisor() as f64, norm, norms_by_part })
 }
 
-/// A critic on its way through a step.
+/// Critic during the updates of a step.
 struct CriticTrainer {
     state: CriticState,
     optimizer: OptimizerConfig,

@@ -52,7 +52,7 @@ pub const DOCUMENT_PREFIX: &str = "Doc ";
 pub const TITLE_PREFIX: &str = "(Title: ";
 
 impl TagPair {
-    /// The content between the two tags, as it stands.
+    /// Content between the two tags, as it stands.
     ///
     /// ```
     /// use forage_trajectory::protocol::SEARCH;
@@ -63,7 +63,7 @@ impl TagPair {
         [self.open, content, self.close].concat()
     }
 
-    /// The content of a text that begins with the opening and ends with the closing tag; `None`
+    /// Content of a text that begins with the opening and ends with the closing tag; `None`
     /// for any other text.
     pub fn strip(self, text: &str) -> Option<&str> {
         text.strip_prefix(self.open)?.strip_suffix(self.close)
@@ -101,7 +101,7 @@ pub fn format_document(rank: usize, title: &str, text: &str) -> String {
     document_heading(rank, title) + text
 }
 
-/// An observation: the documents between `<information>` tags, with blank lines around them.
+/// Observation: the documents between `<information>` tags, with blank lines around them.
 ///
 /// ```
 /// use forage_trajectory::protocol::{format_document, format_observation};

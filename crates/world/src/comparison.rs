@@ -11,7 +11,7 @@ use crate::world::World;
 pub struct Comparison {
     /// Kind of the entities; every kind has at most one comparison.
     pub kind: EntityKind,
-    /// The relation whose values are compared.
+    /// Relation whose values are compared.
     pub relation: Relation,
     /// Words for the smaller and for the greater value.
     words: [&'static str; 2],
@@ -68,17 +68,17 @@ pub(crate) static COMPARISONS: [Comparison; 5] = [
 ];
 
 impl Comparison {
-    /// The comparison of a kind of entities.
+    /// Comparison of a kind of entities.
     pub fn of(kind: EntityKind) -> Option<&'static Self> {
         COMPARISONS.iter().find(|it| it.kind == kind)
     }
 
-    /// A random template of a question, for [`Self::fill`].
+    /// Random template of a question, for [`Self::fill`].
     pub fn template(&self, rng: &mut ChaCha8Rng) -> &'static str {
         self.templates.choose(rng).expect("there are two")
     }
 
-    /// The question of a template: which of two mentioned entities has the greater, or the smaller,
+    /// Question of a template: which of two mentioned entities has the greater, or the smaller,
     /// value.
     pub fn fill(&self, template: &str, greater: bool, [one, other]: [&str; 2]) -> String {
         template

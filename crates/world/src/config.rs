@@ -43,7 +43,7 @@ impl Default for EntityCounts {
 }
 
 impl EntityCounts {
-    /// The count of one split.
+    /// Count of one split.
     pub const fn of(&self, split: Split) -> usize {
         match split {
             Split::Train => self.train,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::relation::{EntityKind, Relation};
 
-/// A part of the world, and of a data set.
+/// Part of the world, and of a data set.
 ///
 /// Facts link only within a split, and no two splits share a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,23 +46,23 @@ impl EntityId {
     }
 }
 
-/// An entity: the subject of facts.
+/// Entity: the subject of facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {
     /// Kind of entity.
     pub kind: EntityKind,
     /// Unique within its kind; a book may be named like a film.
     pub name: String,
-    /// The split that it belongs to.
+    /// Split that it belongs to.
     pub split: Split,
     /// Its facts, no relation twice.
     pub facts: Vec<Fact>,
 }
 
-/// A fact of an entity: relation and value.
+/// Fact of an entity: relation and value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fact {
-    /// The relation.
+    /// Relation.
     pub relation: Relation,
     /// Its value.
     pub value: FactValue,
@@ -86,7 +86,7 @@ pub enum FactValue {
 }
 
 impl Entity {
-    /// The name with the word for its kind: `film Veltor`. A person is named without: people are
+    /// Name with the word for its kind: `film Veltor`. A person is named without: people are
     /// recognized by their given names.
     pub fn with_kind(&self) -> String {
         match self.kind {
@@ -95,19 +95,19 @@ impl Entity {
         }
     }
 
-    /// The value of a relation, where it is known.
+    /// Value of a relation, where it is known.
     pub fn value(&self, relation: Relation) -> Option<FactValue> {
         self.fact(relation).map(|fact| fact.value)
     }
 
-    /// The fact of a relation, where it is known.
+    /// Fact of a relation, where it is known.
     pub fn fact(&self, relation: Relation) -> Option<&Fact> {
         self.facts.iter().find(|fact| fact.relation == relation)
     }
 }
 
 impl FactValue {
-    /// The number, where it is one.
+    /// Number, where it is one.
     pub const fn number(self) -> Option<u32> {
         match self {
             Self::Entity(_) => None,

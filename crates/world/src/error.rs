@@ -3,7 +3,7 @@
 use crate::entity::Split;
 use crate::shape::QuestionShape;
 
-/// A world or a set of questions that cannot be made as configured.
+/// World or a set of questions that cannot be made as configured.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum WorldError {
     /// A split is too small to link its entities.

@@ -10,7 +10,7 @@ use crate::entity::{Entity, EntityId, Fact, FactValue};
 use crate::names::SECTORS;
 use crate::relation::{EntityKind, Relation};
 
-/// The least number of entities that can be linked: see [`counts`].
+/// Least number of entities that can be linked: see [`counts`].
 pub(crate) const LEAST_ENTITIES: usize = 24;
 
 /// Number of entities of each kind that a split of `total` entities has, in the order of

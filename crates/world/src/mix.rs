@@ -38,7 +38,7 @@ impl QuestionMix {
         Ok(())
     }
 
-    /// The shape of a question, spread evenly: a function of its index alone.
+    /// Shape of a question, spread evenly: a function of its index alone.
     pub fn shape(&self, index: usize) -> QuestionShape {
         let hops = self.hops[index % self.hops.len()];
         if hops == 2 {

@@ -102,7 +102,7 @@ impl Names {
         self.film_titles.clear();
     }
 
-    /// A name of a kind; `index` counts the entities of the kind in the split.
+    /// Name of a kind; `index` counts the entities of the kind in the split.
     pub(crate) fn name(&mut self, kind: EntityKind, index: usize) -> String {
         match kind {
             EntityKind::Person => self.person(),

@@ -49,13 +49,13 @@ fn pronoun(kind: EntityKind, name: &str, pronoun: Pronoun) -> &'static str {
     }
 }
 
-/// A fact as a passage states it.
+/// Fact as a passage states it.
 pub(crate) struct Statement {
-    /// The relation.
+    /// Relation.
     pub(crate) relation: Relation,
-    /// The text of the value.
+    /// Text of the value.
     pub(crate) value: String,
-    /// The inline fact beside it: its relation, and the text of its value.
+    /// Inline fact beside it: its relation, and the text of its value.
     pub(crate) inline: Option<(Relation, String)>,
 }
 

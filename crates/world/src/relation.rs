@@ -32,7 +32,7 @@ impl EntityKind {
     pub const ALL: [Self; 6] =
         [Self::Film, Self::Book, Self::Person, Self::Company, Self::City, Self::Country];
 
-    /// The word for the kind.
+    /// Word for the kind.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Film => "film",
@@ -83,7 +83,7 @@ impl Relation {
         DESCRIPTIONS.iter().map(|it| it.relation)
     }
 
-    /// The name that thoughts and searches use, one or two words.
+    /// Name that thoughts and searches use, one or two words.
     pub fn name(self) -> &'static str {
         self.describe().name
     }
@@ -143,7 +143,7 @@ pub(crate) struct Description {
 }
 
 impl Description {
-    /// The wording that begins with a possessive: `Its director is`.
+    /// Wording that begins with a possessive: `Its director is`.
     pub(crate) fn possessive(&self) -> &Wording {
         let found = self.wordings.iter().find(|it| it.pronoun == Its);
         found.expect("every relation has one")

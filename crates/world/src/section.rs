@@ -37,7 +37,7 @@ pub struct QuestionCounts {
 }
 
 impl QuestionCounts {
-    /// The count of one split.
+    /// Count of one split.
     pub const fn of(&self, split: Split) -> usize {
         match split {
             Split::Train => self.train,
@@ -62,7 +62,7 @@ impl WorldSection {
         World::generate(&self.world, seed)
     }
 
-    /// The questions of every split about a world of this section.
+    /// Questions of every split about a world of this section.
     pub fn questions(
         &self,
         world: &World,

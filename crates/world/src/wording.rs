@@ -21,7 +21,7 @@ pub fn noun_phrase(relation: Relation, subject: &str, rng: &mut ChaCha8Rng) -> S
     format!("the {noun} of {subject}")
 }
 
-/// A question for a relation of a subject, in one of several wordings.
+/// Question for a relation of a subject, in one of several wordings.
 pub fn relation_question(relation: Relation, subject: &str, rng: &mut ChaCha8Rng) -> String {
     let description = relation.describe();
     if let Some(asked) = description.asked.choose(rng)
@@ -42,7 +42,7 @@ pub fn relation_question(relation: Relation, subject: &str, rng: &mut ChaCha8Rng
     frames.choose(rng).expect("there are frames").replace("{}", &phrase)
 }
 
-/// The plain question for one fact, as a step of the evidence.
+/// Plain question for one fact, as a step of the evidence.
 pub fn sub_question(relation: Relation, subject: &str) -> String {
     let description = relation.describe();
     let word = match description.object {

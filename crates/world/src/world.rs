@@ -15,7 +15,7 @@ use crate::names::Names;
 use crate::prose::{Statement, write_passage};
 use crate::relation::EntityKind;
 
-/// A generated encyclopedia: the entities of all splits, with a passage about each.
+/// Generated encyclopedia: the entities of all splits, with a passage about each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct World {
     entities: Vec<Entity>,
@@ -75,7 +75,7 @@ impl World {
         Ok(world)
     }
 
-    /// The corpus: one passage per entity, of all splits.
+    /// Corpus: one passage per entity, of all splits.
     pub fn passages(&self) -> &[Passage] {
         &self.passages
     }
@@ -89,23 +89,23 @@ impl World {
         self.span(split, kind).map(EntityId)
     }
 
-    /// An entity.
+    /// Entity.
     pub fn entity(&self, id: EntityId) -> &Entity {
         &self.entities[id.0]
     }
 
-    /// The passage about an entity.
+    /// Passage about an entity.
     pub fn passage(&self, id: EntityId) -> &Passage {
         &self.passages[id.0]
     }
 
-    /// The entity that a passage is about.
+    /// Entity that a passage is about.
     pub fn entity_of(&self, passage_id: &str) -> Option<EntityId> {
         let idx = passage_id.strip_prefix('p')?.parse().ok()?;
         (idx < self.entities.len()).then_some(EntityId(idx))
     }
 
-    /// The inline fact beside a fact: the linked entity, and the fact of it that the passage
+    /// Inline fact beside a fact: the linked entity, and the fact of it that the passage
     /// states.
     pub fn inline_fact(&self, fact: &Fact) -> Option<(EntityId, Fact)> {
         let (FactValue::Entity(id), Some(relation)) = (fact.value, fact.inline) else {
@@ -114,7 +114,7 @@ impl World {
         Some((id, *self.entity(id).fact(relation)?))
     }
 
-    /// A value as passages, thoughts and answers write it.
+    /// Value as passages, thoughts and answers write it.
     pub fn text(&self, value: FactValue) -> String {
         match value {
             FactValue::Entity(id) => self.entity(id).name.clone(),
@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// The answers that count as right for a value, the plainest first.
+    /// Answers that count as right for a value, the plainest first.
     pub fn accepted_answers(&self, value: FactValue) -> Vec<String> {
         let mut answers = vec![self.text(value)];
         if let FactValue::Thousands(number) = value {
@@ -133,7 +133,7 @@ impl World {
         answers
     }
 
-    /// A random entity of a split, of one kind where it is given.
+    /// Random entity of a split, of one kind where it is given.
     pub(crate) fn draw(
         &self,
         split: Split,

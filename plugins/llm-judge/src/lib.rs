@@ -17,8 +17,8 @@
 //!
 //! # Failures
 //!
-//! - A reply without a verdict in its last line fails the trajectory, which is left out and does not
-//!   count as incorrect.
+//! - A reply without a verdict in its last line fails the trajectory, which is left out and does
+//!   not count as incorrect.
 //! - A judge that cannot be reached after all retries is a [`RewardError::broken`].
 //!
 //! # Departures

@@ -1,4 +1,5 @@
-//! What can be chosen and no recipe names, and choices of the loop around the loss: each is at work.
+//! What can be chosen and no recipe names, and choices of the loop around the loss: each is at
+//! work.
 
 use std::fs;
 

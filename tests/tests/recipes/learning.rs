@@ -2,10 +2,10 @@
 //! finite, the parts that only it has are at work, and its reward rises.
 //!
 //! Two or four questions a step, of two searches each (the shipped agent often answers after one);
-//! any five steps in a row ask all of them once. The mean rewards of steps 1 to 5 and of steps 16 to
-//! 20 differed by 0.27 to 0.65 in runs of all recipes on the seeds 1 to 3. A run of a seed has the
-//! same bits on the same processor and others elsewhere, which is as good as another seed; so 0.1 is
-//! asked for.
+//! any five steps in a row ask all of them once. The mean rewards of steps 1 to 5 and of steps 16
+//! to 20 differed by 0.27 to 0.65 in runs of all recipes on the seeds 1 to 3. A run of a seed has
+//! the same bits on the same processor and others elsewhere, which is as good as another seed; so
+//! 0.1 is asked for.
 
 use std::fs;
 

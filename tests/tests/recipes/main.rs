@@ -1,6 +1,7 @@
-//! The recipes of `configs/`, small: each of them learns (`learning`), what they add can be switched
-//! off (`identities`), what none of them names trains too (`choices`), and what their runs have in
-//! common holds: resuming, updates that cannot be taken, keys that an algorithm does not use.
+//! The recipes of `configs/`, small: each of them learns (`learning`), what they add can be
+//! switched off (`identities`), what none of them names trains too (`choices`), and what their runs
+//! have in common holds: resuming, updates that cannot be taken, keys that an algorithm does not
+//! use.
 
 mod choices;
 mod identities;

@@ -258,7 +258,8 @@ mod tests {
 
     #[test]
     fn names_of_two_kinds_are_told_apart() {
-        // `crate::b` is a module in `use` and before `::`, and a function of `c` where it is called.
+        // `crate::b` is a module in `use` and before `::`, and a function of `c` where it is
+        // called.
         let lib = "mod a; pub mod b; mod c; pub use c::b;";
         for (a, expected) in [
             ("fn f() { crate::b() }", "a.rs:1 -> c.rs:1 -> a.rs"),

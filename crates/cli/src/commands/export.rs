@@ -19,7 +19,7 @@ const MEGABYTE: u64 = 1_000_000;
 /// LoRA adapters are merged into the model. The folder also holds the tokenizer.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run's folder, for its newest checkpoint; or the folder of a model or of adapters
+    /// Run's folder, for its newest checkpoint; or the folder of a model or of adapters
     pub model: PathBuf,
 
     /// Folder to write; it must not exist

@@ -8,7 +8,7 @@ use forage_training::run_folder::{Opening, RunFolder};
 use crate::output::print_line;
 use crate::synthesize::{SynthesisFile, synthesize};
 
-/// Make training questions from a corpus, as hard as wanted
+/// Generate training questions of a given difficulty from a world or a corpus
 ///
 /// A generator proposes, an agent tries several times, and what happened goes back to the
 /// generator, round after round. Whatever is finished is in the journal of the run's folder: a run
@@ -18,10 +18,10 @@ pub struct Args {
     /// Run file with a `[synthesis]` section
     #[arg(default_value = "configs/synthesize.toml")]
     pub run_file: PathBuf,
-    /// Folder of the run; `runs/<name>` where it is not given
+    /// Folder of the run. Default: `runs/<name>`
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Go on from the journal; items, limits and splits may be others than before
+    /// Resume from the journal; items, limits and splits may differ from before
     #[arg(long)]
     pub resume: bool,
     /// Change a key of the run file, for example `--set synthesis.items=50`

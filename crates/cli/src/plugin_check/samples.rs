@@ -12,7 +12,7 @@ pub(crate) fn samples() -> Vec<Group<'static>> {
     vec![group(bridge()), group(verdict()), group(bare())]
 }
 
-/// A group of this many trajectories, of 8 searches each, about 130 KB for 16.
+/// Group of this many trajectories, of 8 searches each, about 130 KB for 16.
 pub(crate) fn large(members: usize) -> Group<'static> {
     let question = bridge();
     let played = |member: usize| {
@@ -30,7 +30,7 @@ pub(crate) fn large(members: usize) -> Group<'static> {
     Group { question, trajectories: (0..members).map(played).collect(), step: Some(0) }
 }
 
-/// A trajectory of at least so many bytes: half of them thought, half of them found.
+/// Trajectory of at least so many bytes: half of them thought, half of them found.
 pub(crate) fn huge(bytes: usize) -> Group<'static> {
     let hit = Hit { id: "p1".into(), text: words(bytes / 4, 2).into(), ..Hit::default() };
     let it = Trajectory::default().think(&words(bytes / 2, 1)).search("Alien", [hit]);

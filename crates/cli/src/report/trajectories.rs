@@ -1,8 +1,8 @@
 //! Trajectories of the page: a selection of the groups of a run, with each text stored once.
 //!
 //! A run writes more trajectories than a browser can open. [`read`] first takes the first and the
-//! last evaluation of every split, with the same questions in both, and then groups of files that are
-//! spread evenly over the steps of training.
+//! last evaluation of every split, with the same questions in both, and then groups of files that
+//! are spread evenly over the steps of training.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;

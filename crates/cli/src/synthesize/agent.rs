@@ -115,7 +115,7 @@ fn serve(
     }
 }
 
-/// The run of a trajectory, as text. A trajectory that the infrastructure failed is an error.
+/// Run of a trajectory, as text. A trajectory that the infrastructure failed is an error.
 pub fn run_of(trajectory: &Trajectory) -> Result<WithUsage<AgentRun>, StepError> {
     if let Outcome::Failed(reason) = &trajectory.outcome {
         return Err(StepError::engine("the search engine", reason.clone()));

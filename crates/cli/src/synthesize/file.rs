@@ -11,7 +11,7 @@ use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::run_file::set;
 
-/// A run file of a synthesis with its text.
+/// Run file of a synthesis with its text.
 #[derive(Debug, Clone)]
 pub struct SynthesisFile {
     /// Its configuration.
@@ -20,7 +20,7 @@ pub struct SynthesisFile {
     pub text: String,
     /// Its path.
     pub path: PathBuf,
-    /// The settings that a journal is resumed with only.
+    /// Settings that a journal is resumed with only.
     pub identity: Value,
 }
 

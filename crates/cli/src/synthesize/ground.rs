@@ -18,7 +18,7 @@ use crate::exit_code::{Code, Failure};
 
 /// Corpus of a run file.
 pub(super) struct SynthesisCorpus {
-    /// The generated world, where the corpus is one.
+    /// Generated world, where the corpus is one.
     pub(super) world: Option<World>,
     /// All passages.
     pub(super) passages: Vec<Passage>,
@@ -59,7 +59,7 @@ impl SynthesisCorpus {
         Ok(Self { world: None, passages })
     }
 
-    /// The search engine of the run file; where it names none, one over an index that is made in
+    /// Search engine of the run file; where it names none, one over an index that is made in
     /// `folder`, or was before.
     pub(super) fn engine(
         &self,
@@ -77,7 +77,7 @@ impl SynthesisCorpus {
         Ok(Arc::new(open_index(folder, &SearchOptions::default())?.into()))
     }
 
-    /// The generator of the run file, with the graph of the corpus where it needs one.
+    /// Generator of the run file, with the graph of the corpus where it needs one.
     pub(super) fn generator<'a>(
         &self,
         section: &'a GeneratorSection,

@@ -29,7 +29,7 @@ pub(super) struct SynthesisContext {
 }
 
 impl SynthesisContext {
-    /// The context of a run file.
+    /// Context of a run file.
     pub(super) fn new(config: &SynthesisConfig) -> Self {
         Self {
             budget: Arc::new(Budget::new(config.synthesis.limits)),
@@ -38,14 +38,14 @@ impl SynthesisContext {
         }
     }
 
-    /// A client of a server, which is not called yet.
+    /// Client of a server, which is not called yet.
     pub(super) fn client(&self, server: &ChatConfig) -> Result<Arc<ChatClient>> {
         ChatClient::new(server, Arc::clone(&self.budget), Arc::clone(&self.stop))
             .map(Arc::new)
             .context(Failure::new(Code::Usage, "a server of the run file cannot be used"))
     }
 
-    /// The question generator of a run file.
+    /// Question generator of a run file.
     pub(super) fn generator(
         &self,
         generator: CorpusGenerator<'_>,
@@ -90,7 +90,7 @@ impl SynthesisContext {
         Ok(PolicyModel::new(policy, options, Arc::clone(&self.budget)))
     }
 
-    /// The judge of a run file, and the hash of what its judgements depend on. A plugin is copied
+    /// Judge of a run file, and the hash of what its judgements depend on. A plugin is copied
     /// into `folder`.
     pub(super) fn judge(
         &self,

@@ -19,7 +19,7 @@ use super::section::{
     PluginJudgeSection, QuestionSection, SynthesisConfig, default_device,
 };
 
-/// A run file of `forage synthesize`, as it stands in TOML.
+/// Run file of `forage synthesize`, as it stands in TOML.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
@@ -116,7 +116,7 @@ impl RawConfig {
         Ok(value)
     }
 
-    /// The sections, each as the one kind that it is.
+    /// Sections, each as the one kind that it is.
     pub(super) fn typed(self) -> Result<SynthesisConfig> {
         let Self { name, seed, device, synthesis, questions, .. } = self;
         Ok(SynthesisConfig {

@@ -212,7 +212,7 @@ impl SynthesisConfig {
             || self.retriever().is_some_and(|it| it.encoder().is_some())
     }
 
-    /// The search engine of the run file, where it names one.
+    /// Search engine of the run file, where it names one.
     pub fn retriever(&self) -> Option<&RetrieverConfig> {
         match &self.corpus {
             CorpusSection::World(_) => None,

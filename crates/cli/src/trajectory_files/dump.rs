@@ -1,8 +1,8 @@
 //! Flat rows, as Search-R1, verl and similar projects dump them: one trajectory a row, as one text.
 //!
 //! Such a text does not say which part has which origin. An `<information>` block is taken for an
-//! observation where it follows a `</search>`, and for text of the policy anywhere else. A block that
-//! the policy itself wrote right after a search cannot be recognized.
+//! observation where it follows a `</search>`, and for text of the policy anywhere else. A block
+//! that the policy itself wrote right after a search cannot be recognized.
 
 use anyhow::{Context, Result, bail};
 use forage_reward_sdk::{

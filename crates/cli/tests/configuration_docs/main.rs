@@ -1,7 +1,7 @@
 //! docs/configuration.md and docs/algorithms.md have the keys and the defaults of the run files.
 //!
-//! The keys are those that the parser lists in its errors, so a key that is added to a struct, or to
-//! a page, makes a test fail until it is in both. A default that a page has as a TOML literal is
+//! The keys are those that the parser lists in its errors, so a key that is added to a struct, or
+//! to a page, makes a test fail until it is in both. A default that a page has as a TOML literal is
 //! read: a file with the key and one without it must mean the same.
 
 mod algorithms;

@@ -95,8 +95,8 @@ impl CpuDecoder {
         &self.config
     }
 
-    /// Incremental forward pass: appends tokens, at least one each, to cached sequences. Returns the
-    /// logits after the last token of each, `[n, V]`, row by row.
+    /// Incremental forward pass: appends tokens, at least one each, to cached sequences. Returns
+    /// the logits after the last token of each, `[n, V]`, row by row.
     pub(crate) fn forward_cached(&self, feeds: &mut [(&mut CpuKvCache, &[TokenId])]) -> Vec<f32> {
         let width = self.config.hidden_size;
         let stride = self.heads().key * self.heads().width;

@@ -1,5 +1,5 @@
-//! BERT (arXiv 1810.04805): learned position embeddings, bidirectional attention, a layer norm after
-//! each half of a layer.
+//! BERT (arXiv 1810.04805): learned position embeddings, bidirectional attention, a layer norm
+//! after each half of a layer.
 //!
 //! Sequences lie end to end, without padding: only matrix products see more than one of them, and
 //! their sums do not depend on how many rows there are. So on the CPU a sequence comes to the same
@@ -26,7 +26,8 @@ use crate::shards::Shards;
 const ROWS: usize = 8;
 
 /// The library behind burn's CPU backend (gemm 0.19) sums products that come to so many numbers or
-/// fewer in another order than larger ones, so that a row would depend on how many others there are.
+/// fewer in another order than larger ones, so that a row would depend on how many others there
+/// are.
 const SMALL_PRODUCT: usize = 16 * 16;
 
 /// BERT encoder: configuration and weights on one device.

@@ -1,9 +1,9 @@
 //! Text encoders: embeddings of texts, for dense retrieval.
 //!
-//! [`TextEncoder`] reads a Hugging Face folder of type `bert`, such as e5 or `MiniLM`, with the files
-//! of sentence-transformers where it has them. The parts know little of each other: `bert` turns
-//! tokens into hidden states, `wordpiece` texts into tokens, and `sentence_transformers` has pooling
-//! and prompts.
+//! [`TextEncoder`] reads a Hugging Face folder of type `bert`, such as e5 or `MiniLM`, with the
+//! files of sentence-transformers where it has them. The parts know little of each other: `bert`
+//! turns tokens into hidden states, `wordpiece` texts into tokens, and `sentence_transformers` has
+//! pooling and prompts.
 
 mod bert;
 mod config;
@@ -45,8 +45,8 @@ pub struct EncoderOptions {
     pub query_prefix: Option<String>,
     /// Prompt before a passage, such as `passage: ` for e5. Default: that of the folder.
     pub passage_prefix: Option<String>,
-    /// Tokens of a text, at most, the two at its ends included. Default: that of the folder, or else
-    /// the positions of the model.
+    /// Tokens of a text, at most, the two at its ends included. Default: that of the folder, or
+    /// else the positions of the model.
     pub max_tokens: Option<usize>,
 }
 

@@ -1,8 +1,8 @@
 //! `WordPiece` tokenizer of an encoder: word pieces between `[CLS]` and `[SEP]`.
 //!
-//! Unlike in the tokenizer of decoders, control tokens in a text are what the library makes of them,
-//! so that embeddings are those of other programs. A page can only bend its own embedding by what it
-//! says.
+//! Unlike in the tokenizer of decoders, control tokens in a text are what the library makes of
+//! them, so that embeddings are those of other programs. A page can only bend its own embedding by
+//! what it says.
 
 use std::path::Path;
 

@@ -87,7 +87,7 @@ impl ModelFamily {
     /// All families, by name.
     pub const ALL: [Self; 3] = [Self::Llama, Self::Qwen2, Self::Qwen3];
 
-    /// The family of a `model_type`.
+    /// Family of a `model_type`.
     pub fn of_model_type(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.model_type() == name)
     }

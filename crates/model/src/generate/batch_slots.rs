@@ -142,8 +142,8 @@ impl BatchSlots {
         }
     }
 
-    /// Decoding step: appends a token to each slot that is given one. Returns the logits after them,
-    /// `[rows, V]`, in order.
+    /// Decoding step: appends a token to each slot that is given one. Returns the logits after
+    /// them, `[rows, V]`, in order.
     pub(crate) fn decode_step(
         &mut self,
         model: &InferenceModel,

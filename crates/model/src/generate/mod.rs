@@ -1,5 +1,5 @@
-//! Token generation: a decoder as a [`Policy`], with continuous batching and KV caches that are kept
-//! between the turns of a sequence.
+//! Token generation: a decoder as a [`Policy`], with continuous batching and KV caches that are
+//! kept between the turns of a sequence.
 //!
 //! A batch has slots. A request takes the first that is free, prefills what is not cached of its
 //! context (a prompt, once for all sequences that begin with it; in later turns an observation),

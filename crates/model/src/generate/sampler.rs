@@ -72,8 +72,8 @@ impl Sampler {
     }
 
     /// Truncates the distribution: leaves in `candidates` the tokens that may be sampled, the most
-    /// likely first, ties by id. Top-k comes first, then top-p of the rest, then min-p, the order of
-    /// transformers. At least one token is left.
+    /// likely first, ties by id. Top-k comes first, then top-p of the rest, then min-p, the order
+    /// of transformers. At least one token is left.
     fn truncate(&mut self, keep: Truncation, total: f64) {
         let Self { weights, candidates } = self;
         candidates.clear();

@@ -213,7 +213,7 @@ impl<'a> State<'a> {
         let next = self.waiting.front()?;
         let (sequence, own) = (next.request.sequence, positions(next.request));
         let prompt = next.prompt;
-        // The first of those who share a prompt also pays for the copy that the others take.
+        // The first of those that share a prompt also pays for the copy that the others take.
         let fresh = prompt.map(|at| &self.prompts[at]).filter(|it| it.is_fresh());
         let extra = fresh.map_or(0, |it| it.length);
         let needed = own + extra;

@@ -107,7 +107,7 @@ impl Conversation {
         }
     }
 
-    /// A noncharacter of Unicode that occurs in none of its texts.
+    /// Noncharacter of Unicode that occurs in none of its texts.
     pub(super) fn unused_mark(&self) -> Option<char> {
         let found = std::cell::RefCell::new(String::new());
         self.map_texts(&|text| {
@@ -134,7 +134,8 @@ fn map_texts(value: &Json, f: &impl Fn(&str) -> String) -> Json {
     }
 }
 
-/// Filter `tojson`, as Python's `json.dumps`: a space after commas and colons, and no escapes for HTML.
+/// Filter `tojson`, as Python's `json.dumps`: a space after commas and colons, and no escapes for
+/// HTML.
 #[expect(clippy::needless_pass_by_value, reason = "the signature of a filter")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;

@@ -209,9 +209,10 @@ impl Tokenizer {
     /// Encodes a prompt: the text and the tokens that a sequence begins with.
     ///
     /// A plain text comes after a beginning-of-sequence token, such as `<|begin_of_text|>`, where
-    /// `tokenizer.json` puts one; `add_bos_token` of `tokenizer_config.json` counts beside the older
-    /// files only, as in transformers 5. A chat is the output of its template and nothing before it.
-    /// Templates that ask for the date get 1970-01-01: a run must not depend on its date.
+    /// `tokenizer.json` puts one; `add_bos_token` of `tokenizer_config.json` counts beside the
+    /// older files only, as in transformers 5. A chat is the output of its template and nothing
+    /// before it. Templates that ask for the date get 1970-01-01: a run must not depend on its
+    /// date.
     pub fn encode_prompt(&self, prompt: &Prompt<'_>) -> Result<(String, Vec<TokenId>), ChatError> {
         match *prompt {
             Prompt::Plain(text) => {

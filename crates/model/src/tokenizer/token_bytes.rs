@@ -51,8 +51,8 @@ impl TokenBytes {
         &self.bytes[start..end]
     }
 
-    /// Whether the decoder of the library gives the text of these bytes. That of `SentencePiece` takes
-    /// the space off the beginning of a text, which a turn of a model is not.
+    /// Whether the decoder of the library gives the text of these bytes. That of `SentencePiece`
+    /// takes the space off the beginning of a text, which a turn of a model is not.
     pub(super) fn are_whole(&self) -> bool {
         self.are_whole
     }

@@ -48,7 +48,7 @@ pub struct Episode {
 }
 
 impl Episode {
-    /// The episode of a graded trajectory, without values of a critic.
+    /// Episode of a graded trajectory, without values of a critic.
     ///
     /// The reward is on the last policy token. `step_scale` is the factor of the step rewards
     /// ([`AdvantageEstimator::step_scale`](super::AdvantageEstimator::step_scale)): the value of

@@ -65,7 +65,7 @@ impl AdvantageEstimator {
         }
     }
 
-    /// The positions over which advantages are whitened; `None` for estimators that do not whiten.
+    /// Positions over which advantages are whitened; `None` for estimators that do not whiten.
     pub(super) fn whitening(&self) -> Option<GaeObservations> {
         match self {
             Self::ReinforcePlusPlus(_) | Self::ReinforcePlusPlusBaseline(_) => {

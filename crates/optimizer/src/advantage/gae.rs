@@ -1,4 +1,5 @@
-//! Generalized advantage estimation, with a reward at the end (PPO) or for each search (StepSearch).
+//! Generalized advantage estimation, with a reward at the end (PPO) or for each search
+//! (StepSearch).
 
 use serde::{Deserialize, Serialize};
 

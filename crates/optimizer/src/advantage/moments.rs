@@ -5,8 +5,8 @@ const EPSILON: f64 = 1e-8;
 
 /// Sample mean and variance.
 ///
-/// The variance, not the standard deviation of `forage_trajectory::statistics`: whitening adds its ε
-/// under the root, and the square of a rounded root has other bits than the variance.
+/// The variance, not the standard deviation of `forage_trajectory::statistics`: whitening adds its
+/// ε under the root, and the square of a rounded root has other bits than the variance.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleMoments {
     /// Mean; 0 of no numbers.

@@ -70,7 +70,7 @@ pub struct LossTotals {
 }
 
 impl LossTotals {
-    /// The totals of trajectories with these numbers of trained tokens.
+    /// Totals of trajectories with these numbers of trained tokens.
     pub fn of(lengths: &[usize]) -> Self {
         let n_sequences = lengths.iter().filter(|it| **it > 0).count();
         Self { n_tokens: lengths.iter().sum(), n_sequences }
@@ -78,8 +78,8 @@ impl LossTotals {
 }
 
 impl LossAggregation {
-    /// The weight of each token of some trajectories of the step, end to end: `[M]` for trajectories
-    /// of `lengths` trained tokens, M together.
+    /// Weight of each token of some trajectories of the step, end to end: `[M]` for
+    /// trajectories of `lengths` trained tokens, M together.
     ///
     /// Departure from verl: its sequence mean divides by |y| + 1e-8.
     pub fn weights(&self, lengths: &[usize], totals: LossTotals) -> Vec<f32> {

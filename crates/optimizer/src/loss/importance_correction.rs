@@ -98,7 +98,7 @@ impl IcePop {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RejectionOnly {
-    /// The trajectories that are left out; must be given.
+    /// Trajectories that are left out; must be given.
     pub reject: RejectionSampling,
 }
 
@@ -144,7 +144,8 @@ pub struct ImportanceWeights {
 /// Importance weights and kept trajectories.
 ///
 /// `lengths`: trained tokens of each trajectory; their sum is M. `old` and `rollout`, `[M]`:
-/// log-probabilities under the policy before the step and under the policy that sampled, end to end.
+/// log-probabilities under the policy before the step and under the policy that sampled, end to
+/// end.
 pub fn importance_weights(
     correction: &ImportanceCorrection,
     lengths: &[usize],

@@ -21,8 +21,8 @@ pub struct KlConfig {
     pub coefficient: f64,
     /// Whether the penalty is part of the reward or of the loss.
     pub place: KlPlace,
-    /// Estimator of the divergence in the loss. Default: `k3`. With `place = "reward"` the key is an
-    /// error, since the estimator is always k1.
+    /// Estimator of the divergence in the loss. Default: `k3`. With `place = "reward"` the key is
+    /// an error, since the estimator is always k1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimator: Option<KlEstimator>,
 }
@@ -54,7 +54,7 @@ pub enum KlEstimator {
 }
 
 impl KlConfig {
-    /// The estimator of the loss.
+    /// Estimator of the loss.
     pub fn in_loss(&self) -> KlEstimator {
         self.estimator.unwrap_or_default()
     }

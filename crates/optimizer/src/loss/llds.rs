@@ -53,8 +53,8 @@ impl LldsConfig {
     }
 }
 
-/// Number of tokens of the preserved trajectories, those with advantages that sum to 0 or more. Over
-/// the whole step it normalizes the loss.
+/// Number of tokens of the preserved trajectories, those with advantages that sum to 0 or more.
+/// Over the whole step it normalizes the loss.
 ///
 /// It is the paper's set, A ≥ 0, where all tokens of a trajectory have one advantage. `lengths`:
 /// trained tokens of each trajectory; `advantages`: of each token, end to end, `[M]`.

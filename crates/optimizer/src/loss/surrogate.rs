@@ -39,7 +39,7 @@ pub enum Surrogate {
 
 named_algorithm!(Surrogate, "algorithm.loss");
 
-/// A policy loss with statistics of its importance ratios.
+/// Policy loss with statistics of its importance ratios.
 #[derive(Debug)]
 pub struct SurrogateLoss {
     /// Σ weight · loss, `[1]`.

@@ -43,7 +43,7 @@ impl TrainedTokens<'_> {
         assert_eq!(parts, [n; 4], "log-probabilities, advantages, weights, lengths of {n} tokens");
     }
 
-    /// The mean over the tokens of each trajectory, at each of its tokens: `[M]` → `[M]`.
+    /// Mean over the tokens of each trajectory, at each of its tokens: `[M]` → `[M]`.
     pub(crate) fn sequence_means(&self, numbers: &[f64]) -> Vec<f64> {
         let mut at = 0;
         let mut means = Vec::with_capacity(numbers.len());
@@ -56,12 +56,12 @@ impl TrainedTokens<'_> {
     }
 }
 
-/// A tensor without a gradient, `[M]`.
+/// Tensor without a gradient, `[M]`.
 pub(crate) fn constant(numbers: &[f32], device: &Device) -> Tensor<1> {
     Tensor::from_data(TensorData::new(numbers.to_vec(), [numbers.len()]), device)
 }
 
-/// The numbers of a tensor, detached from its gradient.
+/// Numbers of a tensor, detached from its gradient.
 pub(crate) fn detached(tensor: &Tensor<1>) -> Vec<f32> {
     tensor.clone().inner().into_data().try_into_vec_as().expect("f32 reads back as f32")
 }

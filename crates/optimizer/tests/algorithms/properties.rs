@@ -191,8 +191,8 @@ proptest! {
         }
     }
 
-    /// Also where what the model computes at them is not finite. Which tokens of a trajectory are the
-    /// policy's is `Episode::of`'s and the trainer's to say.
+    /// Also where what the model computes at them is not finite. Which tokens of a trajectory are
+    /// the policy's is `Episode::of`'s and the training engine's to say.
     #[test]
     fn tokens_of_the_environment_get_no_gradient(
         policy in prop::collection::vec(any::<bool>(), 1..40),

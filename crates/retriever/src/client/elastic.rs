@@ -47,8 +47,8 @@ pub enum ElasticEngine {
     /// `OpenSearch` and Elasticsearch.
     #[default]
     Opensearch,
-    /// Quickwit, whose hits are in the order of the index unless they are sorted by score, and whose
-    /// scores are among the sort values.
+    /// Quickwit, whose hits are in the order of the index unless they are sorted by score, and
+    /// whose scores are among the sort values.
     Quickwit,
 }
 

@@ -1,8 +1,8 @@
 //! Hits in the responses of servers.
 //!
 //! A document has its words in `contents`, or in `title` and `text`, or is nothing but a text. The
-//! id of one without an id is a hash of its words, so that the same document has the same id in every
-//! response. The score of one without a score is 1 divided by its rank.
+//! id of one without an id is a hash of its words, so that the same document has the same id in
+//! every response. The score of one without a score is 1 divided by its rank.
 
 use forage_trajectory::Hit;
 use serde_json::Value;

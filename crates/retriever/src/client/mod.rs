@@ -1,9 +1,9 @@
 //! Clients of search engines behind HTTP.
 //!
-//! [`Remote`] is that of the `/retrieve` protocol, [`Elastic`] that of `_msearch`, [`Qdrant`] that of
-//! vectors. All send through [`transport`], which retries what can be retried under a budget and a
-//! circuit breaker. What still fails is a [`SearchError`](forage_trajectory::SearchError), never an
-//! empty result.
+//! [`Remote`] is that of the `/retrieve` protocol, [`Elastic`] that of `_msearch`, [`Qdrant`] that
+//! of vectors. All send through [`transport`], which retries what can be retried under a budget and
+//! a circuit breaker. What still fails is a [`SearchError`](forage_trajectory::SearchError), never
+//! an empty result.
 
 mod breaker;
 mod elastic;

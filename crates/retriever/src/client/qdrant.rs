@@ -36,7 +36,8 @@ pub struct QdrantConfig {
     pub http: HttpConfig,
 }
 
-/// Retriever over a collection of Qdrant, whose points were embedded by the embedder of the queries.
+/// Retriever over a collection of Qdrant, whose points were embedded by the embedder of the
+/// queries.
 ///
 /// The payload of a point has its words in `contents`, or in `title` and `text`; its id is its
 /// key `id`, or else the id of the point.

@@ -127,8 +127,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Transport with the token in `Authorization`. Fails where an option is out of range or the token
-    /// is not there.
+    /// Transport with the token in `Authorization`. Fails where an option is out of range or the
+    /// token is not there.
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ClientError> {
         Self::keyed(config, AUTHORIZATION, None)
     }

@@ -18,7 +18,8 @@ use crate::{Bm25, IndexError};
 /// that may be there. `progress` gets the number of passages that are done.
 ///
 /// A passage is embedded as its title in double quotes on a first line, then its text, as in
-/// Search-R1's dense indexes. As with an index, a build that is cut short leaves the old folder as it was.
+/// Search-R1's dense indexes. As with an index, a build that is cut short leaves the old folder as
+/// it was.
 pub fn build_vectors(
     passages: &Bm25,
     embedder: &dyn Embedder,

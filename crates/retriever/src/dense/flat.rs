@@ -8,7 +8,8 @@ use crate::maxscore::{ScoredDoc, TopK};
 
 /// Rows of a parallel task.
 const ROWS_A_TASK: usize = 4096;
-/// Rows that are widened to `f32` at once, for all queries: as many as stay in the first-level cache.
+/// Rows that are widened to `f32` at once, for all queries: as many as stay in the first-level
+/// cache.
 const ROWS_A_BLOCK: usize = 16;
 /// Partial sums of a dot product, which vector instructions compute.
 const LANES: usize = 16;

@@ -122,8 +122,8 @@ impl Graph {
         Ok(Self(index))
     }
 
-    /// Approximate top-k rows: the best of about so many candidates, best first, ties to the earlier
-    /// row.
+    /// Approximate top-k rows: the best of about so many candidates, best first, ties to the
+    /// earlier row.
     pub(super) fn top_k(
         &self,
         rows: &[f16],

@@ -140,8 +140,8 @@ pub enum DenseError {
     },
 }
 
-/// Dense retriever over the vectors of an index: exact, or approximate by their HNSW graph where they
-/// have one. Shared by many threads.
+/// Dense retriever over the vectors of an index: exact, or approximate by their HNSW graph where
+/// they have one. Shared by many threads.
 pub struct Dense {
     passages: Arc<Bm25>,
     embedder: Arc<dyn Embedder>,
@@ -179,8 +179,8 @@ impl Dense {
         Ok(Self { passages, embedder, dimension, vectors, graph, candidates: CANDIDATES })
     }
 
-    /// Sets the number of candidates of the graph that are scored for a query: more raise the recall.
-    /// With as many as there are passages, or without a graph, all are scored. Default:
+    /// Sets the number of candidates of the graph that are scored for a query: more raise the
+    /// recall. With as many as there are passages, or without a graph, all are scored. Default:
     /// [`CANDIDATES`].
     #[must_use]
     pub fn with_candidates(self, candidates: usize) -> Self {

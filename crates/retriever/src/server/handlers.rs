@@ -20,8 +20,8 @@ use super::wire::{self, from_json};
 use super::{Endpoint, PageStore, ServerOptions};
 use crate::Dialect;
 
-/// Multiple of the limit up to which a body that is too large is read to its end, so that the client
-/// has sent everything and reads the response instead of a broken connection.
+/// Multiple of the limit up to which a body that is too large is read to its end, so that the
+/// client has sent everything and reads the response instead of a broken connection.
 const DRAIN_FACTOR: usize = 16;
 
 /// State that all handlers share.

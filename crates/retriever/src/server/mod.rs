@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A request is read and answered on a few asynchronous threads; in between its queries stand in
-//! a bounded queue, out of which workers take them in batches. A request that cannot be answered gets
-//! a status and `{"error": "a sentence"}`: 400 and 422 for what is no request, 401 without the
+//! a bounded queue, out of which workers take them in batches. A request that cannot be answered
+//! gets a status and `{"error": "a sentence"}`: 400 and 422 for what is no request, 401 without the
 //! token, 413 for a body that is too large, 503 with `Retry-After` when the queue is full, 504
 //! after the deadline, 500 when the engine failed. A failure is never an empty result.
 
@@ -216,8 +216,8 @@ impl Server {
         self.address
     }
 
-    /// Graceful shutdown: takes no more requests and answers those that are there. A client that keeps
-    /// a connection busy is cut off after the deadline of a request.
+    /// Graceful shutdown: takes no more requests and answers those that are there. A client that
+    /// keeps a connection busy is cut off after the deadline of a request.
     pub fn stop(mut self) {
         self.end();
     }

@@ -30,8 +30,8 @@ use crate::{Analyzer, ClientError, HttpConfig, HttpCounts, Snippet};
 use guard::Blocklist;
 use page::PageReader;
 
-/// Longest query that every engine takes, in characters. Longer ones are cut: a query that is refused
-/// would take its trajectory out of the statistics.
+/// Longest query that every engine takes, in characters. Longer ones are cut: a query that is
+/// refused would take its trajectory out of the statistics.
 const MAX_QUERY_CHARS: usize = 400;
 /// Longest query that every engine takes, in words.
 const MAX_QUERY_WORDS: usize = 50;
@@ -47,15 +47,15 @@ pub struct WebConfig {
     /// Engine. Its key is in the environment variable that `http.token_env` names, or else in
     /// `SERPER_API_KEY` or `BRAVE_API_KEY`; `SearXNG` needs none.
     pub engine: WebEngine,
-    /// Address of the engine; `SearXNG` needs one, such as `http://127.0.0.1:8080/search`. Default: the
-    /// public address.
+    /// Address of the engine; `SearXNG` needs one, such as `http://127.0.0.1:8080/search`. Default:
+    /// the public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// Blocked domains, which are never shown and never read, with all below them. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<String>,
-    /// Length of the snippets of pages, in bytes: the pages of hits are read. Default: the snippets of
-    /// the engine are shown, and no page is read.
+    /// Length of the snippets of pages, in bytes: the pages of hits are read. Default: the snippets
+    /// of the engine are shown, and no page is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub page_bytes: Option<usize>,
     /// Most concurrent requests. Default: 8.

@@ -1,7 +1,7 @@
 //! Fetching of web pages, from public addresses only.
 //!
-//! This agent is apart from `forage_http`: names are resolved by the guard, redirections are followed
-//! by hand, a page is read up to a limit, and nothing is retried.
+//! This agent is apart from `forage_http`: names are resolved by the guard, redirections are
+//! followed by hand, a page is read up to a limit, and nothing is retried.
 
 use std::io::Read;
 use std::net::IpAddr;

@@ -39,7 +39,7 @@ impl Site {
         // It ends with the process.
         thread::spawn(move || {
             for stream in listener.incoming() {
-                // A caller who goes away early is none of its business.
+                // A client that disconnects early is no failure.
                 let _ = answer(&stream.unwrap(), &pages, &log);
             }
         });

@@ -99,7 +99,7 @@ fn callers_at_the_same_moment_share_a_search() {
         for caller in 0..16 {
             let recorded = &recorded;
             scope.spawn(move || {
-                // In different orders: nobody may wait for a caller who waits for him.
+                // In different orders: no caller may wait for one that waits for it.
                 let mut queries = ["a", "b", "c", "d"];
                 queries.rotate_left(caller % 4);
                 for found in recorded.search(&queries, 3) {

@@ -149,7 +149,7 @@ fn every_dialect_is_answered() {
     }
 }
 
-/// `ZeroSearch` asks `/retrieve` of a fixed address: the server is told whom it serves.
+/// `ZeroSearch` sends to `/retrieve` of a fixed address: the server is started with its dialect.
 #[test]
 fn a_server_of_one_dialect() {
     let dialect = Some(Dialect::ZeroSearch);

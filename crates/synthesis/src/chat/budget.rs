@@ -105,7 +105,7 @@ struct Spending {
 }
 
 impl Budget {
-    /// A budget with nothing spent.
+    /// Budget with nothing spent.
     pub fn new(limits: BudgetLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }

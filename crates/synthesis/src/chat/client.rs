@@ -9,8 +9,8 @@
 //! | 401, 402, 403, `insufficient_quota`, 404 and the like | fails at once, and concerns the run |
 //! | the budget does not reach for the call | fails at once; nothing is sent |
 //!
-//! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter. Only
-//! the time of a request depends on it.
+//! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter.
+//! Only the time of a request depends on it.
 //!
 //! A call reserves the most that it can use: the bytes of its prompt, since no token has less than
 //! one, and `max_tokens`. A reply without `usage` is entered with its bytes. An attempt without a
@@ -189,8 +189,8 @@ impl ChatClient {
         reply
     }
 
-    /// Reserves the most that a call may use. Calls in flight mostly use far less than they reserve,
-    /// so where only they exceed the budget, their end is waited for.
+    /// Reserves the most that a call may use. Calls in flight mostly use far less than they
+    /// reserve, so where only they exceed the budget, their end is waited for.
     fn reserve(&self, most: Usage) -> Result<(), ChatError> {
         loop {
             // Asked before: a call that ends in between must not look like an empty account.

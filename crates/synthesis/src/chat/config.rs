@@ -97,7 +97,7 @@ const fn default_patience() -> f64 {
     600.0
 }
 
-/// A configuration whose values were checked.
+/// Configuration whose values were checked.
 pub(super) struct Checked {
     pub(super) url: String,
     pub(super) key: Option<String>,
@@ -107,7 +107,7 @@ pub(super) struct Checked {
 }
 
 impl ChatConfig {
-    /// The client of a server and a model, with the defaults.
+    /// Client of a server and a model, with the defaults.
     pub fn new(url: impl Into<String>, model: impl Into<String>) -> Self {
         Self {
             url: url.into(),

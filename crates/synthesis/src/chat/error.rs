@@ -69,25 +69,25 @@ pub enum ChatError {
     /// Every attempt failed, while other requests got replies.
     #[error("{attempts} attempts failed")]
     GaveUp {
-        /// How many.
+        /// Number of attempts.
         attempts: u32,
-        /// Why the last one did.
+        /// Error of the last one.
         source: Box<ChatError>,
     },
-    /// Nobody got a reply for longer than the run waits.
+    /// No request got a reply for longer than the run waits.
     #[error("no request succeeded in {seconds} s")]
     Outage {
-        /// How long the run waits.
+        /// Time that the run waits for a reply, in seconds.
         seconds: f64,
-        /// Why the last attempt failed.
+        /// Error of the last attempt.
         source: Box<ChatError>,
     },
     /// Limits of the rate put the request off for longer than the run waits.
     #[error("put off for more than {seconds} s")]
     PutOff {
-        /// How long the run waits.
+        /// Time that the run waits for a reply, in seconds.
         seconds: f64,
-        /// What was said last.
+        /// Last rate limit.
         source: Box<ChatError>,
     },
     /// The budget of the run does not reach for the request.
@@ -111,7 +111,7 @@ pub enum ChatError {
     Model {
         /// The model.
         model: String,
-        /// Why.
+        /// Cause.
         source: BoxError,
     },
 }
@@ -128,7 +128,7 @@ pub enum Concern {
 }
 
 impl ChatError {
-    /// What the failure concerns.
+    /// Scope of the failure.
     pub fn concern(&self) -> Concern {
         match self {
             Self::NoChoice { .. }

@@ -24,7 +24,7 @@ pub use policy::{Encode, EndsTurn, PolicyModel, PolicyOptions};
 /// Request to a chat model.
 #[derive(Debug, Clone, Copy)]
 pub struct ChatRequest<'a> {
-    /// The only message, with the role `user`.
+    /// Only message, with the role `user`.
     pub prompt: &'a str,
     /// Sampling temperature; 0 is greedy.
     pub temperature: f64,
@@ -37,7 +37,7 @@ pub struct ChatRequest<'a> {
 /// Reply of a chat model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChatReply {
-    /// The text; never blank.
+    /// Text; never blank.
     pub text: String,
     /// Whether the limit on tokens cut it off.
     pub cut_off: bool,

@@ -35,7 +35,7 @@ pub struct PolicyOptions {
     pub batch: usize,
 }
 
-/// A policy as a chat model.
+/// Policy as a chat model.
 ///
 /// Prompts that arrive during a batch form the next batch, up to [`PolicyOptions::batch`] of the
 /// same temperature and stop sequences. A reply does not depend on the other prompts of its batch,
@@ -83,7 +83,7 @@ impl Error for Shared {
 }
 
 impl<P: Policy + Send> PolicyModel<P> {
-    /// A chat model of a policy. Its tokens are charged to the budget, and cost no money.
+    /// Chat model of a policy. Its tokens are charged to the budget, and cost no money.
     pub fn new(policy: P, options: PolicyOptions, budget: Arc<Budget>) -> Self {
         let max_context = policy.max_context();
         let (policy, queue) = (Mutex::new(policy), Mutex::default());

@@ -13,7 +13,7 @@ use crate::chat::Usage;
 /// Accepted question: a pair that became a question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AcceptedQuestion {
-    /// The question.
+    /// Question.
     pub question: Question,
     /// Index of its item.
     pub index: u64,

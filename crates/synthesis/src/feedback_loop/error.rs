@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::roles::StepError;
 use crate::config_error::ConfigError;
 
-/// A feedback loop that cannot start, or that ended before all items were done.
+/// Feedback loop that cannot start, or that ended before all items were done.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedbackLoopError {
     /// A key of the run file cannot be used.

@@ -17,7 +17,7 @@ pub struct Item {
     pub target_steps: usize,
     /// Target type of the answer.
     pub answer_type: AnswerType,
-    /// The document that the generator starts from (d).
+    /// Document that the generator starts from (d).
     pub document: Passage,
 }
 

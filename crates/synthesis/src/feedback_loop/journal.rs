@@ -41,7 +41,7 @@ pub(crate) struct Held {
     pub(crate) used: Usage,
 }
 
-/// An open journal. Shared by many threads; only one process may have it open.
+/// Open journal. Shared by many threads; only one process may have it open.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,

@@ -9,7 +9,7 @@ use super::roles::QaPair;
 use super::verdict::PairVerdict;
 use crate::chat::Usage;
 
-/// A round of an item.
+/// Round of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Round {
@@ -31,7 +31,7 @@ pub enum Round {
 }
 
 impl Round {
-    /// The pair and its verdict, where one was made.
+    /// Pair and its verdict, where one was made.
     pub fn tried(&self) -> Option<(&QaPair, &PairVerdict)> {
         match self {
             Self::Tried { pair, verdict, .. } => Some((pair, verdict)),
@@ -55,7 +55,7 @@ pub enum ItemEnd {
     },
 }
 
-/// A finished item.
+/// Finished item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ItemRecord {
     /// Index in the run.
@@ -75,7 +75,7 @@ pub struct ItemRecord {
 }
 
 impl ItemRecord {
-    /// The record of an item that has ended.
+    /// Record of an item that has ended.
     pub(crate) fn new(item: &Item, rounds: Vec<Round>, end: ItemEnd, usage: Usage) -> Self {
         Self {
             index: item.index,

@@ -59,7 +59,7 @@ pub struct SynthesisReport {
 }
 
 impl SynthesisReport {
-    /// The report of finished items.
+    /// Report of finished items.
     pub fn of(records: &[ItemRecord], assembly: &Assembly, config: &FeedbackLoopConfig) -> Self {
         let mut report = Self {
             rounds: (0..=config.rounds).map(|it| after(records, it, config)).collect(),
@@ -88,7 +88,7 @@ impl SynthesisReport {
         report
     }
 
-    /// The report as text.
+    /// Report as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
         self.write(&mut text).expect("writing to a string does not fail");

@@ -15,7 +15,7 @@ use crate::chat::{BudgetExceeded, Usage};
 /// Question–answer pair with its evidence.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct QaPair {
-    /// The question: all that the agent is ever given.
+    /// Question: all that the agent is ever given.
     pub question: String,
     /// Golden answers, the plainest first.
     pub golden_answers: Vec<String>,
@@ -24,7 +24,7 @@ pub struct QaPair {
 }
 
 impl QaPair {
-    /// The pair as a question of a data set.
+    /// Pair as a question of a data set.
     pub fn question(&self, id: String) -> Question {
         let Self { question, golden_answers, evidence } = self.clone();
         let shape = match evidence.shape.as_str() {
@@ -39,7 +39,7 @@ impl QaPair {
 /// Proposal of a generator: a pair and the trace that led to it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// The pair.
+    /// Pair.
     pub pair: QaPair,
     /// Prompt and turns of the generator; the prompt of a revision contains the traces before it.
     pub trace: Trace,
@@ -64,7 +64,7 @@ pub struct Revision<'a> {
     pub item: &'a Item,
     /// Number of the new round, from 1.
     pub round: usize,
-    /// The previous proposal. Its trace contains earlier ones.
+    /// Previous proposal. Its trace contains earlier ones.
     pub previous: &'a Proposal,
     /// Feedback on it.
     pub feedback: &'a Feedback<'a>,
@@ -72,17 +72,17 @@ pub struct Revision<'a> {
     pub stream: Stream,
 }
 
-/// A value with the usage that it took to make.
+/// Value with the usage that it took to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WithUsage<T> {
-    /// The value.
+    /// Value.
     pub value: T,
     /// Tokens and money that it took.
     pub usage: Usage,
 }
 
 impl<T> WithUsage<T> {
-    /// A value that took nothing.
+    /// Value that took nothing.
     pub fn free(value: T) -> Self {
         Self { value, usage: Usage::default() }
     }
@@ -118,12 +118,12 @@ pub enum StepError {
 }
 
 impl StepError {
-    /// A lost item, without usage.
+    /// Lost item, without usage.
     pub fn item(reason: impl Into<String>) -> Self {
         Self::Item { reason: reason.into(), usage: Usage::default() }
     }
 
-    /// A broken engine.
+    /// Broken engine.
     pub fn engine(what: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Engine { what: what.into(), source: source.into() }
     }

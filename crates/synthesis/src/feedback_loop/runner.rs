@@ -25,7 +25,7 @@ pub(super) const STACK_BYTES: usize = 1 << 20;
 /// Turn of the judge's random stream; the agent's own turns count from 0.
 const JUDGING: u64 = 1 << 32;
 
-/// The feedback loop of SAGE with its roles: generator, agent and judge.
+/// Feedback loop of SAGE with its roles: generator, agent and judge.
 #[derive(Clone, Copy)]
 pub struct FeedbackLoop<'a> {
     /// Configuration of the loop.

@@ -8,7 +8,7 @@ use super::roles::{
 };
 use super::trace::AgentRun;
 
-/// A generator made of two functions.
+/// Generator made of two functions.
 pub struct ScriptedGenerator<P, R> {
     /// Proposes a pair.
     pub propose: P,
@@ -30,7 +30,7 @@ where
     }
 }
 
-/// An agent made of a function of question and stream.
+/// Agent made of a function of question and stream.
 pub struct ScriptedAgent<F>(pub F);
 
 impl<F> Agent for ScriptedAgent<F>
@@ -42,11 +42,11 @@ where
     }
 }
 
-/// A judge made of a metric and a threshold.
+/// Judge made of a metric and a threshold.
 pub struct MeasureJudge<F> {
     /// Metric of an answer and the golden answers.
     pub measure: F,
-    /// The least value that counts as right.
+    /// Least value that counts as right.
     pub least: f64,
 }
 
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// A hit with a text, for searches that were never made.
+/// Hit with a text, for searches that were never made.
 pub fn hit(id: &str, text: &str) -> Hit {
     Hit { id: id.to_owned(), title: id.to_owned(), text: text.to_owned(), score: 1.0 }
 }

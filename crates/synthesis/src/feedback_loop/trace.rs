@@ -4,10 +4,10 @@ use forage_trajectory::Hit;
 use forage_trajectory::protocol::{INFORMATION, format_document};
 use serde::{Deserialize, Serialize};
 
-/// An executed search.
+/// Executed search.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutedSearch {
-    /// The query.
+    /// Query.
     pub query: String,
     /// Its hits, best first.
     pub hits: Vec<Hit>,
@@ -16,9 +16,9 @@ pub struct ExecutedSearch {
 /// Turn of a trace: text of the model up to the next observation.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TraceTurn {
-    /// The text, tags included.
+    /// Text, tags included.
     pub text: String,
-    /// The executed search that ends the turn. A malformed search is not executed.
+    /// Executed search that ends the turn. A malformed search is not executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<ExecutedSearch>,
 }
@@ -26,9 +26,9 @@ pub struct TraceTurn {
 /// Trace: a prompt, and the turns after it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
-    /// The prompt. That of a revision contains the traces before it.
+    /// Prompt. That of a revision contains the traces before it.
     pub prompt: String,
-    /// The turns, in order.
+    /// Turns, in order.
     pub turns: Vec<TraceTurn>,
 }
 
@@ -39,7 +39,7 @@ impl Trace {
         self.turns.iter().filter(|turn| turn.searched.is_some()).count()
     }
 
-    /// The trace as one text, with the hits of each search.
+    /// Trace as one text, with the hits of each search.
     pub fn text(&self) -> String {
         let mut text = self.prompt.clone();
         for turn in &self.turns {
@@ -55,7 +55,7 @@ impl Trace {
         text
     }
 
-    /// The executed searches, in order.
+    /// Executed searches, in order.
     pub fn searches(&self) -> impl Iterator<Item = &ExecutedSearch> {
         self.turns.iter().filter_map(|turn| turn.searched.as_ref())
     }
@@ -64,14 +64,14 @@ impl Trace {
 /// Run of the agent on a question.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentRun {
-    /// The answer, where the run has one.
+    /// Answer, where the run has one.
     pub answer: Option<String>,
     /// Its trace.
     pub trace: Trace,
 }
 
 impl AgentRun {
-    /// The answer without surrounding white space; `None` where it is empty or missing.
+    /// Answer without surrounding white space; `None` where it is empty or missing.
     pub fn answer(&self) -> Option<&str> {
         self.answer.as_deref().map(str::trim).filter(|it| !it.is_empty())
     }

@@ -51,7 +51,7 @@ pub struct PairVerdict {
 }
 
 impl PairVerdict {
-    /// The verdict of the attempts at a pair.
+    /// Verdict of the attempts at a pair.
     pub fn of(attempts: &[Attempt]) -> Self {
         let mut verdict = Self::default();
         for (idx, (run, right)) in

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-/// A set of words.
+/// Set of words.
 pub(super) type WordList = LazyLock<HashSet<&'static str>>;
 
 /// Words that mean the same, a row each, in the order of the file.

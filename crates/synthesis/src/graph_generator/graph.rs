@@ -18,7 +18,7 @@ pub(crate) struct Node {
     pub(crate) mention: String,
     /// Beginning of a search query for it: `film Veltor`.
     pub(crate) sought: String,
-    /// The passage.
+    /// Passage.
     pub(crate) passage: Passage,
     /// Split that it belongs to; a question is about one split. 0 in plain text.
     pub(crate) split: usize,
@@ -83,7 +83,7 @@ impl Graph {
         Self { nodes, edges, by_name, out_of, into }
     }
 
-    /// The texts of all passages that have the name of a node's.
+    /// Texts of all passages that have the name of a node's.
     pub(crate) fn article(&self, node: usize) -> impl Iterator<Item = &str> {
         let passages = self.by_name.get(&self.nodes[node].name).into_iter().flatten();
         passages.map(|it| self.nodes[*it].passage.text.as_str())
@@ -99,7 +99,7 @@ impl Graph {
         &self.into[node]
     }
 
-    /// The node that a fact leads to.
+    /// Node that a fact leads to.
     pub(crate) fn next(&self, edge: usize) -> Option<usize> {
         match self.edges[edge].to {
             Target::Node(node) => Some(node),
@@ -115,7 +115,7 @@ impl Graph {
         }
     }
 
-    /// The texts that count as right for a fact.
+    /// Texts that count as right for a fact.
     pub(crate) fn answers(&self, edge: usize) -> Vec<String> {
         match &self.edges[edge].to {
             Target::Node(node) => {
@@ -128,7 +128,7 @@ impl Graph {
         }
     }
 
-    /// The number that a fact leads to, where it leads to one.
+    /// Number that a fact leads to, where it leads to one.
     pub(crate) fn number(&self, edge: usize) -> Option<u64> {
         match &self.edges[edge].to {
             Target::Value { texts, .. } => {
@@ -162,7 +162,7 @@ impl Graph {
         }
     }
 
-    /// A fact as a step of the evidence.
+    /// Fact as a step of the evidence.
     pub(crate) fn step(&self, edge: usize, is_first: bool) -> EvidenceStep {
         let node = &self.nodes[self.edges[edge].from];
         // An entity of the question is named with its kind, one that was found is not.

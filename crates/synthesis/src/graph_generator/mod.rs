@@ -102,12 +102,12 @@ pub struct GraphGenerator {
 const NO_CHAIN: &str = "no chain of facts";
 
 impl GraphGenerator {
-    /// A generator over the facts of a generated world.
+    /// Generator over the facts of a generated world.
     pub fn of_world(world: &World, config: GraphGeneratorConfig) -> Self {
         Self::new(world_graph::graph(world), config)
     }
 
-    /// A generator over any passages, whose titles are linked.
+    /// Generator over any passages, whose titles are linked.
     ///
     /// # Errors
     ///

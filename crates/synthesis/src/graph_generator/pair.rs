@@ -10,7 +10,7 @@ use super::walk::nodes_of;
 use crate::feedback_loop::QaPair;
 
 impl Plan {
-    /// The question–answer pair of the plan; `None` where the question would contain its answer, or
+    /// Question–answer pair of the plan; `None` where the question would contain its answer, or
     /// the name of an entity on the way to it.
     pub(super) fn pair(&self, graph: &Graph, rng: &mut ChaCha8Rng) -> Option<QaPair> {
         let (question, golden_answers) = match self.chains.as_slice() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Plan of a question: its facts, by their indices in the graph.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
-    /// A chain of facts, each about the value of the one before; or two that are joined at their
+    /// Chain of facts, each about the value of the one before; or two that are joined at their
     /// ends.
     pub(super) chains: Vec<Vec<usize>>,
     /// Of two compared chains, whether the question asks for the greater one.
@@ -26,7 +26,7 @@ pub(super) struct Avoided {
 }
 
 impl Plan {
-    /// A plan of a single chain.
+    /// Plan of a single chain.
     pub(super) fn chain(chain: Vec<usize>) -> Self {
         Self { chains: vec![chain], ..Self::default() }
     }

@@ -10,7 +10,7 @@ use crate::feedback_loop::AnswerType;
 /// Most facts that are tried in one walk.
 const MAX_ATTEMPTS: usize = 2_000;
 
-/// A random walk that avoids some facts and nodes.
+/// Random walk that avoids some facts and nodes.
 pub(super) struct Walk<'a> {
     graph: &'a Graph,
     avoided: &'a [usize],
@@ -19,7 +19,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// A walk that avoids what failed before, and these nodes.
+    /// Walk that avoids what failed before, and these nodes.
     pub(super) fn past(
         graph: &'a Graph,
         avoided: &'a Avoided,
@@ -29,7 +29,7 @@ impl<'a> Walk<'a> {
         Self { graph, avoided: &avoided.facts, taken }
     }
 
-    /// A chain of `length` facts from a node, whose last gives an answer of this type.
+    /// Chain of `length` facts from a node, whose last gives an answer of this type.
     pub(super) fn onward(
         &mut self,
         node: usize,
@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
         false
     }
 
-    /// A chain of `length` facts that leads to a node.
+    /// Chain of `length` facts that leads to a node.
     pub(super) fn back(
         &mut self,
         node: usize,
@@ -137,7 +137,7 @@ pub(super) fn nodes_of(graph: &Graph, chain: &[usize]) -> Vec<usize> {
     from.chain(last).collect()
 }
 
-/// A chain of `length` facts through a node, whose last gives an answer of this type.
+/// Chain of `length` facts through a node, whose last gives an answer of this type.
 pub(super) fn through(
     graph: &Graph,
     node: usize,

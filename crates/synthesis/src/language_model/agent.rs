@@ -15,7 +15,7 @@ use crate::feedback_loop::{Agent, AgentRun, StepError, Trace, TraceTurn, WithUsa
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatAgentConfig {
-    /// The server and the model.
+    /// Server and the model.
     pub server: ChatConfig,
     /// Sampling temperature. Default: 1.
     #[serde(default = "default_temperature")]
@@ -48,7 +48,7 @@ pub struct ChatAgent<M> {
 }
 
 impl<M: ChatModel> ChatAgent<M> {
-    /// An agent that calls `model`, usually a client of `config.server`.
+    /// Agent that calls `model`, usually a client of `config.server`.
     pub fn new(
         config: &ChatAgentConfig,
         model: M,
@@ -103,7 +103,7 @@ pub struct ChatGuesser<M> {
 }
 
 impl<M: ChatModel> ChatGuesser<M> {
-    /// A closed-book agent that calls `model` at the temperature of the agent.
+    /// Closed-book agent that calls `model` at the temperature of the agent.
     pub fn new(config: &ChatAgentConfig, model: M, prompts: Arc<Prompts>) -> Self {
         Self { model, prompts, temperature: config.temperature }
     }

@@ -20,7 +20,7 @@ use crate::feedback_loop::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatGeneratorConfig {
-    /// The server and the model.
+    /// Server and the model.
     pub server: ChatConfig,
     /// Sampling temperature. Default: 1.
     #[serde(default = "default_temperature")]
@@ -146,7 +146,7 @@ pub struct ChatGenerator<M> {
 }
 
 impl<M: ChatModel> ChatGenerator<M> {
-    /// A generator that calls `model`: a client, or a policy in this process.
+    /// Generator that calls `model`: a client, or a policy in this process.
     pub fn new(
         research: ResearchOptions,
         model: M,

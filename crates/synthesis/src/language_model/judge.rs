@@ -14,7 +14,7 @@ use crate::feedback_loop::{Judge, Judgement, QaPair, StepError, WithUsage};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChatJudgeConfig {
-    /// The server and the model. The temperature is 0.
+    /// Server and the model. The temperature is 0.
     pub server: ChatConfig,
 }
 
@@ -29,7 +29,7 @@ pub struct ChatJudge<M> {
 }
 
 impl<M: ChatModel> ChatJudge<M> {
-    /// A judge that calls `model`.
+    /// Judge that calls `model`.
     pub fn new(model: M, prompts: Arc<Prompts>) -> Self {
         Self { model, prompts }
     }

@@ -20,14 +20,14 @@ const BUILT_IN: [(&str, &str); 7] = [
 /// A variable, and the part of its value that a prompt must contain.
 type Wanted<'a> = (&'static str, &'a str);
 
-/// The prompts of a run.
+/// Prompts of a run.
 #[derive(Debug)]
 pub struct Prompts {
     templates: Environment<'static>,
     hash: String,
 }
 
-/// A prompt that cannot be used.
+/// Prompt that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PromptError {
     /// There is no prompt of this name.
@@ -66,7 +66,7 @@ impl Default for Prompts {
 }
 
 impl Prompts {
-    /// The built-in prompts, some of them replaced, by name.
+    /// Built-in prompts, some of them replaced, by name.
     pub fn new(replaced: &[(String, String)]) -> Result<Self, PromptError> {
         if let Some((name, _)) =
             replaced.iter().find(|it| BUILT_IN.iter().all(|(of, _)| *of != it.0))

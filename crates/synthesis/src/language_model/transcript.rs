@@ -19,12 +19,12 @@ pub const NOTHING_FOUND: &str = "No document matches this query.";
 const TAGS: [&str; 7] =
     ["think", "search", "information", "question", "answer", "answering steps", "reason"];
 
-/// A reply, parsed: its text and its query.
+/// Reply, parsed: its text and its query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedReply {
-    /// The reply up to the end of its first search, with the closing tag that a server leaves out.
+    /// Reply up to the end of its first search, with the closing tag that a server leaves out.
     pub text: String,
-    /// The query that it ends with; `None` where it ends otherwise, or with an empty query.
+    /// Query that it ends with; `None` where it ends otherwise, or with an empty query.
     pub query: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub fn parse_reply(reply: &str, is_cut_off: bool) -> ParsedReply {
     ParsedReply { text, query: (!query.is_empty()).then_some(query) }
 }
 
-/// The text between the last pair of tags.
+/// Text between the last pair of tags.
 pub fn last_between<'a>(text: &'a str, tag: &str) -> Option<&'a str> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
     let end = text.rfind(&close)?;

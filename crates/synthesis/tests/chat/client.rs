@@ -79,7 +79,7 @@ fn requests_say_what_was_configured() {
     assert_eq!(second.body["seed"], Value::Null);
 }
 
-/// What the server does, what comes of it, whom that concerns, and what is counted.
+/// Acts of the server, the result, what a failure concerns, and the counters.
 type Fault = (Vec<Act>, Result<&'static str, (&'static str, Concern)>, [u64; 4]);
 
 fn check(cases: Vec<Fault>) {

@@ -72,7 +72,7 @@ impl Scripted {
                 thread::spawn(move || {
                     let n = at_once.fetch_add(1, Ordering::SeqCst) + 1;
                     most.fetch_max(n, Ordering::SeqCst);
-                    // A caller who goes away early is none of its business.
+                    // A client that disconnects early is no failure.
                     let _ = serve(&stream.unwrap(), &*script, &seen, &at_once);
                 });
             }

@@ -1,4 +1,4 @@
-//! What becomes of graded trajectories, one by one.
+//! Batches of graded trajectories, case by case.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 

@@ -1,4 +1,5 @@
-//! What must not change a gradient: how a step is cut, what comes after it, terms that are off.
+//! Invariance of gradients: to the split into micro-batches, to the samples beside, to terms that
+//! are off.
 
 mod environment;
 pub(crate) mod slopes;
@@ -34,8 +35,8 @@ pub(crate) fn samples() -> Vec<Sample> {
     samples_of(&[9, 30, 14, 22, 5])
 }
 
-/// Samples of these lengths in which every second token is trained, with a block of four tokens
-/// before what hindsight teaches of them.
+/// Samples of these lengths in which every second token is trained, with a hindsight block of four
+/// tokens for their distilled tokens.
 fn samples_of(lengths: &[usize]) -> Vec<Sample> {
     let one = |(salt, &n): (usize, &usize)| {
         let targets: Vec<usize> = (1..n).step_by(2).collect();

@@ -1,9 +1,9 @@
-//! Hindsight self-distillation of SD-Search (arXiv 2605.18299): the texts that the teacher reads, and
-//! the tokens that are distilled.
+//! Hindsight self-distillation of SD-Search (arXiv 2605.18299): the texts that the teacher reads,
+//! and the tokens that are distilled.
 //!
 //! The teacher reads the prompt, then the hindsight block, then the trajectory as it was sampled,
-//! so that its row of a token is further down by the length of the block and by nothing else. The
-//! block is ours to word; the paper does not print its own:
+//! so that the position of a token shifts by the length of the block and by nothing else. The paper
+//! does not print the text of its block; ours is:
 //!
 //! ```text
 //! Attempts at this question:
@@ -11,7 +11,7 @@
 //! 2. INCORRECT. Veltor
 //! ```
 //!
-//! Where hindsight is what a search went on to find, each query has a text of its own, with
+//! With the retrieved documents as hindsight, each query has a text of its own, with the block
 //!
 //! ```text
 //! The next search finds:

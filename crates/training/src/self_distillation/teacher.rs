@@ -7,8 +7,8 @@
 //! micro-batch. Nothing is computed after the last distilled token, and the last layer at the
 //! distilled tokens only.
 //!
-//! What is kept is the teacher's final hidden states, a row a distilled token: a vocabulary is wide,
-//! so logits are made where they are compared.
+//! What is kept is the teacher's final hidden states, a row a distilled token: a vocabulary is
+//! wide, so logits are made where they are compared.
 
 use burn::tensor::Tensor;
 use forage_model::{Decoder, PackedSequences, parallel};
@@ -99,8 +99,9 @@ fn readings<'a>(
     target.texts.iter().map(reading)
 }
 
-/// Splits texts into micro-batches of at most `limit` tokens, counting common prefixes once; a text that is longer is one by itself. Texts of one prompt are in the same micro-batch
-/// where it can hold them.
+/// Splits texts into micro-batches of at most `limit` tokens, counting common prefixes once; a text
+/// that is longer is one by itself. Texts of one prompt are in the same micro-batch where it can
+/// hold them.
 fn batches(readings: &[Reading<'_>], limit: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..readings.len()).collect();
     // Next to a text stand those that it shares most with.

@@ -15,7 +15,7 @@ use crate::config::SftPhase;
 use crate::error::TrainingError;
 use crate::sample::Sample;
 
-/// A tokenizer as a scripted policy wants it.
+/// Codec of the scripted policy over the tokenizer of the model.
 pub(super) struct TokenizerCodec<'a>(pub &'a Tokenizer);
 
 impl Codec for TokenizerCodec<'_> {
@@ -32,35 +32,36 @@ impl Codec for TokenizerCodec<'_> {
     }
 }
 
-/// Makes an exercise from a world.
+/// Generator of an exercise from a world.
 type Drill = fn(&World, Split, Stream) -> Exercise;
 
 /// Sampler of demonstrations and exercises.
 #[derive(Clone, Copy)]
 pub(super) struct DemonstrationSampler<'a> {
-    /// The world; only its training split is shown.
+    /// World; only its training split is used.
     pub(super) world: &'a World,
     /// Hops and comparisons.
     pub(super) mix: &'a QuestionMix,
-    /// The search engine over its passages.
+    /// Search engine over its passages.
     pub(super) retriever: &'a dyn Retriever,
-    /// How an episode is played.
+    /// Agent loop.
     pub(super) rollout: &'a RolloutConfig,
-    /// The tokenizer of the model.
+    /// Tokenizer of the model.
     pub(super) tokenizer: &'a Tokenizer,
-    /// The run's seed.
+    /// Seed of the run.
     pub(super) seed: u64,
 }
 
 impl DemonstrationSampler<'_> {
-    /// The sequences of one step: demonstrations first, then exercises.
+    /// Sequences of one step: demonstrations first, then exercises.
     pub(super) fn batch(&self, step: u64, phase: &SftPhase) -> Result<Vec<Sample>, TrainingError> {
         let stream = Stream::new(self.seed, Purpose::Demonstrations).at_step(step);
         let questions = Stream::new(self.seed, Purpose::Questions).at_step(step);
         let mut asked = Vec::with_capacity(phase.demonstrations);
         let mut turns = Vec::with_capacity(phase.demonstrations);
         for idx in 0..phase.demonstrations {
-            // Shapes go round over the steps, so that a step of a few questions sees them all in time.
+            // Shapes go round over the steps, so that a step of a few questions sees them all in
+            // time.
             let shape = self.mix.shape(step as usize * phase.demonstrations + idx);
             let it = question(self.world, Split::Train, shape, questions.of_member(idx as u64, 0))?;
             turns.push(demonstrate(

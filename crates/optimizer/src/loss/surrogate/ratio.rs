@@ -52,7 +52,7 @@ impl RatioStats {
     }
 }
 
-/// The importance ratio at each token: log-probabilities `[M]` → `[M]`.
+/// Importance ratio at each token: log-probabilities `[M]` → `[M]`.
 pub(super) fn importance_ratio(
     level: RatioLevel,
     new: &Tensor<1>,

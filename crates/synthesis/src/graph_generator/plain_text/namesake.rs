@@ -73,7 +73,7 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The names of passages, and the kinds of their subjects.
+    /// Names of passages, and the kinds of their subjects.
     pub(super) fn new(
         passages: &'a [Passage],
         kinds: &[Option<String>],
@@ -106,7 +106,7 @@ impl<'a> Names<'a> {
         Ok(Self { passages, kinds, in_order: names, meanings, matcher })
     }
 
-    /// The passages whose titles a text mentions.
+    /// Passages whose titles a text mentions.
     pub(super) fn mentioned(&self, text: &str) -> Vec<(Range<usize>, usize)> {
         let found = self.matcher.find_iter(text);
         let mentions = found.filter_map(|it| {

@@ -17,7 +17,7 @@ use crate::self_distillation::DistillationTargets;
 /// Segments as (who wrote it, how many tokens, how likely they were).
 type Segments = Vec<(u8, usize, f32)>;
 
-/// What a trajectory can be long, and so the tokens that are its own.
+/// Maximum length of a trajectory, and so the number of tokens that no other has.
 const LONGEST: usize = 64;
 
 /// Every loss and every term that a run file can ask for, each alone.
@@ -121,8 +121,7 @@ fn before(group: &Group, may: impl Fn(&Trajectory, usize) -> bool) -> BTreeSet<u
     group.trajectories.iter().flat_map(of_one).collect()
 }
 
-/// What the gradients of policy and critic move, by the trainer's own way from trajectories to
-/// them.
+/// Rows of the embeddings of policy and critic that have a gradient, computed as in training.
 fn moved_by(terms: &str, group: &Group) -> [BTreeSet<usize>; 2] {
     let algorithm = named(terms);
     let (decoder, reference, critic) = (shallow(1), shallow(2), critic());

@@ -58,8 +58,8 @@ pub(crate) fn said(gradients: &[Tensor<2>], direction: &[Tensor<2>]) -> f64 {
     pairs.map(product).sum::<f64>() / forage_optimizer::global_norm(direction)
 }
 
-/// The derivative of a loss on a way through the weights, by the difference over a short piece of it.
-/// What the teacher says stands still, as in the gradient.
+/// The derivative of a loss on a way through the weights, by the difference over a short piece of
+/// it. What the teacher says stands still, as in the gradient.
 fn slope(direction: &[Tensor<2>], size: f64, samples: &[&Sample], objective: Objective<'_>) -> f64 {
     let decoder = decoder();
     let teacher = match objective {
