@@ -10,7 +10,6 @@ use std::process::ExitCode;
 
 use forage_reward::{PluginError, PluginErrorKind};
 use forage_training::error::{ConfigurationError, TrainingError};
-use forage_trajectory::BoxError;
 
 /// Exit code of an unexpected error.
 const BUG: u8 = 1;
@@ -108,7 +107,7 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
         TrainingError::Checkpoint { .. } => {
             (Code::Input, Some("remove its folder to go on from the one before".to_owned()))
         }
-        TrainingError::Reward(source) => (Code::Plugin, of_reward(source)),
+        TrainingError::Reward(_) | TrainingError::Grades { .. } => (Code::Plugin, None),
         TrainingError::Advantage(_) => (
             Code::Plugin,
             Some("a reward with values of steps has one for each executed search".to_owned()),
@@ -145,12 +144,19 @@ fn of_configuration(error: &ConfigurationError) -> Option<String> {
         ConfigurationError::World(_) => {
             "ask for more `world.entities` or for fewer `world.questions`".to_owned()
         }
-        ConfigurationError::FreshModel(_) => return None,
+        ConfigurationError::FreshModel(_) | ConfigurationError::NoQuestion => return None,
     })
 }
 
-fn of_reward(source: &BoxError) -> Option<String> {
-    plugin_hint(source.downcast_ref::<PluginError>()?)
+/// An error of the engine, told as a plugin's where a plugin failed.
+pub fn training_failure(error: TrainingError) -> anyhow::Error {
+    match error {
+        TrainingError::Reward(source) => match source.downcast::<PluginError>() {
+            Ok(error) => plugin_failure(*error),
+            Err(source) => TrainingError::Reward(source).into(),
+        },
+        error => error.into(),
+    }
 }
 
 /// Failure of a file or folder that cannot be written, with the usual hint.

@@ -122,6 +122,23 @@ pub fn restore(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Puts back every folder in `folder` whose replacement was cut short between its two renames, and
+/// removes the older ones that are still beside the folder that replaced them.
+pub fn restore_all(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        if let Some(name) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".old")) {
+            restore(&folder.join(name))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what killed processes left half-written in a folder.
 pub fn remove_parts(folder: &Path) {
     remove_leftovers(folder, |name| name.starts_with(PART_PREFIX));
@@ -278,6 +295,11 @@ mod tests {
         assert!(restore(&path).unwrap());
         assert!(!restore(&path).unwrap());
         assert_eq!(names(folder.path()), ["model"]);
+        fs::create_dir(folder.path().join(".model.old")).unwrap();
+        fs::create_dir(folder.path().join(".other.old")).unwrap();
+        restore_all(folder.path()).unwrap();
+        assert_eq!(names(folder.path()), ["model", "other"]);
+        restore_all(&folder.path().join("none")).unwrap();
     }
 
     #[test]

@@ -77,8 +77,16 @@ pub enum TrainingError {
         source: BoxError,
     },
     /// The grader failed.
-    #[error("a reward plugin failed")]
+    #[error("the rewards of a step cannot be computed")]
     Reward(#[source] BoxError),
+    /// The grader broke its contract of one grade a trajectory.
+    #[error("the grader gave {n_grades} grades for {n_trajectories} trajectories")]
+    Grades {
+        /// Grades of a group.
+        n_grades: usize,
+        /// Its trajectories.
+        n_trajectories: usize,
+    },
     /// Rewards do not fit the advantage estimator.
     #[error("the advantages of a step cannot be computed")]
     Advantage(#[source] OptimizerError),
@@ -161,6 +169,9 @@ pub enum ConfigurationError {
         /// Its bound of hops.
         hops: usize,
     },
+    /// There is no training question.
+    #[error("there is no training question")]
+    NoQuestion,
     /// The estimator needs a value for each search, and no reward gives any.
     #[error("no reward gives the searches of a trajectory a value, which {user}")]
     NoStepRewards {

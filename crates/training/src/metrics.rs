@@ -404,8 +404,10 @@ impl UpdateMetrics {
     pub fn of(algorithm: &AlgorithmConfig, stats: &UpdateStats) -> Self {
         let UpdateStats { sums, first, .. } = stats;
         let n_updates = stats.norms.len().max(1) as f64;
+        let has_updates = !stats.norms.is_empty();
         // Where no token of the first update is trained, there was nothing to compare.
-        let has_first = first.n_tokens > 0 || stats.norms.len() < 2;
+        let is_whole = stats.norms.len() == 1 && stats.skipped.is_empty();
+        let has_first = first.n_tokens > 0 || is_whole;
         let of_first = |number: f64| has_first.then_some(number);
         let has_dual_clip =
             matches!(algorithm.loss, Surrogate::Ppo(Ppo { dual_clip: Some(_), .. }));
@@ -426,7 +428,7 @@ impl UpdateMetrics {
             update_kl: sums.mean(sums.update_kl),
             dual_clip_fraction: has_dual_clip.then(|| sums.mean(sums.n_dual_clipped as f64)),
             reference_kl: algorithm.kl.as_ref().map(|_| sums.mean(sums.reference_kl)),
-            llds: algorithm.llds.as_ref().map(|_| sums.llds / n_updates),
+            llds: algorithm.llds.as_ref().filter(|_| has_updates).map(|_| sums.llds / n_updates),
             distillation: is_distilled.then(|| sums.divergence / n_updates),
             n_distilled: is_distilled.then_some(sums.n_distilled),
             entropy_gap: is_distilled.then(|| entropy_gap(sums)),

@@ -24,6 +24,9 @@ pub struct QuestionSampler<'a> {
 impl<'a> QuestionSampler<'a> {
     /// Checks that every stage of the curriculum has a question.
     pub fn check(&self) -> Result<(), ConfigurationError> {
+        if self.all.is_empty() {
+            return Err(ConfigurationError::NoQuestion);
+        }
         for &CurriculumStage { from, hops } in &self.training.curriculum {
             if self.eligible(from).is_empty() {
                 return Err(ConfigurationError::EmptyStage { from, hops });

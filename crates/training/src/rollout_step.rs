@@ -107,7 +107,12 @@ impl RolloutBatch {
         for question in questions {
             let trajectories = trajectories.by_ref().take(training.group_size).collect();
             let group = Group { question: (*question).clone(), trajectories };
-            self.grades.push(grader.grade(&group, step).map_err(TrainingError::Reward)?);
+            let grades = grader.grade(&group, step).map_err(TrainingError::Reward)?;
+            let (n_grades, n_trajectories) = (grades.len(), group.trajectories.len());
+            if n_grades != n_trajectories {
+                return Err(TrainingError::Grades { n_grades, n_trajectories });
+            }
+            self.grades.push(grades);
             self.groups.push(group);
         }
         Ok(())

@@ -48,6 +48,8 @@ impl RunFolder {
         for name in ["", "checkpoints", "evaluations", "trajectories", "skipped"] {
             forage_fs::remove_parts(&path.join(name));
         }
+        let checkpoints = path.join("checkpoints");
+        forage_fs::restore_all(&checkpoints).map_err(TrainingError::write(&checkpoints))?;
         let folder = Self { path: path.to_owned(), _lock: lock };
         let config = folder.path("config.toml");
         match std::fs::read_to_string(&config) {

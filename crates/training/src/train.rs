@@ -139,7 +139,7 @@ fn sample(
     state: &TrainState,
 ) -> Result<RolloutBatch, TrainingError> {
     let rollout = rollout_step(context, generator, state.step);
-    if let Err(TrainingError::Reward(_)) = &rollout {
+    if let Err(TrainingError::Reward(_) | TrainingError::Grades { .. }) = &rollout {
         state.save(context.run, context.tokenizer)?;
     }
     rollout

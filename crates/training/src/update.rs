@@ -71,9 +71,10 @@ pub fn update_policy(config: &TrainConfig, state: &mut TrainState, batch: &Batch
     let training = &config.training;
     let lr = config.optimizer.lr_at(state.step, training.steps);
     let mut sums = UpdateStats { lr, ..UpdateStats::default() };
-    let critic = state.critic.take().zip(config.critic.as_ref());
-    let mut critic = critic
-        .map(|(critic, section)| CriticTrainer::new(critic, section, config, state.step, batch));
+    let mut critic = config.critic.as_ref().and_then(|section| {
+        let critic = state.critic.take()?;
+        Some(CriticTrainer::new(critic, section, config, state.step, batch))
+    });
     let mut teaching = Duration::ZERO;
     let size = batch.groups.len().div_ceil(training.mini_batches).max(1);
     for epoch in 0..training.epochs {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::environment::{self, preflight};
 use crate::exit_code::unwritable;
-use crate::exit_code::{Code, Failure};
+use crate::exit_code::{Code, Failure, training_failure};
 use crate::output::print_line;
 use crate::progress::TerminalObserver;
 use crate::run_file::{RunFile, Task};
@@ -101,7 +101,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         tokenizer: &tokenizer,
         observer: &TerminalObserver::default(),
     };
-    let results = train(&context, TrainState::new(decoder))?;
+    let results = train(&context, TrainState::new(decoder)).map_err(training_failure)?;
     let page = report::write(run.root())?;
     show(&run, &results)?;
     print_line(format_args!("report: {}", page.display()))?;

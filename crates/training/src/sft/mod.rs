@@ -69,10 +69,11 @@ pub fn sft(context: &SftContext<'_>, start: Decoder) -> Result<(), TrainingError
     let mut world = DemonstrationWorld::of_step(context, state.step)?;
     observer.started("warm start", state.step, n_steps);
     while state.step < n_steps {
+        let began = Instant::now();
         if state.step.is_multiple_of(section.world_every) {
             world = DemonstrationWorld::of_step(context, state.step)?;
         }
-        sft_step(context, &mut state, &world, n_steps)?;
+        sft_step(context, &mut state, &world, n_steps, began)?;
         let stop = observer.should_stop();
         if state.step.is_multiple_of(section.checkpoint_every) || state.step == n_steps || stop {
             state.save(run, tokenizer)?;
@@ -95,9 +96,9 @@ fn sft_step(
     state: &mut TrainState,
     world: &DemonstrationWorld,
     n_steps: u64,
+    began: Instant,
 ) -> Result<(), TrainingError> {
     let SftContext { config, run, .. } = *context;
-    let began = Instant::now();
     let (phase, within) = phase_at(&config.sft, state.step);
     let samples = world.sampler(context).batch(state.step, phase)?;
     let n_trained = samples.iter().map(|sample| sample.targets.len()).sum();
