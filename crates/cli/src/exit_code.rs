@@ -102,7 +102,11 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
         TrainingError::OtherConfiguration { config, .. } => {
             (Code::Usage, Some(format!("`{}` is what it was started with", config.display())))
         }
-        TrainingError::Read { .. } | TrainingError::Damaged { .. } => (Code::Input, None),
+        TrainingError::Read { .. } => (Code::Input, None),
+        TrainingError::Damaged { .. } => (
+            Code::Input,
+            Some("bring back the file, or begin the run anew in another folder".to_owned()),
+        ),
         TrainingError::Write { path, .. } => (Code::Input, unwritable(path).hint),
         TrainingError::Checkpoint { .. } => {
             (Code::Input, Some("remove its folder to go on from the one before".to_owned()))

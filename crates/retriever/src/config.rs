@@ -216,7 +216,7 @@ impl IndexConfig {
 
 /// Section as it is in a file: the keys of all engines side by side.
 #[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(rename = "RetrieverConfig", deny_unknown_fields, default)]
 struct RawRetriever {
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<PathBuf>,

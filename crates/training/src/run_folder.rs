@@ -112,14 +112,27 @@ impl RunFolder {
     ///
     /// [`TrainingError::Read`], and [`TrainingError::Damaged`] where a row cannot be parsed.
     pub fn read_rows<T: DeserializeOwned>(&self, name: &str) -> Result<Vec<T>> {
+        let lines = self.lines(name)?;
+        lines.iter().enumerate().map(|(idx, line)| self.parse(name, idx, line)).collect()
+    }
+
+    /// Lines of a file; none where there is no file.
+    fn lines(&self, name: &str) -> Result<Vec<String>> {
         let path = self.path(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(TrainingError::Read { path, source }),
-        };
-        let rows = text.lines().map(serde_json::from_str);
-        rows.collect::<serde_json::Result<_>>().map_err(TrainingError::damaged(&path))
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => Err(TrainingError::Read { path, source }),
+        }
+    }
+
+    /// Parses a line of a JSONL file; `idx` counts from 0.
+    fn parse<T: DeserializeOwned>(&self, name: &str, idx: usize, line: &str) -> Result<T> {
+        serde_json::from_str(line).map_err(|error| {
+            // The position that the parser tells counts within the line.
+            let source = format!("line {} is not a row of it: {error}", idx + 1);
+            TrainingError::damaged(&self.path(name))(source)
+        })
     }
 
     /// Removes files of a run that is about to begin.
@@ -137,19 +150,27 @@ impl RunFolder {
     }
 
     /// Drops the lines of a JSONL file after `step`: a resumed run writes them again.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Damaged`] where a line is no row, other than the last one, which a killed
+    /// run may have cut short.
     pub fn forget_after(&self, name: &str, step: u64) -> Result<()> {
-        let path = self.path(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(source) => return Err(TrainingError::Read { path, source }),
-        };
-        let is_before = |line: &&str| {
-            // The last line of a killed run may be cut short.
-            let row: Option<Value> = serde_json::from_str(line).ok();
-            row.and_then(|row| row.get("step")?.as_u64()).is_some_and(|found| found <= step)
-        };
-        let kept: String = text.lines().filter(is_before).flat_map(|line| [line, "\n"]).collect();
+        let lines = self.lines(name)?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut kept = String::new();
+        for (idx, line) in lines.iter().enumerate() {
+            let row: Value = match self.parse(name, idx, line) {
+                Err(_) if idx + 1 == lines.len() => break,
+                row => row?,
+            };
+            if row.get("step").and_then(Value::as_u64).is_some_and(|found| found <= step) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
         self.write_whole(name, kept.as_bytes())
     }
 
@@ -202,5 +223,35 @@ fn lock(path: &Path) -> Result<File> {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(TrainingError::Busy { run: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(TrainingError::write(path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_line_may_be_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunFolder::open(folder.path(), "", Opening::Fresh).unwrap();
+        let path = run.path("metrics.jsonl");
+        for (text, kept) in [
+            ("{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", Some("{\"step\":1}\n{\"step\":2}\n")),
+            ("{\"step\":1}\n{\"st", Some("{\"step\":1}\n")),
+            ("{\"step\":1}\ngarbage\n{\"step\":3}\n", None),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            match (run.forget_after("metrics.jsonl", 2), kept) {
+                (Ok(()), Some(kept)) => assert_eq!(std::fs::read_to_string(&path).unwrap(), kept),
+                (Err(error), None) => {
+                    let source = std::error::Error::source(&error).unwrap().to_string();
+                    assert!(source.starts_with("line 2 is not a row of it"), "{source}");
+                    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+                }
+                (found, _) => panic!("{text:?}: {found:?}"),
+            }
+        }
+        run.forget_after("timings.jsonl", 2).unwrap();
+        assert!(!run.path("timings.jsonl").exists());
     }
 }

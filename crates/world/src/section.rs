@@ -76,7 +76,7 @@ impl WorldSection {
 
 /// The section as it stands in TOML. serde's `flatten` would lose the line of an unknown key.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "WorldSection", deny_unknown_fields)]
 struct FlatSection {
     entities: EntityCounts,
     questions: QuestionCounts,

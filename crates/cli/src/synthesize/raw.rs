@@ -50,7 +50,7 @@ struct RawCorpus {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename = "GeneratorSection", default, deny_unknown_fields)]
 struct RawGenerator {
     #[serde(skip_serializing_if = "Option::is_none")]
     walker: Option<GraphGeneratorConfig>,
@@ -61,7 +61,7 @@ struct RawGenerator {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(rename = "AgentSection", default, deny_unknown_fields)]
 struct RawAgent {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<AgentModel>,
@@ -70,7 +70,7 @@ struct RawAgent {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "JudgeSection", deny_unknown_fields)]
 struct RawJudge {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     plugin: Option<String>,
