@@ -1,5 +1,5 @@
-//! Finite-difference checks of gradients, along the gradient and along random directions: a gradient
-//! that lacks a part is still the slope along itself.
+//! Finite-difference checks of gradients, along the gradient and along random directions, since a
+//! gradient that lacks a part is still the slope along itself.
 
 use burn::tensor::TensorData;
 use forage_trajectory::{Purpose, Stream};
