@@ -2,8 +2,8 @@
 //!
 //! The central item is the trait [`Reward`]. A plugin is a crate of type `cdylib` with one type
 //! that implements it and one line, [`export_reward!`]. The host, the
-//! program `forage`, loads the library by name and calls it with the trajectories of one question. A
-//! plugin does not depend on token ids, tensors or the host.
+//! program `forage`, loads the library by name and calls it with the trajectories of one question.
+//! A plugin does not depend on token ids, tensors or the host.
 //!
 //! ```
 //! #![forbid(unsafe_code)]
