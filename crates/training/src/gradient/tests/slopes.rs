@@ -34,7 +34,7 @@ const LOSSES: [&str; 19] = [
 /// changes little along a random direction, so its step is larger.
 const ALONG: f64 = 2e-3;
 const ACROSS: f64 = 0.05;
-/// Step size along a single weight.
+/// Step size along the part of a gradient in one weight.
 const WITHIN: f64 = 5e-3;
 
 /// Numbers between -0.5 and 0.5 in the shape of some weights.
@@ -48,7 +48,7 @@ pub(crate) fn direction(like: &[Tensor<2>], salt: u64) -> Vec<Tensor<2>> {
     like.iter().enumerate().map(random).collect()
 }
 
-/// Directional derivative by a gradient: their inner product.
+/// Directional derivative by a gradient: its inner product with the unit direction.
 pub(crate) fn said(gradients: &[Tensor<2>], direction: &[Tensor<2>]) -> f64 {
     let pairs = gradients.iter().zip(direction);
     let product = |(one, other): (&Tensor<2>, &Tensor<2>)| -> f64 {
