@@ -139,13 +139,13 @@ pub fn restore_all(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what killed processes left half-written in a folder.
+/// Removes unfinished files and folders of killed processes from a folder.
 pub fn remove_parts(folder: &Path) {
     remove_leftovers(folder, |name| name.starts_with(PART_PREFIX));
 }
 
-/// Removes what killed processes left half-written of one file or folder. Nobody else may be
-/// writing it.
+/// Removes the unfinished states of one file or folder that killed processes left. No other process
+/// may be writing it.
 pub fn remove_parts_of(path: &Path) {
     let prefix = prefix_of(path);
     remove_leftovers(parent(path), |name| {

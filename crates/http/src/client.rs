@@ -1,4 +1,5 @@
-//! One attempt of a request: connection pool, deadline, credentials, and what a response says.
+//! HTTP client: one attempt of a request, with connection pool, deadline and credentials, and the
+//! reading of its response.
 
 use std::fmt;
 use std::time::Duration;

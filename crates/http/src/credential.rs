@@ -1,4 +1,4 @@
-//! Credentials, which no text may show.
+//! Credentials, which are redacted in every text.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Errors of an HTTP exchange.
+//! Error of an HTTP exchange.
 
 use std::time::Duration;
 

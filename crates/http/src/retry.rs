@@ -1,10 +1,11 @@
 //! Exponential backoff with deterministic jitter.
 //!
 //! Delays double from attempt to attempt, up to [`MAX_BACKOFF`]. Each is drawn between half and all
-//! of its length, by a hash of request and attempt: callers spread, and a run that is repeated
-//! waits the same. The schedule is backon's. Its jitter comes from a generator that is seeded once
-//! for a schedule and adds up to a whole delay, so the jitter is ours; and its retry loop for
-//! blocking calls has no place for `Retry-After`, so the loops stay with the protocols.
+//! of its length, by a hash of request and attempt, so callers do not retry at the same time, and a
+//! run that is repeated waits the same. The schedule is backon's. Its jitter comes from a generator
+//! that is seeded once for a schedule and adds up to a whole delay, so the jitter is ours; and its
+//! retry loop for blocking calls has no place for `Retry-After`, so the loops stay with the
+//! protocols.
 
 use std::time::Duration;
 

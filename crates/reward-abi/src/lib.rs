@@ -1,4 +1,4 @@
-//! The binary contract between the trainer (the host) and a reward plugin.
+//! Binary contract (ABI) between the host, which is the program that trains, and a reward plugin.
 //!
 //! A plugin is a shared library that exports one static, a [`PluginDecl`], under the name
 //! [`DECL_SYMBOL`]. Control crosses the boundary as C: integers, pointers and functions. Data

@@ -1,6 +1,6 @@
 //! Tags of the agent loop, and checks against reward hacking by nested tags.
 //!
-//! The trainer has parsed a trajectory already: text of the policy between tags is a segment with
+//! The host has parsed a trajectory already: text of the policy between tags is a segment with
 //! its kind, and [`Trajectory::searches`] are only the executed searches. What remains for a reward
 //! is to pay nothing for tags within tags.
 

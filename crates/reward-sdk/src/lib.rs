@@ -1,9 +1,9 @@
 //! SDK for reward plugins: a reward is a plain Rust type, built as a shared library.
 //!
 //! The central item is the trait [`Reward`]. A plugin is a crate of type `cdylib` with one type
-//! that implements it and one line, [`export_reward!`]. The trainer loads the library by name and
-//! calls it with the trajectories of one question. A plugin does not know token ids, tensors or the
-//! trainer.
+//! that implements it and one line, [`export_reward!`]. The host, the
+//! program `forage`, loads the library by name and calls it with the trajectories of one question.
+//! A plugin does not depend on token ids, tensors or the host.
 //!
 //! ```
 //! #![forbid(unsafe_code)]
@@ -127,7 +127,7 @@ pub trait Reward: Send + Sync + Sized + 'static {
     ///
     /// # Errors
     ///
-    /// An invalid configuration. The message is shown to the person who starts the run.
+    /// An invalid configuration. The message is shown to the user.
     fn new(config: Self::Config) -> Result<Self, RewardError>;
 
     /// Scores one trajectory.
@@ -157,7 +157,7 @@ pub trait Reward: Send + Sync + Sized + 'static {
     }
 }
 
-/// Logs a warning in the trainer. It does nothing without a trainer, as in tests.
+/// Logs a warning in the host. It does nothing without a host, as in tests.
 ///
 /// A plugin has its own copy of every static, so `tracing` has no subscriber in a plugin and its
 /// messages are lost.
@@ -165,7 +165,7 @@ pub fn warn(message: &str) {
     __private::log(2, message);
 }
 
-/// Logs an informational message in the trainer: see [`warn`].
+/// Logs an informational message in the host: see [`warn`].
 pub fn info(message: &str) {
     __private::log(3, message);
 }
@@ -178,8 +178,8 @@ pub struct RewardError {
 }
 
 impl RewardError {
-    /// Recoverable error, with a message for the person who runs the trainer. The trajectory or the
-    /// group is left out of the loss and counted, and the run goes on.
+    /// Recoverable error, with a message for the user of the host. The trajectory or the group is
+    /// left out of the loss and counted, and the run goes on.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), is_broken: false }
     }

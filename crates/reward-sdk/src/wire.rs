@@ -4,12 +4,12 @@
 //! have defaults, and an unknown name of an `enum` is read as its `Unknown`. So fields and names
 //! can be added without a new [`WIRE_VERSION`].
 //!
-//! These types mirror those of the trainer but are types of their own, so that the trainer can
+//! These types mirror those of the host but are types of their own, so that the host can
 //! change without breaking plugins. They are plain serde types: in JSON they are used for dumps,
 //! golden files and the [`json`](crate::json) protocol.
 //!
 //! Every text of a group is a [`Text`], which borrows if possible: a request borrows from the
-//! trajectories of the trainer, and what a plugin reads borrows from the request. Grades own their
+//! trajectories of the host, and what a plugin reads borrows from the request. Grades own their
 //! texts.
 
 mod owned;
@@ -139,7 +139,7 @@ pub enum Origin {
     Policy,
     /// The environment: search results and warnings.
     Environment,
-    /// Origin that a newer trainer added.
+    /// Origin that a newer host added.
     #[default]
     #[serde(other)]
     Unknown,
@@ -164,7 +164,7 @@ pub enum Kind {
     Warning,
     /// Text of the policy outside all tags.
     Other,
-    /// Kind that a newer trainer added.
+    /// Kind that a newer host added.
     #[default]
     #[serde(other)]
     Unknown,
@@ -215,7 +215,7 @@ pub enum Outcome {
     OutOfTurns,
     /// The infrastructure failed. Plugins are not sent such trajectories.
     Failed,
-    /// Outcome that a newer trainer added.
+    /// Outcome that a newer host added.
     #[default]
     #[serde(other)]
     Unknown,

@@ -1,4 +1,4 @@
-//! Loading and calling a plugin: the unsafe half of this crate.
+//! Loading and calling of plugins: all unsafe code of this crate.
 
 #![expect(unsafe_code, reason = "this module is the host's side of the C boundary")]
 

@@ -1,4 +1,4 @@
-//! All rewards of a run: called, tolerated up to a limit, and combined.
+//! Rewards of a run: calls of the plugins, the limit of failures, and the combination.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Settings of a reward: the sections `[reward.NAME]` of a run file.
+//! Configuration of a reward: the sections `[reward.NAME]` of a run file.
 
 use std::path::Path;
 use std::time::Duration;

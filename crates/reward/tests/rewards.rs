@@ -1,4 +1,4 @@
-//! The weighted sum of rewards, as the trainer asks for it.
+//! Weighted sum of rewards, as the host computes it.
 
 #[path = "support/chain.rs"]
 mod chain;

@@ -138,7 +138,7 @@ proptest! {
 
 #[test]
 fn news_does_not_break_an_old_plugin() {
-    // What a newer trainer may send: more fields, more names; and less than it sends today.
+    // What a newer host may send: more fields, more names; and less than it sends today.
     let newer = serde_json::json!({
         "question": { "id": "q", "difficulty": 3 },
         "trajectories": [{

@@ -1,4 +1,4 @@
-//! Settings of the agent loop: the `[rollout]` section of a run file.
+//! Configuration of the agent loop: the `[rollout]` section of a run file.
 
 use forage_trajectory::{Prompt, Question};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Errors that end a whole call of [`run_episodes`](crate::run_episodes).
+//! Errors of a rollout, which end a whole call of [`run_episodes`](crate::run_episodes).
 
 use forage_trajectory::BoxError;
 

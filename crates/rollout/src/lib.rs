@@ -21,7 +21,7 @@
 //!   their own; sampled tokens are never decoded and encoded again.
 //! - **Generation stops** at the end of an action ([`grammar::STOP`]). If a policy writes on, the
 //!   first action counts and the rest is [`SegmentKind::Other`].
-//! - **The environment earns nothing.** Retrieved text is sanitized before it is shown, keeps its
+//! - **Environment text has no reward.** Retrieved text is sanitized before it is shown, keeps its
 //!   closing tag however it is cut, and belongs to [`Origin::Environment`].
 //! - **A search that fails ends its trajectory** as [`Outcome::Failed`]. The agent never reads an
 //!   error message, and no other trajectory is affected.

@@ -25,11 +25,11 @@ const EVALUATIONS: usize = 3;
 #[derive(Debug, Clone, Default)]
 pub struct Alarms {
     section: AlarmSection,
-    /// The last value of each alarm.
+    /// Last value of each alarm.
     last: AlarmValues,
     /// Mean rewards of the steps since the last evaluation.
     rewards: Vec<f64>,
-    /// Of the last evaluations, the mean reward of the steps before it and its exact match.
+    /// Last evaluations: mean reward of the steps before each, and its exact match.
     evaluated: VecDeque<(f64, f64)>,
 }
 
@@ -49,7 +49,7 @@ struct AlarmValues {
     tagged_answers: Option<f64>,
 }
 
-/// Values of a row of the metrics that a resumed run needs.
+/// Past row of the metrics: the values that a resumed run needs.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 #[serde(default)]
 struct PastRow {
@@ -67,8 +67,8 @@ impl Alarms {
         Self { section, ..Self::default() }
     }
 
-    /// Alarms of a run that is resumed, from its metrics so far: it warns as if it had never
-    /// stopped.
+    /// Alarms of a run that is resumed, from its metrics so far. Its warnings are those of a
+    /// run without an interruption.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl AlarmValues {
         }
     }
 
-    /// Every alarm by name, in the order of [`AlarmSection::thresholds`].
+    /// Name and value of each alarm, in the order of [`AlarmSection::thresholds`].
     fn all(&self) -> [(&'static str, Option<f64>); 5] {
         [
             ("reward_without_em", self.reward_without_em),
@@ -161,7 +161,7 @@ impl AlarmValues {
         ]
     }
 
-    /// Takes over the values that are there.
+    /// Overwrites the values that `now` has.
     fn update(&mut self, now: &Self) {
         *self = Self {
             reward_without_em: now.reward_without_em.or(self.reward_without_em),
@@ -189,7 +189,7 @@ impl AlarmSection {
     }
 }
 
-/// The alarms that follow from the trajectories of a step.
+/// Alarms that follow from the trajectories of a step.
 fn of_groups(groups: &[Group]) -> AlarmMetrics {
     let trajectories: Vec<(&Question, &Trajectory)> = groups
         .iter()

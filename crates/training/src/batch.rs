@@ -55,7 +55,7 @@ pub struct Batch {
     pub is_distilled: bool,
 }
 
-/// A trajectory on its way into a batch.
+/// Trajectory of a batch that is not complete yet.
 struct Entry<'a> {
     trajectory: &'a Trajectory,
     group: usize,
@@ -64,7 +64,7 @@ struct Entry<'a> {
     values: Vec<f32>,
 }
 
-/// Makes the batch of a step from groups and their grades.
+/// Batch of a step, from groups and their grades.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub(crate) fn assemble(
     Ok(batch)
 }
 
-/// An entry for each trajectory, group by group.
+/// Entries of all trajectories, group by group.
 fn entries<'a>(
     algorithm: &AlgorithmConfig,
     groups: &[(&'a Group, &[Grade])],
@@ -223,7 +223,7 @@ fn recompute(
     }
 }
 
-/// The positions of an episode, counted from the first token of the trajectory.
+/// Positions of an episode, counted from the first token of the trajectory.
 fn positions_of(entry: &Entry<'_>) -> Vec<usize> {
     let n = entry.trajectory.tokens.len();
     (n - entry.episode.policy.len()..n).collect()

@@ -1,4 +1,4 @@
-//! Checkpoints: weights, optimizer, step, and whatever else training changes, on disk.
+//! Checkpoints: weights, optimizer state, step, and all other state that training changes.
 //!
 //! A checkpoint folder is also a model folder: `forage eval --model` and any program that reads
 //! Hugging Face folders can use it. Where adapters are trained, it holds them in the files of PEFT
@@ -29,7 +29,7 @@ use crate::critic::CriticState;
 use crate::error::TrainingError;
 use crate::run_folder::RunFolder;
 
-/// Checkpoints that are kept; older ones are removed.
+/// Maximum number of checkpoints; older ones are removed.
 const KEPT: usize = 2;
 
 /// Folder of the averaged weights.
@@ -60,7 +60,7 @@ pub struct TrainState {
     pub skipped_in_a_row: u64,
 }
 
-/// `state.json`: written last, so a folder that has it is complete.
+/// Content of `state.json`, which is written last, so that a folder with it is complete.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     step: u64,
@@ -74,7 +74,7 @@ struct Saved {
 }
 
 impl TrainState {
-    /// State at the start of a run.
+    /// Initial training state.
     pub fn new(decoder: Decoder) -> Self {
         let adamw = AdamW::new(decoder.trainable());
         Self {
@@ -94,7 +94,7 @@ impl TrainState {
         self.ema.as_ref().unwrap_or(&self.decoder)
     }
 
-    /// Moves the average towards the weights, where one is kept.
+    /// Updates the moving average of the weights, where one is kept.
     pub fn update_ema(&mut self, decay: Option<f64>) {
         let (Some(ema), Some(decay)) = (&self.ema, decay) else { return };
         let moved = exponential_moving_average(ema.trainable(), self.decoder.trainable(), decay);
@@ -105,7 +105,7 @@ impl TrainState {
     pub fn save(&self, run: &RunFolder, tokenizer: &Tokenizer) -> Result<PathBuf, TrainingError> {
         let all = run.path("checkpoints");
         let path = all.join(folder_name(self.step));
-        // One is there only where a run repeats this very step, with the same numbers.
+        // A checkpoint of this step exists only where a run repeats it, with the same numbers.
         forage_fs::write_folder(&path, |part| self.write(part, tokenizer))
             .map_err(TrainingError::write(&path))?;
         for (_, old) in checkpoints(&all).into_iter().rev().skip(KEPT) {
@@ -141,7 +141,7 @@ impl TrainState {
         Ok(())
     }
 
-    /// State of the newest complete checkpoint of a run that began with `start`.
+    /// Training state of the newest complete checkpoint of a run that began with `start`.
     ///
     /// Where adapters are trained, all that is loaded shares the weights of `start`, so that a run
     /// which is resumed holds them once.

@@ -1,7 +1,7 @@
 //! Configuration of the engine: the sections of a run file that it uses, each with its check.
 //!
 //! [`TrainConfig`] is what reinforcement learning needs, [`SftConfig`] what the warm start needs.
-//! Reading the file, and what sections ask of each other, is the command line's.
+//! The command line reads the file and checks what sections require of each other.
 
 use forage_model::{ModelConfig, ModelFamily, Rope};
 use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig};
@@ -217,7 +217,7 @@ pub struct FreshModel {
     pub rope_theta: f64,
 }
 
-/// Value of a section that cannot be used.
+/// Error of a section: a value that cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SectionError {
     /// A number that must not be 0 is.

@@ -179,7 +179,7 @@ mod tests {
             let norm = global_norm(&gradients);
             let along = slope(&gradients, 2e-3);
             assert!((along - norm).abs() < 0.01 * norm, "{clip}: {along} {norm}");
-            // Along what knows nothing of the gradient, and shares this much with it.
+            // Along a random direction; this is the typical size of its product with the gradient.
             let n_weights: usize = gradients.iter().map(|it| it.shape().num_elements()).sum();
             let typical = norm / (n_weights as f64).sqrt();
             for salt in 0..3 {

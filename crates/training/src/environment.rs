@@ -4,7 +4,7 @@ use std::fmt;
 
 use forage_trajectory::{Question, Retriever};
 
-/// Environment of a run. Plain data: its files are opened by the caller.
+/// Environment of a run. The caller opens its files.
 pub struct Environment {
     /// Training questions.
     pub train: Vec<Question>,

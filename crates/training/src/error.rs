@@ -1,6 +1,6 @@
 //! Errors of the training engine, one variant for each kind of failure that a caller can act on.
 //!
-//! Messages are lower-case fragments without a full stop; sources tell the rest. Exit codes and
+//! Messages are lower-case fragments without a full stop; the cause is the source. Exit codes and
 //! hints belong to the command line.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::optimizer_step::NonFinite;
 /// Error of training, of a warm start or of an evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
-    /// The run should stop, as its observer said; a checkpoint was written.
+    /// The run was stopped by its observer, after a checkpoint.
     #[error("interrupted; a checkpoint was written")]
     Stopped {
         /// The run's folder.

@@ -134,7 +134,7 @@ impl EvaluatedTrajectory {
 }
 
 /// Samples one trajectory for every question and scores it. The result does not depend on how
-/// questions are batched. `tick` is told how many questions are done.
+/// questions are batched. `tick` is called with the number of questions that are done.
 pub fn answer_questions(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,

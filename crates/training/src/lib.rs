@@ -43,7 +43,7 @@
 //!     }
 //! }
 //!
-//! /// Pays for an even number of tokens.
+//! /// Reward of 1 for an even number of tokens.
 //! struct EvenLength;
 //! impl Grader for EvenLength {
 //!     fn grade(&self, group: &Group, _step: u64) -> Result<Vec<Grade>, BoxError> {

@@ -1,8 +1,9 @@
 //! Metrics of a step: one row of `metrics.jsonl`, with stable names.
 //!
-//! [`StepMetrics`] is the row. A number that a step does not have is absent, never 0: the mean
-//! reward where nothing was scored, or the loss where every update was skipped. Means over the
-//! trained tokens are 0 in a step without any, which `policy/trained_tokens` tells.
+//! [`StepMetrics`] is the row. A number that a step does not have is absent: the mean reward where
+//! nothing was scored, or the loss where every update was skipped. Two kinds are 0 instead: means
+//! over the trained tokens in a step without any, which `policy/trained_tokens` tells, and alarms
+//! that are shares of nothing, which `outcome/answered` and `rollout/searches` tell.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +87,7 @@ pub struct StepTimings {
     pub teacher: Option<f64>,
 }
 
-/// Numbers whose names a run chooses, in their order.
+/// Metrics with names that are known only at run time, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NamedNumbers(pub Vec<(String, f64)>);
 
@@ -143,7 +144,7 @@ pub struct RolloutMetrics {
 /// Shares of the outcomes of a step's trajectories.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct OutcomeShares {
-    /// Ended with an answer.
+    /// Ended by an answer.
     #[serde(rename = "outcome/answered")]
     pub answered: f64,
     /// Ended the last turn without an action.
@@ -158,7 +159,7 @@ pub struct OutcomeShares {
     /// Ran out of turns.
     #[serde(rename = "outcome/out_of_turns")]
     pub out_of_turns: f64,
-    /// Ended because a search could not be made.
+    /// Ended by a search that could not be made.
     #[serde(rename = "outcome/failed")]
     pub failed: f64,
 }
@@ -454,7 +455,7 @@ impl CriticMetrics {
     }
 }
 
-/// A statistic; absent of nothing.
+/// Statistic of some values; `None` where there is none.
 fn of_some(values: &[f64], statistic: fn(&[f64]) -> f64) -> Option<f64> {
     (!values.is_empty()).then(|| statistic(values))
 }
@@ -492,7 +493,7 @@ fn varies(group: &[Grade], part: &str) -> bool {
     differ(&group.iter().filter_map(value).collect::<Vec<_>>())
 }
 
-/// Every trajectory with its question.
+/// Pairs of question and trajectory.
 fn pairs(groups: &[Group]) -> impl Iterator<Item = (&Question, &Trajectory)> {
     groups.iter().flat_map(|group| group.trajectories.iter().map(|one| (&group.question, one)))
 }

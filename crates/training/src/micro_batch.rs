@@ -21,7 +21,7 @@ pub struct ScoredTargets<'a> {
 /// Micro-batches of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MicroBatches {
-    /// Most tokens of a micro-batch; a longer sequence is a micro-batch by itself.
+    /// Maximum number of tokens of a micro-batch; a longer sequence is a micro-batch by itself.
     pub tokens: usize,
     /// Gradient checkpointing: layers are computed again in the backward pass instead of kept.
     pub checkpointing: bool,

@@ -15,8 +15,8 @@ pub enum NonFinite {
     Gradient(String),
     /// Every gradient is finite, their norm is not.
     Norm,
-    /// The weights would not be finite afterwards. Such weights write nonsense, which earns nothing
-    /// and so has a gradient of 0: no later step would notice.
+    /// The weights would not be finite afterwards. Samples of such weights have no
+    /// reward and so a gradient of 0: no later step would fail.
     Weights,
 }
 

@@ -75,7 +75,7 @@ pub struct GroupRecord {
 }
 
 impl GradeRecord {
-    /// Record of a grade.
+    /// Record of a grade, with the mean advantage of the policy's tokens.
     pub fn new(grade: &Grade, advantage: Option<f64>) -> Self {
         let empty = Self { advantage, ..Self::default() };
         match grade {

@@ -118,7 +118,7 @@ impl RolloutBatch {
         Ok(())
     }
 
-    /// A task for each member of the groups of some questions.
+    /// Rollout tasks: one for each member of the groups of some questions.
     fn tasks<'q>(
         &self,
         seed: u64,

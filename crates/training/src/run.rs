@@ -1,4 +1,4 @@
-//! Context of a run: what every part of a training step may read and nothing changes.
+//! Context of a run: the inputs that every part of a training step reads and none changes.
 
 use forage_model::Tokenizer;
 use forage_trajectory::Grader;

@@ -36,7 +36,7 @@ pub enum Opening {
 }
 
 impl RunFolder {
-    /// Makes or reopens a folder and writes the configuration into it.
+    /// Creates or reopens a folder and writes the configuration into it.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl RunFolder {
         let write = || -> std::io::Result<()> {
             let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
             file.write_all(&line)?;
-            // Before the checkpoint that counts on it.
+            // The checkpoint of the same step is written later and requires this line.
             file.sync_data()
         };
         write().map_err(TrainingError::write(&path))
@@ -191,7 +191,7 @@ impl RunFolder {
         self.write_groups(&format!("trajectories/{name}"), groups)
     }
 
-    /// Writes groups into the file of this name without its extensions, compressed.
+    /// Writes groups into a compressed file; `name` is its path without the extensions.
     pub fn write_groups(&self, name: &str, groups: &[GroupRecord]) -> Result<()> {
         let name = format!("{name}.jsonl.zst");
         let failed = |error: std::io::Error| TrainingError::write(&self.path(&name))(error);

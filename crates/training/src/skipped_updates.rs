@@ -14,8 +14,8 @@ use crate::record::GroupRecord;
 use crate::run::RunContext;
 use crate::update::{SkippedUpdate, UpdateStats};
 
-/// Counts the updates of a step that were skipped, keeps their mini-batches, and returns how many
-/// of the run were skipped so far.
+/// Counts the updates of a step that were skipped, writes their mini-batches into `skipped/`, and
+/// returns the number of skipped updates of the run so far.
 ///
 /// # Errors
 ///

@@ -67,7 +67,7 @@ pub fn train(
     Ok(TrainingResults { before, after })
 }
 
-/// One step: rollout, batch, updates, metrics. Returns the mean reward, where there is one.
+/// Training step: rollout, batch, updates, metrics. Returns the mean reward, where there is one.
 fn train_step(
     context: &RunContext<'_>,
     generator: &mut Generator,
@@ -132,7 +132,7 @@ fn train_step(
 }
 
 /// Rollout of the next step. Where the rewards fail, a checkpoint is written first, so that the run
-/// can be resumed from this step once they are mended.
+/// can be resumed from this step once the rewards work.
 fn sample(
     context: &RunContext<'_>,
     generator: &mut Generator,
@@ -202,7 +202,7 @@ fn records(
     groups.map(record).collect()
 }
 
-/// Durations of a step: rollout, update, all of it.
+/// Durations of a step: rollout, update, and the whole step.
 fn timings(
     context: &RunContext<'_>,
     step: u64,

@@ -1,4 +1,5 @@
-//! Updates of a training step: epochs over mini-batches, critic first, each of them guarded.
+//! Updates of a training step: epochs over mini-batches, critic first. An update that is not finite
+//! is skipped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct CriticStats {
     pub explained: f64,
 }
 
-/// Update that was skipped.
+/// Skipped update: one that was not finite.
 #[derive(Debug, Clone)]
 pub struct SkippedUpdate {
     /// Quantity that was not finite.
@@ -104,7 +105,7 @@ pub fn update_policy(config: &TrainConfig, state: &mut TrainState, batch: &Batch
     sums
 }
 
-/// An update of the policy that was taken.
+/// Update of the policy that was taken.
 struct PolicyUpdate {
     sums: LossStats,
     loss: f64,
@@ -126,7 +127,8 @@ impl UpdateStats {
     }
 }
 
-/// One update of the policy. The time of its teacher is added to `teaching`, taken or not.
+/// Update of the policy. The duration of its teacher's forward pass is added to `teaching`, whether
+/// the update is taken or skipped.
 fn update(
     config: &TrainConfig,
     state: &mut TrainState,
@@ -185,7 +187,7 @@ impl CriticTrainer {
         Self { state, optimizer: config.optimizer.clone(), value, specs, stats: initial }
     }
 
-    /// One update of the critic.
+    /// Update of the critic.
     fn update(
         &mut self,
         trained: &[&TrainedTrajectory],

@@ -1,4 +1,4 @@
-//! Size and difficulty of a generated world: the `[world]` section of a run file.
+//! Configuration of a generated world (size and difficulty): the `[world]` section of a run file.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Exercises of the hard skills of reading: looking a value up, recalling it, and comparing two
+//! Exercises of single reading skills: looking a value up, recalling it, and comparing two
 //! values.
 //!
 //! In a demonstration the looked-up values are a small part of the tokens. These texts are

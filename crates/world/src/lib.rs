@@ -1,13 +1,13 @@
-//! A generated encyclopedia, and what an agent learns from it.
+//! Synthetic world: a generated encyclopedia, with questions, demonstrations and exercises.
 //!
 //! [`World::generate`] invents films, books, people, companies, cities and countries, and links
 //! them by [`Relation`]s. Every entity has one short passage, and all passages are one corpus.
 //! [`questions`] asks for chains of facts (multi-hop) and for comparisons, with the evidence that
 //! answers them; [`demonstrate`] writes the turns of a scripted agent for the supervised warm
 //! start, with [`Perturbations`] if wanted; [`reading_exercise`], [`recall_exercise`] and
-//! [`comparison_exercise`] drill what a small model finds hard: looking a value up in a passage,
-//! spelling it, and comparing two values. [`WorldSection`] and [`WorldConfig`] are the `[world]`
-//! section of a run file.
+//! [`comparison_exercise`] train skills that are hard for a small model: looking a value up in a
+//! passage, spelling it, and comparing two values. [`WorldSection`] and [`WorldConfig`] are the
+//! `[world]` section of a run file.
 //!
 //! The crate is pure: no file, no network, no model, no search engine. All randomness comes from
 //! named [`Stream`](forage_trajectory::Stream)s, so the same seed gives the same bytes.

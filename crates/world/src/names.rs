@@ -1,5 +1,5 @@
 //! Invented names: words of a few fixed syllables, so that a tokenizer learns their parts and a
-//! model that has read them in training can spell names that it has never seen.
+//! model that has read them in training can spell unseen names.
 
 use std::collections::HashSet;
 

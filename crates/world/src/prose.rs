@@ -1,5 +1,5 @@
-//! Text of a passage: an introduction, the facts in some order, and now and then a sentence
-//! that says nothing.
+//! Text of a passage: an introduction, the facts in some order, and sometimes a sentence without
+//! a fact.
 
 use std::fmt::Write;
 

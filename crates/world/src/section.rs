@@ -1,4 +1,4 @@
-//! A world with the questions that a training run asks: the `[world]` section of its run file.
+//! Configuration of a world and of the questions of a run: the `[world]` section of its run file.
 
 use forage_trajectory::Question;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! A generated encyclopedia: entities, the facts that link them, and a passage about each.
+//! World: a generated encyclopedia of entities, the facts that link them, and a passage about each.
 
 use std::ops::Range;
 

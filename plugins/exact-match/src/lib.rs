@@ -20,7 +20,7 @@
 //! # Departures
 //!
 //! - The published code searches for the last answer tag in the whole text, including pages, and
-//!   skips the example in its prompt by counting. Here the answer is the one that the trainer
+//!   skips the example in its prompt by counting. Here the answer is the one that the host
 //!   parsed.
 //! - An answer with a tag of the agent loop inside earns 0.
 //! - A question without golden answers is not applicable, instead of 0.

@@ -29,7 +29,7 @@
 //! # Departures
 //!
 //! - The published code searches the whole text for tags. Here the blocks are the segments of the
-//!   trainer, and only text of the policy is searched: a page that was cut and lost its closing tag
+//!   host, and only text of the policy is searched: a page that was cut and lost its closing tag
 //!   does not make a trajectory invalid.
 //! - In `"search-r1"`, a question without golden answers is not applicable.
 //! - A golden answer that is empty after normalization is found in no page, instead of in all.

@@ -9,7 +9,7 @@
 //! key       1/M Σ_i max_j max_t F1(query t, reference query j of sub-question i)
 //! ```
 //!
-//! The trainer puts a step reward on the last token of its `</search>`, and the outcome on the last
+//! The host puts a step reward on the last token of its `</search>`, and the outcome on the last
 //! token of the trajectory. Algorithms without step rewards use `placement = "outcome"`.
 //!
 //! # Options
@@ -22,7 +22,7 @@
 //!
 //! # Departures
 //!
-//! - Segments, queries and passages are those of the trainer. The released code finds them in the
+//! - Segments, queries and passages are those of the host. The released code finds them in the
 //!   text, where an information block that the policy made up counts as a search.
 //! - A query with a tag of the agent loop inside, or with more than `max_words` words, earns
 //!   neither a step reward nor a key reward; its hits count as seen. Such an answer has an F1 of 0.

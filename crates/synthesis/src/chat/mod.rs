@@ -2,11 +2,11 @@
 //!
 //! [`ChatModel`] is the trait. [`ChatClient`] implements it for servers with the chat completions
 //! of the `OpenAI` protocol (vLLM, `SGLang`, llama.cpp, or a service), [`PolicyModel`] for a policy
-//! in this process, on any device. A failure that retries did not mend is a [`ChatError`], which
-//! says whether it concerns the request, the server or the run.
+//! in this process, on any device. A failure that remains after the retries is a [`ChatError`],
+//! which says whether it concerns the request, the server or the run.
 //!
-//! Every call is charged to a [`Budget`] of tokens and money. Nothing here knows what the prompts
-//! are about: the feedback loop and its roles stand above.
+//! Every call is charged to a [`Budget`] of tokens and money. This module does not depend on the
+//! content of the prompts: the feedback loop and its roles are built on it.
 
 mod budget;
 mod client;

@@ -1,4 +1,4 @@
-//! Events of the journal.
+//! Journal events.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

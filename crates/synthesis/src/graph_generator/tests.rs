@@ -1,4 +1,4 @@
-//! The generator over worlds and passages: lengths, evidence, reactions.
+//! The generator over worlds and passages: lengths, evidence, and plans after feedback.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The numbers of steps that were made up.
+//! Metrics of made-up steps.
 
 use std::collections::BTreeMap;
 
@@ -87,7 +87,7 @@ fn what_a_rollout_says() {
             failed,
         ],
     };
-    // Nobody knows where its answer is, and all are graded alike.
+    // It has no evidence, and all of its grades are the same.
     let untold = Group {
         question: Question { evidence: Evidence::default(), ..question() },
         trajectories: vec![

@@ -79,12 +79,12 @@ pub fn distillation_targets(
     Ok(found)
 }
 
-/// Hindsight block, and the positions of the tokens of a trajectory that are distilled from it;
-/// never none.
+/// Hindsight block, and the positions of the tokens of a trajectory that are distilled from it, at
+/// least one.
 type Block = (String, Vec<usize>);
 
-/// One block for all distilled tokens, one line a trajectory: its label, and what is quoted of it.
-/// None where no trajectory is quoted.
+/// Hindsight block for all distilled tokens, one line a trajectory: its label, and what is quoted
+/// of it. No block where no trajectory is quoted.
 fn block_of_group(
     quoted: fn(&Trajectory) -> Vec<&str>,
     group: &Group,
@@ -107,8 +107,8 @@ fn block_of_group(
     vec![(block, positions)]
 }
 
-/// A block for each search: what it retrieved, as the trajectory was shown it. The action that ends
-/// with the search is distilled from it; the last action, which answers, is not.
+/// Hindsight blocks, one a search: what it retrieved, as the trajectory was shown it. The action
+/// that ends with the search is distilled from it; the last action, which answers, is not.
 fn blocks_of_documents(trajectory: &Trajectory, positions: &[usize]) -> Vec<Block> {
     let of_search = |search: &Search| {
         let (before, from) = trajectory.segments.split_at(search.segment);
@@ -138,7 +138,7 @@ fn queries(trajectory: &Trajectory) -> Vec<&str> {
     searches(trajectory).map(|segment| segment.content.as_str()).collect()
 }
 
-/// All of a trajectory that came after its prompt.
+/// Texts of a trajectory after its prompt.
 fn everything(trajectory: &Trajectory) -> Vec<&str> {
     let after = trajectory.segments.iter().filter(|segment| segment.origin != Origin::Prompt);
     after.map(|segment| segment.content.as_str()).collect()
@@ -165,7 +165,7 @@ fn distilled_positions(
     }
 }
 
-/// The tokens that lie between the tags of a search with all of their bytes.
+/// Range of the tokens that lie between the tags of a search with all of their bytes.
 fn inside(tokens: &[&[u8]]) -> Range<usize> {
     let text = tokens.concat();
     let find = |tag: &str| text.windows(tag.len()).position(|it| it == tag.as_bytes());

@@ -28,13 +28,13 @@ pub struct Teacher<'a> {
     rows: Vec<Vec<i64>>,
 }
 
-/// A text that the teacher reads.
+/// Text that the teacher reads.
 #[derive(Debug, Clone, Copy)]
 struct Reading<'a> {
     tokens: &'a [TokenId],
     /// Positions of the distilled tokens.
     at: &'a [usize],
-    /// The prompt, which it begins with.
+    /// Prompt, with which the text begins.
     prompt: &'a [TokenId],
 }
 

@@ -113,7 +113,7 @@ impl DemonstrationSampler<'_> {
 
 /// Texts to train a tokenizer on: passages as the agent sees them, questions, and demonstrations
 /// without their tags, which are tokens already. Bars between the syllables of invented words keep
-/// the tokenizer from joining them: it spells names that it has never seen in the same way.
+/// the tokenizer from joining them: unseen names are split in the same way.
 pub fn tokenizer_texts(
     world: &World,
     mix: &QuestionMix,

@@ -27,7 +27,7 @@ use crate::sample::Sample;
 use demonstrations::DemonstrationSampler;
 pub use demonstrations::tokenizer_texts;
 
-/// Builds a search engine over the passages of a generated world.
+/// Constructor of a search engine over the passages of a generated world.
 pub type BuildRetriever<'a> = &'a dyn Fn(Vec<Passage>) -> Result<Box<dyn Retriever>, BoxError>;
 
 /// Context of a warm start.
@@ -131,7 +131,7 @@ fn sft_step(
     Ok(())
 }
 
-/// Evaluates the dev questions and tells the observer.
+/// Evaluates the dev questions and reports to the observer.
 fn evaluate_dev(context: &SftContext<'_>, state: &TrainState) -> Result<Evaluation, TrainingError> {
     let SftContext { config, run, environment, tokenizer, observer, .. } = *context;
     let evaluator =

@@ -13,8 +13,8 @@
 //!   what they are.
 //! - Two people of one name are not told apart, nor a person and a place of that name, nor a
 //!   character and another of that name: only the kinds of things that [`namesake`] lists are.
-//! - What one passage in two hundred links to is not linked at all: hidden, it is guessed, and on
-//!   `MuSiQue`'s passages most chains led through the United States.
+//! - What one passage in two hundred links to is not linked at all: an agent guesses it when it is
+//!   hidden, and on `MuSiQue`'s passages most chains led through the United States.
 //! - A thing is called by what its first sentence says that it is; where that says too little
 //!   (`a pair of …`), nothing links to it.
 //! - Names without a passage are runs of two or more capitalized words in the middle of a sentence.

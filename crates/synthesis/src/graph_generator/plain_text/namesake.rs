@@ -7,7 +7,7 @@
 //!   (`the town of Florida`, `the Knott family`);
 //! - other titles are the same name with a kind (`Veltor (film)`, `Mississippi River`), and no kind
 //!   is named beside it;
-//! - the article is on a work, and the last work that the sentence speaks of is of another kind, or
+//! - the article is on a work, and the last work that the sentence mentions is of another kind, or
 //!   there is none: films, novels and songs share their titles more than other things;
 //! - it stands after `the` or `a`, and its own article never calls it so (`east of the
 //!   Mississippi`);
@@ -204,7 +204,7 @@ impl<'a> Mention<'a> {
         before.and_then(kind_of).or_else(|| kind_of(self.word_after()))
     }
 
-    /// The work that its sentence speaks of last before it, or that is named right after it.
+    /// Work that its sentence mentions last before it, or that is named right after it.
     fn last_work(&self) -> Option<usize> {
         let sentence = &self.before()[sentence_start(self.text, self.range.start)..];
         let mut words = sentence.rsplit(|it: char| !it.is_alphanumeric());

@@ -1,4 +1,4 @@
-//! Dates, numbers and names in a text.
+//! Values in a text: dates, numbers and names.
 
 use std::ops::Range;
 

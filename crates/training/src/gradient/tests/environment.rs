@@ -14,7 +14,7 @@ use crate::batch::{Policies, assemble};
 use crate::critic::{CriticState, ValueSample, critic_gradient};
 use crate::self_distillation::DistillationTargets;
 
-/// Segments as (who wrote it, how many tokens, how likely they were).
+/// Segments as (origin, number of tokens, log-probability of each).
 type Segments = Vec<(u8, usize, f32)>;
 
 /// Maximum length of a trajectory, and so the number of tokens that no other has.

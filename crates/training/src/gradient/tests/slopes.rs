@@ -1,5 +1,5 @@
-//! Gradients by differences, along directions that know nothing of the gradient: one that lacks a
-//! part of itself is still the slope along itself.
+//! Finite-difference checks of gradients, along the gradient and along random directions, since a
+//! gradient that lacks a part is still the slope along itself.
 
 use burn::tensor::TensorData;
 use forage_trajectory::{Purpose, Stream};
@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::*;
 
-/// Losses whose gradient is that of their value. CISPO holds its ratios still: see below.
+/// Losses whose gradient is that of their value. CISPO, with constant ratios, is tested below.
 const LOSSES: [&str; 19] = [
     "",
     "loss = { name = 'ppo', clip_low = 0.3, clip_high = 0.4 }",
@@ -30,11 +30,11 @@ const LOSSES: [&str; 19] = [
     "self_distillation.top_k = 10",
 ];
 
-/// How far a slope is looked for, along a gradient and along any other direction. Most of a random
-/// direction moves the loss little, so that it takes more of it to see anything.
+/// Step sizes of the difference quotient, along a gradient and along a random direction. The loss
+/// changes little along a random direction, so its step is larger.
 const ALONG: f64 = 2e-3;
 const ACROSS: f64 = 0.05;
-/// The same where all of it is in one weight.
+/// Step size along the part of a gradient in one weight.
 const WITHIN: f64 = 5e-3;
 
 /// Numbers between -0.5 and 0.5 in the shape of some weights.
@@ -48,7 +48,7 @@ pub(crate) fn direction(like: &[Tensor<2>], salt: u64) -> Vec<Tensor<2>> {
     like.iter().enumerate().map(random).collect()
 }
 
-/// The slope that a gradient says there is along a direction.
+/// Directional derivative by a gradient: its inner product with the unit direction.
 pub(crate) fn said(gradients: &[Tensor<2>], direction: &[Tensor<2>]) -> f64 {
     let pairs = gradients.iter().zip(direction);
     let product = |(one, other): (&Tensor<2>, &Tensor<2>)| -> f64 {
@@ -58,8 +58,8 @@ pub(crate) fn said(gradients: &[Tensor<2>], direction: &[Tensor<2>]) -> f64 {
     pairs.map(product).sum::<f64>() / forage_optimizer::global_norm(direction)
 }
 
-/// The derivative of a loss on a way through the weights, by the difference over a short piece of
-/// it. What the teacher says stands still, as in the gradient.
+/// Directional derivative of a loss by a difference quotient. The teacher's logits are constant, as
+/// in the gradient.
 fn slope(direction: &[Tensor<2>], size: f64, samples: &[&Sample], objective: Objective<'_>) -> f64 {
     let decoder = decoder();
     let teacher = match objective {
@@ -80,7 +80,7 @@ fn slope(direction: &[Tensor<2>], size: f64, samples: &[&Sample], objective: Obj
     (loss(size) - loss(-size)) / (2.0 * size)
 }
 
-/// The number of weights along which a gradient could be anything.
+/// Number of weights.
 fn n_weights(gradients: &[Tensor<2>]) -> f64 {
     gradients.iter().map(|it| it.shape().num_elements()).sum::<usize>() as f64
 }
@@ -90,7 +90,7 @@ fn check(what: &str, gradients: &[Tensor<2>], samples: &[&Sample], objective: Ob
     let norm = forage_optimizer::global_norm(gradients);
     let along = slope(gradients, ALONG, samples, objective);
     assert!((along - norm).abs() < 0.01 * norm, "{what}: {along} {norm}");
-    // What a random direction shares with a gradient, by and large.
+    // Typical inner product of a gradient and a random direction.
     let typical = norm / n_weights(gradients).sqrt();
     for salt in 0..3 {
         let direction = direction(gradients, salt);
