@@ -3,12 +3,14 @@
 //! A file imports another where a path in it, of `use` or in code, names something that the other
 //! defines; re-exports are followed to the definition. A circle is a finding unless one of its
 //! files is a module above all others: a module and its own children may use each other.
+//!
+//! A `*` of the root or of a module above hides which files are imported, and is a finding, too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Finding;
 use super::modules::Modules;
-use super::paths;
+use super::paths::Paths;
 use super::source::Source;
 
 /// The imports between the files of a crate.
@@ -18,6 +20,8 @@ struct Graph<'a> {
     imports: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<usize>>>,
     /// Files of the modules above those of a file.
     above: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Files and lines of imports of all that a module above has.
+    globs_of_above: BTreeSet<(&'a str, usize)>,
 }
 
 /// Number of lines of an import that a finding names at most; the first is most often `use`.
@@ -26,15 +30,18 @@ const MOST_LINES_SHOWN: usize = 3;
 /// Checks one crate. `folder` is that of its sources, which all paths begin with.
 pub(super) fn check(folder: &str, sources: &[Source]) -> Vec<Finding> {
     let graph = Graph::read(folder, sources);
+    let globs = graph.globs_of_above.iter().map(|(file, line)| Finding {
+        place: format!("{file}:{line}"),
+        rule: "a glob import hides what is imported".to_owned(),
+        mend: "name what is used of the module above",
+    });
     let circles = graph.circles();
-    circles
-        .into_iter()
-        .map(|circle| Finding {
-            place: folder.to_owned(),
-            rule: format!("imports go in a circle: {}", graph.show(folder, &circle)),
-            mend: "move what both use into a file of its own, below both",
-        })
-        .collect()
+    let circles = circles.into_iter().map(|circle| Finding {
+        place: folder.to_owned(),
+        rule: format!("imports go in a circle: {}", graph.show(folder, &circle)),
+        mend: "move what both use into a file of its own, below both",
+    });
+    globs.chain(circles).collect()
 }
 
 impl<'a> Graph<'a> {
@@ -51,7 +58,10 @@ impl<'a> Graph<'a> {
     fn add_modules(&mut self, modules: &Modules<'a>) {
         for (idx, module) in modules.0.iter().enumerate() {
             let imports = self.imports.entry(module.file).or_default();
-            for (target, line) in paths::targets(modules, idx) {
+            let paths = Paths::read(modules, idx);
+            let globs = paths.globs_of_above.into_iter().map(|line| (module.file, line));
+            self.globs_of_above.extend(globs);
+            for (target, line) in paths.targets {
                 let file = modules.0[target].file;
                 if file != module.file {
                     imports.entry(file).or_default().insert(line);
@@ -186,6 +196,11 @@ mod tests {
             "macro_rules! m { () => { use crate::{c, b::B}; }; }",
             "fn f() { call!(<crate::b::B as Trait>::f) }",
             "use crate::b as other; fn f() { other::f() }",
+            "struct A { #[serde(with = \"crate::b\")] x: u8 }",
+            "struct A { #[serde(default, with = \"crate::b::inner\")] x: u8 }",
+            "#[serde(try_from = \"Vec<super::b::B>\")] struct A;",
+            "#[cfg_attr(feature = \"x\", serde(default = \"crate::b::f\"))] struct A;",
+            "enum A { #[arg(value_parser = crate::b::f)] X }",
         ] {
             assert!(imports_b(text), "{text}");
         }
@@ -214,8 +229,50 @@ mod tests {
             "fn f() { #[cfg(test)] crate_b!(crate::b::f()); }",
             "use crate::c::C;",
             "use crate::External;",
+            "#[doc = \"crate::b::B\"] struct A;",
+            "#[expect(dead_code, reason = \"crate::b is slow\")] struct A;",
+            "struct A { #[serde(rename = \"b\")] #[error(\"b::B\")] x: u8 }",
         ] {
             assert!(!imports_b(text), "{text}");
+        }
+    }
+
+    /// Places of the glob imports that hide what `a/x.rs`, which has this text, imports.
+    fn globs(text: &str) -> Vec<String> {
+        let a = "pub mod x; pub enum E { V } pub mod deep { pub struct D; }";
+        let files = [("c/src/lib.rs", "mod a; mod b;"), ("c/src/a.rs", a), ("c/src/b.rs", "")];
+        let files = [files.as_slice(), &[("c/src/a/x.rs", text)]].concat();
+        let findings = check("c/src", &source::parse_all(&files));
+        let hides = |finding: &&Finding| finding.rule == "a glob import hides what is imported";
+        findings.iter().filter(hides).map(|finding| finding.place.clone()).collect()
+    }
+
+    #[test]
+    fn a_glob_import_of_a_module_above_is_a_finding() {
+        for text in [
+            "\nuse crate::*;",
+            "\nuse super::*;",
+            "\nuse super::super::*;",
+            "\nuse self::super::*;",
+            "\nuse crate::a::*;",
+            "\nuse crate::{b::*, *};",
+            "use crate as root;\nuse root::*;",
+            "\nfn f() { use crate::*; }",
+            "\nmod inner { use super::*; }",
+            "\nmacro_rules! m { () => { use crate::*; }; }",
+        ] {
+            assert_eq!(globs(text), ["c/src/a/x.rs:2"], "{text}");
+        }
+        for text in [
+            "use crate::b::*;",
+            "use super::deep::*;",
+            "use super::E::*;",
+            "use std::prelude::v1::*;",
+            "#[cfg(test)] mod tests { use super::*; }",
+            "#[cfg(test)] use crate::*;",
+            "mod inner { pub fn f() {} } use inner::*;",
+        ] {
+            assert_eq!(globs(text), [""; 0], "{text}");
         }
     }
 

@@ -115,6 +115,13 @@ impl<'a> Modules<'a> {
         named.into_iter().map(|(Named::Module(module) | Named::Item(module))| module).collect()
     }
 
+    /// Whether an import is `*` of the root or of another module above the one that has it.
+    pub(super) fn is_glob_of_above(&self, module: usize, import: &Import) -> bool {
+        let named = self.resolve(module, &import.path, Position::Import, &mut BTreeSet::new());
+        let is_above = |above| named.contains(&Named::Module(above));
+        import.name.is_none() && self.ancestors(module).any(is_above)
+    }
+
     /// The modules above a module, the nearest first.
     pub(super) fn ancestors(&self, module: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(self.0[module].parent, |&module| self.0[module].parent)

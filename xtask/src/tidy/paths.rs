@@ -1,7 +1,8 @@
 //! Paths in code: the modules that the names of a module lead to, with their lines.
 //!
-//! Imports, types, patterns and calls are read from the syntax tree, the arguments of macros token
-//! by token, since no parser knows their grammar.
+//! Imports, types, patterns and calls are read from the syntax tree, the arguments of macros and
+//! attributes token by token, since no parser knows their grammar. A text in an attribute that could
+//! be a type or function, as in `#[serde(with = "crate::a::b")]`, is a path, too.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -9,31 +10,34 @@ use syn::visit::{self, Visit};
 use super::modules::{self, Modules, Position};
 use super::source;
 
-/// The modules that define what a module uses, and the lines where it does; not those of the
+/// Collects the modules that the paths of a module lead to, with their lines; not those of the
 /// modules within it.
-pub(super) fn targets(modules: &Modules<'_>, module: usize) -> Vec<(usize, usize)> {
-    let mut paths = Paths { modules, module, found: Vec::new() };
-    for item in modules.0[module].items {
-        paths.visit_item(item);
-    }
-    paths.found
-}
-
-/// Collects the modules that the paths of an item lead to, with their lines.
-struct Paths<'a, 'b> {
+pub(super) struct Paths<'a, 'b> {
     modules: &'b Modules<'a>,
     module: usize,
-    found: Vec<(usize, usize)>,
+    /// The modules that define what the module uses, and the lines where it does.
+    pub(super) targets: Vec<(usize, usize)>,
+    /// Lines with a `*` of the root or of another module above.
+    pub(super) globs_of_above: Vec<usize>,
 }
 
-impl Paths<'_, '_> {
+impl<'a, 'b> Paths<'a, 'b> {
+    /// Reads the paths of a module.
+    pub(super) fn read(modules: &'b Modules<'a>, module: usize) -> Self {
+        let mut paths = Self { modules, module, targets: Vec::new(), globs_of_above: Vec::new() };
+        for item in modules.0[module].items {
+            paths.visit_item(item);
+        }
+        paths
+    }
+
     /// Adds the modules that a path leads to.
     fn add(&mut self, path: &[String], position: Position, line: usize) {
         let targets = self.modules.defining(self.module, path, position);
-        self.found.extend(targets.into_iter().map(|target| (target, line)));
+        self.targets.extend(targets.into_iter().map(|target| (target, line)));
     }
 
-    /// Adds the paths and imports among the tokens of a macro, without those within brackets.
+    /// Adds the paths and imports among the tokens of a macro or attribute, without those within brackets.
     fn add_tokens(&mut self, tokens: &[TokenTree]) {
         let mut idx = 0;
         while idx < tokens.len() {
@@ -58,6 +62,9 @@ impl<'ast> Visit<'ast> for Paths<'_, '_> {
     fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
         for import in modules::imports(item) {
             self.add(&import.path, Position::Import, import.line);
+            if self.modules.is_glob_of_above(self.module, &import) {
+                self.globs_of_above.push(import.line);
+            }
         }
     }
 
@@ -82,9 +89,23 @@ impl<'ast> Visit<'ast> for Paths<'_, '_> {
         // `pub(in path)` uses nothing.
     }
 
-    fn visit_attribute(&mut self, _: &'ast syn::Attribute) {
-        // Attributes are other crates'.
+    fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
+        // The name of an attribute is another crate's, and documentation is no list.
+        let syn::Meta::List(list) = &attribute.meta else { return };
+        source::for_each_level(list.tokens.clone(), &mut |tokens| {
+            self.add_tokens(tokens);
+            for path in tokens.iter().filter_map(quoted_path) {
+                self.visit_type(&path);
+            }
+        });
     }
+}
+
+/// The path of a type or function that a literal of text is, at the line of the literal.
+fn quoted_path(token: &TokenTree) -> Option<syn::Type> {
+    let TokenTree::Literal(literal) = token else { return None };
+    let syn::Lit::Str(text) = syn::Lit::new(literal.clone()) else { return None };
+    text.parse().ok()
 }
 
 /// The import that begins at a token, and its number of tokens.
@@ -92,7 +113,7 @@ fn import_at(tokens: &[TokenTree], idx: usize) -> Option<(syn::ItemUse, usize)> 
     if !matches!(&tokens[idx], TokenTree::Ident(ident) if ident == "use") {
         return None;
     }
-    let n_tokens = tokens[idx..].iter().position(|token| is_punct(token, ';'))? + 1;
+    let n_tokens = tokens[idx..].iter().position(|token| source::is_punct(token, ';'))? + 1;
     let import: TokenStream = tokens[idx..idx + n_tokens].iter().cloned().collect();
     Some((syn::parse2(import).ok()?, n_tokens))
 }
@@ -100,18 +121,15 @@ fn import_at(tokens: &[TokenTree], idx: usize) -> Option<(syn::ItemUse, usize)> 
 /// The path that begins at a token, and its line; a path of one name is no more than a name.
 fn path_at(tokens: &[TokenTree], idx: usize) -> Option<(Vec<String>, usize)> {
     let TokenTree::Ident(first) = &tokens[idx] else { return None };
-    let follows_colons = idx >= 2 && tokens[idx - 2..idx].iter().all(|it| is_punct(it, ':'));
+    let follows_colons =
+        idx >= 2 && tokens[idx - 2..idx].iter().all(|it| source::is_punct(it, ':'));
     let mut path = vec![first.to_string()];
     let mut rest = &tokens[idx + 1..];
     while let [colon, second, TokenTree::Ident(name), after @ ..] = rest
-        && [colon, second].iter().all(|it| is_punct(it, ':'))
+        && [colon, second].iter().all(|it| source::is_punct(it, ':'))
     {
         path.push(name.to_string());
         rest = after;
     }
     (!follows_colons).then(|| (path, first.span().start().line))
-}
-
-fn is_punct(token: &TokenTree, expected: char) -> bool {
-    matches!(token, TokenTree::Punct(punct) if punct.as_char() == expected)
 }

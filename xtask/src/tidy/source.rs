@@ -207,6 +207,11 @@ pub(super) fn for_each_level(tokens: TokenStream, visit: &mut impl FnMut(&[Token
     }
 }
 
+/// Whether a token is this character.
+pub(super) fn is_punct(token: &TokenTree, expected: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == expected)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
