@@ -184,6 +184,8 @@ mod tests {
 ## The path of a question
 
 `run` calls `crates/a/src/one.rs`.
+
+## The path of a key
 ";
 
     const CRATES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "cli"];
