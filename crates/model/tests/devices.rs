@@ -5,8 +5,6 @@
 
 #![cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
 
-mod tags;
-
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
@@ -14,8 +12,8 @@ use forage_model::{
     Decoder, Generator, LoraConfig, PackedSequences, Tokenizer, TrainingPassOptions, device,
     devices, is_cpu, load, numbers,
 };
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Completion, Policy, Purpose, Request, Sampling, Stream, TokenId};
-use tags::TAGS;
 
 /// The most that numbers of a GPU may differ from those of the CPU.
 const TOLERANCE: f32 = 1e-3;

@@ -1,7 +1,5 @@
 //! Model folders: what is read, what is refused and by which words, and what is written.
 
-mod tags;
-
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
@@ -14,10 +12,10 @@ use forage_model::{
     Decoder, ModelConfig, ModelFamily, NumberType, SaveOptions, Tokenizer, load, load_config,
     numbers, read_tensors, save, save_folder, write_tensors,
 };
+use forage_trajectory::protocol::TAGS;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
-use tags::TAGS;
 use tempfile::TempDir;
 
 /// Damages a file.

@@ -1,17 +1,16 @@
 //! Generation in continuous batches: what a sequence says depends on nothing but itself.
 
 mod small;
-mod tags;
 
 use burn::tensor::Device;
 use burn::tensor::activation::log_softmax;
 use forage_model::{
     Decoder, GenerateError, Generator, LoraConfig, ModelConfig, ModelFamily, Tokenizer, numbers,
 };
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{
     Completion, FinishReason, Policy, Purpose, Request, Sampling, Stream, TokenId, Truncation,
 };
-use tags::TAGS;
 
 fn tokenizer() -> Tokenizer {
     let text = "the quick brown fox jumps over the lazy dog and finds nothing at all".to_owned();

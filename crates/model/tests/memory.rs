@@ -1,15 +1,13 @@
 //! Loading takes the memory of the weights, and little more; so does laying them out for
 //! generation. Alone in its file, so that nothing else runs in the process.
 
-mod tags;
-
 use std::fs;
 
 use burn::tensor::Device;
 use forage_model::{Generator, ModelConfig, Tokenizer, load};
+use forage_trajectory::protocol::TAGS;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use tags::TAGS;
 
 /// A line of `/proc/self/status`, in bytes.
 fn status(key: &str) -> Option<usize> {

@@ -4,15 +4,13 @@
 //! The published tokenizer of Qwen2 is looked for in `data` of the folder `FORAGE_SHARED`, or of
 //! `shared` beside the workspace; where it is not, the test says so and passes.
 
-mod tags;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use forage_model::Tokenizer;
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Prompt, TokenId};
 use serde::Deserialize;
-use tags::TAGS;
 
 /// What transformers makes of prompts.
 #[derive(Deserialize)]

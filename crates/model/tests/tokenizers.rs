@@ -4,7 +4,6 @@
 //! the workspace; where they are not, a test says so and passes.
 
 mod small;
-mod tags;
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,10 +13,10 @@ use forage_model::{
     ChatError, Conversation, Decoder, Detokenizer, GenerateError, Generator, ModelConfig,
     ModelFamily, StopStrings, Tokenizer,
 };
+use forage_trajectory::protocol::TAGS;
 use forage_trajectory::{Policy, Purpose, Request, Sampling, Stream, TokenId};
 use serde::Deserialize;
 use serde_json::{Map, json};
-use tags::TAGS;
 
 /// Tokens that Qwen3 adds to the vocabulary, from 151,643 on.
 const QWEN3_ADDED: [&str; 26] = [

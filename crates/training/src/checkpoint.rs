@@ -322,16 +322,7 @@ mod tests {
     #[test]
     fn a_checkpoint_of_adapters_is_a_folder_of_peft_and_goes_on() {
         let tokenizer = Tokenizer::train(&["to be or not to be".to_owned()], 280, &TAGS).unwrap();
-        let shape = FreshModel {
-            vocab_size: tokenizer.vocab_size(),
-            hidden_size: 16,
-            intermediate_size: 24,
-            layers: 2,
-            heads: 2,
-            kv_heads: 1,
-            max_positions: 64,
-            rope_theta: 100.0,
-        };
+        let shape = FreshModel::of_two_layers(tokenizer.vocab_size());
         let device = Device::flex();
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path().join("base");

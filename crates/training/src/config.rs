@@ -409,6 +409,23 @@ impl FreshModel {
     }
 }
 
+#[cfg(test)]
+impl FreshModel {
+    /// Shape of the small decoder that tests train.
+    pub(crate) fn of_two_layers(vocab_size: usize) -> Self {
+        Self {
+            vocab_size,
+            hidden_size: 16,
+            intermediate_size: 24,
+            layers: 2,
+            heads: 2,
+            kv_heads: 1,
+            max_positions: 64,
+            rope_theta: 100.0,
+        }
+    }
+}
+
 fn positive(section: &'static str, key: &'static str, value: u64) -> Result<(), SectionError> {
     if value == 0 { Err(SectionError::Zero { section, key }) } else { Ok(()) }
 }

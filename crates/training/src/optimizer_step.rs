@@ -142,16 +142,7 @@ mod tests {
     /// Without a gradient, all that moves a weight is decay.
     #[test]
     fn matrices_of_a_model_decay_and_nothing_else_does() {
-        let shape = FreshModel {
-            vocab_size: 40,
-            hidden_size: 16,
-            intermediate_size: 24,
-            layers: 2,
-            heads: 2,
-            kv_heads: 1,
-            max_positions: 64,
-            rope_theta: 100.0,
-        };
+        let shape = FreshModel::of_two_layers(40);
         let mut model = shape.config();
         (model.attention_bias, model.tie_word_embeddings) = (true, false);
         let decoder = Decoder::init(&model, 1, &Device::flex());

@@ -376,18 +376,9 @@ fn any_of(texts: &[&str]) -> Option<Regex> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use forage_trajectory::protocol::TAGS;
 
-    const TAGS: [&str; 8] = [
-        "<think>",
-        "</think>",
-        "<search>",
-        "</search>",
-        "<information>",
-        "</information>",
-        "<answer>",
-        "</answer>",
-    ];
+    use super::*;
 
     fn trained() -> Tokenizer {
         let texts = vec!["the film Veltor was directed by Mirko Tavel. ".repeat(20)];

@@ -17,16 +17,7 @@ use crate::self_distillation::{DistillationTarget, TeacherText};
 
 /// A random decoder of two layers.
 pub(crate) fn decoder() -> Decoder {
-    let shape = FreshModel {
-        vocab_size: 40,
-        hidden_size: 16,
-        intermediate_size: 24,
-        layers: 2,
-        heads: 2,
-        kv_heads: 1,
-        max_positions: 64,
-        rope_theta: 100.0,
-    };
+    let shape = FreshModel::of_two_layers(40);
     Decoder::init(&shape.config(), 1, &Device::flex())
 }
 
