@@ -122,7 +122,7 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
         TrainingError::SearchStopped { .. } => (
             Code::Input,
             Some(
-                "its budget of failures is spent; go on with `--resume` when it is well again"
+                "its budget of failures is spent; go on with `--resume` when it answers again"
                     .to_owned(),
             ),
         ),

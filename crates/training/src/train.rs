@@ -33,8 +33,8 @@ pub struct TrainingResults {
 ///
 /// # Errors
 ///
-/// [`TrainingError`]. After [`TrainingError::Stopped`] and [`TrainingError::Reward`] a checkpoint
-/// of the last step is in the run's folder.
+/// [`TrainingError`]. After [`TrainingError::Stopped`], [`TrainingError::Reward`] and
+/// [`TrainingError::Grades`] a checkpoint of the last step is in the run's folder.
 pub fn train(
     context: &RunContext<'_>,
     start: TrainState,
