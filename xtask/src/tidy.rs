@@ -1,9 +1,10 @@
-//! Rules that no compiler checks: layers, circles of imports, prints, the map, docs, sizes.
+//! Rules that no compiler checks: layers, circles of imports, prints, closures, the map, docs, sizes.
 //!
 //! Every rule is a pure function from text, data or a parsed file ([`Source`]) to [`Finding`]s,
 //! in a module of its own; this file reads the workspace and prints what they found.
 
 mod circles;
+mod closures;
 mod layers;
 mod modules;
 mod names;
@@ -115,6 +116,7 @@ impl Report {
     fn check_code(&mut self, map: &str, member: &Member, sources: &[Source]) {
         let folder = format!("{}/src", member.folder);
         self.findings.extend(circles::check(&folder, sources));
+        self.findings.extend(sources.iter().flat_map(closures::check));
         if !layers::may_print(map, &member.folder) {
             let is_library = |source: &&Source| source.path.starts_with(&format!("{folder}/"));
             self.findings.extend(sources.iter().filter(is_library).flat_map(prints::check));
