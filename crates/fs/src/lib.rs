@@ -156,7 +156,8 @@ pub fn remove_parts_of(path: &Path) {
 
 fn remove_leftovers(folder: &Path, is_leftover: impl Fn(&str) -> bool) {
     let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten().filter(|it| is_leftover(&it.file_name().to_string_lossy())) {
+    for entry in entries.flatten().filter(|entry| is_leftover(&entry.file_name().to_string_lossy()))
+    {
         // A leftover that cannot be removed does no harm.
         let _ = fs::remove_file(entry.path());
         let _ = fs::remove_dir_all(entry.path());

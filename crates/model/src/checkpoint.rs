@@ -43,7 +43,7 @@ pub fn load(folder: &Path, device: &Device) -> Result<Decoder, CheckpointError> 
     }
     check_surplus(&shards, &config)?;
 
-    let wanted = specs.iter().map(|it| (it.name.as_str(), it.shape));
+    let wanted = specs.iter().map(|spec| (spec.name.as_str(), spec.shape));
     let weights = read_weights(folder, &shards, wanted, device, |_| {})?;
     Ok(Decoder::with_weights(&config, weights, device))
 }
@@ -114,5 +114,5 @@ pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
         files.push(folder.join(peft::WEIGHTS));
         return Ok(files);
     }
-    Ok(Shards::open(folder)?.files.iter().map(|it| it.path().to_owned()).collect())
+    Ok(Shards::open(folder)?.files.iter().map(|file| file.path().to_owned()).collect())
 }

@@ -96,7 +96,8 @@ impl ModelConfig {
         let mut keys = Keys::new(keys);
         let name: String = keys.required("model_type")?;
         let Some(model_type) = ModelFamily::of_model_type(&name) else {
-            let known = ModelFamily::ALL.map(|it| format!("`{}`", it.model_type())).join(", ");
+            let known =
+                ModelFamily::ALL.map(|family| format!("`{}`", family.model_type())).join(", ");
             return Err(ConfigError(format!(
                 "`model_type` `{name}` is not supported; these are: {known}"
             )));
@@ -248,7 +249,7 @@ impl ModelConfig {
 
     /// Number of parameters, a tied head counted once.
     pub fn n_parameters(&self) -> usize {
-        self.parameters().iter().map(|it| it.shape[0] * it.shape[1]).sum()
+        self.parameters().iter().map(|spec| spec.shape[0] * spec.shape[1]).sum()
     }
 }
 

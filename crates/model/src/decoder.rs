@@ -167,7 +167,7 @@ impl Decoder {
     pub fn trainable_parameters(&self) -> Vec<ParameterSpec> {
         self.adapters
             .as_ref()
-            .map_or_else(|| self.config.parameters(), |it| it.parameters(&self.config))
+            .map_or_else(|| self.config.parameters(), |adapters| adapters.parameters(&self.config))
     }
 
     /// The same decoder with other trainable weights.
@@ -233,7 +233,7 @@ impl Decoder {
     /// embeddings stay f32.
     #[must_use]
     pub(crate) fn cast_for_generation(mut self) -> Self {
-        for weight in self.weights.iter_mut().skip(1).filter(|it| !it.dims().contains(&1)) {
+        for weight in self.weights.iter_mut().skip(1).filter(|weight| !weight.dims().contains(&1)) {
             *weight = weight.clone().cast(self.compute);
         }
         self.cast_head = Some(self.weights[self.head()].clone().cast(self.compute));

@@ -104,9 +104,9 @@ pub fn device(name: &str) -> Result<Device, DeviceError> {
 pub fn devices() -> Vec<String> {
     let named = |kind: DeviceKind| {
         let n = kind.devices().map_or(0, |it| it.len());
-        (0..n).map(move |it| match kind {
+        (0..n).map(move |idx| match kind {
             DeviceKind::Cpu => kind.name().to_owned(),
-            _ => format!("{}:{it}", kind.name()),
+            _ => format!("{}:{idx}", kind.name()),
         })
     };
     DeviceKind::ALL.into_iter().flat_map(named).collect()

@@ -135,7 +135,8 @@ impl Decoder {
             let mut mixed_nd = merge_heads(attend(layer.heads(&hidden_nd, rotary)));
             if let Some(rows) = rows.filter(|_| idx + 1 == self.config().num_hidden_layers) {
                 // Nothing looks at the other rows any more.
-                [mixed_nd, hidden_nd] = [mixed_nd, hidden_nd].map(|it| it.select(0, rows.clone()));
+                [mixed_nd, hidden_nd] =
+                    [mixed_nd, hidden_nd].map(|states_nd| states_nd.select(0, rows.clone()));
             }
             hidden_nd = layer.finish(hidden_nd, mixed_nd);
         }

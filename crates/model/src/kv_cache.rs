@@ -37,8 +37,10 @@ impl BatchKvCache {
         let (length, capacity) = (self.lengths[slot], self.capacity);
         let rows = slot * capacity..slot * capacity + length;
         let copied = |stored: &Tensor<2>| stored.clone().slice_dim(0, rows.clone());
-        let layers =
-            self.layers.iter().map(|layer| layer.as_ref().map(|it| it.each_ref().map(copied)));
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| layer.as_ref().map(|tensors| tensors.each_ref().map(copied)));
         Self {
             lengths: vec![length],
             capacity: length,

@@ -115,9 +115,9 @@ impl ChunkedLogprobs {
             chunk.contains(&(*token as usize)).then(|| *token as usize - chunk.start)
         };
         let columns: Vec<i64> =
-            self.tokens.iter().map(|it| column(it).unwrap_or(0) as i64).collect();
+            self.tokens.iter().map(|token| column(token).unwrap_or(0) as i64).collect();
         let inside: Vec<f32> =
-            self.tokens.iter().map(|it| f32::from(u8::from(column(it).is_some()))).collect();
+            self.tokens.iter().map(|token| f32::from(u8::from(column(token).is_some()))).collect();
         let device = self.hidden.device();
         (
             Tensor::from_data(TensorData::new(columns, [n, 1]), &device),
@@ -196,7 +196,7 @@ impl ChunkedLogprobs {
 impl TokenLogprobs {
     /// Log-probabilities and entropies, read back from the device.
     pub fn to_vecs(&self) -> [Vec<f32>; 2] {
-        [&self.logprobs, &self.entropies].map(|it| numbers(&it.clone().unsqueeze()))
+        [&self.logprobs, &self.entropies].map(|values| numbers(&values.clone().unsqueeze()))
     }
 }
 

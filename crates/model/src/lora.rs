@@ -52,7 +52,7 @@ pub(crate) struct Adapters {
 }
 
 fn all_targets() -> Vec<String> {
-    TARGETS.iter().map(|it| it.0.to_owned()).collect()
+    TARGETS.iter().map(|target| target.0.to_owned()).collect()
 }
 
 impl LoraConfig {

@@ -132,7 +132,7 @@ fn config_of(keys: &Map<String, Value>) -> Result<LoraConfig, ConfigError> {
     }
     let names = keys.get("target_modules").and_then(Value::as_array);
     let targets: Option<Vec<String>> =
-        names.and_then(|names| names.iter().map(|it| it.as_str().map(str::to_owned)).collect());
+        names.and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
     let Some(mut targets) = targets else {
         return wrong("`target_modules` is no list of names".to_owned());
     };

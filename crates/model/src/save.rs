@@ -211,9 +211,10 @@ impl safetensors::View for Stored<'_> {
         let numbers = numbers(self.weight);
         Cow::Owned(match self.number_type {
             NumberType::F32 => numbers.iter().flat_map(|it| it.to_le_bytes()).collect(),
-            NumberType::Bf16 => {
-                numbers.iter().flat_map(|&it| half::bf16::from_f32(it).to_le_bytes()).collect()
-            }
+            NumberType::Bf16 => numbers
+                .iter()
+                .flat_map(|&number| half::bf16::from_f32(number).to_le_bytes())
+                .collect(),
         })
     }
 

@@ -86,7 +86,7 @@ impl Shards {
                 .weight_map
                 .iter()
                 .filter(|it| it.1 == *file_name)
-                .map(|it| it.0.clone())
+                .map(|(name, _)| name.clone())
                 .collect();
             if let Some(name) = listed.difference(&found).next() {
                 let kind = CheckpointErrorKind::Missing(name.clone());
@@ -119,7 +119,7 @@ impl Shards {
         wanted: &BTreeSet<String>,
         is_harmless: impl Fn(&TensorFile, &str) -> Result<bool, CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        for (name, &at) in self.places.iter().filter(|it| !wanted.contains(it.0)) {
+        for (name, &at) in self.places.iter().filter(|&(name, _)| !wanted.contains(name)) {
             let file = &self.files[at];
             if !is_harmless(file, name)? {
                 let kind = CheckpointErrorKind::Surplus(name.clone());

@@ -29,7 +29,7 @@ pub(crate) fn softmax(scores: &mut [f32]) {
     let mut most = [f32::NEG_INFINITY; LANES];
     let chunks = scores.chunks_exact(LANES);
     let rest = chunks.remainder().iter().copied();
-    let mut max = rest.fold(f32::NEG_INFINITY, |max, it| if it > max { it } else { max });
+    let mut max = rest.fold(f32::NEG_INFINITY, |max, score| if score > max { score } else { max });
     for chunk in chunks {
         for lane in 0..LANES {
             most[lane] = if chunk[lane] > most[lane] { chunk[lane] } else { most[lane] };

@@ -209,12 +209,14 @@ pub(crate) fn write_views<V: safetensors::View>(
 
 /// Appends little-endian numbers, converted to f32. Other types were refused before.
 fn append_f32(bytes: &[u8], dtype: Dtype, numbers: &mut Vec<f32>) {
-    let pairs = || bytes.chunks_exact(2).map(|it| [it[0], it[1]]);
+    let pairs = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
     match dtype {
-        Dtype::F16 => numbers.extend(pairs().map(|it| half::f16::from_le_bytes(it).to_f32())),
-        Dtype::BF16 => numbers.extend(pairs().map(|it| half::bf16::from_le_bytes(it).to_f32())),
+        Dtype::F16 => numbers.extend(pairs().map(|pair| half::f16::from_le_bytes(pair).to_f32())),
+        Dtype::BF16 => numbers.extend(pairs().map(|pair| half::bf16::from_le_bytes(pair).to_f32())),
         _ => numbers.extend(
-            bytes.chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])),
+            bytes
+                .chunks_exact(4)
+                .map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]])),
         ),
     }
 }

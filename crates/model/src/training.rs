@@ -166,7 +166,7 @@ impl Decoder {
         };
         let chunked = self.chunked_logprobs(hidden.clone(), packed, options.temperature);
         let values = chunked.forward();
-        let leaf = |it: &Tensor<1>| it.clone().autodiff().require_grad();
+        let leaf = |tensor: &Tensor<1>| tensor.clone().autodiff().require_grad();
         TrainingPass {
             logprobs: leaf(&values.logprobs),
             entropies: leaf(&values.entropies),

@@ -32,7 +32,7 @@ pub fn finite_norm(loss: f64, gradients: &[Tensor<2>]) -> Result<f64, NotFinite>
     if norm.is_finite() {
         return Ok(norm);
     }
-    let wrong = |it: &Tensor<2>| !it.clone().is_finite().all().into_scalar::<bool>();
+    let wrong = |gradient: &Tensor<2>| !gradient.clone().is_finite().all().into_scalar::<bool>();
     Err(gradients.iter().position(wrong).map_or(NotFinite::Norm, NotFinite::Gradient))
 }
 

@@ -225,7 +225,7 @@ impl Trajectory {
         self.segments
             .iter()
             .filter(|it| it.origin == Origin::Policy)
-            .map(|it| it.tokens.len())
+            .map(|segment| segment.tokens.len())
             .sum()
     }
 

@@ -121,7 +121,7 @@ fn weigh(world: &World, question: &Question) -> Option<String> {
         (other.answer.as_str(), other_entity.name.as_str()),
     ];
     let [one_number, other_number] =
-        [one_entity, other_entity].map(|it| it.value(comparison.relation));
+        [one_entity, other_entity].map(|entity| entity.value(comparison.relation));
     let first_is_greater = one_number?.number() > other_number?.number();
     let first_wins = one_entity.name == question.golden_answers[0];
     let (value, name) = sides[usize::from(!first_wins)];

@@ -70,7 +70,7 @@ pub fn syllables(word: &str) -> Option<Vec<&str>> {
         // No syllable continues another one with a vowel next, so the longest is the right one.
         let length = (2..=rest.len().min(5))
             .rev()
-            .find(|&it| rest.get(..it).is_some_and(|part| known(&part)))?;
+            .find(|&length| rest.get(..length).is_some_and(|part| known(&part)))?;
         let (part, left) = rest.split_at(length);
         parts.push(part);
         rest = left;

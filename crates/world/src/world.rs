@@ -161,7 +161,8 @@ impl World {
                     continue;
                 }
                 let facts = self.entity(other).facts.iter();
-                let onward: Vec<_> = facts.filter(|it| it.value != FactValue::Entity(id)).collect();
+                let onward: Vec<_> =
+                    facts.filter(|fact| fact.value != FactValue::Entity(id)).collect();
                 let inline = onward.choose(&mut rng).map(|it| it.relation);
                 self.entities[id.0].facts[nth].inline = inline;
             }
@@ -175,7 +176,9 @@ impl World {
             .map(|fact| Statement {
                 relation: fact.relation,
                 value: self.text(fact.value),
-                inline: self.inline_fact(fact).map(|(_, it)| (it.relation, self.text(it.value))),
+                inline: self
+                    .inline_fact(fact)
+                    .map(|(_, inline)| (inline.relation, self.text(inline.value))),
             })
             .collect();
         Passage {

@@ -129,7 +129,7 @@ fn tiles<S: Simd, const H: usize, const V: usize>(
     let whole = heads.width / S::F32_LANES * S::F32_LANES;
     (0..whole).step_by(V * S::F32_LANES).flat_map(move |within| {
         (0..heads.query).step_by(H).map(move |head| {
-            let each: [usize; H] = std::array::from_fn(|it| (head + it).min(heads.query - 1));
+            let each: [usize; H] = std::array::from_fn(|nth| (head + nth).min(heads.query - 1));
             Tile {
                 head,
                 n_heads: (heads.query - head).min(H),
@@ -186,7 +186,7 @@ impl<const H: usize, const V: usize> Tile<H, V> {
         mixed: &mut [f32],
     ) {
         let n_seen = values.len() / stride;
-        let heads: [usize; H] = std::array::from_fn(|it| self.head + it.min(self.n_heads - 1));
+        let heads: [usize; H] = std::array::from_fn(|nth| self.head + nth.min(self.n_heads - 1));
         let weights = heads.map(|head| &weights[head * n_seen..][..n_seen]);
         let mut sums = [[simd.splat_f32s(0.0); V]; H];
         for (position, value) in values.chunks_exact(stride).enumerate() {
@@ -229,7 +229,7 @@ fn mix_rest(heads: Heads, lanes: usize, weights: &[f32], values: &[f32], mixed: 
     for (head, (mixed, weights)) in rows.enumerate() {
         for at in rest.clone() {
             let values = values.chunks_exact(heads.key * heads.width);
-            let values = values.map(|it| it[heads.offset(head) + at]);
+            let values = values.map(|value| value[heads.offset(head) + at]);
             mixed[at] = weights.iter().zip(values).map(|(weight, value)| weight * value).sum();
         }
     }

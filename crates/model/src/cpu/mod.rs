@@ -123,7 +123,7 @@ impl CpuDecoder {
             let queries = if is_last {
                 // Nothing looks at the other rows any more.
                 hidden = select_rows(&hidden, width, &ends);
-                rotations = ends.iter().map(|&it| std::mem::take(&mut rotations[it])).collect();
+                rotations = ends.iter().map(|&end| std::mem::take(&mut rotations[end])).collect();
                 let normed = select_rows(&normed, width, &ends);
                 self.rotated_heads(query, query_norm, &normed, &rotations)
             } else {
@@ -341,7 +341,7 @@ fn swiglu(gate: &mut [f32], up: &[f32]) {
 
 /// Some of the rows of this width.
 fn select_rows(rows: &[f32], width: usize, which: &[usize]) -> Vec<f32> {
-    which.iter().flat_map(|&it| &rows[it * width..][..width]).copied().collect()
+    which.iter().flat_map(|&row| &rows[row * width..][..width]).copied().collect()
 }
 
 #[cfg(test)]

@@ -82,8 +82,8 @@ impl Bert {
             Ok(name == "embeddings.position_ids" || heads.iter().any(|it| name.starts_with(it)))
         })?;
         let wanted = names.iter().map(String::as_str).zip(specs.iter().map(|it| it.shape));
-        let weights = read_weights(folder, &shards, wanted, device, |it| {
-            inspect(bytemuck::cast_slice(it));
+        let weights = read_weights(folder, &shards, wanted, device, |numbers| {
+            inspect(bytemuck::cast_slice(numbers));
         })?;
         Ok(Self { config, weights, device: device.clone() })
     }
@@ -122,7 +122,7 @@ impl Bert {
         for layer in self.weights[EMBEDDINGS..].chunks_exact(BertModule::TENSORS) {
             let of = |module: BertModule| &layer[2 * module as usize..][..2];
             let heads = [BertModule::Query, BertModule::Key, BertModule::Value]
-                .map(|it| project(hidden_nd.clone(), of(it)));
+                .map(|module| project(hidden_nd.clone(), of(module)));
             let mixed = runs.iter().map(|run| self.attend(&heads, run)).collect();
             let mixed_nd = project(Tensor::cat(mixed, 0), of(BertModule::Mixed));
             hidden_nd = self.norm(hidden_nd + mixed_nd, of(BertModule::MixedNorm));
@@ -180,7 +180,7 @@ fn runs(lengths: impl Iterator<Item = usize>) -> Vec<Run> {
     let mut start = 0;
     for n_tokens in lengths {
         let end = start + n_tokens;
-        match runs.last_mut().filter(|it| it.shape[1] == n_tokens) {
+        match runs.last_mut().filter(|run| run.shape[1] == n_tokens) {
             Some(run) => {
                 run.rows.end = end;
                 run.shape[0] += 1;

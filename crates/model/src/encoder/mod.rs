@@ -170,8 +170,8 @@ impl Embedder for TextEncoder {
         let tokens: Vec<Vec<TokenId>> =
             texts.iter().map(|text| self.tokens(prefix, text)).collect::<Result<_, _>>()?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&it| tokens[it].len());
-        let sorted: Vec<&[TokenId]> = order.iter().map(|&it| tokens[it].as_slice()).collect();
+        order.sort_by_key(|&idx| tokens[idx].len());
+        let sorted: Vec<&[TokenId]> = order.iter().map(|&idx| tokens[idx].as_slice()).collect();
         let device = self.bert.device();
         let found = parallel::map_on(device, chunks(&sorted, device), |it| self.vectors(it));
         let mut vectors = vec![Vec::new(); texts.len()];

@@ -74,8 +74,9 @@ impl SentenceTransformersConfig {
         let mut normalizes = false;
         for Module { path: place, r#type } in modules.iter().flatten() {
             let wrong = |what: String| CheckpointError::new(&path, ConfigError(what).into());
-            let is_inside =
-                Path::new(place).components().all(|it| matches!(it, Component::Normal(_)));
+            let is_inside = Path::new(place)
+                .components()
+                .all(|component| matches!(component, Component::Normal(_)));
             if !is_inside {
                 return Err(wrong(format!("`{place}` is no folder within this one")));
             }
@@ -95,7 +96,7 @@ impl SentenceTransformersConfig {
         // to them.
         let wants_dot = usage.similarity_fn_name.is_some_and(|it| it.starts_with("dot"));
         let prompt = |names: &[&str]| {
-            let found = names.iter().find_map(|it| usage.prompts.get(*it)?.as_str());
+            let found = names.iter().find_map(|name| usage.prompts.get(*name)?.as_str());
             found.unwrap_or_default().to_owned()
         };
         Ok(Self {
@@ -115,8 +116,8 @@ fn pooling_of(path: &Path) -> Result<Pooling, CheckpointError> {
     let of_keys = keys
         .iter()
         .filter(|it| it.1 == true)
-        .filter_map(|it| it.0.strip_prefix("pooling_mode_"))
-        .map(|it| it.trim_end_matches("_token").trim_end_matches("_tokens"));
+        .filter_map(|(key, _)| key.strip_prefix("pooling_mode_"))
+        .map(|mode| mode.trim_end_matches("_token").trim_end_matches("_tokens"));
     let modes: Vec<&str> = match keys.get("pooling_mode") {
         Some(Value::String(mode)) => vec![mode],
         Some(Value::Array(modes)) => modes.iter().filter_map(Value::as_str).collect(),

@@ -117,7 +117,7 @@ fn convert_slow_tokenizer(
     inner.with_decoder(Some(Decoder::default()));
     let special: Vec<AddedToken> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         .iter()
-        .filter(|it| inner.token_to_id(it).is_some())
+        .filter(|token| inner.token_to_id(token).is_some())
         .map(|&it| AddedToken::from(it, true))
         .collect();
     inner.add_special_tokens(special)?;

@@ -161,7 +161,7 @@ impl BatchSlots {
             }
             (Self::Device(batch), InferenceModel::Device(decoder)) => {
                 let tokens: Vec<Vec<TokenId>> =
-                    tokens.iter().map(|it| it.iter().copied().collect()).collect();
+                    tokens.iter().map(|token| token.iter().copied().collect()).collect();
                 numbers(&decoder.forward_cached(batch, &tokens))
             }
             _ => unreachable!("{ONE_DEVICE}"),

@@ -122,7 +122,7 @@ impl Generator {
         if positions(request) > limit {
             return Err(GenerateError::TooLarge { tokens, wanted, limit });
         }
-        let seen = self.parked.get(&request.sequence).map(|it| it.seen.as_slice());
+        let seen = self.parked.get(&request.sequence).map(|parked| parked.seen.as_slice());
         match request.context.strip_prefix(seen.unwrap_or_default()) {
             None => Err(GenerateError::Rewritten(request.sequence)),
             Some([]) => Err(GenerateError::Empty(request.sequence)),

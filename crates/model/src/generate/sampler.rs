@@ -60,8 +60,8 @@ impl Sampler {
                 let Self { weights, candidates } = &*self;
                 let mut rest =
                     rng.random::<f64>() * candidates.iter().map(|&it| weights[it]).sum::<f64>();
-                let found = candidates.iter().copied().find(|&it| {
-                    rest -= weights[it];
+                let found = candidates.iter().copied().find(|&candidate| {
+                    rest -= weights[candidate];
                     rest < 0.0
                 });
                 found.unwrap_or(best)
@@ -90,7 +90,7 @@ impl Sampler {
         }
         if let Some(min_p) = keep.min_p {
             // The most likely token has weight 1.
-            candidates.retain(|&it| weights[it] >= f64::from(min_p.min(1.0)));
+            candidates.retain(|&candidate| weights[candidate] >= f64::from(min_p.min(1.0)));
         }
         let n = candidates.len();
         put_first(candidates, weights, n);
@@ -105,8 +105,8 @@ fn sort_top_p(candidates: &mut [usize], weights: &[f64], mass: f64) -> usize {
     loop {
         put_first(candidates, weights, n_sorted);
         let mut sum = 0.0;
-        let last = candidates[..n_sorted].iter().position(|&it| {
-            sum += weights[it];
+        let last = candidates[..n_sorted].iter().position(|&candidate| {
+            sum += weights[candidate];
             sum >= mass
         });
         match last {

@@ -92,7 +92,7 @@ impl SharedPrompt {
 
 /// Number of parked positions of a sequence.
 fn n_parked(parked: &BTreeMap<usize, Parked>, sequence: usize) -> usize {
-    parked.get(&sequence).map_or(0, |it| it.seen.len())
+    parked.get(&sequence).map_or(0, |parked| parked.seen.len())
 }
 
 impl<'a> Scheduler<'a> {
@@ -125,7 +125,7 @@ impl<'a> Scheduler<'a> {
         let state = State {
             waiting,
             prompts,
-            used: parked.values().map(|it| it.seen.len()).sum(),
+            used: parked.values().map(|parked| parked.seen.len()).sum(),
             parked,
             completions: vec![None; requests.len()],
             n_running: 0,
@@ -225,7 +225,7 @@ impl<'a> State<'a> {
         let next = self.waiting.pop_front().expect("it was just looked at");
         let parked = self.parked.remove(&sequence);
         self.used += own;
-        self.used -= parked.as_ref().map_or(0, |it| it.seen.len());
+        self.used -= parked.as_ref().map_or(0, |parked| parked.seen.len());
         self.n_running += 1;
         let prefill = prompt.and_then(|at| self.share(at, extra, fits));
         Some(Active { idx: next.idx, request: next.request, parked, prefill })

@@ -80,7 +80,7 @@ impl ConfigFiles {
             Some(one) => vec![one.clone()],
             None => Vec::new(),
         };
-        ends.iter().filter_map(|it| TokenId::try_from(it.as_u64()?).ok()).collect()
+        ends.iter().filter_map(|end| TokenId::try_from(end.as_u64()?).ok()).collect()
     }
 
     /// Chat template: a file of its own, or a key of `tokenizer_config.json`, which may hold

@@ -171,7 +171,8 @@ impl Tokenizer {
         let declared_end = files.special_token("eos_token");
         end_of_turn.extend(declared_end.and_then(|it| inner.token_to_id(&it)));
         end_of_turn.extend(files.generation_ends());
-        let control = any_of(&control.iter().map(|it| it.content.as_str()).collect::<Vec<_>>());
+        let control =
+            any_of(&control.iter().map(|token| token.content.as_str()).collect::<Vec<_>>());
         let token_bytes = Arc::new(TokenBytes::new(&inner));
         let json = json.into();
         Ok(Self {
@@ -350,9 +351,9 @@ fn match_only(
     added.sort_by_key(|it| it.0);
     let tokens: Vec<AddedToken> = added
         .into_iter()
-        .map(|(_, it)| {
-            let special = !tags.contains(&it.content.as_str());
-            AddedToken { special, ..it }
+        .map(|(_, token)| {
+            let special = !tags.contains(&token.content.as_str());
+            AddedToken { special, ..token }
         })
         .collect();
     // A fresh vocabulary, since the library never takes a token's speciality back.
@@ -369,7 +370,7 @@ fn any_of(texts: &[&str]) -> Option<Regex> {
         return None;
     }
     let mut texts = texts.to_vec();
-    texts.sort_by_key(|it| std::cmp::Reverse(it.len()));
+    texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
     let escaped: Vec<String> = texts.into_iter().map(regex::escape).collect();
     Some(Regex::new(&escaped.join("|")).expect("escaped texts are a valid expression"))
 }

@@ -75,7 +75,8 @@ fn take_space(part: &mut Value) -> Option<bool> {
             Some(false)
         }
         "Sequence" => {
-            let list = ["normalizers", "pretokenizers"].into_iter().find(|it| part[*it].is_array());
+            let list =
+                ["normalizers", "pretokenizers"].into_iter().find(|key| part[*key].is_array());
             let parts = part[list?].as_array_mut()?;
             parts.iter_mut().fold(None, |found, part| take_space(part).or(found))
         }

@@ -70,7 +70,7 @@ impl ByteEncoding {
             Some(decoder) => vec![decoder.clone()],
             None => Vec::new(),
         };
-        if decoders.iter().any(|it| matches!(it, DecoderWrapper::ByteLevel(_))) {
+        if decoders.iter().any(|decoder| matches!(decoder, DecoderWrapper::ByteLevel(_))) {
             return Self::ByteLevel(bytes_of_characters());
         }
         let marks_spaces = |decoder: &DecoderWrapper| {
@@ -83,7 +83,11 @@ impl ByteEncoding {
         let Some(token) = tokenizer.id_to_token(id) else { return };
         match self {
             Self::ByteLevel(table) => {
-                match token.chars().map(|it| table.get(&it).copied()).collect::<Option<Vec<u8>>>() {
+                match token
+                    .chars()
+                    .map(|character| table.get(&character).copied())
+                    .collect::<Option<Vec<u8>>>()
+                {
                     Some(spelled) => bytes.extend(spelled),
                     // An added token that is written as it is.
                     None => bytes.extend_from_slice(token.as_bytes()),
@@ -91,7 +95,7 @@ impl ByteEncoding {
             }
             Self::SentencePiece => {
                 let hexadecimal = token.strip_prefix("<0x").and_then(|it| it.strip_suffix('>'));
-                match hexadecimal.and_then(|it| u8::from_str_radix(it, 16).ok()) {
+                match hexadecimal.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
                     Some(byte) => bytes.push(byte),
                     None => bytes.extend_from_slice(token.replace('▁', " ").as_bytes()),
                 }

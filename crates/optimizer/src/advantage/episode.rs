@@ -71,7 +71,7 @@ impl Episode {
     ) -> Result<Self, OptimizerError> {
         let segments = &trajectory.segments;
         let prompt = segments.iter().take_while(|it| it.origin == Origin::Prompt);
-        let start = prompt.last().map_or(0, |it| it.tokens.end);
+        let start = prompt.last().map_or(0, |segment| segment.tokens.end);
         let policy = trajectory.policy_mask().split_off(start);
         let turns = turns(trajectory, start);
         let Grade::Scored(score) = grade else {
@@ -139,7 +139,7 @@ impl Episode {
                 format!("has {values} values of a critic, which the estimator does not use")
             });
         }
-        if let Some(turn) = self.turns.iter().find(|it| it.positions.end > n) {
+        if let Some(turn) = self.turns.iter().find(|turn| turn.positions.end > n) {
             return wrong(format!(
                 "has {n} positions, but a turn that ends at {:?}",
                 turn.positions
