@@ -257,7 +257,7 @@ fn unknown_fields(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Check
     for (group, expected) in given {
         same(&plugin.score_with_unknown_fields(group), expected, group, "with unknown fields")?;
     }
-    Ok(CheckResult::Passed("what a newer trainer adds is ignored".to_owned()))
+    Ok(CheckResult::Passed("what a newer Forage adds is ignored".to_owned()))
 }
 
 fn latency(plugin: &Plugin) -> Result<CheckResult, String> {
