@@ -68,7 +68,7 @@ impl<'a> Walk<'a> {
             } else {
                 next.is_some()
             };
-            let free = next.is_none_or(|it| !self.taken.contains(&it));
+            let free = next.is_none_or(|node| !self.taken.contains(&node));
             if !fits || !free || self.avoided.contains(&edge) {
                 continue;
             }
@@ -132,7 +132,7 @@ impl<'a> Walk<'a> {
 
 /// All nodes that a chain touches.
 pub(super) fn nodes_of(graph: &Graph, chain: &[usize]) -> Vec<usize> {
-    let from = chain.iter().map(|it| graph.edges[*it].from);
+    let from = chain.iter().map(|edge| graph.edges[*edge].from);
     let last = chain.last().and_then(|it| graph.next(*it));
     from.chain(last).collect()
 }
