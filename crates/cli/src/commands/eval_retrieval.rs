@@ -95,18 +95,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let topics = args.topics.as_deref().map(read_topics).transpose();
             (qrels, topics.with_context(unreadable)?)
         }
-        (None, None) => unreachable!("the command line wants one of the two"),
-    };
-    let run = match (&args.run, &args.index) {
-        (Some(run), _) => TrecRun::read(run).with_context(unreadable)?,
-        (None, Some(index)) => {
-            let topics = topics.ok_or_else(|| {
-                Failure::new(Code::Usage, "there is nothing to search for")
-                    .hint("name the topics of the judgements with `--topics FILE`")
-            })?;
-            search(args, index, &topics)?
+        (None, None) => {
+            return Err(Failure::new(Code::Usage, "there are no judgements")
+                .hint("name them with `--qrels FILE` or `--questions FILE`")
+                .into());
         }
-        (None, None) => unreachable!("the command line wants one of the two"),
+    };
+    let run = if let Some(run) = &args.run {
+        TrecRun::read(run).with_context(unreadable)?
+    } else {
+        let (index, topics) = args.index.as_deref().zip(topics).ok_or_else(|| {
+            Failure::new(Code::Usage, "there is nothing to search for")
+                .hint("name the topics of the judgements with `--topics FILE`")
+        })?;
+        search(args, index, &topics)?
     };
     if let Some(path) = &args.save_run {
         forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {

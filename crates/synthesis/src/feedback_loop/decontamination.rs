@@ -18,6 +18,7 @@ const NEAR: f64 = 0.8;
 
 /// Shares of the questions in the validation and test splits; the rest is for training.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SplitShares {
     /// Share of the validation split, from 0 to 1. Default: 0.
     pub dev: f64,
