@@ -29,6 +29,7 @@ use anyhow::Result;
 use forage_retriever::SearchEngine;
 use forage_rollout::RolloutConfig;
 use forage_synthesis::chat::Budget;
+use forage_synthesis::event_log::LogError;
 use forage_synthesis::feedback_loop::{
     Agent, Assembly, Documents, DropReason, FeedbackLoop, FeedbackLoopError, ItemEnd, ItemRecord,
     Journal, Judge, QuestionGenerator, StepError, SynthesisReport, assemble, contaminated, split,
@@ -172,7 +173,8 @@ impl Work<'_> {
     }
 
     fn journal(&self, identity: &serde_json::Value) -> Result<Journal> {
-        Journal::open(&self.run.path("journal.jsonl"), identity).map_err(explained)
+        Journal::open(&self.run.path("journal.jsonl"), identity)
+            .map_err(|error| explained(error.into()))
     }
 
     fn feedback_loop<'a>(&'a self, agent: &'a dyn Agent) -> FeedbackLoop<'a> {
@@ -289,15 +291,15 @@ fn explained(error: FeedbackLoopError) -> anyhow::Error {
         FeedbackLoopError::Config(_) => {
             Failure::new(Code::Usage, "the synthesis cannot be run as the run file says")
         }
-        FeedbackLoopError::OtherRun { .. } => {
+        FeedbackLoopError::Journal(LogError::OtherRun { .. }) => {
             Failure::new(Code::Usage, "the folder holds another synthesis")
                 .hint("choose another folder with `--out`")
         }
-        FeedbackLoopError::Damaged { .. } => {
+        FeedbackLoopError::Journal(LogError::Damaged { .. }) => {
             Failure::new(Code::Input, "the journal cannot be read")
                 .hint("remove the line, or choose another folder with `--out`")
         }
-        FeedbackLoopError::Journal { path, .. } => unwritable(path),
+        FeedbackLoopError::Journal(LogError::Io { path, .. }) => unwritable(path),
         FeedbackLoopError::Stopped(StepError::BudgetExceeded(_)) => {
             Failure::new(Code::Input, "the budget of the synthesis is spent")
                 .hint("what is finished is kept: raise the limit and go on with `--resume`")

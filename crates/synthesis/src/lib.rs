@@ -41,8 +41,10 @@
 mod config_error;
 
 pub mod chat;
+pub mod event_log;
 pub mod feedback_loop;
 pub mod graph_generator;
 pub mod language_model;
+pub mod reference_queries;
 
 pub use config_error::ConfigError;

@@ -40,6 +40,8 @@ pub enum Purpose {
     DynamicSampling = 13,
     /// Shuffled labels in hindsight text (an ablation of self-distillation).
     HindsightLabels = 14,
+    /// Sampling of the reference queries of sub-questions.
+    ReferenceQueries = 15,
 }
 
 impl Purpose {
@@ -123,7 +125,7 @@ mod tests {
     use super::*;
 
     /// Every purpose with its number, and the first number of a stream of it.
-    const PINNED: [(Purpose, u64, u64); 15] = [
+    const PINNED: [(Purpose, u64, u64); 16] = [
         (Purpose::Init, 0, 5_786_668_360_315_005_810),
         (Purpose::World, 1, 3_205_741_534_862_924_635),
         (Purpose::Questions, 2, 6_328_140_670_739_008_347),
@@ -139,6 +141,7 @@ mod tests {
         (Purpose::Feedback, 12, 10_744_872_327_997_790_273),
         (Purpose::DynamicSampling, 13, 14_696_958_243_424_911_398),
         (Purpose::HindsightLabels, 14, 3_861_412_085_592_064_851),
+        (Purpose::ReferenceQueries, 15, 10_006_347_679_512_680_205),
     ];
 
     #[test]

@@ -1,10 +1,10 @@
 //! Errors of the feedback loop.
 
 use std::io;
-use std::path::PathBuf;
 
 use super::roles::StepError;
 use crate::config_error::ConfigError;
+use crate::event_log::LogError;
 
 /// Feedback loop that cannot start, or that ended before all items were done.
 #[derive(Debug, thiserror::Error)]
@@ -12,33 +12,9 @@ pub enum FeedbackLoopError {
     /// A key of the run file cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The journal cannot be read or written.
-    #[error("the journal `{path}` cannot be read or written")]
-    Journal {
-        /// Path of the journal.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// A line of the journal is not a journal event.
-    #[error("line {line} of the journal `{path}` is damaged: {problem}")]
-    Damaged {
-        /// Path of the journal.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The journal belongs to a run with other settings.
-    #[error("the journal `{path}` is of a run that differs in `{key}`")]
-    OtherRun {
-        /// Path of the journal.
-        path: PathBuf,
-        /// The first setting that differs.
-        key: String,
-    },
+    /// The journal cannot be read or written, or is of another run.
+    #[error(transparent)]
+    Journal(#[from] LogError),
     /// The threads for so many items cannot be started.
     #[error("{asked} threads cannot be started")]
     Threads {

@@ -8,6 +8,7 @@ use super::record::ItemRecord;
 use super::roles::Proposal;
 use super::verdict::Attempt;
 use crate::chat::Usage;
+use crate::event_log::LogEvent;
 
 /// Journal event: a finished step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,9 +61,19 @@ pub enum JournalEvent {
     },
 }
 
-impl JournalEvent {
-    /// Index of the item, but for the first line.
-    pub(super) fn index(&self) -> Option<u64> {
+impl LogEvent for JournalEvent {
+    fn of_run(run: Value) -> Self {
+        Self::Run(run)
+    }
+
+    fn run(&self) -> Option<&Value> {
+        match self {
+            Self::Run(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    fn index(&self) -> Option<u64> {
         match self {
             Self::Run(_) => None,
             Self::Proposed { index, .. }
@@ -71,7 +82,9 @@ impl JournalEvent {
             Self::Done { record, .. } => Some(record.index),
         }
     }
+}
 
+impl JournalEvent {
     /// Usage of the step.
     pub(super) fn usage(&self) -> Usage {
         match self {
