@@ -1,3 +1,5 @@
+//! Filters, refusals and resumption of reference queries, with scripted models and engines.
+
 use std::collections::BTreeSet;
 
 use forage_trajectory::Evidence;
