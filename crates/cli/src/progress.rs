@@ -1,6 +1,6 @@
 //! Progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use crate::interrupt;
 
 /// Time between lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Time between messages of a bar.
+const BAR_EVERY: Duration = Duration::from_millis(100);
 
 /// Progress of a known number of items.
 #[derive(Debug)]
@@ -76,6 +78,90 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Progress by the bytes of files, whose number may be unknown.
+#[derive(Debug)]
+pub struct ByteProgress {
+    bar: Option<ProgressBar>,
+    total: Option<u64>,
+    start: Instant,
+    said: Cell<Instant>,
+}
+
+impl ByteProgress {
+    /// Starts at the first of `total` bytes.
+    pub fn new(total: Option<u64>) -> Self {
+        let now = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| byte_bar(total));
+        Self { bar, total, start: now, said: Cell::new(now) }
+    }
+
+    /// Reports that `bytes` were read, in which there were `count` things.
+    pub fn set(&self, bytes: u64, count: u64, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+            // Not for each of a million rows.
+            if self.said.get().elapsed() >= BAR_EVERY {
+                self.said.set(Instant::now());
+                bar.set_message(format!("{count} {what}"));
+            }
+        } else if self.said.get().elapsed() >= PLAIN_EVERY {
+            self.said.set(Instant::now());
+            let seconds = self.start.elapsed().as_secs_f64();
+            let rate = count as f64 / seconds;
+            match self.total {
+                Some(total) if bytes > 0 => {
+                    let share = bytes as f64 / total as f64;
+                    let left = seconds * (1.0 - share) / share;
+                    let percent = share * 100.0;
+                    eprintln!(
+                        "{percent:.0} %: {count} {what}, {rate:.0} a second, {left:.0} s left"
+                    );
+                }
+                _ => eprintln!("{count} {what}, {rate:.0} a second"),
+            }
+        }
+    }
+
+    /// Reports a phase that no bytes measure.
+    pub fn set_phase(&self, message: String) {
+        match &self.bar {
+            Some(bar) => {
+                let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+                bar.set_style(style.expect("the template is valid"));
+                bar.set_message(message);
+                bar.enable_steady_tick(Duration::from_millis(100));
+            }
+            None => eprintln!("{message}"),
+        }
+    }
+
+    /// Prints a line without disturbing the bar.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn byte_bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(bytes) => (
+            ProgressBar::new(bytes),
+            "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {msg}",
+        ),
+        None => (ProgressBar::no_length(), "{spinner} {binary_bytes_per_sec}  {msg}"),
+    };
+    bar.with_style(ProgressStyle::with_template(template).expect("the templates are valid"))
 }
 
 /// Observer of a run that shows its progress and its warnings on standard error, and stops it after

@@ -118,7 +118,7 @@ fn avoided(config: &SynthesisConfig) -> Result<Vec<String>> {
 
 /// Sets the stop flag of clients when the process is interrupted: a server may ask for a pause of
 /// minutes.
-fn stop_when_asked(stop: &Arc<AtomicBool>) {
+pub fn stop_when_asked(stop: &Arc<AtomicBool>) {
     let stop = Arc::downgrade(stop);
     thread::spawn(move || {
         while let Some(stop) = stop.upgrade() {

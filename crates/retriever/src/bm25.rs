@@ -207,6 +207,12 @@ impl Bm25 {
         Ok(Some(Arc::clone(known.entry(key).or_insert(impacts))))
     }
 
+    /// Passage by its number in the order of the corpus, from 0.
+    pub fn passage(&self, doc: u32) -> Result<Passage, IndexError> {
+        let Hit { id, title, text, .. } = self.hit(ScoredDoc { doc, score: 0.0 })?;
+        Ok(Passage { id, title, text })
+    }
+
     /// Hit for a scored document.
     pub(crate) fn hit(&self, ranked: ScoredDoc) -> Result<Hit, IndexError> {
         let document: TantivyDocument = self.searcher.doc(DocAddress::new(0, ranked.doc))?;

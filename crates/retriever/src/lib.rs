@@ -9,7 +9,7 @@
 //! | record and replay | [`Recorded`] |
 //! | server | [`Server`] of the `/retrieve` protocol |
 //! | engine of a run file | [`SearchEngine`], opened from a [`RetrieverConfig`] |
-//! | evaluation | [`measure`], as `trec_eval` does |
+//! | evaluation | [`measure`], as `trec_eval` does; [`Coverage`] of questions by a corpus |
 //!
 //! The central type is the trait [`Retriever`](forage_trajectory::Retriever), which every engine
 //! implements. A search that could not be made is an error, never an empty result. The crate knows
@@ -74,6 +74,7 @@ mod engine;
 mod server;
 mod web;
 
+mod coverage;
 mod ir_metrics;
 mod trec;
 
@@ -89,6 +90,7 @@ pub use config::{
     RetrieverConfigError, VectorsConfig,
 };
 pub use corpus::{Corpus, CorpusError, CorpusLine};
+pub use coverage::{Coverage, CoverageError, Share, SourceCoverage};
 pub use dense::{
     CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,
 };

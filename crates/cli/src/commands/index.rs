@@ -1,10 +1,9 @@
 //! `forage index`: builds a search index of a corpus, and vectors of its passages.
 
-use std::cell::{Cell, RefCell};
-use std::io::{self, IsTerminal};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use forage_retriever::{
@@ -12,14 +11,12 @@ use forage_retriever::{
     build_graph, build_index, build_vectors,
 };
 use forage_trajectory::Embedder;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::commands::search::EmbeddingArgs;
 use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
+use crate::progress::{ByteProgress, Progress};
 
-/// Time between lines of progress without a terminal.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// Passages in a request to the embedder.
 const PASSAGES_A_REQUEST: usize = 64;
 
@@ -91,7 +88,7 @@ fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let passages = open_index(&args.out, &SearchOptions::default())?;
     let embedder = args.embeddings.open()?;
     let n_passages = passages.manifest().passages;
-    let mut meter = crate::progress::Progress::new("embedding", 0, n_passages);
+    let mut meter = Progress::new("embedding", 0, n_passages);
     embed(&passages, embedder.as_ref(), folder, &mut |done| meter.set(done, "passages"))?;
     meter.finish();
     eprintln!(
@@ -121,7 +118,7 @@ fn embed(
 fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let started = Instant::now();
     let n_passages = open_index(&args.out, &SearchOptions::default())?.manifest().passages;
-    let meter = crate::progress::Progress::new("building a graph", 0, n_passages);
+    let meter = Progress::new("building a graph", 0, n_passages);
     let meter = Mutex::new(meter);
     let tick = |done| {
         // One thread at a time; another count comes soon.
@@ -148,8 +145,14 @@ fn index(args: &Args) -> anyhow::Result<()> {
         Corpus::files(args.corpus.iter().cloned()).map_err(|error| explained(error.into()))?;
     let memory = args.memory.map(|it| it.saturating_mul(1_000_000));
     let options = IndexOptions { analyzer: args.analyzer, skip_bad: args.skip_bad, memory };
-    let meter = Meter::new(corpus.total_bytes());
-    let built = build_index(corpus, &args.out, &options, &|progress| meter.show(progress));
+    let meter = ByteProgress::new(corpus.total_bytes());
+    let show = |progress| match progress {
+        BuildProgress::Reading { passages, bytes } => meter.set(bytes, passages, "passages"),
+        BuildProgress::Merging { passages } => {
+            meter.set_phase(format!("merging {passages} passages into one segment"));
+        }
+    };
+    let built = build_index(corpus, &args.out, &options, &show);
     meter.finish();
     let report = built.map_err(explained)?;
     if let Some(first) = report.first_skipped {
@@ -199,77 +202,4 @@ fn explained(error: IndexError) -> anyhow::Error {
 
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
-}
-
-/// Progress of an index build: a bar in a terminal, elsewhere a line every ten seconds.
-enum Meter {
-    Bar(ProgressBar),
-    Lines { total_bytes: Option<u64>, started: Instant, last: Cell<Instant> },
-}
-
-impl Meter {
-    fn new(total_bytes: Option<u64>) -> Self {
-        if !io::stderr().is_terminal() {
-            let started = Instant::now();
-            return Self::Lines { total_bytes, started, last: Cell::new(started) };
-        }
-        let (bar, template) = match total_bytes {
-            Some(bytes) => (
-                ProgressBar::new(bytes),
-                "{bar:30} {percent:>3} %  {binary_bytes_per_sec}  {eta} left  {msg}",
-            ),
-            None => (ProgressBar::no_length(), "{spinner} {binary_bytes_per_sec}  {msg}"),
-        };
-        let style = ProgressStyle::with_template(template).expect("the templates are constant");
-        bar.set_style(style);
-        Self::Bar(bar)
-    }
-
-    fn show(&self, progress: BuildProgress) {
-        match (self, progress) {
-            (Self::Bar(bar), BuildProgress::Reading { passages, bytes }) => {
-                bar.set_position(bytes);
-                bar.set_message(format!("{passages} passages"));
-            }
-            (Self::Bar(bar), BuildProgress::Merging { passages }) => {
-                bar.set_style(
-                    ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
-                        .expect("the template is constant"),
-                );
-                bar.set_message(format!("merging {passages} passages into one segment"));
-                bar.enable_steady_tick(Duration::from_millis(100));
-            }
-            (
-                Self::Lines { total_bytes, started, last },
-                BuildProgress::Reading { passages, bytes },
-            ) => {
-                if last.get().elapsed() < REPORT_EVERY {
-                    return;
-                }
-                last.set(Instant::now());
-                let seconds = started.elapsed().as_secs_f64();
-                let rate = passages as f64 / seconds;
-                match total_bytes {
-                    Some(total) if bytes > 0 => {
-                        let share = bytes as f64 / *total as f64;
-                        let left = seconds * (1.0 - share) / share;
-                        eprintln!(
-                            "{:.0} %: {passages} passages, {rate:.0} a second, {left:.0} s left",
-                            share * 100.0
-                        );
-                    }
-                    _ => eprintln!("{passages} passages, {rate:.0} a second"),
-                }
-            }
-            (Self::Lines { .. }, BuildProgress::Merging { passages }) => {
-                eprintln!("merging {passages} passages into one segment");
-            }
-        }
-    }
-
-    fn finish(&self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -4,6 +4,8 @@
 
 pub mod chat;
 pub mod check;
+pub mod corpus;
+pub mod data;
 pub mod eval;
 pub mod eval_retrieval;
 pub mod export;

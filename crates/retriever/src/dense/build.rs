@@ -10,7 +10,6 @@ use half::f16;
 use super::graph::{self, GRAPH};
 use super::{DenseError, FORMAT, MANIFEST, VECTORS, VectorsManifest, embed};
 use crate::contents::contents;
-use crate::maxscore::ScoredDoc;
 use crate::staging::StagingDir;
 use crate::{Bm25, IndexError};
 
@@ -38,8 +37,8 @@ pub fn build_vectors(
         let end = n_passages.min(start + batch.max(1) as u64);
         let texts: Vec<String> = (start..end)
             .map(|doc| {
-                let hit = passages.hit(ScoredDoc { doc: doc as u32, score: 0.0 })?;
-                Ok(contents(&hit.title, &hit.text))
+                let passage = passages.passage(doc as u32)?;
+                Ok(contents(&passage.title, &passage.text))
             })
             .collect::<Result<_, IndexError>>()?;
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
