@@ -236,7 +236,7 @@ const CASES: &[Case] = &[
         setup: nothing,
         arguments: "train run.toml --set model.path=nowhere",
         code: 3,
-        stderr: &["cannot use the model `nowhere`", "No such file"],
+        stderr: &["cannot use the model `nowhere`, which is not there"],
     },
     Case {
         name: "no tokenizer",

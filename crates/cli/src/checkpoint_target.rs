@@ -18,6 +18,7 @@ use crate::model;
 use crate::prompt;
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, RunFile, Source};
+use crate::run_paths;
 
 /// Arguments of commands that run the agent with a trained model.
 #[derive(Debug, clap::Args)]
@@ -29,6 +30,9 @@ pub struct TargetArgs {
     /// Model folder. Default: the run's newest checkpoint, or `model.path` of the run file.
     #[arg(long)]
     pub model: Option<PathBuf>,
+    /// Folder of the model that the adapters of the model belong to. Default: the one that they name.
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
     /// Index to search. Default: the search engine of the run.
     #[arg(long)]
     pub index: Option<PathBuf>,
@@ -45,6 +49,7 @@ pub struct CheckpointTarget {
     /// Run's folder; none where the target is a run file.
     pub run: Option<PathBuf>,
     model: Option<PathBuf>,
+    base: Option<PathBuf>,
     index: Option<PathBuf>,
 }
 
@@ -52,8 +57,11 @@ impl CheckpointTarget {
     /// Reads the configuration.
     pub fn open(args: &TargetArgs) -> Result<Self> {
         let is_run = args.target.is_dir();
-        let file = if is_run { args.target.join("config.toml") } else { args.target.clone() };
-        let config = RunFile::read(&file, &args.edits)?.config;
+        let config = if is_run {
+            run_paths::read(&args.target, &args.edits)?.config
+        } else {
+            RunFile::read(&args.target, &args.edits)?.config
+        };
         let run = is_run.then(|| args.target.clone());
         let newest = run.as_deref().and_then(newest);
         Ok(Self {
@@ -62,6 +70,7 @@ impl CheckpointTarget {
                 .clone()
                 .or(newest)
                 .or_else(|| config.model_folder().map(Path::to_owned)),
+            base: args.base.clone(),
             index: args.index.clone(),
             config,
             run,
@@ -80,7 +89,7 @@ impl CheckpointTarget {
     /// Loads the model.
     pub fn open_model(&self, device: &Device) -> Result<(Decoder, Tokenizer)> {
         let folder = self.model_folder()?;
-        let (decoder, tokenizer) = model::open(folder, device)?;
+        let (decoder, tokenizer) = model::open_with_base(folder, self.base.as_deref(), device)?;
         prompt::check(&self.config.rollout, &tokenizer, folder)?;
         Ok((decoder.with_compute_dtype(self.config.model.compute.into()), tokenizer))
     }

@@ -15,6 +15,7 @@
 // The command line and the run file.
 pub mod commands;
 pub mod run_file;
+mod run_paths;
 
 // What a run file names, opened.
 pub mod checkpoint_target;

@@ -41,7 +41,8 @@ pub struct ModelConfig {
     pub attention_bias: bool,
     /// Biases of the SwiGLU, in families that leave it open. Default: false.
     pub mlp_bias: bool,
-    /// Weight tying: the head is the embedding. Default: false.
+    /// Weight tying: the head is the embedding. Default: that of the family's class in
+    /// transformers, which is false in all of them.
     pub tie_word_embeddings: bool,
     /// Standard deviation of fresh weights. Default: 0.02.
     pub initializer_range: f64,
@@ -122,7 +123,9 @@ impl ModelConfig {
             rope: Rope::take(&mut keys, max_position_embeddings)?,
             attention_bias: keys.optional("attention_bias")?.unwrap_or(false),
             mlp_bias: keys.optional("mlp_bias")?.unwrap_or(false),
-            tie_word_embeddings: keys.optional("tie_word_embeddings")?.unwrap_or(false),
+            tie_word_embeddings: keys
+                .optional(TIE)?
+                .unwrap_or(model_type.spec().tie_word_embeddings),
             initializer_range: keys.optional("initializer_range")?.unwrap_or(0.02),
             other: {
                 // The number type of the file, in both spellings; it is written anew.
@@ -153,7 +156,7 @@ impl ModelConfig {
         put("rms_norm_eps", json!(self.rms_norm_eps));
         put("attention_bias", json!(self.attention_bias));
         put("mlp_bias", json!(self.mlp_bias));
-        put("tie_word_embeddings", json!(self.tie_word_embeddings));
+        put(TIE, json!(self.tie_word_embeddings));
         put("initializer_range", json!(self.initializer_range));
         self.rope.put(&mut keys);
         for (key, value) in &self.other {
@@ -265,10 +268,30 @@ pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// Checkpoint name of an untied head in every family.
 pub(crate) const HEAD: &str = "lm_head.weight";
 
+/// Key of weight tying.
+pub(crate) const TIE: &str = "tie_word_embeddings";
+
+/// Endings of classes of transformers whose head is not that of a language model.
+const OTHER_HEADS: [&str; 5] = [
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForRewardModel",
+    "RewardModel",
+];
+
 /// Refuses keys that would change the result.
 fn refuse(keys: &Keys) -> Result<(), ConfigError> {
     let wrong = |what: String| Err(ConfigError(what));
     let rest = keys.rest();
+    let classes = rest.get("architectures").and_then(Value::as_array);
+    let mut classes = classes.into_iter().flatten().filter_map(Value::as_str);
+    if let Some(class) = classes.find(|class| OTHER_HEADS.iter().any(|end| class.ends_with(end))) {
+        return wrong(format!(
+            "`architectures` names `{class}`, which scores texts and writes none: use the language \
+             model that it was made from"
+        ));
+    }
     if rest.get("use_sliding_window") == Some(&Value::Bool(true)) {
         return wrong("`use_sliding_window` is not supported".to_owned());
     }
@@ -279,8 +302,13 @@ fn refuse(keys: &Keys) -> Result<(), ConfigError> {
     if let Some(activation) = rest.get("hidden_act").filter(|it| *it != "silu") {
         return wrong(format!("`hidden_act` {activation} is not supported; `silu` is"));
     }
-    if rest.get("quantization_config").is_some_and(|it| !it.is_null()) {
-        return wrong("`quantization_config`: quantized weights are not supported".to_owned());
+    if let Some(quantization) = rest.get("quantization_config").filter(|it| !it.is_null()) {
+        let method = quantization.get("quant_method").and_then(Value::as_str);
+        let method = method.map_or(String::new(), |method| format!(" (`{method}`)"));
+        return wrong(format!(
+            "`quantization_config`{method}: quantized weights are not supported; use the model in \
+             f32, f16 or bf16"
+        ));
     }
     if rest.get("partial_rotary_factor").and_then(Value::as_f64).is_some_and(|it| it < 1.0) {
         return wrong("`partial_rotary_factor` is not supported".to_owned());

@@ -74,19 +74,23 @@ pub mod parallel;
 mod simd;
 
 // Files.
+mod adapter_base;
 mod checkpoint;
 mod error;
 mod json_file;
+mod mismatch;
 mod peft;
 mod save;
 mod shards;
+mod tensor_names;
 mod tensors;
 mod tokenizer;
 
 // Embeddings.
 mod encoder;
 
-pub use checkpoint::{load, load_config, weight_files};
+pub use adapter_base::{base_folder, base_of_adapter, is_adapter};
+pub use checkpoint::{load, load_adapted, load_config, weight_files};
 pub use config::{ModelConfig, ParameterRole, ParameterSpec};
 pub use decoder::Decoder;
 pub use device::{DeviceError, can_compute, device, devices, is_cpu};
@@ -94,14 +98,17 @@ pub use encoder::{EncoderOptions, TextEncoder};
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use families::ModelFamily;
 pub use generate::{GenerateError, Generator};
+pub use json_file::{JsonError, LfsPointer, TextError};
 pub use keys::ConfigError;
 pub use kv_cache::BatchKvCache;
 pub use logprobs::TokenLogprobs;
 pub use lora::LoraConfig;
+pub use mismatch::MismatchCause;
 pub use ops::numbers;
-pub use peft::{base_of_adapter, is_adapter, save_adapter};
+pub use peft::save_adapter;
 pub use rope::{Rope, RopeScaling, YarnScaling};
 pub use save::{NumberType, SaveOptions, save, save_folder};
+pub use shards::OtherWeights;
 pub use tensors::{read_tensors, write_tensors};
 pub use tokenizer::{
     ChatError, ChatTemplate, Conversation, Detokenizer, END_OF_TEXT, StopStrings, Tokenizer,

@@ -133,6 +133,11 @@ impl Adapters {
         Self { weights, ..self.clone() }
     }
 
+    /// The same adapters of another folder or name of the base model.
+    pub(crate) fn with_base(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
     /// Names in PEFT's files, shapes and roles of the weights.
     pub(crate) fn parameters(&self, model: &ModelConfig) -> Vec<ParameterSpec> {
         let mut specs = Vec::new();

@@ -5,6 +5,7 @@ use std::path::Path;
 use burn::tensor::{Tensor, TensorData};
 use serde_json::{Map, Value, json};
 
+use crate::adapter_base::{CONFIG, base_name};
 use crate::decoder::Decoder;
 use crate::error::{CheckpointError, CheckpointErrorKind};
 use crate::json_file::{read_json, write_json};
@@ -13,26 +14,8 @@ use crate::lora::{Adapters, LoraConfig};
 use crate::ops::numbers;
 use crate::tensors::{TensorFile, write_tensors};
 
-/// Name of the file with the configuration of an adapter.
-const CONFIG: &str = "adapter_config.json";
-
 /// Name of the file with the weights of an adapter.
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
-
-/// Whether a folder holds an adapter and not a model. [`load`](crate::load) reads both.
-pub fn is_adapter(folder: &Path) -> bool {
-    folder.join(CONFIG).exists() && !folder.join("config.json").exists()
-}
-
-/// Base model of an adapter: the folder or name in `base_model_name_or_path`, where there is one.
-pub fn base_of_adapter(folder: &Path) -> Result<Option<String>, CheckpointError> {
-    let keys: Map<String, Value> = read_json(&folder.join(CONFIG))?;
-    Ok(base_of(&keys).map(str::to_owned))
-}
-
-fn base_of(keys: &Map<String, Value>) -> Option<&str> {
-    keys.get("base_model_name_or_path")?.as_str().filter(|it| !it.is_empty())
-}
 
 /// Saves the adapters of a decoder into an existing folder, each file whole or not at all.
 ///
@@ -71,6 +54,13 @@ pub fn save_adapter(decoder: &Decoder, folder: &Path) -> Result<(), CheckpointEr
 }
 
 impl Decoder {
+    /// The same decoder, whose adapters name this folder or model as their base.
+    pub(crate) fn with_base(self, base: &Path) -> Self {
+        let Some(adapters) = self.adapters() else { return self };
+        let adapters = adapters.with_base(&base.to_string_lossy());
+        self.with_adapters(Some(adapters))
+    }
+
     /// Loads adapters: the same decoder with those of a folder.
     ///
     /// # Errors
@@ -85,7 +75,9 @@ impl Decoder {
         let path = folder.join(WEIGHTS);
         let file = TensorFile::open(&path)?;
         let mut surplus = file.names();
-        let base = base_of(&keys).unwrap_or_default();
+        // What the decoder had adapters for already is the model that it was loaded from.
+        let known = self.adapters().map(|it| it.base.as_str());
+        let base = known.or(base_name(&keys)).unwrap_or_default();
         let adapters = Adapters::new(&config, base, self.config(), |_, spec| {
             file.check(&spec.name, &spec.disk_shape()).map_err(Failure::File)?;
             surplus.remove(&spec.name);

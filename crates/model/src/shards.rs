@@ -50,8 +50,16 @@ pub(crate) struct Shards {
     path: PathBuf,
     /// Files by name.
     pub(crate) files: Vec<TensorFile>,
-    /// Index of the file of each tensor.
-    places: BTreeMap<String, usize>,
+    /// Place of each tensor.
+    places: BTreeMap<String, Place>,
+}
+
+/// Place of a tensor.
+struct Place {
+    /// Index of its file.
+    file: usize,
+    /// Name in the file.
+    stored: String,
 }
 
 impl Shards {
@@ -62,10 +70,12 @@ impl Shards {
             return Self::open_index(folder, index);
         }
         if !single.exists() {
-            return Err(CheckpointError::new(folder, CheckpointErrorKind::NoWeights));
+            let kind = CheckpointErrorKind::NoWeights(OtherWeights::of(folder));
+            return Err(CheckpointError::new(folder, kind));
         }
         let file = TensorFile::open(&single)?;
-        let places = file.names().into_iter().map(|name| (name, 0)).collect();
+        let place = |stored: String| (stored.clone(), Place { file: 0, stored });
+        let places = file.names().into_iter().map(place).collect();
         Ok(Self { path: single, files: vec![file], places })
     }
 
@@ -75,6 +85,13 @@ impl Shards {
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort();
         names.dedup();
+        let is_missing = |name: &&&String| !folder.join(name.as_str()).exists();
+        let missing: Vec<String> =
+            names.iter().filter(is_missing).map(|it| it.to_string()).collect();
+        if !missing.is_empty() {
+            let kind = CheckpointErrorKind::MissingShards { missing, listed: names.len() };
+            return Err(CheckpointError::new(&path, kind));
+        }
         let files = names
             .iter()
             .map(|name| TensorFile::open(&folder.join(name)))
@@ -96,16 +113,51 @@ impl Shards {
                 let kind = CheckpointErrorKind::Unlisted(name.clone());
                 return Err(CheckpointError::new(file.path(), kind));
             }
-            places.extend(listed.into_iter().map(|name| (name, at)));
+            let place = |stored: String| (stored.clone(), Place { file: at, stored });
+            places.extend(listed.into_iter().map(place));
         }
         Ok(Self { path, files, places })
     }
 
-    /// File of a tensor.
-    pub(crate) fn file_of(&self, name: &str) -> Result<&TensorFile, CheckpointError> {
+    /// The same tensors under other names. An error where two of them get the same name.
+    pub(crate) fn renamed(self, new: impl Fn(&str) -> String) -> Result<Self, CheckpointError> {
+        let Self { path, files, places: old } = self;
+        let mut places: BTreeMap<String, Place> = BTreeMap::new();
+        for place in old.into_values() {
+            let name = new(&place.stored);
+            if let Some(other) = places.get(&name) {
+                let both = [other.stored.clone(), place.stored];
+                let kind = CheckpointErrorKind::SameTensor { name, both };
+                return Err(CheckpointError::new(&path, kind));
+            }
+            places.insert(name, place);
+        }
+        Ok(Self { path, files, places })
+    }
+
+    fn place(&self, name: &str) -> Result<(&TensorFile, &str), CheckpointError> {
         let missing =
             || CheckpointError::new(&self.path, CheckpointErrorKind::Missing(name.to_owned()));
-        self.places.get(name).map(|&at| &self.files[at]).ok_or_else(missing)
+        let place = self.places.get(name).ok_or_else(missing)?;
+        Ok((&self.files[place.file], &place.stored))
+    }
+
+    /// Checks that a tensor is there, in this shape and in a number type that can be read.
+    pub(crate) fn check(&self, name: &str, shape: &[usize]) -> Result<(), CheckpointError> {
+        let (file, stored) = self.place(name)?;
+        file.check(stored, shape)
+    }
+
+    /// Numbers of a tensor that [`Shards::check`] has passed, row by row, as f32.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let (file, stored) = self.place(name)?;
+        file.read(stored)
+    }
+
+    /// Whether two tensors hold the same numbers in the same shape.
+    pub(crate) fn same(&self, left: &str, right: &str) -> Result<bool, CheckpointError> {
+        let ((file, left), right) = (self.place(left)?, self.place(right)?);
+        file.same(left, right)
     }
 
     /// Whether there is a tensor of this name.
@@ -113,19 +165,83 @@ impl Shards {
         self.places.contains_key(name)
     }
 
+    /// Shapes of all tensors, by name.
+    pub(crate) fn shapes(&self) -> BTreeMap<&str, &[usize]> {
+        self.places
+            .iter()
+            .filter_map(|(name, place)| {
+                Some((name.as_str(), self.files[place.file].shape(&place.stored)?))
+            })
+            .collect()
+    }
+
     /// Refuses tensors that are not wanted, except those that `is_harmless` accepts.
     pub(crate) fn check_surplus(
         &self,
         wanted: &BTreeSet<String>,
-        is_harmless: impl Fn(&TensorFile, &str) -> Result<bool, CheckpointError>,
+        is_harmless: impl Fn(&str) -> bool,
     ) -> Result<(), CheckpointError> {
-        for (name, &at) in self.places.iter().filter(|&(name, _)| !wanted.contains(name)) {
-            let file = &self.files[at];
-            if !is_harmless(file, name)? {
-                let kind = CheckpointErrorKind::Surplus(name.clone());
-                return Err(CheckpointError::new(file.path(), kind));
+        for (name, place) in self.places.iter().filter(|&(name, _)| !wanted.contains(name)) {
+            if !is_harmless(name) {
+                let kind = CheckpointErrorKind::Surplus(place.stored.clone());
+                return Err(CheckpointError::new(self.files[place.file].path(), kind));
             }
         }
         Ok(())
+    }
+
+    /// Path that an error about all tensors names.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Weights of a folder in a form that is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherWeights {
+    /// Name of the file or folder.
+    pub found: String,
+    /// What to do with it.
+    pub mend: &'static str,
+}
+
+/// Forms of weights that are not read, by the beginning and the end of a name, and what to do.
+const OTHER_FORMS: [(&str, &str, &str); 10] = [
+    ("model-", ".safetensors", "its index `model.safetensors.index.json` is missing: fetch it too"),
+    ("adapter_model", ".bin", RESAVE),
+    ("pytorch_model", ".bin", RESAVE),
+    ("pytorch_model", ".bin.index.json", RESAVE),
+    (
+        "consolidated",
+        ".safetensors",
+        "it has Mistral's own names: fetch the files for transformers",
+    ),
+    ("consolidated", ".pth", "it has Llama's own names: fetch the files for transformers"),
+    ("", ".gguf", "quantized weights are not read: fetch the model that it was made from"),
+    (
+        "model_world_size_",
+        ".pt",
+        "it is a shard of FSDP as verl saves it: merge it with `python -m verl.model_merger`",
+    ),
+    ("snapshots", "", "the folder is a cache of Hugging Face: name the folder in its `snapshots`"),
+    ("zero_to_fp32.py", "", "it is a checkpoint of DeepSpeed: merge it with `zero_to_fp32.py`"),
+];
+
+const RESAVE: &str = "it is a pickle of PyTorch: load the folder with transformers and save it with \
+                      `save_pretrained`";
+
+impl OtherWeights {
+    /// What a folder without safetensors has instead.
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
+        let entries = std::fs::read_dir(folder).ok()?;
+        let mut names: Vec<String> =
+            entries.flatten().map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        OTHER_FORMS.iter().find_map(|(start, end, mend)| {
+            let found = names.iter().find(|it| it.starts_with(start) && it.ends_with(end))?;
+            // A name without an ending is the whole name.
+            let is_whole = !end.is_empty() || found == start;
+            is_whole.then(|| Self { found: found.clone(), mend })
+        })
     }
 }

@@ -17,6 +17,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
 use crate::error::{CheckpointError, CheckpointErrorKind};
+use crate::json_file::{LfsPointer, POINTER_START, TextError};
 
 /// Bytes that are read at once; a multiple of the size of every number type.
 const WINDOW: usize = 1 << 20;
@@ -46,6 +47,12 @@ impl TensorFile {
         let io = |err| fail(CheckpointErrorKind::Io(err));
         let mut file = File::open(path).map_err(io)?;
         let len = file.metadata().map_err(io)?.len();
+        let mut start = Vec::with_capacity(POINTER_START);
+        (&mut file).take(POINTER_START as u64).read_to_end(&mut start).map_err(io)?;
+        if LfsPointer::is_one(&start, len) {
+            return Err(fail(TextError::from(LfsPointer).into()));
+        }
+        file.rewind().map_err(io)?;
         let mut header_len = [0; LENGTH];
         if len < LENGTH as u64 {
             return Err(wrong(SafeTensorError::HeaderTooSmall));
@@ -63,8 +70,12 @@ impl TensorFile {
         let metadata: Metadata = serde_json::from_slice(&header)
             .map_err(|err| wrong(SafeTensorError::InvalidHeaderDeserialization(err)))?;
         let data = LENGTH + header.len();
-        if (data as u64).checked_add(metadata.data_len() as u64) != Some(len) {
-            return Err(wrong(SafeTensorError::MetadataIncompleteBuffer));
+        match (data as u64).checked_add(metadata.data_len() as u64) {
+            Some(wanted) if wanted == len => {}
+            Some(wanted) if wanted > len => {
+                return Err(fail(CheckpointErrorKind::Truncated { found: len, wanted }));
+            }
+            _ => return Err(wrong(SafeTensorError::MetadataIncompleteBuffer)),
         }
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), metadata, data })
     }
@@ -109,11 +120,21 @@ impl TensorFile {
         Ok(numbers)
     }
 
-    /// Whether two tensors are stored as the same bytes.
+    /// Shape of a tensor.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
+    /// Whether two tensors hold the same numbers, which may be stored in different types.
     pub(crate) fn same(&self, name: &str, other: (&Self, &str)) -> Result<bool, CheckpointError> {
         let (left, right) = (self.info(name)?, other.0.info(other.1)?);
-        if left.shape != right.shape || left.dtype != right.dtype {
+        if left.shape != right.shape {
             return Ok(false);
+        }
+        if left.dtype != right.dtype {
+            self.check(name, &left.shape)?;
+            other.0.check(other.1, &right.shape)?;
+            return Ok(self.read(name)? == other.0.read(other.1)?);
         }
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         let (left, right) = (self.bytes_of(left), other.0.bytes_of(right));

@@ -324,7 +324,10 @@ fn an_index_stays_in_its_folder_and_tells_the_truth() {
         assert!(error.contains(&expected), "{error}");
     }
     let cases: [(Edit, &str); 4] = [
-        (|it| it["weight_map"]["model.norm.weight"] = json!("model-9.safetensors"), "No such file"),
+        (
+            |it| it["weight_map"]["model.norm.weight"] = json!("model-9.safetensors"),
+            "files that the index names are not there: `model-9.safetensors`",
+        ),
         (
             |it| it["weight_map"]["model.extra"] = json!("model-00001-of-00007.safetensors"),
             "`model.extra` is missing",
@@ -354,7 +357,18 @@ fn tensors_that_other_programs_leave_behind_are_harmless() {
     });
     load(folder.path(), &Device::flex()).unwrap();
     edit_tensors(&path, |all| all.get_mut("lm_head.weight").unwrap().2[0] ^= 1);
-    assert!(load_error(folder.path()).contains("`lm_head.weight` has no place"));
+    let error = load_error(folder.path());
+    assert!(error.contains("tied to the embedding, but `lm_head.weight` differs from"), "{error}");
+    assert!(error.contains("set `tie_word_embeddings` to false"), "{error}");
+    // The same numbers in another type are no other head.
+    edit_tensors(&path, |all| {
+        let (_, shape, bytes) = all["model.embed_tokens.weight"].clone();
+        let bf16: Vec<u8> = bytes.chunks(4).flat_map(|it| it[2..].to_vec()).collect();
+        let f32: Vec<u8> = bf16.chunks(2).flat_map(|it| [0, 0, it[0], it[1]]).collect();
+        all.insert("model.embed_tokens.weight".to_owned(), (Dtype::F32, shape.clone(), f32));
+        all.insert("lm_head.weight".to_owned(), (Dtype::BF16, shape, bf16));
+    });
+    load(folder.path(), &Device::flex()).unwrap();
     // Frequencies, which Llama 2 was published with.
     let folder = copy("llama");
     edit_tensors(&folder.path().join("model.safetensors"), |all| {
@@ -362,6 +376,252 @@ fn tensors_that_other_programs_leave_behind_are_harmless() {
         all.insert(name, (Dtype::F32, vec![4], vec![0; 16]));
     });
     load(folder.path(), &Device::flex()).unwrap();
+}
+
+/// Heads and embeddings of a folder, whose configuration ties them, or not, or does not say.
+#[test]
+fn a_head_is_what_the_configuration_says() {
+    const TIE: &str = "tie_word_embeddings";
+    let no_head = "but the file has none: set `tie_word_embeddings` to true";
+    for (name, tie, renamed, expected) in [
+        ("qwen2-tied", Some(true), None, Ok(())),
+        ("qwen2-tied", Some(false), None, Err("the config says that the head is not tied, ")),
+        ("qwen2-tied", Some(false), None, Err(no_head)),
+        ("qwen2-tied", None, None, Err("as by default in `qwen2`, ")),
+        ("qwen2-tied", None, None, Err(no_head)),
+        ("llama", None, None, Ok(())),
+        ("llama", Some(true), None, Err("tied to the embedding, but `lm_head.weight` differs")),
+        // Shared tensors that are stored once, under either name.
+        ("qwen2-tied", Some(true), Some("lm_head.weight"), Ok(())),
+        (
+            "qwen2-tied",
+            Some(false),
+            Some("lm_head.weight"),
+            Err("`model.embed_tokens.weight` is missing"),
+        ),
+    ] {
+        let folder = copy(name);
+        edit_json(&folder.path().join("config.json"), |it| match tie {
+            Some(tie) => drop(it.insert(TIE.to_owned(), json!(tie))),
+            None => drop(it.remove(TIE)),
+        });
+        if let Some(renamed) = renamed {
+            edit_tensors(&folder.path().join("model.safetensors"), |all| {
+                let embedding = all.remove("model.embed_tokens.weight").unwrap();
+                all.insert(renamed.to_owned(), embedding);
+            });
+        }
+        match expected {
+            Ok(()) => {
+                let found = weights(&load(folder.path(), &Device::flex()).unwrap());
+                let original = weights(&load(&fixture(name), &Device::flex()).unwrap());
+                assert_eq!(found, original, "{name}, {tie:?}");
+            }
+            Err(expected) => {
+                let error = load_error(folder.path());
+                assert!(error.contains(expected), "{name}, {tie:?}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn names_of_wrappers_are_read() {
+    let rename = |from: &Path, new: &dyn Fn(&str) -> String| {
+        edit_tensors(&from.join("model.safetensors"), |all| {
+            let old = std::mem::take(all);
+            all.extend(old.into_iter().map(|(name, it)| (new(&name), it)));
+        });
+    };
+    for name in ["qwen2-tied", "llama"] {
+        let original = weights(&load(&fixture(name), &Device::flex()).unwrap());
+        let prefixes = ["module.", "_orig_mod.", "base_model.model.", "language_model.", "model."];
+        for prefix in prefixes {
+            let folder = copy(name);
+            rename(folder.path(), &|it| format!("{prefix}{it}"));
+            let found = weights(&load(folder.path(), &Device::flex()).unwrap());
+            assert_eq!(found, original, "{name}, {prefix}");
+        }
+        let folder = copy(name);
+        rename(folder.path(), &|it| it.strip_prefix("model.").unwrap_or(it).to_owned());
+        assert_eq!(weights(&load(folder.path(), &Device::flex()).unwrap()), original, "{name}");
+    }
+    // What is wrong is told by the name in the file.
+    let folder = copy("qwen2-tied");
+    edit_tensors(&folder.path().join("model.safetensors"), |all| {
+        let norm = all["model.norm.weight"].clone();
+        all.insert("module.model.norm.weight".to_owned(), norm);
+    });
+    let error = load_error(folder.path());
+    let expected = "tensors `model.norm.weight` and `module.model.norm.weight` are both";
+    assert!(error.contains(expected), "{error}");
+    let folder = copy("qwen2-tied");
+    rename(folder.path(), &|it| format!("student.{it}"));
+    let error = load_error(folder.path());
+    assert!(error.contains("these weights belong to another model"), "{error}");
+}
+
+#[test]
+fn a_wrong_key_is_named_with_the_value_that_fits() {
+    let edits: [(&str, Edit, &str); 9] = [
+        (
+            "qwen2-tied",
+            |it| it["vocab_size"] = json!(300),
+            "all tensors fit with `vocab_size` = 320",
+        ),
+        ("qwen2-tied", |it| it["hidden_size"] = json!(64), "`hidden_size` = 48"),
+        ("qwen2-tied", |it| it["intermediate_size"] = json!(100), "`intermediate_size` = "),
+        ("qwen2-tied", |it| it["num_hidden_layers"] = json!(1), "`num_hidden_layers` = "),
+        ("qwen2-tied", |it| it["num_hidden_layers"] = json!(9), "`num_hidden_layers` = "),
+        ("qwen2-tied", |it| it["num_key_value_heads"] = json!(1), "`num_key_value_heads` = "),
+        ("qwen2-tied", |it| it["model_type"] = json!("llama"), "`model_type` = \"qwen2\""),
+        ("qwen3", |it| it["head_dim"] = json!(32), "`head_dim` = "),
+        ("qwen3", |it| it["model_type"] = json!("llama"), "`model_type` = \"qwen3\""),
+    ];
+    for (name, edit, expected) in edits {
+        let folder = copy(name);
+        edit_json(&folder.path().join("config.json"), edit);
+        let error = load_error(folder.path());
+        assert!(error.contains("one key of `config.json` is wrong"), "{name}: {error}");
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+    // Two keys are another model.
+    let folder = copy("qwen2-tied");
+    edit_json(&folder.path().join("config.json"), |it| {
+        it["vocab_size"] = json!(300);
+        it["intermediate_size"] = json!(100);
+    });
+    let error = load_error(folder.path());
+    assert!(error.contains("`model.embed_tokens.weight` has shape [320, 48]"), "{error}");
+    assert!(error.contains("wants [300, 48]"), "{error}");
+    assert!(error.contains("0 are missing and 10 have another shape"), "{error}");
+}
+
+#[test]
+fn weights_in_other_forms_are_named() {
+    for (file, expected) in [
+        ("pytorch_model.bin", "there is `pytorch_model.bin`: it is a pickle of PyTorch"),
+        ("pytorch_model-00001-of-00002.bin", "a pickle of PyTorch"),
+        ("model-q4.gguf", "there is `model-q4.gguf`: quantized weights are not read"),
+        ("model-00001-of-00002.safetensors", "`model.safetensors.index.json` is missing"),
+        ("consolidated.00.pth", "there is `consolidated.00.pth`"),
+        ("model_world_size_8_rank_0.pt", "verl.model_merger"),
+        ("README.md", "nor `model.safetensors.index.json`"),
+    ] {
+        let folder = copy("qwen2-tied");
+        fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        fs::write(folder.path().join(file), "x").unwrap();
+        let error = load_error(folder.path());
+        assert!(error.contains(expected), "{file}: {error}");
+    }
+    // A cache of the hub, and the folder of a trainer, have no `config.json`.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("snapshots")).unwrap();
+    let error = load_error(folder.path());
+    assert!(error.contains("name the folder in its `snapshots`"), "{error}");
+    for (name, edit) in [
+        ("layers.0.mlp.up_proj.qweight", "quantized weights are not supported"),
+        ("layers.0.mlp.up_proj.weight_scale_inv", "quantized weights are not supported"),
+        ("layers.0.mlp.up_proj.lora_A.default.weight", "the adapters are not merged"),
+    ] {
+        let folder = copy("qwen2-tied");
+        edit_tensors(&folder.path().join("model.safetensors"), |all| {
+            let norm = all["model.norm.weight"].clone();
+            all.insert(format!("model.{name}"), norm);
+        });
+        let error = load_error(folder.path());
+        assert!(error.contains(name) && error.contains(edit), "{error}");
+    }
+    let folder = copy("qwen2-tied");
+    edit_tensors(&folder.path().join("model.safetensors"), |all| {
+        let norm = all.get_mut("model.norm.weight").unwrap();
+        *norm = (Dtype::F8_E4M3, vec![48], vec![0; 48]);
+    });
+    let error = load_error(folder.path());
+    assert!(error.contains("stored as F8_E4M3"), "{error}");
+}
+
+#[test]
+fn files_that_were_not_fetched_are_named() {
+    let pointer = format!(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 987654\n",
+        "0".repeat(64)
+    );
+    for (name, file) in [
+        ("qwen2-tied", "model.safetensors"),
+        ("qwen2-tied", "config.json"),
+        ("qwen2-untied-sharded", "model-00003-of-00007.safetensors"),
+        ("prompts/chatml", "tokenizer.json"),
+    ] {
+        let folder = copy(name);
+        fs::write(folder.path().join(file), &pointer).unwrap();
+        let error = match file {
+            "tokenizer.json" => chain(&Tokenizer::load(folder.path(), &TAGS).unwrap_err()),
+            _ => load_error(folder.path()),
+        };
+        assert!(error.contains(&format!("{file}`")), "{error}");
+        assert!(error.contains("was not fetched") && error.contains("`git lfs pull`"), "{error}");
+    }
+    let folder = copy("qwen2-untied-sharded");
+    set_len(&folder.path().join("model-00003-of-00007.safetensors"), 2000);
+    let error = load_error(folder.path());
+    assert!(error.contains("model-00003-of-00007.safetensors`"), "{error}");
+    assert!(error.contains("it has 2000 bytes, and its header asks for"), "{error}");
+    for name in ["model-00003-of-00007.safetensors", "model-00005-of-00007.safetensors"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let error = load_error(folder.path());
+    let expected = "2 of the 7 files that the index names are not there: \
+                    `model-00003-of-00007.safetensors`, `model-00005-of-00007.safetensors`";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn a_configuration_as_python_writes_it() {
+    let folder = copy("qwen2-tied");
+    let path = folder.path().join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    // With a byte-order mark.
+    fs::write(&path, format!("\u{FEFF}{text}")).unwrap();
+    load(folder.path(), &Device::flex()).unwrap();
+    fs::write(&path, text.replacen('{', "{\n\"scale\": NaN,", 1)).unwrap();
+    let error = load_error(folder.path());
+    assert!(error.contains("line 2 has `NaN`, which Python writes"), "{error}");
+    let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&path, bytes).unwrap();
+    let error = load_error(folder.path());
+    assert!(error.contains("config.json`") && error.contains("not the JSON"), "{error}");
+    for (key, value, named) in [
+        (
+            "architectures",
+            json!(["Qwen2ForSequenceClassification"]),
+            "`Qwen2ForSequenceClassification`",
+        ),
+        ("quantization_config", json!({"quant_method": "fp8"}), "(`fp8`): quantized"),
+    ] {
+        fs::write(&path, &text).unwrap();
+        edit_json(&path, |it| drop(it.insert(key.to_owned(), value)));
+        let error = load_error(folder.path());
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn a_tied_model_is_saved_tied() {
+    let folder = copy("qwen2-tied");
+    edit_tensors(&folder.path().join("model.safetensors"), |all| {
+        let embedding = all["model.embed_tokens.weight"].clone();
+        all.insert("lm_head.weight".to_owned(), embedding);
+    });
+    let decoder = load(folder.path(), &Device::flex()).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    save(&decoder, saved.path(), SaveOptions::default()).unwrap();
+    let config: Value =
+        serde_json::from_slice(&fs::read(saved.path().join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["tie_word_embeddings"], json!(true));
+    let bytes = fs::read(saved.path().join("model.safetensors")).unwrap();
+    let names = SafeTensors::deserialize(&bytes).unwrap();
+    assert!(!names.names().contains(&"lm_head.weight"));
 }
 
 /// Collects what `tracing` says on this thread.

@@ -8,6 +8,7 @@
 //! | module | for |
 //! |---|---|
 //! | the crate's root | plain data, and the traits [`Policy`], [`Retriever`], [`Embedder`] and [`Grader`] |
+//! | [`END_OF_TURN`] | end-of-turn tokens of the published model families |
 //! | [`protocol`] | tags of the agent loop, layout of observations, sanitizer of retrieved text |
 //! | [`Stream`] | random numbers by name: the only ones there are |
 //! | [`statistics`] | mean and standard deviation |
@@ -31,6 +32,7 @@ pub mod protocol;
 pub mod statistics;
 
 mod embedder;
+mod end_of_turn;
 mod error_chain;
 mod grade;
 mod policy;
@@ -40,6 +42,7 @@ mod stream;
 mod trajectory;
 
 pub use embedder::{Embedder, TextRole};
+pub use end_of_turn::{END_OF_MESSAGE, END_OF_TURN, without_end_of_turn};
 pub use error_chain::error_chain;
 pub use grade::{Grade, Grader, Score};
 pub use policy::{Completion, FinishReason, Policy, Prompt, Request, Sampling, Truncation};

@@ -83,6 +83,40 @@ impl SegmentKind {
     }
 }
 
+/// Thought of a prompt: whether what is written after it begins within one.
+///
+/// Chat templates of reasoning models end with `<think>` (DeepSeek-R1 and its distillations, QwQ,
+/// Qwen3-Thinking), or where thinking is switched off with an empty thought (Qwen3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PromptThought {
+    /// The prompt ends with no tag of a thought.
+    None,
+    /// The prompt opens a thought: what follows is one, up to the first `</think>`.
+    Open,
+    /// The prompt ends with an empty thought: what follows comes after it.
+    Empty,
+}
+
+impl PromptThought {
+    /// Thought of the text of a prompt.
+    ///
+    /// ```
+    /// use forage_trajectory::protocol::PromptThought;
+    ///
+    /// assert_eq!(PromptThought::of("<|Assistant|><think>\n"), PromptThought::Open);
+    /// assert_eq!(PromptThought::of("<think>\n\n</think>\n\n"), PromptThought::Empty);
+    /// assert_eq!(PromptThought::of("reason between <think> and </think>"), PromptThought::None);
+    /// ```
+    pub fn of(prompt: &str) -> Self {
+        let end = prompt.trim_end();
+        if end.ends_with(THINK.open) {
+            return Self::Open;
+        }
+        let inner = end.strip_suffix(THINK.close).map(str::trim_end);
+        if inner.is_some_and(|it| it.ends_with(THINK.open)) { Self::Empty } else { Self::None }
+    }
+}
+
 /// Heading of a document in an observation: `Doc 1(Title: Alien) `. `rank` counts from 1.
 pub fn document_heading(rank: usize, title: &str) -> String {
     format!("{DOCUMENT_PREFIX}{rank}{TITLE_PREFIX}{title}) ")

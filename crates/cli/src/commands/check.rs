@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use forage_trajectory::protocol::PromptThought;
 
 use crate::environment::{Preflight, preflight};
 use crate::output::print_line;
@@ -60,6 +61,18 @@ pub fn run(args: &Args) -> Result<()> {
         ))?;
         for line in text.lines() {
             print_line(format_args!("  | {line}"))?;
+        }
+        let thought = match PromptThought::of(&text) {
+            PromptThought::None => None,
+            PromptThought::Open => {
+                Some("the prompt opens a thought: what the model writes up to `</think>` is one")
+            }
+            PromptThought::Empty => {
+                Some("the prompt ends with an empty thought: the model writes after it")
+            }
+        };
+        if let Some(thought) = thought {
+            print_line(thought)?;
         }
     }
     if let Task::Train(task) = &config.task {

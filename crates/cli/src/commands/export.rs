@@ -26,6 +26,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
+    /// Folder of the model that the adapters belong to. Default: the one that they name
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+
     /// Number type of the weights
     #[arg(long, value_enum, value_name = "TYPE", default_value = "f32")]
     pub numbers: Numbers,
@@ -53,7 +57,8 @@ pub fn run(args: &Args) -> Result<()> {
             .into());
     }
     let folder = newest(&args.model).unwrap_or_else(|| args.model.clone());
-    let (decoder, tokenizer) = model::open(&folder, &Device::flex())?;
+    let (decoder, tokenizer) =
+        model::open_with_base(&folder, args.base.as_deref(), &Device::flex())?;
     let number_type = match args.numbers {
         Numbers::F32 => NumberType::F32,
         Numbers::Bf16 => NumberType::Bf16,

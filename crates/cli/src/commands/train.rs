@@ -19,6 +19,7 @@ use crate::exit_code::{Code, Failure, training_failure};
 use crate::output::print_line;
 use crate::progress::TerminalObserver;
 use crate::run_file::{RunFile, Task};
+use crate::run_paths::WORKING_DIRECTORY;
 
 use crate::{model, plugins, prompt, report, table, transcript};
 
@@ -127,6 +128,8 @@ fn manifest(
         "device": file.config.device,
         "seed": file.config.seed,
         "model": model.display().to_string(),
+        // Relative paths of the run file begin here.
+        (WORKING_DIRECTORY): std::env::current_dir().ok(),
         "weights": weights.finalize().to_hex().to_string(),
         "tokenizer": blake3::hash(tokenizer.json().as_bytes()).to_hex().to_string(),
         "plugins": plugins,

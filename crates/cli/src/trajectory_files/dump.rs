@@ -10,6 +10,7 @@ use forage_reward_sdk::{
 };
 use forage_rollout::grammar;
 use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, SEARCH, TITLE_PREFIX};
+use forage_trajectory::without_end_of_turn;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,8 +23,6 @@ const GOLD: [&str; 5] = ["golden_answers", "gts", "ground_truth", "reward_model"
 const ID: [&str; 4] = ["id", "question_id", "uid", "index"];
 const SCORE: [&str; 2] = ["score", "reward"];
 
-/// Tokens at the end of a decoded text.
-const END: [&str; 3] = ["<|im_end|>", "<|endoftext|>", "</s>"];
 const ASSISTANT: &str = "<|im_start|>assistant";
 /// Beginning and end of the warning of Search-R1 after an invalid action.
 const WARNING: (&str, &str) = ("My previous action is invalid.", "Let me try again.");
@@ -131,10 +130,7 @@ fn trajectory(prompt: &str, text: &str) -> Trajectory<'static> {
     if !prompt.is_empty() {
         push(&mut it, Origin::Prompt, Kind::Prompt, prompt, prompt);
     }
-    let mut rest = text.trim();
-    while let Some(shorter) = END.iter().find_map(|end| rest.strip_suffix(end)) {
-        rest = shorter.trim_end();
-    }
+    let mut rest = without_end_of_turn(text.trim_start());
     while !rest.is_empty() {
         let (turn, given) = split_turn(rest);
         let is_searched = matches!(given, Some((Kind::Information, _)));

@@ -73,13 +73,13 @@ impl Bert {
         };
         let names: Vec<String> = specs.iter().map(name_of).collect();
         for (spec, name) in specs.iter().zip(&names) {
-            shards.file_of(name)?.check(name, &spec.disk_shape())?;
+            shards.check(name, &spec.disk_shape())?;
         }
         let wanted: BTreeSet<String> = names.iter().cloned().collect();
-        shards.check_surplus(&wanted, |_, name| {
+        shards.check_surplus(&wanted, |name| {
             let name = name.strip_prefix("bert.").unwrap_or(name);
             let heads = ["pooler.", "cls.", "classifier.", "qa_outputs."];
-            Ok(name == "embeddings.position_ids" || heads.iter().any(|it| name.starts_with(it)))
+            name == "embeddings.position_ids" || heads.iter().any(|it| name.starts_with(it))
         })?;
         let wanted = names.iter().map(String::as_str).zip(specs.iter().map(|it| it.shape));
         let weights = read_weights(folder, &shards, wanted, device, |numbers| {

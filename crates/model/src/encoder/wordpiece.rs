@@ -15,6 +15,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, TruncationParams};
 
+use crate::json_file::{parse_json, read_text};
 use crate::tokenizer::TokenizerError;
 
 /// Tokenizer of an encoder.
@@ -51,8 +52,8 @@ impl WordPieceTokenizer {
     pub(super) fn load(folder: &Path) -> Result<(Self, Option<usize>), TokenizerError> {
         let path = folder.join("tokenizer_config.json");
         let settings = if path.exists() {
-            let text = std::fs::read(&path).map_err(|err| TokenizerError::new(&path, err))?;
-            serde_json::from_slice(&text).map_err(|err| TokenizerError::new(&path, err))?
+            let text = read_text(&path).map_err(|err| TokenizerError::new(&path, err))?;
+            parse_json(&text).map_err(|err| TokenizerError::new(&path, err))?
         } else {
             Settings::default()
         };

@@ -8,6 +8,7 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
     model_type: "llama",
     architecture: "LlamaForCausalLM",
     head_dim: None,
+    tie_word_embeddings: false,
     layer_tensors,
     computed: &[".self_attn.rotary_emb.inv_freq"],
 };

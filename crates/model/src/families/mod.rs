@@ -31,6 +31,8 @@ pub(crate) struct FamilySpec {
     pub(crate) architecture: &'static str,
     /// Width of a head where `config.json` has none. Default: `hidden_size / num_attention_heads`.
     pub(crate) head_dim: Option<usize>,
+    /// Whether the head is tied where `config.json` does not say so.
+    pub(crate) tie_word_embeddings: bool,
     /// Tensors of a layer, in the order in which they are kept, with their names after
     /// `model.layers.N.`.
     pub(crate) layer_tensors: fn(Biases) -> Vec<(LayerTensor, &'static str)>,

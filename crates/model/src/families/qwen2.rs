@@ -7,6 +7,7 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
     model_type: "qwen2",
     architecture: "Qwen2ForCausalLM",
     head_dim: None,
+    tie_word_embeddings: false,
     layer_tensors,
     computed: &[],
 };

@@ -8,6 +8,7 @@ pub(super) const SPEC: FamilySpec = FamilySpec {
     architecture: "Qwen3ForCausalLM",
     // Not `hidden_size / num_attention_heads`: the heads of all sizes are 128 wide.
     head_dim: Some(128),
+    tie_word_embeddings: false,
     layer_tensors,
     computed: &[],
 };

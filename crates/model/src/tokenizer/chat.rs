@@ -6,11 +6,13 @@
 //! same conversation is the same text on every day.
 
 use forage_trajectory::BoxError;
+use forage_trajectory::protocol::PromptThought;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, Value, syntax::SyntaxConfig};
+use regex::{Captures, Regex};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 /// Conversation, and the other variables that a chat template is rendered with.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -40,6 +42,12 @@ pub enum ChatError {
     /// The folder has no template.
     #[error("the tokenizer has no chat template")]
     NoTemplate,
+    /// The folder has several templates, and none for a conversation without tools or documents.
+    #[error(
+        "`chat_template` names {} and none `default`: put the right one into `chat_template.jinja`",
+        if .0.is_empty() { "no template" } else { .0 }
+    )]
+    NoDefault(String),
     /// The template is no Jinja, or refuses the conversation.
     #[error("the chat template failed")]
     Template(#[from] Error),
@@ -63,8 +71,32 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_template_owned("chat_template", source.to_owned())?;
+        environment.add_template_owned("chat_template", without_generation(source))?;
         Ok(Self { environment })
+    }
+
+    /// Thought of a generation prompt, for one short question: whether the template opens a thought
+    /// itself, so that a completion begins within it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatTemplate::render`].
+    pub fn thought(&self, special_tokens: Map<String, Json>) -> Result<PromptThought, ChatError> {
+        let question = Conversation {
+            messages: vec![json!({"role": "user", "content": "?"})],
+            add_generation_prompt: true,
+            ..Conversation::default()
+        };
+        Ok(PromptThought::of(&self.render(&question, special_tokens)?))
+    }
+
+    /// Whether a generation prompt ends with `<think>`: see [`ChatTemplate::thought`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ChatTemplate::render`].
+    pub fn opens_thought(&self, special_tokens: Map<String, Json>) -> Result<bool, ChatError> {
+        Ok(self.thought(special_tokens)? == PromptThought::Open)
     }
 
     /// Renders a conversation. `special_tokens` are variables such as `bos_token`.
@@ -92,6 +124,17 @@ impl ChatTemplate {
         let template = environment.get_template("chat_template")?;
         Ok(template.render(Value::from(Serde(names)))?)
     }
+}
+
+/// Template without the tags `generation` and `endgeneration`, by which transformers knows what the
+/// assistant wrote. They show nothing, and trim white space as any other tag.
+fn without_generation(source: &str) -> String {
+    let tag = Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("it is valid");
+    let instead = |found: &Captures<'_>| {
+        let word = if found.get(2).is_some() { "endif" } else { "if true" };
+        format!("{{%{} {word} {}%}}", &found[1], &found[3])
+    };
+    tag.replace_all(source, instead).into_owned()
 }
 
 impl Conversation {
@@ -199,8 +242,6 @@ fn strftime(seconds: i64, format: &str) -> Result<String, jiff::Error> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     /// What Jinja2 makes of a template in the environment of transformers.
@@ -286,6 +327,63 @@ mod tests {
             "y",
         );
         check("{{ 'x' if documents is none and nothing is not defined }}", "x");
+    }
+
+    #[test]
+    fn tags_of_generation_show_nothing() {
+        check("{% generation %}a{% endgeneration %}b", "ab");
+        check("x  {%- generation -%}  a  {%- endgeneration -%}  b", "xab");
+        check(
+            "{% for m in messages %}{%-generation%}{{ m.role }}{% endgeneration-%} {% endfor %}",
+            "userassistant",
+        );
+        check("a\n  {% generation %}\nb\n  {% endgeneration %}\nc", "a\nb\nc");
+    }
+
+    #[test]
+    fn a_template_that_opens_the_thought_is_known() {
+        let turns = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}";
+        for (end, thought) in [
+            ("<|assistant|>", PromptThought::None),
+            ("<|assistant|>\n<think>\n", PromptThought::Open),
+            ("<｜Assistant｜><think>", PromptThought::Open),
+            ("<|assistant|><think>\n\n</think>\n\n", PromptThought::Empty),
+            ("<|assistant|><think></think>", PromptThought::Empty),
+            (
+                "{% if enable_thinking is defined and enable_thinking is false %}\
+                 <think>\n\n</think>\n\n{% endif %}",
+                PromptThought::None,
+            ),
+            ("reason in <think> and </think>", PromptThought::None),
+        ] {
+            let source = format!("{turns}{{% if add_generation_prompt %}}{end}{{% endif %}}");
+            let template = ChatTemplate::new(&source).unwrap();
+            assert_eq!(template.thought(Map::new()).unwrap(), thought, "{end}");
+            assert_eq!(
+                template.opens_thought(Map::new()).unwrap(),
+                thought == PromptThought::Open,
+                "{end}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_template_asks_for_in_vain_is_named() {
+        for (source, named) in [
+            ("{{ messages | frobnicate }}", "frobnicate"),
+            ("{{ now_is('x') }}", "now_is"),
+            ("{% frobnicate %}", "frobnicate"),
+            ("{% if messages is frobnicated %}a{% endif %}", "frobnicated"),
+            ("{{ messages[0].content.frobnicate() }}", "frobnicate"),
+        ] {
+            let render = |template: ChatTemplate| {
+                let messages = vec![json!({"role": "user", "content": "a"})];
+                template.render(&Conversation { messages, ..Conversation::default() }, Map::new())
+            };
+            let error = ChatTemplate::new(source).and_then(render).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(named), "{source}: {cause}");
+        }
     }
 
     #[test]

@@ -7,14 +7,16 @@ use std::path::Path;
 use forage_trajectory::TokenId;
 use serde_json::{Map, Value, json};
 
-use super::TokenizerError;
+use super::{ChatError, TokenizerError};
+use crate::json_file::{parse_json, read_text};
 
 /// Names of the files that say how a tokenizer is used. They are kept as they are, and saved with
 /// it.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
     "generation_config.json",
 ];
 
@@ -25,8 +27,14 @@ pub(super) struct ConfigFiles {
     texts: BTreeMap<&'static str, String>,
     /// Keys of `tokenizer_config.json`.
     config: Map<String, Value>,
+    /// Keys of `special_tokens_map.json`, which older folders have instead.
+    special: Map<String, Value>,
+    /// Keys of `chat_template.json`, in which processors keep a template.
+    processor: Map<String, Value>,
     /// Keys of `generation_config.json`.
     generation: Map<String, Value>,
+    /// End-of-sequence tokens of `config.json`.
+    model_ends: Vec<TokenId>,
 }
 
 impl ConfigFiles {
@@ -41,11 +49,17 @@ impl ConfigFiles {
         }
         let object = |name: &str| -> Result<Map<String, Value>, TokenizerError> {
             let text = found.texts.get(name).map_or("{}", String::as_str);
-            serde_json::from_str(text).map_err(|err| TokenizerError::new(&folder.join(name), err))
+            parse_json(text).map_err(|err| TokenizerError::new(&folder.join(name), err))
         };
-        let (config, generation) =
-            (object("tokenizer_config.json")?, object("generation_config.json")?);
-        Ok(Self { config, generation, ..found })
+        let config = object("tokenizer_config.json")?;
+        let special = object("special_tokens_map.json")?;
+        let processor = object("chat_template.json")?;
+        let generation = object("generation_config.json")?;
+        // The model reads the file, and says what is wrong with it.
+        let model = read_text(&folder.join("config.json")).unwrap_or_default();
+        let model: Map<String, Value> = parse_json(&model).unwrap_or_default();
+        let model_ends = token_ids(model.get("eos_token_id"));
+        Ok(Self { config, special, processor, generation, model_ends, ..found })
     }
 
     /// Writes the files as they were read.
@@ -60,8 +74,10 @@ impl ConfigFiles {
 
     /// Text of a token that has a role, such as `eos_token`.
     pub(super) fn special_token(&self, role: &str) -> Option<String> {
-        let value = self.config.get(role)?;
-        value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
+        let text = |value: &Value| -> Option<String> {
+            value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
+        };
+        [&self.config, &self.special].into_iter().find_map(|keys| text(keys.get(role)?))
     }
 
     /// Texts of all tokens that have roles, by role, as templates name them.
@@ -73,30 +89,65 @@ impl ConfigFiles {
             .collect()
     }
 
-    /// Tokens that end a generation (`eos_token_id`): a number or a list of them.
+    /// Tokens that end a generation: `eos_token_id` of `generation_config.json`, a number or a list
+    /// of them.
     pub(super) fn generation_ends(&self) -> Vec<TokenId> {
-        let ends = match self.generation.get("eos_token_id") {
-            Some(Value::Array(several)) => several.clone(),
-            Some(one) => vec![one.clone()],
-            None => Vec::new(),
-        };
-        ends.iter().filter_map(|end| TokenId::try_from(end.as_u64()?).ok()).collect()
+        token_ids(self.generation.get("eos_token_id"))
+    }
+
+    /// `eos_token_id` of `config.json`, which is often the default of its class.
+    pub(super) fn model_ends(&self) -> &[TokenId] {
+        &self.model_ends
     }
 
     /// Chat template: a file of its own, or a key of `tokenizer_config.json`, which may hold
-    /// several by name.
-    pub(super) fn chat_template(&self) -> Option<String> {
+    /// several by name, or of `chat_template.json`.
+    ///
+    /// # Errors
+    ///
+    /// Several templates of which none is named `default`, and a key that holds no template.
+    pub(super) fn chat_template(&self) -> Result<Option<String>, ChatError> {
         if let Some(text) = self.texts.get("chat_template.jinja") {
-            return Some(text.clone());
+            return Ok(Some(text.clone()));
         }
-        match self.config.get("chat_template")? {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(several) => {
-                let default = several.iter().find(|it| it["name"] == "default")?;
-                default["template"].as_str().map(str::to_owned)
+        let keys = [&self.config, &self.processor].map(|keys| keys.get("chat_template"));
+        match keys.into_iter().flatten().find(|value| !value.is_null()) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Array(several)) => {
+                let named = several.iter().filter_map(|template| {
+                    let name = template.get("name")?.as_str()?;
+                    Some((name, template.get("template")?.as_str()?))
+                });
+                default_template(named).map(Some)
             }
-            _ => None,
+            Some(Value::Object(several)) => {
+                let named =
+                    several.iter().filter_map(|(name, it)| Some((name.as_str(), it.as_str()?)));
+                default_template(named).map(Some)
+            }
+            Some(_) => default_template(std::iter::empty()).map(Some),
         }
+    }
+}
+
+/// Template named `default`.
+fn default_template<'a>(
+    named: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<String, ChatError> {
+    let named: Vec<(&str, &str)> = named.collect();
+    let default = named.iter().find(|it| it.0 == "default").map(|it| it.1.to_owned());
+    let names = || named.iter().map(|it| format!("`{}`", it.0)).collect::<Vec<_>>().join(", ");
+    default.ok_or_else(|| ChatError::NoDefault(names()))
+}
+
+/// Token ids of a key that holds one or a list of them.
+fn token_ids(value: Option<&Value>) -> Vec<TokenId> {
+    let id = |value: &Value| TokenId::try_from(value.as_u64()?).ok();
+    match value {
+        Some(Value::Array(several)) => several.iter().filter_map(id).collect(),
+        Some(one) => id(one).into_iter().collect(),
+        None => Vec::new(),
     }
 }
 
@@ -111,7 +162,7 @@ pub(super) fn convert_slow_tokenizer(
     let (normalizer, pre_tokenizer) = pre_tokenizer(folder, files)?;
     let path = folder.join("vocab.json");
     let vocabulary: Value =
-        serde_json::from_str(&read(&path)?).map_err(|err| TokenizerError::new(&path, err))?;
+        parse_json(&read(&path)?).map_err(|err| TokenizerError::new(&path, err))?;
     let path = folder.join("merges.txt");
     let merges = read(&path)?
         .lines()
@@ -199,8 +250,8 @@ fn added_tokens(folder: &Path, files: &ConfigFiles) -> Result<Vec<Value>, Tokeni
     } else {
         let path = folder.join("added_tokens.json");
         if path.exists() {
-            let listed: BTreeMap<String, TokenId> = serde_json::from_str(&read(&path)?)
-                .map_err(|err| TokenizerError::new(&path, err))?;
+            let listed: BTreeMap<String, TokenId> =
+                parse_json(&read(&path)?).map_err(|err| TokenizerError::new(&path, err))?;
             tokens.extend(listed.into_iter().map(|(content, id)| {
                 let token = json!({
                     "id": id, "content": content, "special": true, "normalized": false,
@@ -251,6 +302,6 @@ fn qwen2_pre_tokenizer() -> Value {
     json!({"type": "Sequence", "pretokenizers": [split, byte_level(false, false)]})
 }
 
-fn read(path: &Path) -> Result<String, TokenizerError> {
-    std::fs::read_to_string(path).map_err(|err| TokenizerError::new(path, err))
+pub(super) fn read(path: &Path) -> Result<String, TokenizerError> {
+    read_text(path).map_err(|err| TokenizerError::new(path, err))
 }

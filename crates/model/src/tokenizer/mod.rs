@@ -16,7 +16,8 @@ mod token_bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forage_trajectory::{BoxError, Prompt, TokenId};
+use forage_trajectory::protocol::PromptThought;
+use forage_trajectory::{BoxError, END_OF_MESSAGE, END_OF_TURN, Prompt, TokenId};
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::json;
@@ -28,15 +29,13 @@ pub use chat::{ChatError, ChatTemplate, Conversation};
 pub use detokenizer::{Detokenizer, StopStrings};
 
 use crate::config::ModelConfig;
+use crate::json_file::parse_json;
 use files::ConfigFiles;
 use prefix_space::WithoutPrefixSpace;
 use token_bytes::TokenBytes;
 
 /// First special token of tokenizers that are trained here; it ends a text, and a turn.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
-
-/// End-of-turn tokens of the model families.
-const END_OF_TURN: [&str; 5] = ["<|im_end|>", "<|eot_id|>", END_OF_TEXT, "<|end_of_text|>", "</s>"];
 
 /// Tokenizer of a model, with its chat template and the bytes of each of its tokens.
 #[derive(Debug, Clone)]
@@ -102,7 +101,7 @@ impl Tokenizer {
         let json = if !path.exists() && folder.join("vocab.json").exists() {
             files::convert_slow_tokenizer(folder, &files)?
         } else {
-            std::fs::read_to_string(&path).map_err(|err| TokenizerError::new(&path, err))?
+            files::read(&path)?
         };
         Self::new(json, path, files, tags)
     }
@@ -145,7 +144,7 @@ impl Tokenizer {
     ) -> Result<Self, TokenizerError> {
         let fail = |source: BoxError| TokenizerError::new(&path, source);
         let mut inner: tokenizers::Tokenizer = json.parse().map_err(fail)?;
-        let declared: Declared = serde_json::from_str(&json).map_err(|err| fail(err.into()))?;
+        let declared: Declared = parse_json(&json).map_err(|err| fail(err.into()))?;
         // Files may ask for texts to be cut or padded, which is not for a tokenizer to decide.
         inner.with_truncation(None).map_err(fail)?;
         inner.with_padding(None);
@@ -163,14 +162,7 @@ impl Tokenizer {
         let continuing = WithoutPrefixSpace::of(&inner).map_err(fail)?;
         let beginning = prefix_space::beginning(&inner).map_err(fail)?;
         let control: Vec<&AddedToken> = added.iter().filter(|it| it.special).collect();
-        let mut end_of_turn: Vec<TokenId> = END_OF_TURN
-            .iter()
-            .filter(|end| control.iter().any(|it| it.content == **end))
-            .filter_map(|end| inner.token_to_id(end))
-            .collect();
-        let declared_end = files.special_token("eos_token");
-        end_of_turn.extend(declared_end.and_then(|it| inner.token_to_id(&it)));
-        end_of_turn.extend(files.generation_ends());
+        let end_of_turn = end_of_turn(&inner, &control, &files);
         let control =
             any_of(&control.iter().map(|token| token.content.as_str()).collect::<Vec<_>>());
         let token_bytes = Arc::new(TokenBytes::new(&inner));
@@ -274,7 +266,14 @@ impl Tokenizer {
 
     /// Chat template of the model, where its folder has one.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>, ChatError> {
-        self.files.chat_template().map(|it| ChatTemplate::new(&it)).transpose()
+        self.files.chat_template()?.map(|it| ChatTemplate::new(&it)).transpose()
+    }
+
+    /// Thought of the generation prompt of the chat template; `None` where there is no template:
+    /// see [`ChatTemplate::thought`].
+    pub fn chat_thought(&self) -> Result<Option<PromptThought>, ChatError> {
+        let template = self.chat_template()?;
+        template.map(|it| it.thought(self.files.special_tokens())).transpose()
     }
 
     /// Encodes a text whose control tokens become single tokens, except where a mark, which is left
@@ -323,6 +322,33 @@ impl Tokenizer {
     pub fn ends_turn(&self, token: TokenId) -> bool {
         self.end_of_turn.contains(&token)
     }
+
+    /// Tokens that end a turn, in order: those that [`Tokenizer::ends_turn`] tells.
+    pub fn end_of_turn(&self) -> &[TokenId] {
+        &self.end_of_turn
+    }
+}
+
+/// End-of-turn tokens: those of the published families among the added tokens, and those that the
+/// files of the folder name.
+fn end_of_turn(
+    inner: &tokenizers::Tokenizer,
+    control: &[&AddedToken],
+    files: &ConfigFiles,
+) -> Vec<TokenId> {
+    let is_control = |text: &str| control.iter().any(|it| it.content == text);
+    let (message, turn) = END_OF_MESSAGE;
+    let is_end = |end: &&&str| is_control(end) && !(**end == message && is_control(turn));
+    let mut ends: Vec<TokenId> =
+        END_OF_TURN.iter().filter(is_end).filter_map(|end| inner.token_to_id(end)).collect();
+    let declared = files.special_token("eos_token");
+    ends.extend(declared.and_then(|it| inner.token_to_id(&it)));
+    ends.extend(files.generation_ends());
+    let of_model = files.model_ends().iter().copied();
+    ends.extend(of_model.filter(|id| inner.id_to_token(*id).is_some_and(|it| is_control(&it))));
+    ends.sort_unstable();
+    ends.dedup();
+    ends
 }
 
 /// Tokens of a text and nothing around it.
@@ -335,7 +361,10 @@ pub(crate) fn check_rows(path: &Path, tokens: usize, rows: usize) -> Result<(), 
     if tokens <= rows {
         return Ok(());
     }
-    let problem = format!("the tokenizer has {tokens} tokens, the embedding {rows} rows");
+    let problem = format!(
+        "the tokenizer has {tokens} tokens, the embedding {rows} rows: they belong to two models, \
+         or tokens were added without resizing the embedding"
+    );
     Err(TokenizerError::new(path, problem))
 }
 
@@ -438,5 +467,97 @@ mod tests {
         let error = Tokenizer::load(folder.path(), &TAGS).unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("`<|gap|>`") && cause.contains("5000"), "{cause}");
+    }
+
+    /// A folder of the trained tokenizer with more added tokens, and the id of the first of them.
+    fn with_added(texts: &[&str]) -> (tempfile::TempDir, TokenId) {
+        let folder = tempfile::tempdir().unwrap();
+        trained().save(folder.path()).unwrap();
+        let path = folder.path().join("tokenizer.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let first = trained().vocab_size();
+        for (at, text) in texts.iter().enumerate() {
+            let mut token = json["added_tokens"][0].clone();
+            token["id"] = (first + at).into();
+            token["content"] = (*text).into();
+            json["added_tokens"].as_array_mut().unwrap().push(token);
+        }
+        std::fs::write(&path, json.to_string()).unwrap();
+        (folder, first as TokenId)
+    }
+
+    #[test]
+    fn every_family_ends_its_turns() {
+        for end in END_OF_TURN.into_iter().filter(|it| *it != END_OF_TEXT) {
+            let (folder, id) = with_added(&["<|other|>", end]);
+            let tokenizer = Tokenizer::load(folder.path(), &TAGS).unwrap();
+            assert_eq!(tokenizer.end_of_turn(), [0, id + 1], "{end}");
+            assert!(tokenizer.ends_turn(id + 1) && !tokenizer.ends_turn(id), "{end}");
+        }
+        // In harmony it ends a message.
+        let (folder, id) = with_added(&["<|end|>", "<|return|>"]);
+        let tokenizer = Tokenizer::load(folder.path(), &TAGS).unwrap();
+        assert_eq!(tokenizer.end_of_turn(), [0, id + 1]);
+    }
+
+    #[test]
+    fn the_files_of_a_folder_name_ends_of_turns() {
+        let (config, special) = ("tokenizer_config.json", "special_tokens_map.json");
+        let (generation, model) = ("generation_config.json", "config.json");
+        let (_, id) = with_added(&[]);
+        for (file, keys, ends) in [
+            (config, json!({"eos_token": "<|a|>"}), vec![0, id]),
+            (config, json!({"eos_token": {"content": "<|b|>", "special": true}}), vec![0, id + 1]),
+            (config, json!({"eos_token": null}), vec![0]),
+            (special, json!({"eos_token": {"content": "<|a|>"}}), vec![0, id]),
+            (generation, json!({"eos_token_id": id + 1}), vec![0, id + 1]),
+            (generation, json!({"eos_token_id": [id, id + 1, 0]}), vec![0, id, id + 1]),
+            (generation, json!({"eos_token_id": null}), vec![0]),
+            (model, json!({"eos_token_id": [id + 1]}), vec![0, id + 1]),
+            // The default of a class, which is no end in this vocabulary.
+            (model, json!({"eos_token_id": 2}), vec![0]),
+        ] {
+            let (folder, _) = with_added(&["<|a|>", "<|b|>"]);
+            std::fs::write(folder.path().join(file), format!("\u{FEFF}{keys}")).unwrap();
+            let tokenizer = Tokenizer::load(folder.path(), &TAGS).unwrap();
+            assert_eq!(tokenizer.end_of_turn(), ends, "{file}: {keys}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_read_from_where_it_stands() {
+        let config = "tokenizer_config.json";
+        let rag = json!({"name": "rag", "template": "b"});
+        for (file, text, expected) in [
+            ("chat_template.jinja", "a".to_owned(), Ok("a")),
+            ("chat_template.json", json!({"chat_template": "a"}).to_string(), Ok("a")),
+            (config, json!({"chat_template": "a"}).to_string(), Ok("a")),
+            (
+                config,
+                json!({"chat_template": [rag, {"name": "default", "template": "a"}]}).to_string(),
+                Ok("a"),
+            ),
+            (config, json!({"chat_template": {"rag": "b", "default": "a"}}).to_string(), Ok("a")),
+            (config, json!({"chat_template": [rag]}).to_string(), Err("names `rag` and none")),
+            (config, json!({"chat_template": 3}).to_string(), Err("names no template and none")),
+            (config, json!({"chat_template": null}).to_string(), Err("has no chat template")),
+        ] {
+            let (folder, _) = with_added(&[]);
+            std::fs::write(folder.path().join(file), &text).unwrap();
+            let tokenizer = Tokenizer::load(folder.path(), &TAGS).unwrap();
+            let saved = tempfile::tempdir().unwrap();
+            tokenizer.save(saved.path()).unwrap();
+            for tokenizer in [tokenizer, Tokenizer::load(saved.path(), &TAGS).unwrap()] {
+                let found = tokenizer.encode_prompt(&Prompt::Chat { system: None, user: "?" });
+                match expected {
+                    Ok(expected) => assert_eq!(found.unwrap().0, expected, "{file}: {text}"),
+                    Err(expected) => {
+                        let error = found.unwrap_err().to_string();
+                        assert!(error.contains(expected), "{file}: {text}: {error}");
+                    }
+                }
+            }
+        }
     }
 }
