@@ -391,6 +391,7 @@ fn evaluate(records: &[GroupRecord], step: u64, sampling: &str) -> Evaluation {
         EvaluationRow {
             name: name.into(),
             n: records.len(),
+            failed: 0,
             em: part("answer/em"),
             f1: part("answer/f1"),
             searches: trajectories.iter().map(|it| it.searches.len()).sum::<usize>() as f64 / n,

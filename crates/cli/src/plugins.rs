@@ -62,7 +62,51 @@ pub fn check_unchanged(run: &RunFolder, manifest: &[Value], accept_new: bool) ->
     if before == manifest || accept_new {
         return Ok(());
     }
-    Err(Failure::new(Code::Plugin, "the run was started with other reward plugins")
+    let differences = differences(&before, manifest).join("; ");
+    let what = format!("the run was started with other reward plugins: {differences}");
+    Err(Failure::new(Code::Plugin, what)
         .hint("bring back the plugins it was started with, or say `--accept-new-plugins`")
         .into())
+}
+
+/// Rewards whose plugins differ between two manifests, each with both.
+fn differences(before: &[Value], now: &[Value]) -> Vec<String> {
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let of = |all: &[Value], name: &str| -> Option<String> {
+        let entry = all.iter().find(|entry| text(entry, "name") == name)?;
+        let hash: String = text(entry, "blake3").chars().take(12).collect();
+        Some(format!("`{}` with hash {hash}", text(entry, "plugin")))
+    };
+    let mut names: Vec<String> =
+        before.iter().chain(now).map(|entry| text(entry, "name")).collect();
+    names.sort_unstable();
+    names.dedup();
+    let difference = |name: String| {
+        let [was, is] = [before, now].map(|all| of(all, &name));
+        let missing = || "missing".to_owned();
+        (was != is).then(|| {
+            let (was, is) = (was.unwrap_or_else(missing), is.unwrap_or_else(missing));
+            format!("reward `{name}` is {is} and was {was}")
+        })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_that_differ_are_named() {
+        let entry = |name: &str, hash: &str| json!({ "name": name, "plugin": "p", "blake3": hash });
+        let before = [entry("a", "0123456789abcdef"), entry("b", "1"), entry("c", "2")];
+        let now = [entry("a", "fedcba9876543210"), entry("b", "1"), entry("d", "3")];
+        let expected = [
+            "reward `a` is `p` with hash fedcba987654 and was `p` with hash 0123456789ab",
+            "reward `c` is missing and was `p` with hash 2",
+            "reward `d` is `p` with hash 3 and was missing",
+        ];
+        assert_eq!(differences(&before, &now), expected);
+        assert_eq!(differences(&before, &before), Vec::<String>::new());
+    }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use forage_training::observer::Observer;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::interrupt;
+use crate::{interrupt, output};
 
 /// Time between lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -53,20 +53,20 @@ impl Progress {
             let elapsed = self.start.elapsed().as_secs_f64();
             let rate = (done - self.started_at) as f64 / elapsed.max(1e-3);
             let left = (self.total - done) as f64 / rate.max(1e-9);
-            eprintln!(
+            output::message(format_args!(
                 "{} {done}/{}  {rate:.1}/s  {} left  {message}",
                 self.what,
                 self.total,
                 clock(left)
-            );
+            ));
         }
     }
 
     /// Prints a line without disturbing the bar.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| output::message(format_args!("{line}"))),
+            None => output::message(format_args!("{line}")),
         }
     }
 
@@ -89,7 +89,7 @@ impl TerminalObserver {
     fn say(&self, line: &str) {
         match &*self.progress.borrow() {
             Some(progress) => progress.say(line),
-            None => eprintln!("{line}"),
+            None => output::message(format_args!("{line}")),
         }
     }
 }

@@ -127,6 +127,10 @@ impl Grader for Rewards {
     fn grade(&self, group: &Group, step: u64) -> Result<Vec<Grade>, BoxError> {
         Ok(self.score_at(group, step)?)
     }
+
+    fn names(&self) -> Vec<String> {
+        self.rewards.iter().map(|reward| reward.name.clone()).collect()
+    }
 }
 
 impl LoadedReward {

@@ -1,4 +1,7 @@
 //! Evaluation on held-out questions: exact match and F1, by hops, with bootstrap intervals.
+//!
+//! A question whose search failed has no result: it is counted apart and is in no mean. Where no
+//! search succeeds, or the budget of failures is spent, the evaluation is an error.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +9,12 @@ use forage_reward_sdk::text::{exact_match, token_f1};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::statistics::mean;
 use forage_trajectory::{
-    Group, Policy, Purpose, Question, Retriever, Sampling, Stream, Trajectory,
+    Group, Outcome, Policy, Purpose, Question, Retriever, Sampling, Stream, Trajectory,
 };
 use rand::RngExt;
 
 use crate::environment::Environment;
-use crate::error::TrainingError;
+use crate::error::{Diverged, TrainingError};
 use crate::observer::Observer;
 use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use crate::run_folder::RunFolder;
@@ -21,6 +24,9 @@ const BATCH: usize = 128;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 2_000;
+
+/// Failed questions that a warning names.
+const NAMED: usize = 5;
 
 /// Trajectory of an evaluated question, with its scores.
 #[derive(Debug, Clone)]
@@ -92,6 +98,7 @@ impl Evaluator<'_> {
         let tick = |done| self.observer.advanced(done as u64, name);
         let answered = self.answer(policy, questions, sampling, tick)?;
         self.observer.finished();
+        self.warn(questions, &answered);
         let evaluation = summarize(step, sampling, "test", questions, &answered, self.seed);
         let records = questions.iter().zip(answered);
         let groups: Vec<GroupRecord> =
@@ -104,6 +111,7 @@ impl Evaluator<'_> {
     pub fn dev(&self, policy: &mut dyn Policy, step: u64) -> Result<Evaluation, TrainingError> {
         let questions = &self.environment.dev;
         let answered = self.answer(policy, questions, Sampling::Greedy, |_| {})?;
+        self.warn(questions, &answered);
         Ok(summarize(step, Sampling::Greedy, "dev", questions, &answered, self.seed))
     }
 
@@ -117,13 +125,37 @@ impl Evaluator<'_> {
         let retriever = &*self.environment.retriever;
         answer_questions(policy, retriever, self.rollout, questions, sampling, self.seed, tick)
     }
+
+    /// Warns of the questions that failed.
+    fn warn(&self, questions: &[Question], answered: &[EvaluatedTrajectory]) {
+        if let Some(failures) = describe_failures(questions, answered) {
+            self.observer.warning(&failures);
+        }
+    }
 }
 
 impl EvaluatedTrajectory {
-    /// Record for the report, with exact match as the reward.
+    /// Reason why the question has no result, where a search failed.
+    pub fn failure(&self) -> Option<&str> {
+        match &self.trajectory.outcome {
+            Outcome::Failed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Record for the report, with exact match as the reward; without a reward where a search
+    /// failed.
     pub fn record(self, step: u64, split: &str, question: &Question) -> GroupRecord {
-        let parts = [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into();
-        let grade = GradeRecord { reward: Some(self.em), parts, ..GradeRecord::default() };
+        let grade = match self.failure() {
+            Some(reason) => {
+                GradeRecord { failure: Some(reason.to_owned()), ..GradeRecord::default() }
+            }
+            None => GradeRecord {
+                reward: Some(self.em),
+                parts: [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into(),
+                ..GradeRecord::default()
+            },
+        };
         GroupRecord {
             step,
             split: split.to_owned(),
@@ -135,6 +167,13 @@ impl EvaluatedTrajectory {
 
 /// Samples one trajectory for every question and scores it. The result does not depend on how
 /// questions are batched. `tick` is called with the number of questions that are done.
+///
+/// # Errors
+///
+/// [`TrainingError::NoEvaluation`] where no search succeeded, or every question failed, and
+/// [`TrainingError::EvaluationStopped`] where the search engine has given up; a search that fails
+/// beside others is in [`EvaluatedTrajectory::failure`]. [`Diverged::Evaluation`] where the model
+/// has logits that are not finite.
 pub fn answer_questions(
     policy: &mut dyn Policy,
     retriever: &dyn Retriever,
@@ -155,15 +194,59 @@ pub fn answer_questions(
     for batch in tasks.chunks(BATCH) {
         let trajectories = run_episodes(policy, retriever, rollout, batch, sampling)?;
         for (task, trajectory) in batch.iter().zip(trajectories) {
+            if trajectory.logprobs.iter().any(|logprob| !logprob.is_finite()) {
+                return Err(Diverged::Evaluation { question: task.question.id.clone() }.into());
+            }
             let golden = &task.question.golden_answers;
             let answer = trajectory.final_answer().unwrap_or_default();
             let em = exact_match(answer, golden);
             let f1 = token_f1(answer, golden);
             answered.push(EvaluatedTrajectory { trajectory, em, f1 });
         }
+        check_searches(retriever, &answered)?;
         tick(answered.len());
     }
     Ok(answered)
+}
+
+/// Refuses an evaluation in which the search engine is away, or in which every question failed.
+fn check_searches(
+    retriever: &dyn Retriever,
+    answered: &[EvaluatedTrajectory],
+) -> Result<(), TrainingError> {
+    let n_questions = answered.len();
+    let n_failed = answered.iter().filter(|one| one.failure().is_some()).count();
+    let Some(failure) = answered.iter().find_map(EvaluatedTrajectory::failure) else {
+        return Ok(());
+    };
+    if retriever.has_given_up() {
+        return Err(TrainingError::EvaluationStopped { n_failed, n_questions });
+    }
+    let mut searches = answered.iter().flat_map(|one| &one.trajectory.searches);
+    if n_failed < n_questions && searches.any(|search| search.failure.is_none()) {
+        return Ok(());
+    }
+    let source = failure.to_owned().into();
+    Err(TrainingError::NoEvaluation { n_failed, n_questions, source })
+}
+
+/// Sentence about the questions that failed, which names the first of them; `None` where none did.
+pub fn describe_failures(
+    questions: &[Question],
+    answered: &[EvaluatedTrajectory],
+) -> Option<String> {
+    let pairs = questions.iter().zip(answered);
+    let failed: Vec<(&str, &str)> =
+        pairs.filter_map(|(question, one)| Some((question.id.as_str(), one.failure()?))).collect();
+    let (_, reason) = failed.first()?;
+    let names: Vec<String> = failed.iter().take(NAMED).map(|(id, _)| format!("`{id}`")).collect();
+    let more = if failed.len() > NAMED { ", …" } else { "" };
+    Some(format!(
+        "{} of {} questions failed and are in no mean: {}{more}; the first: {reason}",
+        failed.len(),
+        answered.len(),
+        names.join(", "),
+    ))
 }
 
 /// Table of an evaluation: all questions, then by hops.
@@ -180,10 +263,11 @@ pub fn summarize(
         by_hops.entry(question.hops()).or_default().push(answered);
     }
     let mut rows = vec![row("all".to_owned(), &answered.iter().collect::<Vec<_>>(), seed)];
-    rows.extend(by_hops.into_iter().map(|(hops, answered)| {
+    let of_hops = by_hops.into_iter().map(|(hops, answered)| {
         let name = hops.map_or_else(|| "?".to_owned(), |hops| hops.to_string());
         row(name, &answered, seed)
-    }));
+    });
+    rows.extend(of_hops.filter(|row| row.n > 0));
     Evaluation { step, sampling: sampling_name(sampling), questions: name.to_owned(), rows }
 }
 
@@ -197,7 +281,9 @@ pub fn sampling_name(sampling: Sampling) -> String {
     }
 }
 
-fn row(name: String, answered: &[&EvaluatedTrajectory], seed: u64) -> EvaluationRow {
+fn row(name: String, played: &[&EvaluatedTrajectory], seed: u64) -> EvaluationRow {
+    let answered: Vec<&&EvaluatedTrajectory> =
+        played.iter().filter(|one| one.failure().is_none()).collect();
     let numbers = |of: fn(&EvaluatedTrajectory) -> f64| -> Vec<f64> {
         answered.iter().map(|one| of(one)).collect()
     };
@@ -206,6 +292,7 @@ fn row(name: String, answered: &[&EvaluatedTrajectory], seed: u64) -> Evaluation
     EvaluationRow {
         name,
         n: answered.len(),
+        failed: played.len() - answered.len(),
         em: interval(&numbers(|one| one.em), seed),
         f1: interval(&numbers(|one| one.f1), seed),
         searches: mean(&numbers(|one| one.trajectory.searches.len() as f64)),

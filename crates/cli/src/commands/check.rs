@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::environment::{Preflight, preflight};
+use crate::environment::preflight;
 use crate::output::print_line;
+use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunFile, Task};
 use crate::synthesize::{self, SynthesisFile};
-use crate::{model, plugins, prompt};
+use crate::{model, plugins};
 
 /// Check a run file, and open the model, plugins, questions and index that it names.
 #[derive(Debug, clap::Args)]
@@ -43,23 +44,30 @@ pub fn run(args: &Args) -> Result<()> {
             tokenizer.vocab_size(),
             path.display()
         ))?;
-        opened = Some((path, tokenizer));
+        opened = Some((path, tokenizer, decoder.config().max_position_embeddings));
     }
     let folder = tempfile::tempdir()?;
     for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
         print_line(format_args!("reward {name}: {} {}", plugin.name(), plugin.version()))?;
     }
-    let Preflight { corpus, questions: [n_train, n_dev, n_test], first } = preflight(config)?;
-    print_line(format_args!("corpus: {corpus}"))?;
+    let found = preflight(config)?;
+    let [n_train, n_dev, n_test] = found.questions.each_ref().map(Vec::len);
+    print_line(format_args!("corpus: {}", found.corpus))?;
     print_line(format_args!("questions: {n_train} train, {n_dev} dev, {n_test} test"))?;
-    if let Some((path, tokenizer)) = opened {
-        let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, path, &first)?;
+    if let Some((folder, tokenizer, max_positions)) = opened {
+        let first = found.questions[0].first().cloned().unwrap_or_default();
+        let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, folder, &first)?;
         print_line(format_args!(
             "prompt: {} tokens for the first training question:",
             tokens.len()
         ))?;
         for line in text.lines() {
             print_line(format_args!("  | {line}"))?;
+        }
+        let rollout = &config.rollout;
+        let budget = PromptBudget { rollout, tokenizer: &tokenizer, folder, max_positions };
+        for (split, questions) in found.splits() {
+            budget.check(split, questions)?;
         }
     }
     if let Task::Train(task) = &config.task {

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::commands::search::EmbeddingArgs;
 use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
+use crate::output::message;
 
 /// Time between lines of progress without a terminal.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -94,12 +95,12 @@ fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let mut meter = crate::progress::Progress::new("embedding", 0, n_passages);
     embed(&passages, embedder.as_ref(), folder, &mut |done| meter.set(done, "passages"))?;
     meter.finish();
-    eprintln!(
+    message(format_args!(
         "embedded {n_passages} passages in {:.1} s: vectors of {} numbers in `{}`",
         started.elapsed().as_secs_f64(),
         embedder.dimension(),
         folder.display(),
-    );
+    ));
     Ok(())
 }
 
@@ -134,11 +135,11 @@ fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
             .hint("`--vectors` names a folder that `forage index --vectors` made; it is as it was")
     })?;
     meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-    eprintln!(
+    message(format_args!(
         "put {n_passages} vectors into a graph in {:.1} s, in `{}`",
         started.elapsed().as_secs_f64(),
         folder.display(),
-    );
+    ));
     Ok(())
 }
 
@@ -154,15 +155,18 @@ fn index(args: &Args) -> anyhow::Result<()> {
     let report = built.map_err(explained)?;
     if let Some(first) = report.first_skipped {
         let first = anyhow::Error::from(first);
-        eprintln!("warning: skipped {} bad lines, the first of them {first:#}", report.skipped);
+        message(format_args!(
+            "warning: skipped {} bad lines, the first of them {first:#}",
+            report.skipped
+        ));
     }
-    eprintln!(
+    message(format_args!(
         "indexed {} passages in {:.1} s: {:.1} MB in `{}`",
         report.manifest.passages,
         started.elapsed().as_secs_f64(),
         megabytes(report.index_bytes),
         args.out.display(),
-    );
+    ));
     Ok(())
 }
 
@@ -253,16 +257,16 @@ impl Meter {
                     Some(total) if bytes > 0 => {
                         let share = bytes as f64 / *total as f64;
                         let left = seconds * (1.0 - share) / share;
-                        eprintln!(
+                        message(format_args!(
                             "{:.0} %: {passages} passages, {rate:.0} a second, {left:.0} s left",
                             share * 100.0
-                        );
+                        ));
                     }
-                    _ => eprintln!("{passages} passages, {rate:.0} a second"),
+                    _ => message(format_args!("{passages} passages, {rate:.0} a second")),
                 }
             }
             (Self::Lines { .. }, BuildProgress::Merging { passages }) => {
-                eprintln!("merging {passages} passages into one segment");
+                message(format_args!("merging {passages} passages into one segment"));
             }
         }
     }

@@ -32,12 +32,12 @@ pub enum FeedbackLoopError {
         problem: String,
     },
     /// The journal belongs to a run with other settings.
-    #[error("the journal `{path}` is of a run that differs in `{key}`")]
+    #[error("the journal `{path}` is of another run: {}", differences.join("; "))]
     OtherRun {
         /// Path of the journal.
         path: PathBuf,
-        /// The first setting that differs.
-        key: String,
+        /// Settings that differ, each with both values: `synthesis.seed` is 2 and was 1.
+        differences: Vec<String>,
     },
     /// The threads for so many items cannot be started.
     #[error("{asked} threads cannot be started")]

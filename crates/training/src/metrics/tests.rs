@@ -99,7 +99,7 @@ fn what_a_rollout_says() {
         vec![scored(1.0, 0.5), scored(0.0, 0.5), Grade::Failed("no server".to_owned())],
         vec![scored(0.25, 0.0), scored(0.25, 1.0)],
     ];
-    let row = row(&RolloutMetrics::of(&[told, untold], &grades));
+    let row = row(&RolloutMetrics::of(&[told, untold], &grades, &[]));
     assert_row(
         &row,
         &[
@@ -131,7 +131,7 @@ fn what_nobody_can_say_is_not_there() {
         question: Question { evidence: Evidence::default(), ..question() },
         trajectories: vec![trajectory(&[], "wrong", &[-0.2])],
     };
-    let row = row(&RolloutMetrics::of(&[group], &[vec![Grade::NotApplicable]]));
+    let row = row(&RolloutMetrics::of(&[group], &[vec![Grade::NotApplicable]], &[]));
     assert!(!row.contains_key("rollout/gold_retrieved"));
     assert!(!row.contains_key("policy/correct_logprob"));
     assert!(!row.contains_key("reward/mean") && !row.contains_key("reward/std"));
