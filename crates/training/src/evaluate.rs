@@ -320,7 +320,179 @@ pub fn interval(values: &[f64], seed: u64) -> Interval {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use forage_rollout::scripted::{Bytes, ScriptedPolicy};
+    use forage_trajectory::{
+        BoxError, Completion, EvidenceStep, Hit, Prompt, Request, SearchError, TokenId,
+    };
+
     use super::*;
+
+    /// Search engine that fails for these queries, and has given up or not.
+    struct Failing {
+        queries: &'static [&'static str],
+        has_given_up: bool,
+        asked: Mutex<usize>,
+    }
+
+    impl Retriever for Failing {
+        fn search(&self, queries: &[&str], _k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
+            *self.asked.lock().unwrap() += queries.len();
+            let one = |query: &&str| {
+                if !self.queries.contains(query) {
+                    return Ok(Vec::new());
+                }
+                Err(SearchError { query: (*query).to_owned(), source: "away".into() })
+            };
+            queries.iter().map(one).collect()
+        }
+
+        fn has_given_up(&self) -> bool {
+            self.has_given_up
+        }
+    }
+
+    /// Questions by their text, which is also the golden answer, with one hop and two in turn.
+    fn questions(texts: &[&str]) -> Vec<Question> {
+        let question = |(idx, text): (usize, &&str)| {
+            let mut question = Question {
+                id: format!("q/{idx}"),
+                text: (*text).to_owned(),
+                golden_answers: vec![(*text).to_owned()],
+                ..Question::default()
+            };
+            question.evidence.steps = vec![EvidenceStep::default(); idx % 2 + 1];
+            question
+        };
+        texts.iter().enumerate().map(question).collect()
+    }
+
+    /// Searches for the question and answers with it; what begins with `known` is not searched for.
+    fn play(
+        retriever: &dyn Retriever,
+        questions: &[Question],
+    ) -> Result<Vec<EvaluatedTrajectory>, TrainingError> {
+        let script = |context: &str, _: usize, turn: usize| {
+            let text = context.split('?').next().unwrap_or_default();
+            match turn {
+                0 if !text.starts_with("known") => format!("<search> {text} </search>"),
+                _ => format!("<answer> {text} </answer>"),
+            }
+        };
+        let mut policy = ScriptedPolicy::new(Bytes, script);
+        let rollout = RolloutConfig { prompt: "{question}".to_owned(), ..RolloutConfig::default() };
+        answer_questions(&mut policy, retriever, &rollout, questions, Sampling::Greedy, 1, |_| {})
+    }
+
+    #[test]
+    fn failed_questions_are_counted_and_in_no_mean() {
+        let retriever =
+            Failing { queries: &["b", "d"], has_given_up: false, asked: Mutex::default() };
+        let questions = questions(&["a", "b", "c", "d", "e"]);
+        let played = play(&retriever, &questions).unwrap();
+        let found = summarize(0, Sampling::Greedy, "test", &questions, &played, 1);
+        let all = &found.rows[0];
+        assert_eq!((all.n, all.failed), (3, 2));
+        assert_eq!((all.em.mean, all.answered, all.searches), (1.0, 1.0, 1.0));
+        // Every question of two hops failed.
+        let names: Vec<&str> = found.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["all", "1"]);
+        assert_eq!((found.rows[1].n, found.rows[1].failed), (3, 0));
+        assert_eq!(
+            describe_failures(&questions, &played).unwrap(),
+            "2 of 5 questions failed and are in no mean: `q/1`, `q/3`; the first: search for `b` \
+             failed: away"
+        );
+        let record = played[1].clone().record(0, "greedy", &questions[1]);
+        assert_eq!((record.grades[0].reward, record.grades[0].parts.len()), (None, 0));
+        assert!(record.grades[0].failure.as_ref().unwrap().ends_with("away"));
+        // Written and read back.
+        let json = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), found);
+        assert!(!serde_json::to_string(&found.rows[1]).unwrap().contains("failed"));
+    }
+
+    #[test]
+    fn an_evaluation_without_a_search_engine_is_an_error() {
+        let all: &[&str] = &["a", "b", "c"];
+        for (failing, has_given_up, asked, n_failed) in [
+            (all, false, &["a", "b"][..], 2),
+            // Those who did not search would be the mean of another set of questions.
+            (all, false, &["known", "b"], 1),
+            (&all[..1], true, &["a", "b"], 1),
+        ] {
+            let retriever = Failing { queries: failing, has_given_up, asked: Mutex::default() };
+            match play(&retriever, &questions(asked)).unwrap_err() {
+                TrainingError::NoEvaluation { n_failed: n, n_questions, source } => {
+                    assert_eq!((n, n_questions, has_given_up), (n_failed, asked.len(), false));
+                    assert!(source.to_string().ends_with("away"), "{source}");
+                }
+                TrainingError::EvaluationStopped { n_failed: n, n_questions } => {
+                    assert_eq!((n, n_questions, has_given_up), (n_failed, asked.len(), true));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let none = Failing { queries: &[], has_given_up: false, asked: Mutex::default() };
+        play(&none, &questions(&["known", "known too"])).unwrap();
+        assert_eq!(*none.asked.lock().unwrap(), 0);
+    }
+
+    #[test]
+    fn the_first_batch_without_an_answer_is_the_last() {
+        let texts: Vec<String> = (0..BATCH + 1).map(|idx| format!("a{idx}")).collect();
+        let queries: Vec<&'static str> =
+            texts.iter().map(|text| &*Box::leak(text.clone().into_boxed_str())).collect();
+        let queries: &'static [&'static str] = Vec::leak(queries);
+        let retriever = Failing { queries, has_given_up: false, asked: Mutex::default() };
+        play(&retriever, &questions(queries)).unwrap_err();
+        assert_eq!(*retriever.asked.lock().unwrap(), BATCH);
+    }
+
+    /// Policy whose tokens have no probability.
+    struct Broken;
+
+    impl Policy for Broken {
+        fn encode_prompt(&self, _: &Prompt<'_>) -> Result<(String, Vec<TokenId>), BoxError> {
+            Ok(("x".to_owned(), vec![120]))
+        }
+
+        fn encode(&self, text: &str) -> Result<Vec<TokenId>, BoxError> {
+            Ok(text.bytes().map(TokenId::from).collect())
+        }
+
+        fn decode(&self, tokens: &[TokenId]) -> Result<String, BoxError> {
+            Ok("x".repeat(tokens.len()))
+        }
+
+        fn max_context(&self) -> usize {
+            100
+        }
+
+        fn generate(
+            &mut self,
+            requests: &[Request<'_>],
+            _: Sampling,
+        ) -> Result<Vec<Completion>, BoxError> {
+            let finish = forage_trajectory::FinishReason::EndOfTurn;
+            let one = Completion { tokens: vec![120], logprobs: vec![f32::NAN], finish };
+            Ok(vec![one; requests.len()])
+        }
+
+        fn release(&mut self, _: &[usize]) {}
+    }
+
+    #[test]
+    fn a_model_without_finite_logits_is_not_evaluated() {
+        let none = Failing { queries: &[], has_given_up: false, asked: Mutex::default() };
+        let rollout = RolloutConfig { max_searches: 0, ..RolloutConfig::default() };
+        let questions = questions(&["a"]);
+        let end =
+            answer_questions(&mut Broken, &none, &rollout, &questions, Sampling::Greedy, 1, |_| {});
+        let end = end.unwrap_err().to_string();
+        assert!(end.contains("`q/0` has logits that are not finite"), "{end}");
+    }
 
     #[test]
     fn intervals_are_those_of_a_binomial_share() {
