@@ -32,10 +32,8 @@ pub fn reply_to(group: &Group, text: &str) -> Result<Vec<Grade>, RewardError> {
     if n_grades == n {
         return Ok(grades);
     }
-    let message = format!(
-        "the reply has {n_grades} elements, and there are {n} trajectories: `{}`",
-        shortened(text)
-    );
+    let message =
+        format!("the reply is a list of {n_grades} for {n} trajectories: `{}`", shortened(text));
     Err(RewardError::broken(message))
 }
 
@@ -185,8 +183,7 @@ mod tests {
         for text in ["[]", "[1]", "[1, 2, 3]"] {
             let err = reply_to(&group, text).unwrap_err();
             let n = reply(text).unwrap().len();
-            let message =
-                format!("the reply has {n} elements, and there are 2 trajectories: `{text}`");
+            let message = format!("the reply is a list of {n} for 2 trajectories: `{text}`");
             assert_eq!(err, RewardError::broken(message));
         }
     }

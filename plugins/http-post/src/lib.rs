@@ -156,7 +156,7 @@ mod tests {
             (404, "no such page", "answered with status 404: `no such page`"),
             (500, "oops", "answered with status 500: `oops`"),
             (200, "hello", "the reply is no list in JSON"),
-            (200, "[1]", "the reply has 1 elements, and there are 2 trajectories: `[1]`"),
+            (200, "[1]", "the reply is a list of 1 for 2 trajectories: `[1]`"),
             (200, "[NaN, 1]", "the reply has `NaN`, which is no finite number"),
             (200, "[null, true]", "element 1 of the reply is neither a number nor `null`"),
         ] {

@@ -51,7 +51,7 @@ fn programs_that_fail_say_why() {
         ("read line; echo hello", "the reply is no list in JSON"),
         ("read line; echo '[true]'", "element 0 of the reply is neither"),
         ("read line; echo '[NaN]'", "the reply has `NaN`, which is no finite number"),
-        ("read line; echo '[1, 0]'", "the reply has 2 elements, and there are 1 trajectories"),
+        ("read line; echo '[1, 0]'", "the reply is a list of 2 for 1 trajectories"),
     ] {
         let process = process(&["sh", "-c", script], 1, 0.5);
         // Asked twice: a failure must not keep the only worker.
