@@ -83,6 +83,19 @@ impl SegmentKind {
     }
 }
 
+/// Whether a prompt opens the thought with which the policy goes on, as the chat templates of some
+/// reasoning models do: it ends with `<think>`.
+///
+/// ```
+/// use forage_trajectory::protocol::opens_thought;
+///
+/// assert!(opens_thought("<|im_start|>assistant\n<think>\n"));
+/// assert!(!opens_thought("Think between <think> and </think>."));
+/// ```
+pub fn opens_thought(prompt: &str) -> bool {
+    prompt.trim_end().ends_with(THINK.open)
+}
+
 /// Heading of a document in an observation: `Doc 1(Title: Alien) `. `rank` counts from 1.
 pub fn document_heading(rank: usize, title: &str) -> String {
     format!("{DOCUMENT_PREFIX}{rank}{TITLE_PREFIX}{title}) ")
