@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use forage_reward::{Rewards, copy_plugin, find_plugin};
 use forage_training::run_folder::RunFolder;
+use forage_trajectory::Question;
 use serde_json::{Value, json};
 
 use crate::exit_code::{Code, Failure, plugin_failure};
+use crate::output::message;
 use crate::run_file::{RunFile, Task};
 
 /// Loaded rewards, with their entries of the manifest.
@@ -51,6 +53,30 @@ pub fn load(file: &RunFile, folder: &Path) -> Result<LoadedRewards> {
     }
     let rewards = Rewards::load(&sections, combination).map_err(plugin_failure)?;
     Ok(LoadedRewards { rewards, manifest })
+}
+
+/// Applicability of each reward to the training questions, as sentences. A reward of which a part
+/// can be earned for none of them is a warning.
+///
+/// # Errors
+///
+/// A reward that applies to none of the questions.
+pub fn check_applicability(rewards: &Rewards, questions: &[Question]) -> Result<Vec<String>> {
+    let found = rewards.applicability(questions).map_err(plugin_failure)?;
+    let nowhere: Vec<String> = found
+        .iter()
+        .filter(|reward| reward.applies_to_none())
+        .map(|reward| format!("the reward {reward}"))
+        .collect();
+    if !nowhere.is_empty() {
+        let hint = "docs/rewards.md says what a reward needs of a question, and `forage data` reads \
+                    it from published data sets";
+        return Err(Failure::new(Code::Usage, nowhere.join("; ")).hint(hint).into());
+    }
+    for reward in found.iter().filter(|reward| reward.is_partial_for_all()) {
+        message(format_args!("warning: the reward {reward}"));
+    }
+    Ok(found.iter().map(ToString::to_string).collect())
 }
 
 /// Refuses plugins that differ from those of the start of the run, unless `accept_new`.

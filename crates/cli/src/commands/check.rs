@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use forage_optimizer::{DistillationConfig, DistillationPositions};
+use forage_training::config::TrainConfig;
 
 use crate::environment::preflight;
-use crate::output::print_line;
+use crate::output::{message, print_line};
 use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunFile, Task};
 use crate::synthesize::{self, SynthesisFile};
@@ -47,7 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
         opened = Some((path, tokenizer, decoder.config().max_position_embeddings));
     }
     let folder = tempfile::tempdir()?;
-    for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
+    let rewards = plugins::load(&file, folder.path())?.rewards;
+    for (name, plugin) in rewards.plugins() {
         print_line(format_args!("reward {name}: {} {}", plugin.name(), plugin.version()))?;
     }
     let found = preflight(config)?;
@@ -70,7 +73,11 @@ pub fn run(args: &Args) -> Result<()> {
             budget.check(split, questions)?;
         }
     }
+    for sentence in plugins::check_applicability(&rewards, &found.questions[0])? {
+        print_line(format_args!("reward {sentence}"))?;
+    }
     if let Task::Train(task) = &config.task {
+        warn_without_queries(&task.config);
         let training = &task.config.training;
         let trajectories = training.questions_per_step * training.group_size;
         let updates = match training.n_updates() {
@@ -87,4 +94,17 @@ pub fn run(args: &Args) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Warns of self-distillation in a run without searches, whose queries it would distil.
+fn warn_without_queries(config: &TrainConfig) {
+    let of_queries =
+        |config: &DistillationConfig| config.positions == DistillationPositions::Queries;
+    let is_of_queries = config.algorithm.self_distillation.as_ref().is_some_and(of_queries);
+    if is_of_queries && config.rollout.max_searches == 0 {
+        message(
+            "warning: `algorithm.self_distillation` distils queries, and with \
+             `rollout.max_searches = 0` there are none",
+        );
+    }
 }

@@ -83,9 +83,12 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         folder: &task.model,
         max_positions: decoder.config().max_position_embeddings,
     };
-    for (split, questions) in preflight(config)?.splits() {
+    let found = preflight(config)?;
+    for (split, questions) in found.splits() {
         budget.check(split, questions)?;
     }
+    plugins::check_applicability(&loaded.rewards, &found.questions[0])?;
+    drop(found);
     let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
