@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use forage_model::{Decoder, Tokenizer};
 use forage_training::TrainingError;
-use forage_training::checkpoint::{TrainState, newest};
+use forage_training::checkpoint::TrainState;
 use forage_training::config::{FreshModel, TrainConfig};
 use forage_training::environment::Environment;
 use forage_training::error::ConfigurationError;
