@@ -204,6 +204,7 @@ fn question(world: &[Vec<Passage>], file: &str, idx: usize) -> Question {
             entities: chain[start..=start + hops].iter().map(|it| it.title.clone()).collect(),
             steps,
             passages: chain[start..start + hops].to_vec(),
+            ..Evidence::default()
         },
     }
 }
@@ -391,6 +392,7 @@ fn evaluate(records: &[GroupRecord], step: u64, sampling: &str) -> Evaluation {
         EvaluationRow {
             name: name.into(),
             n: records.len(),
+            failed: 0,
             em: part("answer/em"),
             f1: part("answer/f1"),
             searches: trajectories.iter().map(|it| it.searches.len()).sum::<usize>() as f64 / n,

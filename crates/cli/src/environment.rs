@@ -106,9 +106,14 @@ pub struct Preflight {
     /// Corpus, in words.
     pub corpus: String,
     /// Questions of the training, dev and test splits.
-    pub questions: [usize; 3],
-    /// The first training question.
-    pub first: Question,
+    pub questions: [Vec<Question>; 3],
+}
+
+impl Preflight {
+    /// Questions by the name of their split.
+    pub fn splits(&self) -> impl Iterator<Item = (&'static str, &[Question])> {
+        ["train", "dev", "test"].into_iter().zip(self.questions.iter().map(Vec::as_slice))
+    }
 }
 
 /// Opens the questions and the search engine of a run file, or generates its world. Writes nothing,
@@ -121,22 +126,19 @@ pub fn preflight(config: &RunConfig) -> Result<Preflight> {
             let analyzer = IndexOptions::default().analyzer;
             Ok(Preflight {
                 corpus: corpus(world.passages().len() as u64, analyzer.name()),
-                questions: splits.each_ref().map(|(_, questions)| questions.len()),
-                first: splits[0].1.first().cloned().unwrap_or_default(),
+                questions: splits.map(|(_, questions)| questions),
             })
         }
         Source::Data { data, retriever } => {
             let engine = open_engine(retriever, &config.device)?;
-            let train = read_questions(&data.train)?;
-            let n_dev = read_questions(&data.dev)?.len();
-            let n_test = read_questions(&data.test)?.len();
+            let [train, dev, test] =
+                [&data.train, &data.dev, &data.test].map(|path| read_questions(path));
             Ok(Preflight {
                 corpus: engine.manifest().map_or_else(
                     || corpus_of_server(&retriever.engine),
                     |manifest| corpus(manifest.passages, &manifest.analyzer),
                 ),
-                questions: [train.len(), n_dev, n_test],
-                first: train.into_iter().next().unwrap_or_default(),
+                questions: [train?, dev?, test?],
             })
         }
     }

@@ -9,7 +9,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use forage_reward::{PluginError, PluginErrorKind};
-use forage_training::error::{ConfigurationError, TrainingError};
+use forage_training::checkpoint::newest;
+use forage_training::error::{ConfigurationError, Diverged, TrainingError};
+
+use crate::output::message;
 
 /// Exit code of an unexpected error.
 const BUG: u8 = 1;
@@ -64,7 +67,7 @@ impl std::error::Error for Failure {}
 pub fn report(error: &anyhow::Error) -> ExitCode {
     for (depth, link) in error.chain().enumerate() {
         let prefix = if depth == 0 { "error" } else { "caused by" };
-        eprintln!("{prefix}: {link}");
+        message(format_args!("{prefix}: {link}"));
     }
     let failure = error.downcast_ref::<Failure>();
     let (code, hint) = match (failure, error.downcast_ref::<TrainingError>()) {
@@ -76,7 +79,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         (None, None) => (BUG, None),
     };
     if let Some(hint) = hint {
-        eprintln!("hint: {hint}");
+        message(format_args!("hint: {hint}"));
     }
     ExitCode::from(code)
 }
@@ -99,8 +102,8 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
             Code::Usage,
             Some("go on with `--resume`, or choose another folder with `--out`".to_owned()),
         ),
-        TrainingError::OtherConfiguration { config, .. } => {
-            (Code::Usage, Some(format!("`{}` is what it was started with", config.display())))
+        TrainingError::OtherConfiguration { run, config, .. } => {
+            (Code::Usage, Some(of_another_configuration(run, config)))
         }
         TrainingError::Read { .. } => (Code::Input, None),
         TrainingError::Damaged { .. } => (
@@ -126,6 +129,30 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
                     .to_owned(),
             ),
         ),
+        TrainingError::NoEvaluation { .. } | TrainingError::EvaluationStopped { .. } => (
+            Code::Input,
+            Some(
+                "try again when the search engine answers; a run goes on with `--resume` and \
+                 makes the evaluation anew"
+                    .to_owned(),
+            ),
+        ),
+        TrainingError::Demonstration { .. } => {
+            (Code::Input, Some("go on with `--resume` when the search engine answers".to_owned()))
+        }
+        TrainingError::NothingScored { .. } => (
+            Code::Plugin,
+            Some(
+                "mend what the reward needs, such as a server, and go on with `--resume`"
+                    .to_owned(),
+            ),
+        ),
+        TrainingError::Diverged(Diverged::Evaluation { .. }) => (
+            Code::Diverged,
+            Some(
+                "the weights of the model are damaged, or too large for `model.compute`".to_owned(),
+            ),
+        ),
         TrainingError::Diverged(_) => (
             Code::Diverged,
             Some("start again from the last checkpoint with a lower `optimizer.lr`".to_owned()),
@@ -137,10 +164,29 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
     (Some(code), hint)
 }
 
+/// Ways to go on from a run of another configuration.
+fn of_another_configuration(run: &Path, config: &Path) -> String {
+    let started =
+        format!("`{}` is what it was started with: set these keys back to go on", config.display());
+    match newest(run) {
+        Some(checkpoint) => format!(
+            "{started}, or start a new run from its checkpoint, with another `--out` and `--set \
+             model.path={}`",
+            checkpoint.display()
+        ),
+        None => format!("{started}, or choose another folder with `--out`"),
+    }
+}
+
 fn of_configuration(error: &ConfigurationError) -> Option<String> {
     Some(match error {
         ConfigurationError::EmptyStage { .. } => {
             "begin with more hops, or generate easier questions too".to_owned()
+        }
+        ConfigurationError::NothingApplies { .. } => {
+            "docs/rewards.md says what each reward needs of a question; `forage check` counts the \
+             questions that have it"
+                .to_owned()
         }
         ConfigurationError::NoStepRewards { otherwise, .. } => {
             format!("use a reward with values of steps, such as `step-search`, or {otherwise}")

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit_code::Code;
+use crate::output::message;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
@@ -12,7 +13,7 @@ pub fn listen() -> Result<(), ctrlc::Error> {
         if REQUESTED.swap(true, Ordering::Relaxed) {
             std::process::exit(Code::Interrupted as i32);
         }
-        eprintln!("stopping after this step; press Ctrl-C again to stop at once");
+        message(format_args!("stopping after this step; press Ctrl-C again to stop at once"));
     })
 }
 

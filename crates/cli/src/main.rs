@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use forage_cli::output::message;
 use forage_cli::{commands, exit_code, interrupt};
 
 /// Trains search agents by reinforcement learning.
@@ -40,12 +41,14 @@ fn main() -> ExitCode {
                 .unwrap_or_else(|_| "forage=warn".into()),
         )
         .with_writer(std::io::stderr)
+        // It would panic where standard error is closed.
+        .log_internal_errors(false)
         .init();
     // Other commands end at the first signal.
     let writes_checkpoints =
         matches!(command, Command::Quickstart(_) | Command::Train(_) | Command::Sft(_));
     if writes_checkpoints && let Err(error) = interrupt::listen() {
-        eprintln!("warning: Ctrl-C will not write a checkpoint: {error}");
+        message(format_args!("warning: Ctrl-C will not write a checkpoint: {error}"));
     }
     let done = match command {
         Command::Quickstart(args) => commands::quickstart::run(&args),

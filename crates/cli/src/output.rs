@@ -1,4 +1,6 @@
 //! Standard output: the results of a command. Messages go to standard error.
+//!
+//! A reader that has closed either of them, as `head` does, is no error.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -15,6 +17,18 @@ pub fn print(text: &str) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true).context("cannot write to standard output"),
     }
+}
+
+/// Writes a message to standard error, as a line. One that nobody reads is lost.
+pub fn message(line: impl Display) {
+    prompt(format_args!("{line}\n"));
+}
+
+/// Writes a message to standard error without the end of a line. One that nobody reads is lost.
+pub fn prompt(text: impl Display) {
+    let mut stderr = io::stderr().lock();
+    // There is no other place to tell of it.
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
 }
 
 /// Writes a line to standard output, like [`print()`].

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use forage_reward::{Rewards, copy_plugin, find_plugin};
 use forage_training::run_folder::RunFolder;
+use forage_trajectory::Question;
 use serde_json::{Value, json};
 
 use crate::exit_code::{Code, Failure, plugin_failure};
+use crate::output::message;
 use crate::run_file::{RunFile, Task};
 
 /// Loaded rewards, with their entries of the manifest.
@@ -53,6 +55,30 @@ pub fn load(file: &RunFile, folder: &Path) -> Result<LoadedRewards> {
     Ok(LoadedRewards { rewards, manifest })
 }
 
+/// Applicability of each reward to the training questions, as sentences. A reward of which a part
+/// can be earned for none of them is a warning.
+///
+/// # Errors
+///
+/// A reward that applies to none of the questions.
+pub fn check_applicability(rewards: &Rewards, questions: &[Question]) -> Result<Vec<String>> {
+    let found = rewards.applicability(questions).map_err(plugin_failure)?;
+    let nowhere: Vec<String> = found
+        .iter()
+        .filter(|reward| reward.applies_to_none())
+        .map(|reward| format!("the reward {reward}"))
+        .collect();
+    if !nowhere.is_empty() {
+        let hint = "docs/rewards.md says what a reward needs of a question, and `forage data` reads \
+                    it from published data sets";
+        return Err(Failure::new(Code::Usage, nowhere.join("; ")).hint(hint).into());
+    }
+    for reward in found.iter().filter(|reward| reward.is_partial_for_all()) {
+        message(format_args!("warning: the reward {reward}"));
+    }
+    Ok(found.iter().map(ToString::to_string).collect())
+}
+
 /// Refuses plugins that differ from those of the start of the run, unless `accept_new`.
 pub fn check_unchanged(run: &RunFolder, manifest: &[Value], accept_new: bool) -> Result<()> {
     let Ok(text) = std::fs::read(run.path("manifest.json")) else { return Ok(()) };
@@ -62,7 +88,51 @@ pub fn check_unchanged(run: &RunFolder, manifest: &[Value], accept_new: bool) ->
     if before == manifest || accept_new {
         return Ok(());
     }
-    Err(Failure::new(Code::Plugin, "the run was started with other reward plugins")
+    let differences = differences(&before, manifest).join("; ");
+    let what = format!("the run was started with other reward plugins: {differences}");
+    Err(Failure::new(Code::Plugin, what)
         .hint("bring back the plugins it was started with, or say `--accept-new-plugins`")
         .into())
+}
+
+/// Rewards whose plugins differ between two manifests, each with both.
+fn differences(before: &[Value], now: &[Value]) -> Vec<String> {
+    let text = |entry: &Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    let of = |all: &[Value], name: &str| -> Option<String> {
+        let entry = all.iter().find(|entry| text(entry, "name") == name)?;
+        let hash: String = text(entry, "blake3").chars().take(12).collect();
+        Some(format!("`{}` with hash {hash}", text(entry, "plugin")))
+    };
+    let mut names: Vec<String> =
+        before.iter().chain(now).map(|entry| text(entry, "name")).collect();
+    names.sort_unstable();
+    names.dedup();
+    let difference = |name: String| {
+        let [was, is] = [before, now].map(|all| of(all, &name));
+        let missing = || "missing".to_owned();
+        (was != is).then(|| {
+            let (was, is) = (was.unwrap_or_else(missing), is.unwrap_or_else(missing));
+            format!("reward `{name}` is {is} and was {was}")
+        })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_that_differ_are_named() {
+        let entry = |name: &str, hash: &str| json!({ "name": name, "plugin": "p", "blake3": hash });
+        let before = [entry("a", "0123456789abcdef"), entry("b", "1"), entry("c", "2")];
+        let now = [entry("a", "fedcba9876543210"), entry("b", "1"), entry("d", "3")];
+        let expected = [
+            "reward `a` is `p` with hash fedcba987654 and was `p` with hash 0123456789ab",
+            "reward `c` is missing and was `p` with hash 2",
+            "reward `d` is `p` with hash 3 and was missing",
+        ];
+        assert_eq!(differences(&before, &now), expected);
+        assert_eq!(differences(&before, &before), Vec::<String>::new());
+    }
 }

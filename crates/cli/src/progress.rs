@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use forage_training::observer::Observer;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::interrupt;
+use crate::{interrupt, output};
 
 /// Time between lines without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -55,20 +55,20 @@ impl Progress {
             let elapsed = self.start.elapsed().as_secs_f64();
             let rate = (done - self.started_at) as f64 / elapsed.max(1e-3);
             let left = (self.total - done) as f64 / rate.max(1e-9);
-            eprintln!(
+            output::message(format_args!(
                 "{} {done}/{}  {rate:.1}/s  {} left  {message}",
                 self.what,
                 self.total,
                 clock(left)
-            );
+            ));
         }
     }
 
     /// Prints a line without disturbing the bar.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| output::message(format_args!("{line}"))),
+            None => output::message(format_args!("{line}")),
         }
     }
 
@@ -115,11 +115,11 @@ impl ByteProgress {
                     let share = bytes as f64 / total as f64;
                     let left = seconds * (1.0 - share) / share;
                     let percent = share * 100.0;
-                    eprintln!(
+                    output::message(format_args!(
                         "{percent:.0} %: {count} {what}, {rate:.0} a second, {left:.0} s left"
-                    );
+                    ));
                 }
-                _ => eprintln!("{count} {what}, {rate:.0} a second"),
+                _ => output::message(format_args!("{count} {what}, {rate:.0} a second")),
             }
         }
     }
@@ -133,15 +133,15 @@ impl ByteProgress {
                 bar.set_message(message);
                 bar.enable_steady_tick(Duration::from_millis(100));
             }
-            None => eprintln!("{message}"),
+            None => output::message(message),
         }
     }
 
     /// Prints a line without disturbing the bar.
     pub fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| output::message(line)),
+            None => output::message(line),
         }
     }
 
@@ -175,7 +175,7 @@ impl TerminalObserver {
     fn say(&self, line: &str) {
         match &*self.progress.borrow() {
             Some(progress) => progress.say(line),
-            None => eprintln!("{line}"),
+            None => output::message(format_args!("{line}")),
         }
     }
 }

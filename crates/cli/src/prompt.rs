@@ -1,4 +1,5 @@
-//! Prompt of a question for a model, or an error that says what its chat template lacks.
+//! Prompt of a question for a model, or an error that says what its chat template lacks; and the
+//! prompts that leave no token for the answer.
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use forage_rollout::RolloutConfig;
 use forage_trajectory::{Question, TokenId};
 
 use crate::exit_code::{Code, Failure};
+use crate::output::message;
 
 /// Prompt of a question, as the model in `folder` gets it: its text and its tokens.
 pub fn prompt(
@@ -46,4 +48,171 @@ pub fn prompt(
 /// Checks that a model can get a prompt of this kind.
 pub fn check(rollout: &RolloutConfig, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
     prompt(rollout, tokenizer, folder, &Question::default()).map(|_| ())
+}
+
+/// Budget of prompts: a prompt that takes all of it leaves no token for the policy.
+#[derive(Clone, Copy)]
+pub struct PromptBudget<'a> {
+    /// Agent loop.
+    pub rollout: &'a RolloutConfig,
+    /// Tokenizer of the model.
+    pub tokenizer: &'a Tokenizer,
+    /// Folder of the model.
+    pub folder: &'a Path,
+    /// Positions of the model.
+    pub max_positions: usize,
+}
+
+/// Most tokens that a byte of a text becomes: a normalizer may take a character apart.
+const TOKENS_A_BYTE: usize = 4;
+
+impl PromptBudget<'_> {
+    /// Checks the prompts of all questions of a split, and warns where some leave no token for the
+    /// policy: `rollout.max_tokens`, or the positions of the model, are too few.
+    ///
+    /// # Errors
+    ///
+    /// Where no prompt of the split fits, and where one cannot be encoded.
+    pub fn check(&self, split: &str, questions: &[Question]) -> Result<()> {
+        let Some(excess) = self.excess(questions)? else { return Ok(()) };
+        let text = format!("{split}: {}", excess.describe(self.max_tokens(), questions));
+        if excess.n_over < questions.len() {
+            message(format_args!("warning: {text}"));
+            return Ok(());
+        }
+        let hint = if self.rollout.max_tokens < self.max_positions {
+            "raise `rollout.max_tokens`".to_owned()
+        } else {
+            format!(
+                "the model has {} positions: ask shorter questions, or use another model",
+                grouped(self.max_positions)
+            )
+        };
+        Err(Failure::new(Code::Usage, text).hint(hint).into())
+    }
+
+    fn max_tokens(&self) -> usize {
+        self.rollout.max_tokens.min(self.max_positions)
+    }
+
+    /// Prompts that do not fit; `None` where all do.
+    fn excess(&self, questions: &[Question]) -> Result<Option<Excess>> {
+        let empty = self.n_tokens(&Question::default())?;
+        // A prompt that is short in bytes is not encoded, so that a million of them take no time.
+        let may_be_over = |question: &Question| {
+            empty + TOKENS_A_BYTE * (question.text.len() + 1) >= self.max_tokens()
+        };
+        let long: Vec<usize> =
+            (0..questions.len()).filter(|&idx| may_be_over(&questions[idx])).collect();
+        let counts = forage_model::parallel::map(long, |idx| {
+            self.n_tokens(&questions[idx]).map(|n_tokens| (idx, n_tokens))
+        });
+        let mut excess: Option<Excess> = None;
+        for count in counts {
+            let (question, n_tokens) = count?;
+            if n_tokens < self.max_tokens() {
+                continue;
+            }
+            excess.get_or_insert(Excess { question, n_tokens, n_over: 0 }).n_over += 1;
+        }
+        Ok(excess)
+    }
+
+    fn n_tokens(&self, question: &Question) -> Result<usize> {
+        let (_, tokens) = prompt(self.rollout, self.tokenizer, self.folder, question)?;
+        Ok(tokens.len())
+    }
+}
+
+/// Prompts that leave no token for the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Excess {
+    /// Index of the first question.
+    question: usize,
+    /// Tokens of its prompt.
+    n_tokens: usize,
+    /// Number of such questions.
+    n_over: usize,
+}
+
+impl Excess {
+    fn describe(&self, max_tokens: usize, questions: &[Question]) -> String {
+        format!(
+            "the prompt of question `{}` takes {} of {} tokens; {} of {} questions cannot be \
+             answered",
+            questions[self.question].id,
+            grouped(self.n_tokens),
+            grouped(max_tokens),
+            grouped(self.n_over),
+            grouped(questions.len()),
+        )
+    }
+}
+
+/// Number with commas between thousands.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (idx, digit) in digits.chars().enumerate() {
+        if idx > 0 && (digits.len() - idx).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use forage_trajectory::protocol::TAGS;
+
+    use super::*;
+
+    fn question(id: &str, text: String) -> Question {
+        Question { id: id.to_owned(), text, ..Question::default() }
+    }
+
+    #[test]
+    fn prompts_that_do_not_fit_are_counted() {
+        // One token a byte: 256 of them, the tags, and nothing is merged.
+        let tokenizer = Tokenizer::train(&[String::new()], 264, &TAGS).unwrap();
+        let rollout = RolloutConfig {
+            prompt: "Q {question}".to_owned(),
+            max_tokens: 20,
+            ..RolloutConfig::default()
+        };
+        let folder = Path::new("model");
+        let budget = |max_positions| PromptBudget {
+            rollout: &rollout,
+            tokenizer: &tokenizer,
+            folder,
+            max_positions,
+        };
+        // `Q `, the text and a mark: 3 tokens more.
+        let texts = [16, 17, 2_397].map(|n| "x".repeat(n));
+        let questions: Vec<Question> =
+            texts.into_iter().enumerate().map(|(idx, it)| question(&idx.to_string(), it)).collect();
+        let tokens = |at: usize| budget(30).n_tokens(&questions[at]).unwrap();
+        assert_eq!([tokens(0), tokens(1), tokens(2)], [19, 20, 2_400]);
+        for (max_positions, from, expected) in [
+            (3_000, 0, "`1` takes 20 of 20 tokens; 2 of 3 questions cannot be answered"),
+            (19, 0, "`0` takes 19 of 19 tokens; 3 of 3 questions cannot be answered"),
+            (3_000, 2, "`2` takes 2,400 of 20 tokens; 1 of 1 questions cannot be answered"),
+        ] {
+            let (budget, questions) = (budget(max_positions), &questions[from..]);
+            let excess = budget.excess(questions).unwrap().unwrap();
+            let told = excess.describe(budget.max_tokens(), questions);
+            assert!(told.ends_with(expected), "{told}");
+            assert_eq!(budget.check("dev", questions).is_err(), excess.n_over == questions.len());
+        }
+        assert_eq!(budget(3_000).excess(&questions[..1]).unwrap(), None);
+        budget(3_000).check("dev", &[]).unwrap();
+    }
+
+    #[test]
+    fn thousands_are_apart() {
+        for (number, text) in [(0, "0"), (999, "999"), (1_024, "1,024"), (1_000_000, "1,000,000")] {
+            assert_eq!(grouped(number), text);
+        }
+    }
 }

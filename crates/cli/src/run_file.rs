@@ -229,6 +229,19 @@ impl RunFile {
     }
 }
 
+impl RunFile {
+    /// Text to compare with the configuration in the folder of a run: that configuration itself
+    /// where it means the same, for example since a key that is given has its default.
+    pub fn text_of_run(&self, run: &Path) -> String {
+        let path = run.join("config.toml");
+        let started = std::fs::read_to_string(&path).ok();
+        let same = started.filter(|text| {
+            Self::parse(&path, text, &[]).is_ok_and(|started| started.config == self.config)
+        });
+        same.unwrap_or_else(|| self.text.clone())
+    }
+}
+
 impl RunConfig {
     /// Folder of the initial model; none where it is fresh.
     pub fn model_folder(&self) -> Option<&Path> {

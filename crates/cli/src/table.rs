@@ -6,14 +6,20 @@ use forage_training::record::{Evaluation, Interval};
 
 /// Table of one evaluation.
 pub fn of_one(evaluation: &Evaluation) -> String {
+    let (n, n_failed) = evaluation.rows.first().map_or((0, 0), |row| (row.n, row.failed));
+    let failed = match n_failed {
+        0 => String::new(),
+        n_failed => format!(" ({n_failed} failed and are in no mean)"),
+    };
+    let head = if n_failed > 0 { "  failed" } else { "" };
     let mut text = format!(
-        "{} questions of {}, {}\n\n  hops      n   exact match            F1     searches  answered\n",
-        evaluation.rows.first().map_or(0, |it| it.n),
+        "{} questions of {}, {}{failed}\n\n  hops      n   exact match            F1     searches  answered{head}\n",
+        n + n_failed,
         evaluation.questions,
         evaluation.sampling,
     );
     for row in &evaluation.rows {
-        writeln!(
+        write!(
             text,
             "  {:<5} {:>5}   {}   {:.3}      {:.2}      {:.2}",
             row.name,
@@ -24,6 +30,10 @@ pub fn of_one(evaluation: &Evaluation) -> String {
             row.answered,
         )
         .expect("writing to a string");
+        if n_failed > 0 {
+            write!(text, "      {:>6}", row.failed).expect("writing to a string");
+        }
+        text.push('\n');
     }
     text
 }
@@ -34,7 +44,9 @@ pub fn before_after(before: &Evaluation, after: &Evaluation) -> String {
         "held-out exact match, {} (95 % intervals)\n\n  hops      n   before                 after                  change\n",
         after.sampling
     );
-    for (old, new) in before.rows.iter().zip(&after.rows) {
+    // Where every question of a number of hops failed, one of the two has no row.
+    for new in &after.rows {
+        let Some(old) = before.rows.iter().find(|row| row.name == new.name) else { continue };
         writeln!(
             text,
             "  {:<5} {:>5}   {}   {}   {:+.3}",
@@ -45,6 +57,11 @@ pub fn before_after(before: &Evaluation, after: &Evaluation) -> String {
             new.em.mean - old.em.mean,
         )
         .expect("writing to a string");
+    }
+    let failed = [before, after].map(|one| one.rows.first().map_or(0, |row| row.failed));
+    if failed != [0, 0] {
+        writeln!(text, "\n  failed and in no mean: {} before, {} after", failed[0], failed[1])
+            .expect("writing to a string");
     }
     text
 }
@@ -65,6 +82,33 @@ mod tests {
         let row =
             EvaluationRow { name: "all".into(), n: 240, em: interval, ..EvaluationRow::default() };
         Evaluation { step: 0, sampling: "greedy".into(), questions: "test".into(), rows: vec![row] }
+    }
+
+    #[test]
+    fn failed_questions_are_told() {
+        let failing = |em, failed| {
+            let mut evaluation = evaluation(em);
+            evaluation.rows[0].failed = failed;
+            evaluation
+        };
+        expect![[r"
+            250 questions of test, greedy (10 failed and are in no mean)
+
+              hops      n   exact match            F1     searches  answered  failed
+              all     240   0.500 [0.450, 0.550]   0.000      0.00      0.00          10
+        "]]
+        .assert_eq(&of_one(&failing(0.5, 10)));
+        let mut after = failing(0.9, 0);
+        after.rows.push(EvaluationRow { name: "2".into(), ..EvaluationRow::default() });
+        expect![[r"
+            held-out exact match, greedy (95 % intervals)
+
+              hops      n   before                 after                  change
+              all     240   0.500 [0.450, 0.550]   0.900 [0.850, 0.950]   +0.400
+
+              failed and in no mean: 10 before, 0 after
+        "]]
+        .assert_eq(&before_after(&failing(0.5, 10), &after));
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) ->
         }
     }
     page.line("");
-    if trajectory.final_answer().is_none() {
+    // Whoever asks in a chat has no golden answer.
+    if trajectory.final_answer().is_none() && !question.golden_answers.is_empty() {
         let golden = golden(question);
         page.paragraph("no answer", Paint::Red, &format!("the golden answer is {golden}"));
     }
@@ -55,8 +56,11 @@ pub fn render(record: &GroupRecord, member: usize, color: bool, width: usize) ->
     page.text
 }
 
-/// Whether the answer is right by exact match; `None` without an answer.
+/// Whether the answer is right by exact match; `None` without an answer, or without a golden one.
 pub(crate) fn answered_right(question: &Question, trajectory: &Trajectory) -> Option<bool> {
+    if question.golden_answers.is_empty() {
+        return None;
+    }
     Some(exact_match(trajectory.final_answer()?, &question.golden_answers) > 0.0)
 }
 
@@ -177,11 +181,13 @@ impl Page {
 
     fn answer(&mut self, question: &Question, trajectory: &Trajectory, segment: &Segment) {
         self.paragraph(label(segment.kind), Paint::Bold, &segment.content);
-        if answered_right(question, trajectory) == Some(true) {
-            self.paragraph("", Paint::Green, "✓ right");
-        } else {
-            let mark = format!("✗ wrong, the golden answer is {}", golden(question));
-            self.paragraph("", Paint::Red, &mark);
+        match answered_right(question, trajectory) {
+            Some(true) => self.paragraph("", Paint::Green, "✓ right"),
+            Some(false) => {
+                let mark = format!("✗ wrong, the golden answer is {}", golden(question));
+                self.paragraph("", Paint::Red, &mark);
+            }
+            None => {}
         }
     }
 
@@ -440,6 +446,18 @@ mod tests {
             ESC[2mreward:   ESC[0mESC[31mfailed: no answer to judgeESC[0m
         "]],
         );
+    }
+
+    #[test]
+    fn without_a_golden_answer_nothing_is_right_or_wrong() {
+        let mut asked = record();
+        asked.group.question.golden_answers.clear();
+        for member in 0..2 {
+            let text = render(&asked, member, false, 80);
+            for word in ["right", "wrong", "golden", "no answer"] {
+                assert!(!text.contains(word), "{member}: {text}");
+            }
+        }
     }
 
     #[test]

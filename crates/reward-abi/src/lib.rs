@@ -1,7 +1,9 @@
 //! Binary contract (ABI) between the host, which is the program that trains, and a reward plugin.
 //!
-//! A plugin is a shared library that exports one static, a [`PluginDecl`], under the name
-//! [`DECL_SYMBOL`]. Control crosses the boundary as C: integers, pointers and functions. Data
+//! A plugin is a shared library that exports a static, a [`PluginDecl`], under the name
+//! [`DECL_SYMBOL`]. A second one, an [`ApplicabilityFn`] under the name [`APPLICABILITY_SYMBOL`], is
+//! optional: a host that finds none does not know to which questions the reward applies, and a host
+//! that does not know the name never looks for it, so it is no change of version. Control crosses the boundary as C: integers, pointers and functions. Data
 //! crosses it as self-describing bytes, and this crate does not know their content;
 //! `forage-reward-sdk` does.
 //!
@@ -50,8 +52,15 @@ pub const ABI_MAJOR: u32 = 1;
 pub const ABI_MINOR: u32 = 0;
 /// Magic number: the first bytes of every declaration, which tell a wrong file from a stale one.
 pub const MAGIC: [u8; 8] = *b"FORAGRWD";
-/// Name of the one symbol that a plugin exports.
+/// Name of the symbol of the declaration, which every plugin exports.
 pub const DECL_SYMBOL: &[u8] = b"FORAGE_REWARD_PLUGIN\0";
+/// Name of the symbol of an [`ApplicabilityFn`], which a plugin may export besides.
+pub const APPLICABILITY_SYMBOL: &[u8] = b"FORAGE_REWARD_APPLICABILITY\0";
+
+/// Says how far the reward applies to each of the serialized questions. It may be called from many
+/// threads at once, and calls no server.
+pub type ApplicabilityFn =
+    unsafe extern "C" fn(instance: *const c_void, request: Bytes, sink: Sink) -> Status;
 
 /// Header of a declaration: the prefix that is the same in every version.
 #[repr(C)]

@@ -17,6 +17,10 @@ macro_rules! export_reward {
             #[unsafe(no_mangle)]
             static FORAGE_REWARD_PLUGIN: $crate::__private::PluginDecl =
                 $crate::__private::declare::<$reward>();
+
+            #[unsafe(no_mangle)]
+            static FORAGE_REWARD_APPLICABILITY: $crate::__private::ApplicabilityFn =
+                $crate::__private::applicability::<$reward>;
         };
     };
 }
@@ -29,8 +33,8 @@ pub mod __private {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::OnceLock;
 
-    pub use forage_reward_abi::PluginDecl;
     use forage_reward_abi::{ABI_MAJOR, ABI_MINOR, Bytes, Header, HostApi, MAGIC, Sink, Status};
+    pub use forage_reward_abi::{ApplicabilityFn, PluginDecl};
 
     use crate::wire::{self, Grade, Group, WIRE_VERSION};
     use crate::{Reward, RewardError};
@@ -132,6 +136,29 @@ pub mod __private {
             wire::check(&group, &grades)
                 .map_err(|breach| Refusal(Status::BROKE_CONTRACT, breach.to_string()))?;
             Ok(wire::grades_to_bytes(&grades))
+        })
+    }
+
+    /// Applicability of an instance to questions: the function behind an [`ApplicabilityFn`].
+    ///
+    /// # Safety
+    ///
+    /// The instance came from the declaration of the same reward, and the request lives through the
+    /// call.
+    pub unsafe extern "C" fn applicability<R: Exported>(
+        instance: *const c_void,
+        request: Bytes,
+        sink: Sink,
+    ) -> Status {
+        guard(sink, || {
+            // SAFETY: `instance` came from `create::<R>`, and `R: Sync`.
+            let reward = unsafe { &*instance.cast::<R>() };
+            // SAFETY: the host keeps `request` alive for this call.
+            let request = unsafe { request.as_slice() };
+            let questions = wire::questions_from_bytes(request)
+                .map_err(|err| Refusal::error(format!("bad request: {err}")))?;
+            let found: Vec<_> = questions.iter().map(|it| reward.applicability(it)).collect();
+            Ok(wire::applicability_to_bytes(&found))
         })
     }
 

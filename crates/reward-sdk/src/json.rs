@@ -20,9 +20,24 @@ pub fn request(group: &Group) -> String {
     serde_json::to_string(group).expect("plain data serializes into memory")
 }
 
-/// Grades of a reply.
+/// Grades of a reply to a group: one for each of its trajectories.
 ///
-/// Their number is not checked here: the host checks that there is one for each trajectory.
+/// # Errors
+///
+/// [`RewardError::broken`] for a text that is no such reply, because a repeated request would not
+/// change it. The message says what was written.
+pub fn reply_to(group: &Group, text: &str) -> Result<Vec<Grade>, RewardError> {
+    let grades = reply(text)?;
+    let (n_grades, n) = (grades.len(), group.trajectories.len());
+    if n_grades == n {
+        return Ok(grades);
+    }
+    let message =
+        format!("the reply is a list of {n_grades} for {n} trajectories: `{}`", shortened(text));
+    Err(RewardError::broken(message))
+}
+
+/// Grades of a reply, whatever their number.
 ///
 /// # Errors
 ///
@@ -39,8 +54,7 @@ pub fn request(group: &Group) -> String {
 /// ```
 pub fn reply(text: &str) -> Result<Vec<Grade>, RewardError> {
     let broken = |what: String| RewardError::broken(format!("{what}: `{}`", shortened(text)));
-    let elements: Vec<Value> = serde_json::from_str(text)
-        .map_err(|err| broken(format!("the reply is no list in JSON, {err}")))?;
+    let elements: Vec<Value> = serde_json::from_str(text).map_err(|_| broken(not_a_list(text)))?;
     elements
         .into_iter()
         .enumerate()
@@ -48,6 +62,25 @@ pub fn reply(text: &str) -> Result<Vec<Grade>, RewardError> {
             grade(element).map_err(|what| broken(format!("element {idx} of the reply {what}")))
         })
         .collect()
+}
+
+/// Why a text is no list in JSON.
+fn not_a_list(text: &str) -> String {
+    if serde_json::from_str::<Value>(text).is_ok() {
+        return "the reply is JSON, but no list of grades".to_owned();
+    }
+    let starts_list = text.trim_start().starts_with('[');
+    let mut words = text.split(|c: char| !(c.is_alphanumeric() || matches!(c, '.' | '+' | '-')));
+    let is_infinite = |word: &&str| word.parse::<f64>().is_ok_and(|number| !number.is_finite());
+    match words.find(is_infinite).filter(|_| starts_list) {
+        Some(word) => format!(
+            "the reply has `{word}`, which is no finite number; `null` is a reward that does not \
+             apply, and {{\"failed\": \"reason\"}} one that could not be computed"
+        ),
+        None => "the reply is no list in JSON; only replies are written there, and messages to \
+                 standard error"
+            .to_owned(),
+    }
 }
 
 fn grade(element: Value) -> Result<Grade, String> {
@@ -66,11 +99,17 @@ fn grade(element: Value) -> Result<Grade, String> {
                     return Err(format!("has an unknown field `{name}`"));
                 }
                 let score = serde_json::from_value::<Score>(Value::Object(fields));
-                score.map(Grade::Scored).map_err(|err| format!("is no score, {err}"))
+                score.map(Grade::Scored).map_err(|_| {
+                    "is no score: `reward` is a number, `parts` a table of numbers, and `steps` a \
+                     list of numbers"
+                        .to_owned()
+                })
             }
             None => Err("has neither `reward` nor `failed`".to_owned()),
         },
-        _ => Err("is neither a number, an object nor null".to_owned()),
+        Value::Bool(_) => Err("is neither a number nor `null`, but a truth value".to_owned()),
+        Value::String(_) => Err("is neither a number nor `null`, but a text".to_owned()),
+        Value::Array(_) => Err("is neither a number nor `null`, but a list".to_owned()),
     }
 }
 
@@ -100,13 +139,27 @@ mod tests {
         ];
         assert_eq!(reply(text).unwrap(), expected);
         for (text, what) in [
-            ("", "the reply is no list in JSON, "),
-            ("{}", "the reply is no list in JSON, "),
-            ("[NaN]", "the reply is no list in JSON, "),
-            ("[1] [2]", "the reply is no list in JSON, "),
-            ("[true]", "element 0 of the reply is neither a number, an object nor null: `[true]`"),
+            ("", "the reply is no list in JSON; "),
+            ("loading model", "the reply is no list in JSON; "),
+            ("{}", "the reply is JSON, but no list of grades: `{}`"),
+            ("0.5", "the reply is JSON, but no list of grades: `0.5`"),
+            ("[NaN]", "the reply has `NaN`, which is no finite number; "),
+            ("[1, -Infinity]", "the reply has `-Infinity`, which is no finite number; "),
+            ("[1e999, 1]", "the reply has `1e999`, which is no finite number; "),
+            (r#"[{"reward": NaN}]"#, "the reply has `NaN`, which is no finite number; "),
+            ("[1] [2]", "the reply is no list in JSON; "),
+            (
+                "[true]",
+                "element 0 of the reply is neither a number nor `null`, but a truth value: `[true]`",
+            ),
+            (
+                r#"[1, "1.0"]"#,
+                "element 1 of the reply is neither a number nor `null`, but a text: `[1, \"1.0\"]`",
+            ),
+            ("[[1]]", "element 0 of the reply is neither a number nor `null`, but a list"),
             ("[{}]", "element 0 of the reply has neither `reward` nor `failed`"),
-            (r#"[1, {"reward": "x"}]"#, "element 1 of the reply is no score, "),
+            (r#"[1, {"reward": "x"}]"#, "element 1 of the reply is no score: `reward` is a number"),
+            (r#"[{"reward": null}]"#, "element 0 of the reply is no score: `reward` is a number"),
             (
                 r#"[{"reward": 1, "part": {}}]"#,
                 "element 0 of the reply has an unknown field `part`",
@@ -119,6 +172,19 @@ mod tests {
             let err = reply(text).unwrap_err();
             assert!(err.to_string().starts_with(what), "{err}");
             assert_eq!(err, RewardError::broken(err.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_reply_has_an_element_for_each_trajectory() {
+        let trajectories = vec![Trajectory::default(); 2];
+        let group = Group { trajectories, ..Group::default() };
+        assert_eq!(reply_to(&group, "[1, null]").unwrap().len(), 2);
+        for text in ["[]", "[1]", "[1, 2, 3]"] {
+            let err = reply_to(&group, text).unwrap_err();
+            let n = reply(text).unwrap().len();
+            let message = format!("the reply is a list of {n} for 2 trajectories: `{text}`");
+            assert_eq!(err, RewardError::broken(message));
         }
     }
 

@@ -61,13 +61,19 @@
 //! whole group. A panic or a [`RewardError::broken`] ends the run with an error that names the
 //! plugin, unless the run file tolerates it.
 //!
+//! # Applicability
+//!
+//! [`Reward::applicability`] says what a question lacks for a reward, before anything was played:
+//! the host asks it of all questions of a run, and refuses a run in which a reward applies to none.
+//!
 //! # Versions
 //!
 //! - The **ABI version** ([`forage_reward_abi`]) is that of the exported layout: 1.0. Its history
 //!   is on the front page of that crate.
 //! - The **wire version** ([`WIRE_VERSION`]) is that of the data. A new field or name is no new
 //!   version: readers ignore what they do not know, and absent fields have defaults.
-//!   - **1** The first. Added since: [`Group::step`], with SDK 0.2.0.
+//!   - **1** The first. Added since: [`Group::step`], with SDK 0.2.0; [`Evidence::aliases`] and the
+//!     request for the [`Applicability`] to questions, with SDK 0.4.0.
 //! - The **crate version** is that of the Rust API. It is shown in messages and never compared: a
 //!   host loads plugins of other crate versions with the same ABI and wire version.
 //!   - **0.1.0** The first.
@@ -79,6 +85,13 @@
 //!     request, which saves a copy. `&Question` and `&Trajectory` are written as before, and
 //!     `&[String]` is `&[Text]`. In literals, `.into()` converts a `&str` or a `String`. New:
 //!     `into_owned`, for a plugin that keeps data of a request.
+//!   - **0.4.0** Answers are compared as the page of [`text`] says: characters that look the same
+//!     are the same, and no golden answer equals an answer of nothing. [`text::squad`] has the rule
+//!     of the official scripts. [`text::n_words`] counts words that stand without spaces.
+//!     [`grammar::is_block`] accepts a thought that the prompt opened. [`Evidence`] has one more
+//!     field, so literals of it end in `..Evidence::default()`. New: [`Reward::applicability`],
+//!     [`grammar::is_valid`], [`text::fold`], [`text::comparable`], [`text::mark_numbers`], and
+//!     `judge` with the feature of that name.
 //!
 //! # Where the `unsafe` is
 //!
@@ -92,14 +105,16 @@ pub mod grammar;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod json;
+#[cfg(feature = "judge")]
+pub mod judge;
 pub mod text;
 pub mod wire;
 
 #[doc(hidden)]
 pub use export::__private;
 pub use wire::{
-    Evidence, EvidenceStep, Grade, Group, Hit, Kind, NoConfig, Origin, Outcome, Passage, Question,
-    Score, Search, Segment, Text, Trajectory, WIRE_VERSION,
+    Applicability, Evidence, EvidenceStep, Extent, Grade, Group, Hit, Kind, NoConfig, Origin,
+    Outcome, Passage, Question, Score, Search, Segment, Text, Trajectory, WIRE_VERSION,
 };
 
 /// Prelude: everything that a simple plugin imports.
@@ -107,8 +122,8 @@ pub mod prelude {
     pub use serde::Deserialize;
 
     pub use crate::wire::{
-        Evidence, EvidenceStep, Grade, Group, Hit, Kind, NoConfig, Origin, Outcome, Passage,
-        Question, Score, Search, Segment, Text, Trajectory,
+        Applicability, Evidence, EvidenceStep, Extent, Grade, Group, Hit, Kind, NoConfig, Origin,
+        Outcome, Passage, Question, Score, Search, Segment, Text, Trajectory,
     };
     pub use crate::{Reward, RewardError, export_reward};
 }
@@ -154,6 +169,16 @@ pub trait Reward: Send + Sync + Sized + 'static {
             }
         };
         group.trajectories.iter().map(grade).collect()
+    }
+
+    /// Applicability to a question: what it lacks for this reward, if anything.
+    ///
+    /// It is asked of every question before a run, so it calls no server. Where it is
+    /// [`Extent::None`], each trajectory of the question is graded [`Grade::NotApplicable`]. Default:
+    /// unknown.
+    fn applicability(&self, question: &Question) -> Applicability {
+        let _ = question;
+        Applicability::default()
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Evidence<'a> {
     pub steps: Vec<EvidenceStep<'a>>,
     /// Gold passages: those that state the facts.
     pub passages: Vec<Passage<'a>>,
+    /// Other names of entities, by the name in [`Evidence::entities`]. Empty for most data sets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<Text<'a>, Vec<Text<'a>>>,
 }
 
 /// Sub-question with its answer and reference searches.
@@ -290,6 +293,62 @@ impl Grade {
     }
 }
 
+/// Applicability of a reward to a question, which does not depend on a trajectory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Applicability {
+    /// How far the reward applies.
+    pub extent: Extent,
+    /// What the question lacks, as the object of "it lacks …": `gold passages with text`. Empty
+    /// where nothing is lacking or known.
+    pub lacks: String,
+}
+
+/// How far a reward applies to a question.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Extent {
+    /// Every part of it can be earned.
+    Whole,
+    /// It is scored, but a part of it can never be earned.
+    Part,
+    /// It does not apply: each trajectory is graded [`Grade::NotApplicable`].
+    None,
+    /// The reward does not say.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl Applicability {
+    /// The reward applies, and every part of it can be earned.
+    pub fn whole() -> Self {
+        Self { extent: Extent::Whole, lacks: String::new() }
+    }
+
+    /// The reward is scored, but a part of it can never be earned: the question lacks this.
+    pub fn part(lacks: impl Into<String>) -> Self {
+        Self { extent: Extent::Part, lacks: lacks.into() }
+    }
+
+    /// The reward does not apply: the question lacks this.
+    pub fn none(lacks: impl Into<String>) -> Self {
+        Self { extent: Extent::None, lacks: lacks.into() }
+    }
+
+    /// Applicability of a reward that compares answers.
+    pub fn by_golden_answers(question: &Question) -> Self {
+        if question.golden_answers.is_empty() {
+            Self::none("golden answers")
+        } else {
+            Self::whole()
+        }
+    }
+}
+
 impl<'a> Group<'a> {
     /// Serialized request.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -343,6 +402,36 @@ pub fn grades_to_bytes(grades: &[Grade]) -> Vec<u8> {
 ///
 /// Bytes that are no reply.
 pub fn grades_from_bytes(bytes: &[u8]) -> Result<Vec<Grade>, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
+
+/// Serialized request for the applicability to questions.
+pub fn questions_to_bytes(questions: &[Question]) -> Vec<u8> {
+    rmp_serde::to_vec_named(questions).expect("plain data serializes into memory")
+}
+
+/// Deserializes a request for the applicability to questions.
+///
+/// # Errors
+///
+/// Bytes that are no such request.
+pub fn questions_from_bytes(bytes: &[u8]) -> Result<Vec<Question<'_>>, rmp_serde::decode::Error> {
+    rmp_serde::from_slice(bytes)
+}
+
+/// Serialized reply: the applicability to each question.
+pub fn applicability_to_bytes(applicability: &[Applicability]) -> Vec<u8> {
+    rmp_serde::to_vec_named(applicability).expect("plain data serializes into memory")
+}
+
+/// Deserializes the applicability to each question.
+///
+/// # Errors
+///
+/// Bytes that are no such reply.
+pub fn applicability_from_bytes(
+    bytes: &[u8],
+) -> Result<Vec<Applicability>, rmp_serde::decode::Error> {
     rmp_serde::from_slice(bytes)
 }
 

@@ -55,6 +55,7 @@ fn group() -> Group<'static> {
         entities: vec!["Alien".into(), "".into()],
         steps: vec![step],
         passages: vec![passage],
+        ..Evidence::default()
     };
     let question = Question {
         id: "q1".into(),

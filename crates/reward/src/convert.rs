@@ -19,7 +19,7 @@ pub fn to_wire(group: &host::Group) -> wire::Group<'_> {
     }
 }
 
-fn question(it: &host::Question) -> wire::Question<'_> {
+pub(crate) fn question(it: &host::Question) -> wire::Question<'_> {
     wire::Question {
         id: Text::from(&it.id),
         text: Text::from(&it.text),
@@ -29,6 +29,12 @@ fn question(it: &host::Question) -> wire::Question<'_> {
             entities: texts(&it.evidence.entities),
             steps: it.evidence.steps.iter().map(evidence_step).collect(),
             passages: it.evidence.passages.iter().map(passage).collect(),
+            aliases: it
+                .evidence
+                .aliases
+                .iter()
+                .map(|(it, names)| (it.into(), texts(names)))
+                .collect(),
         },
     }
 }

@@ -25,7 +25,9 @@ fn add_fields(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(add_fields),
         Value::Object(fields) => {
-            fields.values_mut().for_each(add_fields);
+            // The keys of the table of aliases are names of entities.
+            let values = fields.iter_mut().filter(|(name, _)| name.as_str() != "aliases");
+            values.for_each(|(_, value)| add_fields(value));
             // A range of tokens is a type of the standard library, which will not get fields.
             if !fields.contains_key("start") {
                 fields.insert(NAME.to_owned(), serde_json::json!({ NAME: [1, null, "x"] }));
@@ -44,7 +46,8 @@ mod tests {
     #[test]
     fn nothing_else_is_changed() {
         let played = Trajectory::default().think("x").search("y", [Hit::default()]).answer("z");
-        let question = Question::new("?", ["z"]);
+        let mut question = Question::new("?", ["z"]);
+        question.evidence.aliases.insert("z".into(), vec!["y".into()]);
         let group = Group { question, trajectories: vec![played], step: Some(3) };
         let mut value = serde_json::to_value(&group).unwrap();
         add_fields(&mut value);

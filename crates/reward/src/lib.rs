@@ -18,6 +18,7 @@
 //! program that the user chose to run. The host checks what it can: versions before the first call,
 //! and the number and values of the grades of every reply.
 
+mod applicability;
 mod combination;
 mod convert;
 mod error;
@@ -29,6 +30,7 @@ mod rewards;
 mod section;
 mod workers;
 
+pub use applicability::RewardApplicability;
 pub use combination::{Combination, CombinationRule};
 pub use convert::to_wire;
 pub use error::{PluginError, PluginErrorKind};

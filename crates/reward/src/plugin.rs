@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forage_reward_abi::{
-    ABI_MAJOR, ABI_MINOR, Bytes, DECL_SYMBOL, Header, HostApi, MAGIC, PluginDecl, Sink, Status,
+    ABI_MAJOR, ABI_MINOR, APPLICABILITY_SYMBOL, ApplicabilityFn, Bytes, DECL_SYMBOL, Header,
+    HostApi, MAGIC, PluginDecl, Sink, Status,
 };
-use forage_reward_sdk::wire::{self, Breach, Grade, Group, WIRE_VERSION};
+use forage_reward_sdk::wire::{self, Applicability, Breach, Grade, Group, Question, WIRE_VERSION};
 
 use crate::workers::{CallFailure, Workers};
 use crate::{PluginError, PluginErrorKind};
@@ -35,6 +36,8 @@ pub struct Plugin {
 #[derive(Debug)]
 struct Instance {
     decl: &'static PluginDecl,
+    /// Absent in plugins of older SDKs.
+    applicability: Option<ApplicabilityFn>,
     pointer: NonNull<c_void>,
 }
 
@@ -68,12 +71,17 @@ impl Plugin {
         let decl = *unsafe { library.get::<*const PluginDecl>(DECL_SYMBOL) }
             .map_err(|_| fail(PluginErrorKind::NotAPlugin))?;
         let decl = check(decl).map_err(fail)?;
-        Self::create(path, decl, config)
+        // SAFETY: a static of this name is an `ApplicabilityFn`, by the contract of the ABI.
+        let applicability = unsafe { library.get::<*const ApplicabilityFn>(APPLICABILITY_SYMBOL) };
+        // SAFETY: as above; the library is never closed.
+        let applicability = applicability.ok().map(|symbol| unsafe { **symbol });
+        Self::create(path, decl, applicability, config)
     }
 
     fn create(
         path: &Path,
         decl: &'static PluginDecl,
+        applicability: Option<ApplicabilityFn>,
         config: &serde_json::Value,
     ) -> Result<Self, PluginError> {
         let fail = |kind| PluginError::new(path, kind);
@@ -93,7 +101,7 @@ impl Plugin {
         .map_err(fail)?;
         let pointer = NonNull::new(pointer)
             .ok_or_else(|| fail(breach("it was created without an instance")))?;
-        let instance = Arc::new(Instance { decl, pointer });
+        let instance = Arc::new(Instance { decl, applicability, pointer });
         let workers = Workers::default();
         Ok(Self { path: path.to_owned(), deadline: DEADLINE, instance, workers })
     }
@@ -132,9 +140,29 @@ impl Plugin {
             .map_err(|kind| PluginError::new(&self.path, kind).on_question(&group.question.id))
     }
 
+    /// Applicability to each question, in their order. It is unknown for a plugin of an older SDK.
+    ///
+    /// # Errors
+    ///
+    /// A plugin that returns an error, panics, breaks the contract or misses its deadline.
+    pub fn applicability(&self, questions: &[Question]) -> Result<Vec<Applicability>, PluginError> {
+        let request = wire::questions_to_bytes(questions);
+        let n = questions.len();
+        let instance = Arc::clone(&self.instance);
+        self.call(move || instance.applicability(&request, n))
+            .map_err(|kind| PluginError::new(&self.path, kind))
+    }
+
     fn ask(&self, request: &Arc<Vec<u8>>) -> Result<Vec<Grade>, PluginErrorKind> {
         let (instance, request) = (Arc::clone(&self.instance), Arc::clone(request));
-        let call = move || instance.ask(&request);
+        self.call(move || instance.ask(&request))
+    }
+
+    /// Calls the plugin on a worker, until the deadline.
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> Result<T, PluginErrorKind> + Send + 'static,
+    ) -> Result<T, PluginErrorKind> {
         self.workers.run(self.deadline, call).unwrap_or_else(|failure| {
             Err(match failure {
                 CallFailure::NoThread(err) => PluginErrorKind::Thread(err),
@@ -169,6 +197,26 @@ impl Instance {
             unsafe { (self.decl.score)(self.pointer.as_ptr(), Bytes::new(request), sink) }
         })?;
         wire::grades_from_bytes(&reply).map_err(PluginErrorKind::BadReply)
+    }
+
+    fn applicability(
+        &self,
+        request: &[u8],
+        n_questions: usize,
+    ) -> Result<Vec<Applicability>, PluginErrorKind> {
+        let Some(ask) = self.applicability else {
+            return Ok(vec![Applicability::default(); n_questions]);
+        };
+        let reply = collect(|sink| {
+            // SAFETY: the instance is ours until `drop`; `request` lives through the call.
+            unsafe { ask(self.pointer.as_ptr(), Bytes::new(request), sink) }
+        })?;
+        let found = wire::applicability_from_bytes(&reply).map_err(PluginErrorKind::BadReply)?;
+        if found.len() != n_questions {
+            let message = format!("{} replies for {n_questions} questions", found.len());
+            return Err(breach(&message));
+        }
+        Ok(found)
     }
 }
 
@@ -320,8 +368,12 @@ mod tests {
 
     fn ask(answer: &Answer) -> Result<Vec<Grade>, PluginError> {
         let address = ptr::from_ref(answer).expose_provenance();
-        let plugin =
-            Plugin::create(Path::new("foreign"), check(&raw const DECL).unwrap(), &json!(address))?;
+        let plugin = Plugin::create(
+            Path::new("foreign"),
+            check(&raw const DECL).unwrap(),
+            None,
+            &json!(address),
+        )?;
         let trajectory = Trajectory { member: 5, ..Trajectory::default().search("x", []) };
         let question = Question::new("?", []);
         plugin.score(&Group { question, trajectories: vec![trajectory], step: None })

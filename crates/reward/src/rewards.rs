@@ -5,12 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use forage_reward_sdk::wire;
-use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Trajectory};
+use forage_trajectory::{BoxError, Grade, Grader, Group, Outcome, Question, Trajectory};
 use serde_json::Value;
 
 use crate::combination::{Column, combine};
 use crate::section::{RewardSection, check_rewards};
-use crate::{Combination, Plugin, PluginError, PluginErrorKind, to_wire};
+use crate::{
+    Combination, Plugin, PluginError, PluginErrorKind, RewardApplicability, convert, to_wire,
+};
+
+/// Number of questions of one call for applicability, which bounds the memory of a request.
+const QUESTIONS_OF_A_CALL: usize = 256;
 
 /// Rewards of a run, combined to one grade for each trajectory.
 ///
@@ -80,6 +85,30 @@ impl Rewards {
         self.rewards.iter().map(|reward| (reward.name.as_str(), &reward.plugin))
     }
 
+    /// Applicability of each reward to questions: to how many it applies, and what the others lack.
+    /// No plugin of ours calls a server for it.
+    ///
+    /// # Errors
+    ///
+    /// A plugin that misbehaves.
+    pub fn applicability(
+        &self,
+        questions: &[Question],
+    ) -> Result<Vec<RewardApplicability>, PluginError> {
+        let of_reward = |reward: &LoadedReward| {
+            let mut summary = RewardApplicability::new(&reward.name);
+            for chunk in questions.chunks(QUESTIONS_OF_A_CALL) {
+                let sent: Vec<wire::Question> = chunk.iter().map(convert::question).collect();
+                let found = reward.plugin.applicability(&sent);
+                for one in found.map_err(|err| err.in_reward(&reward.name))? {
+                    summary.add(one);
+                }
+            }
+            Ok(summary)
+        };
+        self.rewards.iter().map(of_reward).collect()
+    }
+
     /// Scores a group outside of training, with the weights of step 0: one grade for each
     /// trajectory, in their order.
     ///
@@ -126,6 +155,10 @@ impl Rewards {
 impl Grader for Rewards {
     fn grade(&self, group: &Group, step: u64) -> Result<Vec<Grade>, BoxError> {
         Ok(self.score_at(group, step)?)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.rewards.iter().map(|reward| reward.name.clone()).collect()
     }
 }
 

@@ -271,7 +271,7 @@ fn strangers_are_turned_away() {
     assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this Forage speaks 1.0");
     assert_eq!(
         kind(at + 24, 2),
-        "reads trajectories of wire version 2 (SDK 0.3.0), this Forage writes version 1"
+        "reads trajectories of wire version 2 (SDK 0.4.0), this Forage writes version 1"
     );
     assert!(kind(at + 28, 0).starts_with("built with `panic = \"abort\"`"));
 }

@@ -109,6 +109,33 @@ fn what_does_not_apply_adds_nothing() {
 }
 
 #[test]
+fn what_the_questions_lack_is_told() {
+    let rewards = rewards(&[
+        ("em", "exact_match", 1.0, json!({})),
+        ("steps", "step_search", 1.0, json!({})),
+        ("entities", "entity_match", 1.0, json!({})),
+        ("old", "misbehaving", 1.0, json!({ "mode": "panic" })),
+    ]);
+    let known = group(vec![]).question;
+    // More than one call takes.
+    let questions = [vec![known; 299], vec![Question::default()]].concat();
+    let told: Vec<String> =
+        rewards.applicability(&questions).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "em applies to 299 of 300 questions: 1 lacks golden answers",
+            "steps applies to 0 of 300 questions: 299 lack gold passages with text, \
+             1 lacks golden answers",
+            "entities applies to 299 of 300 questions: 1 lacks golden answers, \
+             299 lack entities and can earn only a part of it",
+            "old does not say to which questions it applies",
+        ]
+    );
+    assert!(rewards.applicability(&[]).unwrap().iter().all(|it| !it.applies_to_none()));
+}
+
+#[test]
 fn a_failure_fails_the_sum_whatever_the_order() {
     let failing = ("judge", "misbehaving", 1.0, json!({ "mode": "error" }));
     let exact = ("em", "exact_match", 1.0, json!({}));

@@ -27,8 +27,15 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             passage_ids,
         },
     );
-    (any::<String>(), words(), vec(step, 0..3), vec(passage(), 0..3)).prop_map(
-        |(shape, entities, steps, passages)| Evidence { shape, entities, steps, passages },
+    let aliases = btree_map(any::<String>(), words(), 0..3);
+    (any::<String>(), words(), vec(step, 0..3), vec(passage(), 0..3), aliases).prop_map(
+        |(shape, entities, steps, passages, aliases)| Evidence {
+            shape,
+            entities,
+            steps,
+            passages,
+            aliases,
+        },
     )
 }
 

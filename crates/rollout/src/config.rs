@@ -8,6 +8,17 @@ use crate::{ObservationTemplate, RolloutError};
 /// Placeholder for the question in [`RolloutConfig::prompt`].
 const PLACEHOLDER: &str = "{question}";
 
+/// Marks that end a sentence: Latin, Greek, Armenian, Arabic, Ethiopic, Devanagari and wide ones.
+const MARKS: &[char] = &[
+    '?', '!', '.', ':', '…', '‽', '\u{37e}', '\u{55e}', '\u{589}', '\u{61f}', '\u{6d4}', '\u{964}',
+    '\u{1362}', '\u{1367}', '\u{3002}', '\u{fe56}', '\u{ff01}', '\u{ff0e}', '\u{ff1a}', '\u{ff1f}',
+    '\u{ff61}',
+];
+
+/// Quotes and brackets that may close after such a mark.
+const CLOSING: &[char] =
+    &['"', '\'', ')', ']', '}', '»', '\u{2019}', '\u{201d}', '\u{203a}', '」', '』', '）', '】'];
+
 /// Default prompt: the instruction of Search-R1 in our words.
 const PROMPT: &str = "Answer the question below. Whenever you learn something new, first reason \
     about it between <think> and </think>. If a fact is missing, write a query between <search> \
@@ -102,12 +113,18 @@ impl RolloutConfig {
         }
     }
 
-    /// Prompt text for a question. A question mark is added if there is none, as in Search-R1.
+    /// Prompt text for a question. A question mark is added as in Search-R1, unless the question
+    /// ends with a mark of its own, in any script.
     pub fn prompt_for(&self, question: &Question) -> String {
         let text = question.text.trim();
-        let mark = if text.ends_with('?') { "" } else { "?" };
+        let mark = if ends_a_sentence(text) { "" } else { "?" };
         self.prompt.replace(PLACEHOLDER, &format!("{text}{mark}"))
     }
+}
+
+/// Whether a text ends with a mark that ends a sentence, before closing quotes and brackets.
+fn ends_a_sentence(text: &str) -> bool {
+    text.trim_end_matches(CLOSING).ends_with(MARKS)
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -171,6 +188,14 @@ mod tests {
             ("who directed Alien", "Q: who directed Alien?\n"),
             (" who directed Alien? ", "Q: who directed Alien?\n"),
             ("what is {question}?", "Q: what is {question}?\n"),
+            ("Name the director of Alien.", "Q: Name the director of Alien.\n"),
+            ("He asked \"who?\"", "Q: He asked \"who?\"\n"),
+            ("who made \"Alien\"", "Q: who made \"Alien\"?\n"),
+            ("谁导演了异形？", "Q: 谁导演了异形？\n"),
+            ("谁导演了异形", "Q: 谁导演了异形?\n"),
+            ("من أخرج الفيلم؟", "Q: من أخرج الفيلم؟\n"),
+            ("Ποιος το έκανε\u{37e}", "Q: Ποιος το έκανε\u{37e}\n"),
+            ("", "Q: ?\n"),
         ] {
             let question = Question { text: text.into(), ..Question::default() };
             assert_eq!(cfg.prompt_for(&question), prompt);

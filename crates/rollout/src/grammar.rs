@@ -58,13 +58,34 @@ pub struct ParsedTurn {
 /// assert_eq!(turn.action, Some(1));
 /// ```
 pub fn parse(text: &str) -> ParsedTurn {
+    parse_after(text, None)
+}
+
+/// [`parse`] of a turn whose thought the prompt has opened: what is written up to the first
+/// `</think>`, before any other tag, is a `Think` block, although its opening tag stands in the
+/// prompt.
+///
+/// ```
+/// use forage_rollout::grammar::parse_open_thought;
+/// use forage_trajectory::SegmentKind;
+///
+/// let turn = parse_open_thought("hm </think>\n<search> Alien </search>");
+/// let kinds: Vec<SegmentKind> = turn.blocks.iter().map(|block| block.kind).collect();
+/// assert_eq!(kinds, [SegmentKind::Think, SegmentKind::Search]);
+/// ```
+pub fn parse_open_thought(text: &str) -> ParsedTurn {
+    parse_after(text, Some(0..0))
+}
+
+/// Parses a turn after this opening tag of a thought.
+fn parse_after(text: &str, open: Option<Range<usize>>) -> ParsedTurn {
     let action = [(SegmentKind::Search, SEARCH), (SegmentKind::Answer, ANSWER)]
         .into_iter()
         .filter_map(|(kind, tags)| first_pair(text, kind, tags))
         .min_by_key(|block| block.bytes.start);
     let n_before = action.as_ref().map_or(text.len(), |block| block.bytes.start);
 
-    let mut found = thoughts(&text[..n_before]);
+    let mut found = thoughts(&text[..n_before], open);
     let acts = action.is_some();
     found.extend(action);
 
@@ -117,10 +138,10 @@ fn first_pair(text: &str, kind: SegmentKind, tags: TagPair) -> Option<Block> {
     Some(Block { kind, bytes: start..inner_end + tags.close.len(), content: inner..inner_end })
 }
 
-/// `Think` blocks: every `<think>` that is followed by `</think>` before any other tag.
-fn thoughts(text: &str) -> Vec<Block> {
+/// `Think` blocks: every `<think>` that is followed by `</think>` before any other tag. `open` is
+/// an opening tag before the text.
+fn thoughts(text: &str, mut open: Option<Range<usize>>) -> Vec<Block> {
     let mut thoughts = Vec::new();
-    let mut open: Option<Range<usize>> = None;
     for (at, _) in text.match_indices('<') {
         let Some(tag) = TAGS.iter().find(|tag| text[at..].starts_with(**tag)) else { continue };
         let bytes = at..at + tag.len();
@@ -146,7 +167,10 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &Expect) {
-        let turn = parse(text);
+        check_turn(text, &parse(text), expected);
+    }
+
+    fn check_turn(text: &str, turn: &ParsedTurn, expected: &Expect) {
         let lines: Vec<String> = turn
             .blocks
             .iter()
@@ -216,6 +240,39 @@ mod tests {
     }
 
     #[test]
+    fn a_thought_that_the_prompt_opened() {
+        let check = |text: &str, expected: &Expect| {
+            check_turn(text, &parse_open_thought(text), expected);
+        };
+        check(
+            "hm </think>\n<answer> x </answer>",
+            &expect![[r#"
+                Think "hm </think>\n" "hm "
+                Answer "<answer> x </answer>" " x " !"#]],
+        );
+        check("</think>", &expect![[r#"Think "</think>" """#]]);
+        check("hm", &expect![[r#"Other "hm""#]]);
+        check(
+            "<think> hm </think>so</think><search>q</search>",
+            &expect![[r#"
+                Think "<think> hm </think>" " hm "
+                Other "so</think>"
+                Search "<search>q</search>" "q" !"#]],
+        );
+        check(
+            "hm <answer> x </answer></think>",
+            &expect![[r#"
+                Other "hm "
+                Answer "<answer> x </answer>" " x " !
+                Other "</think>""#]],
+        );
+        check(
+            "hm <information> y </information></think>",
+            &expect![[r#"Other "hm <information> y </information></think>""#]],
+        );
+    }
+
+    #[test]
     fn a_thought_holds_no_tag() {
         check(
             "<think> a <think> b </think>",
@@ -249,8 +306,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_tile_the_text(text in taggy()) {
-            let turn = parse(&text);
+        fn blocks_tile_the_text(text in taggy(), in_thought in any::<bool>()) {
+            let turn = if in_thought { parse_open_thought(&text) } else { parse(&text) };
             let mut at = 0;
             for block in &turn.blocks {
                 prop_assert_eq!(block.bytes.start, at);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use forage_trajectory::protocol::PromptThought;
 use forage_trajectory::{
     Completion, FinishReason, Hit, Origin, Outcome, Policy, Question, Request, Retriever, Sampling,
     Search, Segment, SegmentKind, Stream, TokenId, Trajectory, error_chain,
@@ -205,7 +206,14 @@ impl Episodes<'_> {
 
         let decode_error = || RolloutError::policy("decode what it generated");
         let text = self.policy.decode(&completion.tokens).map_err(decode_error())?;
-        let turn = grammar::parse(&text);
+        let turn = match trajectory.segments.last() {
+            Some(Segment { origin: Origin::Prompt, text: prompt, .. })
+                if PromptThought::of(prompt) == PromptThought::Open =>
+            {
+                grammar::parse_open_thought(&text)
+            }
+            _ => grammar::parse(&text),
+        };
         let runs = tagging::token_runs(self.policy, &completion.tokens, &text, &turn.blocks)
             .map_err(decode_error())?;
         for (block, run) in turn.blocks.iter().zip(runs) {

@@ -50,12 +50,12 @@ pub enum LogError {
         problem: String,
     },
     /// The journal belongs to a run with other settings.
-    #[error("the journal `{path}` is of a run that differs in `{key}`")]
+    #[error("the journal `{path}` is of another run: {}", differences.join("; "))]
     OtherRun {
         /// Path of the journal.
         path: PathBuf,
-        /// The first setting that differs.
-        key: String,
+        /// Settings that differ, each with both values: `synthesis.seed` is 2 and was 1.
+        differences: Vec<String>,
     },
 }
 
@@ -263,21 +263,44 @@ fn each_event<E: LogEvent>(
     Ok(offset)
 }
 
-/// The first key in which two descriptions of runs differ, as `a.b`.
-fn difference(found: &Value, wanted: &Value) -> String {
-    let (Value::Object(found), Value::Object(wanted)) = (found, wanted) else {
-        return String::new();
-    };
-    let keys = found.keys().chain(wanted.keys());
-    for key in keys {
-        let (one, other) = (found.get(key), wanted.get(key));
-        if one != other {
-            let within = match (one, other) {
-                (Some(one), Some(other)) => difference(one, other),
-                _ => String::new(),
-            };
-            return if within.is_empty() { key.clone() } else { format!("{key}.{within}") };
-        }
+/// Longest value that a difference quotes, in characters.
+const LONGEST: usize = 80;
+
+/// Settings in which two descriptions of runs differ, each with both values.
+fn differences(found: &Value, wanted: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    collect_differences("", Some(found), Some(wanted), &mut all);
+    all
+}
+
+fn collect_differences(
+    key: &str,
+    before: Option<&Value>,
+    now: Option<&Value>,
+    into: &mut Vec<String>,
+) {
+    if before == now {
+        return;
     }
-    String::new()
+    let (Some(Value::Object(one)), Some(Value::Object(other))) = (before, now) else {
+        into.push(format!("`{key}` is {} and was {}", quoted(now), quoted(before)));
+        return;
+    };
+    let mut names: Vec<&String> = one.keys().chain(other.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        collect_differences(&key, one.get(name), other.get(name), into);
+    }
+}
+
+/// Value as JSON, cut where it is long.
+fn quoted(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "not given".to_owned() };
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
 }

@@ -37,12 +37,14 @@ pub enum TrainingError {
         run: PathBuf,
     },
     /// A run cannot be resumed with another configuration.
-    #[error("the run in `{}` was started with another configuration", run.display())]
+    #[error("the run in `{}` was started with another configuration: {}", run.display(), differences.join("; "))]
     OtherConfiguration {
         /// The run's folder.
         run: PathBuf,
         /// The configuration it was started with.
         config: PathBuf,
+        /// Keys that differ, each with both values: `training.lr` is 2 and was 1.
+        differences: Vec<String>,
     },
     /// A file of the run cannot be read.
     #[error("`{}` cannot be read", path.display())]
@@ -104,6 +106,45 @@ pub enum TrainingError {
         /// Step, from 1.
         step: u64,
     },
+    /// No question of an evaluation was answered, or only those without a search.
+    #[error(
+        "{n_failed} of {n_questions} questions of an evaluation failed: the search engine is away"
+    )]
+    NoEvaluation {
+        /// Questions whose search failed.
+        n_failed: usize,
+        /// Questions that were played until then.
+        n_questions: usize,
+        /// The first failure.
+        source: BoxError,
+    },
+    /// The failure budget of the search engine was spent in an evaluation.
+    #[error(
+        "the search server stopped answering in an evaluation: {n_failed} of {n_questions} \
+         questions failed"
+    )]
+    EvaluationStopped {
+        /// Questions whose search failed.
+        n_failed: usize,
+        /// Questions that were played until then.
+        n_questions: usize,
+    },
+    /// A search of a demonstration of the warm start failed.
+    #[error("a demonstration of step {step} cannot be played")]
+    Demonstration {
+        /// Step, from 1.
+        step: u64,
+        /// The failure.
+        source: BoxError,
+    },
+    /// No trajectory of some steps in a row could be scored.
+    #[error("no trajectory of {n_steps} steps in a row could be scored")]
+    NothingScored {
+        /// Number of the steps.
+        n_steps: u64,
+        /// Reason of the first failure in the last of them.
+        source: BoxError,
+    },
     /// The agent loop failed.
     #[error(transparent)]
     Rollout(#[from] RolloutError),
@@ -126,6 +167,12 @@ pub enum Diverged {
     Sampling {
         /// Step, from 1.
         step: u64,
+    },
+    /// The policy sampled from logits that are not finite, in an evaluation.
+    #[error("the model's answer to question `{question}` has logits that are not finite")]
+    Evaluation {
+        /// Id of the question.
+        question: String,
     },
     /// An update of the warm start is not finite.
     #[error("{}", non_finite.at(*step))]
@@ -172,6 +219,14 @@ pub enum ConfigurationError {
     /// There is no training question.
     #[error("there is no training question")]
     NoQuestion,
+    /// No reward applied to a question of some steps in a row.
+    #[error("{} applied to no question of {n_steps} steps in a row", named(rewards))]
+    NothingApplies {
+        /// Names of the rewards; empty where the grader has none.
+        rewards: Vec<String>,
+        /// Number of the steps.
+        n_steps: u64,
+    },
     /// The estimator needs a value for each search, and no reward gives any.
     #[error("no reward gives the searches of a trajectory a value, which {user}")]
     NoStepRewards {
@@ -186,6 +241,16 @@ pub enum ConfigurationError {
     /// The shape of a fresh model is wrong.
     #[error("`model.fresh` is no model")]
     FreshModel(#[source] BoxError),
+}
+
+/// Rewards by name, as the beginning of a sentence.
+fn named(rewards: &[String]) -> String {
+    let names: Vec<String> = rewards.iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => "the reward".to_owned(),
+        [name] => format!("the reward {name}"),
+        names => format!("the rewards {}", names.join(", ")),
+    }
 }
 
 impl TrainingError {

@@ -121,6 +121,7 @@ pub mod micro_batch;
 pub mod optimizer_step;
 pub mod policy_loss;
 pub mod skipped_updates;
+pub mod untrained_steps;
 pub mod update;
 
 pub mod alarms;
@@ -130,6 +131,7 @@ pub mod record;
 pub mod statistics;
 
 pub mod checkpoint;
+pub mod configuration_change;
 pub mod run_folder;
 
 pub mod sft;

@@ -118,6 +118,13 @@ pub struct RolloutMetrics {
     /// Trajectories whose reward could not be computed.
     #[serde(rename = "reward/failed")]
     pub n_failed: usize,
+    /// Trajectories whose question no reward applies to; absent where there is none.
+    #[serde(rename = "reward/not_applicable", skip_serializing_if = "Option::is_none")]
+    pub n_not_applicable: Option<usize>,
+    /// Of each reward that does not apply to some question: the number of its trajectories,
+    /// `reward_not_applicable/NAME`.
+    #[serde(flatten)]
+    pub not_applicable: NamedNumbers,
     /// Share of groups whose rewards do not differ.
     #[serde(rename = "groups/zero_variance")]
     pub zero_variance: f64,
@@ -272,7 +279,8 @@ pub struct CriticMetrics {
 }
 
 /// Metrics of an evaluation on the dev questions: `eval/greedy/{em,f1,searches}`, and the same by
-/// number of hops with `/HOPS` behind.
+/// number of hops with `/HOPS` behind. Where searches failed, also `eval/greedy/failed`, the number
+/// of questions that are in no mean.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EvaluationMetrics {
     /// Exact match over all questions; `None` where the evaluation has no row `all`.
@@ -321,14 +329,18 @@ impl EvaluationMetrics {
             rows.0.push((format!("eval/greedy/em{suffix}"), row.em.mean));
             rows.0.push((format!("eval/greedy/f1{suffix}"), row.f1.mean));
             rows.0.push((format!("eval/greedy/searches{suffix}"), row.searches));
+            if row.failed > 0 {
+                rows.0.push((format!("eval/greedy/failed{suffix}"), row.failed as f64));
+            }
         }
         Self { exact_match, rows }
     }
 }
 
 impl RolloutMetrics {
-    /// Metrics of some groups and their grades.
-    pub fn of(groups: &[Group], grades: &[Vec<Grade>]) -> Self {
+    /// Metrics of some groups and their grades. `names` are those of the rewards that a grade
+    /// is made of, as [`Grader::names`](forage_trajectory::Grader::names) gives them.
+    pub fn of(groups: &[Group], grades: &[Vec<Grade>], names: &[String]) -> Self {
         let trajectories: Vec<&Trajectory> =
             groups.iter().flat_map(|group| &group.trajectories).collect();
         let rewards: Vec<f64> = grades.iter().flatten().filter_map(Grade::reward).collect();
@@ -336,12 +348,16 @@ impl RolloutMetrics {
             share(trajectories.iter().map(|trajectory| count(trajectory)).sum(), trajectories.len())
         };
         let is_failed = |grade: &&Grade| matches!(grade, Grade::Failed(_));
+        let is_inapplicable = |grade: &&Grade| matches!(grade, Grade::NotApplicable);
+        let n_not_applicable = grades.iter().flatten().filter(is_inapplicable).count();
         let zero_variance = grades.iter().filter(|group| !has_variance(group)).count();
         Self {
             reward_mean: of_some(&rewards, mean),
             reward_std: of_some(&rewards, standard_deviation),
             parts: parts(grades),
             n_failed: grades.iter().flatten().filter(is_failed).count(),
+            n_not_applicable: Some(n_not_applicable).filter(|count| *count > 0),
+            not_applicable: not_applicable(grades, names),
             zero_variance: share(zero_variance, grades.len()),
             searches: per_trajectory(|trajectory| trajectory.searches.len()),
             policy_tokens: per_trajectory(Trajectory::n_policy_tokens),
@@ -484,6 +500,21 @@ fn parts(grades: &[Vec<Grade>]) -> NamedNumbers {
     NamedNumbers(numbers)
 }
 
+/// Number of trajectories that each reward does not apply to; a reward that applies to all has
+/// none. The parts of a score have the name of each reward that applies.
+fn not_applicable(grades: &[Vec<Grade>], rewards: &[String]) -> NamedNumbers {
+    let lacks = |grade: &Grade, name: &str| match grade {
+        Grade::Scored(score) => !score.parts.contains_key(name),
+        Grade::NotApplicable => true,
+        Grade::Failed(_) => false,
+    };
+    let counts = rewards.iter().map(|name| {
+        let count = grades.iter().flatten().filter(|grade| lacks(grade, name)).count();
+        (format!("reward_not_applicable/{name}"), count as f64)
+    });
+    NamedNumbers(counts.filter(|(_, count)| *count > 0.0).collect())
+}
+
 /// Whether the trajectories of a group differ in a part of the reward.
 fn varies(group: &[Grade], part: &str) -> bool {
     let value = |grade: &Grade| match grade {
@@ -498,9 +529,13 @@ fn pairs(groups: &[Group]) -> impl Iterator<Item = (&Question, &Trajectory)> {
     groups.iter().flat_map(|group| group.trajectories.iter().map(|one| (&group.question, one)))
 }
 
-/// Recall of the gold passages of every trajectory whose question names any.
+/// Recall of the gold passages of every trajectory whose question names any. A trajectory whose
+/// search failed has none.
 fn recalls(groups: &[Group]) -> Vec<f64> {
-    pairs(groups).filter_map(|(question, one)| gold_retrieved(question, one)).collect()
+    pairs(groups)
+        .filter(|(_, one)| !one.failed())
+        .filter_map(|(question, one)| gold_retrieved(question, one))
+        .collect()
 }
 
 /// Mean log-probability of every trajectory with a right answer.

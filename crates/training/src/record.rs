@@ -21,8 +21,11 @@ pub struct Interval {
 pub struct EvaluationRow {
     /// `all`, or a number of hops, or `?` where the evidence lists no steps.
     pub name: String,
-    /// Number of questions.
+    /// Number of questions that the means are over.
     pub n: usize,
+    /// Number of further questions without a result, since a search failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: usize,
     /// Exact match.
     pub em: Interval,
     /// Token F1.
@@ -42,7 +45,7 @@ pub struct Evaluation {
     pub sampling: String,
     /// Name of the question file.
     pub questions: String,
-    /// `all` first, then by hops.
+    /// `all` first, then by hops. A number of hops of which every question failed has no row.
     pub rows: Vec<EvaluationRow>,
 }
 
@@ -72,6 +75,11 @@ pub struct GroupRecord {
     pub group: Group,
     /// Grades, one a trajectory.
     pub grades: Vec<GradeRecord>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl GradeRecord {

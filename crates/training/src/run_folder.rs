@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::configuration_change::{KeyDifference, differences};
 use crate::error::TrainingError;
 use crate::record::{Evaluation, GroupRecord};
 
@@ -23,6 +24,7 @@ type Result<T> = std::result::Result<T, TrainingError>;
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    raised_steps: Option<(u64, u64)>,
     _lock: File,
 }
 
@@ -31,12 +33,17 @@ pub struct RunFolder {
 pub enum Opening {
     /// The folder must not hold a run.
     Fresh,
-    /// The folder may hold a run of the same configuration.
+    /// The folder may hold a run of the same configuration, or of one with fewer
+    /// `training.steps`.
     Resume,
 }
 
 impl RunFolder {
     /// Creates or reopens a folder and writes the configuration into it.
+    ///
+    /// Configurations are compared by their values. A run that is resumed for more
+    /// [`raised_steps`](Self::raised_steps) keeps the configuration that it was started with, until
+    /// [`write_configuration`](Self::write_configuration).
     ///
     /// # Errors
     ///
@@ -50,22 +57,32 @@ impl RunFolder {
         }
         let checkpoints = path.join("checkpoints");
         forage_fs::restore_all(&checkpoints).map_err(TrainingError::write(&checkpoints))?;
-        let folder = Self { path: path.to_owned(), _lock: lock };
+        let mut folder = Self { path: path.to_owned(), raised_steps: None, _lock: lock };
         let config = folder.path("config.toml");
         match std::fs::read_to_string(&config) {
             Ok(_) if opening == Opening::Fresh => {
                 return Err(TrainingError::AlreadyARun { run: path.to_owned() });
             }
             Ok(text) if text != config_text => {
-                return Err(TrainingError::OtherConfiguration { run: path.to_owned(), config });
+                folder.raised_steps = compare(path, &config, &text, config_text)?;
             }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                folder.write_whole("config.toml", config_text.as_bytes())?;
+                folder.write_configuration(config_text)?;
             }
             Err(source) => return Err(TrainingError::Read { path: config, source }),
         }
         Ok(folder)
+    }
+
+    /// Old and new `training.steps` of a run that is resumed for more of them.
+    pub fn raised_steps(&self) -> Option<(u64, u64)> {
+        self.raised_steps
+    }
+
+    /// Writes the configuration that the run is compared with when it is resumed.
+    pub fn write_configuration(&self, config_text: &str) -> Result<()> {
+        self.write_whole("config.toml", config_text.as_bytes())
     }
 
     /// Path of a file in the folder.
@@ -201,6 +218,30 @@ impl RunFolder {
     }
 }
 
+/// Old and new `training.steps`, where nothing else differs and they were raised.
+///
+/// # Errors
+///
+/// [`TrainingError::OtherConfiguration`], and [`TrainingError::Damaged`] where the configuration
+/// of the run is no TOML.
+fn compare(run: &Path, path: &Path, before: &str, now: &str) -> Result<Option<(u64, u64)>> {
+    let found = differences(before, now).map_err(TrainingError::damaged(path))?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    if let [only] = found.as_slice()
+        && only.key == "training.steps"
+        && let Some(raised) = only.raised()
+    {
+        return Ok(Some(raised));
+    }
+    Err(TrainingError::OtherConfiguration {
+        run: run.to_owned(),
+        config: path.to_owned(),
+        differences: found.iter().map(KeyDifference::to_string).collect(),
+    })
+}
+
 /// JSON lines, one a row.
 pub fn jsonl<T: Serialize>(rows: &[T]) -> serde_json::Result<Vec<u8>> {
     let mut lines = Vec::new();
@@ -229,6 +270,37 @@ fn lock(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_resumed_run_is_compared_by_value_and_may_have_more_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |text| RunFolder::open(folder.path(), text, Opening::Resume);
+        let started = "seed = 1\n[training]\nsteps = 2\n";
+        drop(open(started).unwrap());
+        // The text; the steps, or the differences.
+        for (text, expected) in [
+            (started, Ok(None)),
+            ("training.steps = 2 # two\nseed = 1", Ok(None)),
+            ("seed = 1\ntraining.steps = 5", Ok(Some((2, 5)))),
+            ("seed = 1\ntraining.steps = 1", Err("`training.steps` is 1 and was 2")),
+            (
+                "seed = 2\ntraining.steps = 5",
+                Err("`seed` is 2 and was 1; `training.steps` is 5 and was 2"),
+            ),
+        ] {
+            match (open(text), expected) {
+                (Ok(run), Ok(steps)) => assert_eq!(run.raised_steps(), steps, "{text}"),
+                (Err(error), Err(expected)) => {
+                    assert!(error.to_string().ends_with(expected), "{error}");
+                }
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+            let kept = std::fs::read_to_string(folder.path().join("config.toml")).unwrap();
+            assert_eq!(kept, started);
+        }
+        std::fs::write(folder.path().join("config.toml"), "seed = ").unwrap();
+        assert!(matches!(open(started), Err(TrainingError::Damaged { .. })));
+    }
 
     #[test]
     fn only_the_last_line_may_be_cut_short() {

@@ -18,6 +18,7 @@ use crate::record::{Evaluation, GroupRecord};
 use crate::rollout_step::{RolloutBatch, generator, rollout_step};
 use crate::run::RunContext;
 use crate::skipped_updates::record_skipped;
+use crate::untrained_steps::UntrainedSteps;
 use crate::update::{UpdateStats, update_policy};
 
 /// Evaluations of the test questions before and after training.
@@ -33,8 +34,9 @@ pub struct TrainingResults {
 ///
 /// # Errors
 ///
-/// [`TrainingError`]. After [`TrainingError::Stopped`], [`TrainingError::Reward`] and
-/// [`TrainingError::Grades`] a checkpoint of the last step is in the run's folder.
+/// [`TrainingError`]. After [`TrainingError::Stopped`], [`TrainingError::Reward`],
+/// [`TrainingError::Grades`], [`TrainingError::NoTrajectory`] and [`TrainingError::SearchStopped`] a
+/// checkpoint of the last step is in the run's folder.
 pub fn train(
     context: &RunContext<'_>,
     start: TrainState,
@@ -45,7 +47,7 @@ pub fn train(
     let initial = start.decoder.clone();
     let mut generator = generator(initial.clone(), tokenizer.clone(), config.cache_tokens);
     let before = evaluate_test(context, &mut generator, 0)?;
-    let (mut state, mut alarms) = begin_or_resume(context, &mut generator, start, &initial)?;
+    let (mut state, mut watches) = begin_or_resume(context, &mut generator, start, &initial)?;
 
     observer.started("training", state.step, training.steps);
     while state.step < training.steps {
@@ -53,7 +55,7 @@ pub fn train(
             state.save(run, tokenizer)?;
             return Err(TrainingError::Stopped { run: run.root().to_owned() });
         }
-        let reward = train_step(context, &mut generator, &mut state, &mut alarms, &initial)?;
+        let reward = train_step(context, &mut generator, &mut state, &mut watches, &initial)?;
         let message = reward.map_or_else(String::new, |reward| format!("reward {reward:.3}"));
         observer.advanced(state.step, &message);
         if state.step.is_multiple_of(training.checkpoint_every) || state.step == training.steps {
@@ -67,12 +69,18 @@ pub fn train(
     Ok(TrainingResults { before, after })
 }
 
+/// Watches over the steps of a run, which warn and may end it.
+struct Watches {
+    alarms: Alarms,
+    untrained: UntrainedSteps,
+}
+
 /// Training step: rollout, batch, updates, metrics. Returns the mean reward, where there is one.
 fn train_step(
     context: &RunContext<'_>,
     generator: &mut Generator,
     state: &mut TrainState,
-    alarms: &mut Alarms,
+    watches: &mut Watches,
     initial: &Decoder,
 ) -> Result<Option<f64>, TrainingError> {
     let RunContext { config, run, .. } = *context;
@@ -101,7 +109,11 @@ fn train_step(
 
     let mut metrics = StepMetrics {
         step: state.step,
-        rollout: Some(RolloutMetrics::of(&rollout.groups, &rollout.grades)),
+        rollout: Some(RolloutMetrics::of(
+            &rollout.groups,
+            &rollout.grades,
+            &context.grader.names(),
+        )),
         sampling: SamplingMetrics::of(&config.algorithm, training, &rollout, &batch),
         update: Some(UpdateMetrics::of(&config.algorithm, &updates)),
         skipped: Some(record_skipped(context, state, &updates, &groups, &batch)?),
@@ -114,7 +126,7 @@ fn train_step(
         metrics.evaluation = Some(EvaluationMetrics::of(&evaluation));
     }
     let exact_match = metrics.evaluation.as_ref().and_then(|evaluation| evaluation.exact_match);
-    let (values, warnings) = alarms.watch(state.step, &rollout.groups, reward, exact_match);
+    let (values, warnings) = watches.alarms.watch(state.step, &rollout.groups, reward, exact_match);
     metrics.alarms = Some(values);
     for warning in &warnings {
         context.observer.warning(warning);
@@ -128,37 +140,45 @@ fn train_step(
     let timings =
         timings(context, state.step, [rollout_time, update_time, began.elapsed()], &updates);
     run.append("timings.jsonl", &timings)?;
+    watches.untrained.watch(context, state.step, &rollout.grades, &batch, &updates)?;
     Ok(reward)
 }
 
-/// Rollout of the next step. Where the rewards fail, a checkpoint is written first, so that the run
-/// can be resumed from this step once the rewards work.
+/// Rollout of the next step. Where the rewards or the search engine fail, a checkpoint is written
+/// first, so that the run can be resumed from this step once they work.
 fn sample(
     context: &RunContext<'_>,
     generator: &mut Generator,
     state: &TrainState,
 ) -> Result<RolloutBatch, TrainingError> {
     let rollout = rollout_step(context, generator, state.step);
-    if let Err(TrainingError::Reward(_) | TrainingError::Grades { .. }) = &rollout {
+    if let Err(
+        TrainingError::Reward(_)
+        | TrainingError::Grades { .. }
+        | TrainingError::NoTrajectory { .. }
+        | TrainingError::SearchStopped { .. },
+    ) = &rollout
+    {
         state.save(context.run, context.tokenizer)?;
     }
     rollout
 }
 
-/// State and alarms at the start of the loop: those of the newest checkpoint, or initial ones,
+/// State and watches at the start of the loop: those of the newest checkpoint, or initial ones,
 /// after an evaluation of the dev questions as row 0 of the metrics.
 fn begin_or_resume(
     context: &RunContext<'_>,
     generator: &mut Generator,
     start: TrainState,
     initial: &Decoder,
-) -> Result<(TrainState, Alarms), TrainingError> {
+) -> Result<(TrainState, Watches), TrainingError> {
     let RunContext { config, run, .. } = *context;
+    let alarms = config.alarms;
     if let Some(state) = TrainState::load_newest(run, initial)? {
         run.forget_after("metrics.jsonl", state.step)?;
         run.forget_after("timings.jsonl", state.step)?;
-        let alarms = Alarms::resume(config.alarms, run)?;
-        return Ok((state, alarms));
+        let (alarms, untrained) = (Alarms::resume(alarms, run)?, UntrainedSteps::resume(run)?);
+        return Ok((state, Watches { alarms, untrained }));
     }
     run.forget_all(&["metrics.jsonl", "timings.jsonl"])?;
     let evaluation = context.evaluator().dev(generator, 0)?;
@@ -169,7 +189,7 @@ fn begin_or_resume(
         ema: config.training.ema_decay.map(|_| initial.clone()),
         ..start
     };
-    Ok((state, Alarms::new(config.alarms)))
+    Ok((state, Watches { alarms: Alarms::new(alarms), untrained: UntrainedSteps::default() }))
 }
 
 /// Evaluates the test questions with both decodings.

@@ -47,4 +47,10 @@ pub trait Grader: Send + Sync {
     ///
     /// Where the rewards cannot go on. A trajectory that cannot be scored is [`Grade::Failed`].
     fn grade(&self, group: &Group, step: u64) -> Result<Vec<Grade>, BoxError>;
+
+    /// Names of the rewards that a grade is made of. The parts of a score have the name of each
+    /// reward that applies. Default: none.
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,5 +1,7 @@
 //! Questions, with their golden answers and the evidence that rewards may use.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Question with its golden answers.
@@ -36,6 +38,9 @@ pub struct Evidence {
     pub steps: Vec<EvidenceStep>,
     /// Gold passages: those that state the facts.
     pub passages: Vec<Passage>,
+    /// Other names of entities, by the name in `entities`. Default: empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Vec<String>>,
 }
 
 /// Sub-question with its answer and reference searches.

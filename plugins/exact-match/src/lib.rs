@@ -12,6 +12,8 @@
 //!   that list it before its aliases. Default: `"all"`.
 //! - `max_words`, for `"sub-em"` only: an answer with more words, and with more than the longest
 //!   golden answer, earns 0. Otherwise a policy learns to answer with lists. Default: 20.
+//! - `numbers`: `"squad"`, or `"compare"`, where numbers keep their signs and points and are equal
+//!   if their values are. Default: `"squad"`.
 //!
 //! # Parts
 //!
@@ -24,8 +26,10 @@
 //!   parsed.
 //! - An answer with a tag of the agent loop inside earns 0.
 //! - A question without golden answers is not applicable, instead of 0.
-//! - With `"sub-em"`, a golden answer that is empty after normalization matches nothing, and long
+//! - With `"sub-em"`, a golden answer that is empty after normalization has to be equal, and long
 //!   answers earn 0.
+//! - Characters that look the same are the same, and a golden answer that is empty after
+//!   normalization keeps its articles or its punctuation: see [`text`].
 
 #![forbid(unsafe_code)]
 
@@ -41,6 +45,19 @@ pub struct Config {
     pub aliases: Aliases,
     /// For `sub-em`: maximum number of words of an answer. Default: 20.
     pub max_words: Option<usize>,
+    /// Comparison of numbers. Default: `squad`.
+    pub numbers: Numbers,
+}
+
+/// Comparison of numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Numbers {
+    /// As any other word: signs and points are deleted, so that 35 is 3.5.
+    #[default]
+    Squad,
+    /// By their values: see [`text::mark_numbers`].
+    Compare,
 }
 
 /// Metric of correctness.
@@ -71,17 +88,22 @@ pub struct ExactMatch {
     metric: Metric,
     aliases: Aliases,
     max_words: usize,
+    numbers: Numbers,
 }
 
 impl Reward for ExactMatch {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, RewardError> {
-        let Config { metric, aliases, max_words } = config;
+        let Config { metric, aliases, max_words, numbers } = config;
         if metric == Metric::Em && max_words.is_some() {
             return Err(RewardError::new("metric `em` does not use `max_words`"));
         }
-        Ok(Self { metric, aliases, max_words: max_words.unwrap_or(20) })
+        Ok(Self { metric, aliases, max_words: max_words.unwrap_or(20), numbers })
+    }
+
+    fn applicability(&self, question: &Question) -> Applicability {
+        Applicability::by_golden_answers(question)
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
@@ -95,17 +117,29 @@ impl Reward for ExactMatch {
         let Some(answer) = it.clean_answer() else {
             return Score::new(0.0).part(self.metric.name(), 0.0).part("f1", 0.0).into();
         };
-        let right = match self.metric {
-            Metric::Em => text::exact_match(answer, golds),
-            Metric::SubEm if text::is_list(answer, golds, self.max_words) => 0.0,
-            Metric::SubEm => text::sub_exact_match(answer, golds),
+        let is_list = text::is_list(answer, golds, self.max_words);
+        let (right, f1) = match self.numbers {
+            Numbers::Squad => self.metric.measure(answer, golds),
+            Numbers::Compare => {
+                let golds: Vec<String> = golds.iter().map(|it| text::mark_numbers(it)).collect();
+                self.metric.measure(&text::mark_numbers(answer), &golds)
+            }
         };
-        let f1 = text::token_f1(answer, golds);
+        let right = if self.metric == Metric::SubEm && is_list { 0.0 } else { right };
         Score::new(right).part(self.metric.name(), right).part("f1", f1).into()
     }
 }
 
 impl Metric {
+    /// Correctness of an answer, and its token F1.
+    fn measure<S: AsRef<str>>(self, answer: &str, golds: &[S]) -> (f64, f64) {
+        let right = match self {
+            Self::Em => text::exact_match(answer, golds),
+            Self::SubEm => text::sub_exact_match(answer, golds),
+        };
+        (right, text::token_f1(answer, golds))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Em => "em",
@@ -143,8 +177,16 @@ mod tests {
             (Metric::Em, &["yes"], Some("no"), 0.0, 0.0),
             (Metric::Em, &["Paris"], Some(""), 0.0, 0.0),
             (Metric::Em, &["Paris"], None, 0.0, 0.0),
-            // No answer does not match a golden answer that is empty after normalization.
+            // Golden answers that are empty after normalization.
             (Metric::Em, &["The The"], None, 0.0, 0.0),
+            (Metric::Em, &["A"], Some("?"), 0.0, 0.0),
+            (Metric::Em, &["A"], Some("the"), 0.0, 0.0),
+            (Metric::Em, &["A"], Some("a"), 1.0, 1.0),
+            (Metric::Em, &["+"], Some("-"), 0.0, 0.0),
+            (Metric::SubEm, &["+"], Some("+"), 1.0, 1.0),
+            (Metric::SubEm, &["A"], Some("banana"), 0.0, 0.0),
+            (Metric::Em, &["Maeve O’Dunn"], Some("Maeve O'Dunn"), 1.0, 1.0),
+            (Metric::Em, &["１９１１"], Some("1911"), 1.0, 1.0),
         ] {
             let Grade::Scored(found) = score(metric, golds, answer) else { panic!("{answer:?}") };
             assert!((found.reward - reward).abs() < 1e-9, "{metric:?} {answer:?}: {found:?}");
@@ -156,6 +198,45 @@ mod tests {
     #[test]
     fn has_no_opinion_without_golden_answers() {
         assert_eq!(score(Metric::Em, &[], Some("Paris")), Grade::NotApplicable);
+    }
+
+    #[test]
+    fn numbers_may_be_compared() {
+        let reward = |metric, numbers, gold: &str, answer: &str| {
+            let config = Config { metric, numbers, ..Config::default() };
+            let plugin = ExactMatch::new(config).unwrap();
+            let it = Trajectory::default().answer(answer);
+            plugin.score(&Question::new("?", [gold]), &it).unwrap().reward().unwrap()
+        };
+        for (gold, answer, squad, compared) in [
+            ("3.5", "35", 1.0, 0.0),
+            ("-5", "5", 1.0, 0.0),
+            ("1.5%", "15%", 1.0, 0.0),
+            ("$1.2 million", "$12 million", 1.0, 0.0),
+            ("C++", "C", 1.0, 0.0),
+            ("1,000", "1000", 1.0, 1.0),
+            ("1911", "1911.0", 0.0, 1.0),
+        ] {
+            for metric in [Metric::Em, Metric::SubEm] {
+                // `19110` contains `1911`, as characters.
+                if metric == Metric::Em || gold != "1911" {
+                    assert_eq!(
+                        reward(metric, Numbers::Squad, gold, answer).to_bits(),
+                        f64::to_bits(squad)
+                    );
+                }
+                let found = reward(metric, Numbers::Compare, gold, answer);
+                assert_eq!(found.to_bits(), f64::to_bits(compared), "{gold} {answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn questions_without_golden_answers_are_told() {
+        let reward = ExactMatch::new(Config::default()).unwrap();
+        let lacking = reward.applicability(&Question::default());
+        assert_eq!(lacking, Applicability::none("golden answers"));
+        assert_eq!(reward.applicability(&Question::new("?", ["x"])), Applicability::whole());
     }
 
     #[test]

@@ -33,14 +33,13 @@
 //!   does not make a trajectory invalid.
 //! - In `"search-r1"`, a question without golden answers is not applicable.
 //! - A golden answer that is empty after normalization is found in no page, instead of in all.
+//! - A thought whose opening tag stands at the end of the prompt is a thought.
 
 #![forbid(unsafe_code)]
 
-mod grammar;
-
 use forage_reward_sdk::{prelude::*, text};
 
-pub use grammar::is_valid;
+pub use forage_reward_sdk::grammar::is_valid;
 
 /// Configuration of [`Format`]. An option that the mode does not use is an error.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -119,6 +118,13 @@ impl Reward for Format {
                 retrieval: retrieval.unwrap_or(0.0),
             },
         })
+    }
+
+    fn applicability(&self, question: &Question) -> Applicability {
+        match self {
+            Self::Validity { .. } => Applicability::whole(),
+            Self::SearchR1 { .. } => Applicability::by_golden_answers(question),
+        }
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
@@ -236,6 +242,9 @@ mod tests {
         let search_r1 = Format::new(Config::default()).unwrap();
         let it = trajectory(true, false, Some("Lyon"));
         assert_eq!(search_r1.score(&Question::default(), &it), Ok(Grade::NotApplicable));
+        let lacking = Applicability::none("golden answers");
+        assert_eq!(search_r1.applicability(&Question::default()), lacking);
+        assert_eq!(format.applicability(&Question::default()), Applicability::whole());
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn two() -> u32 {
 /// HTTP reward.
 #[derive(Debug)]
 pub struct HttpPost {
+    url: String,
     server: Server,
 }
 
@@ -66,7 +67,7 @@ impl Reward for HttpPost {
             };
             server = server.with_header(name, &value);
         }
-        Ok(Self { server })
+        Ok(Self { url: config.url, server })
     }
 
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
@@ -77,7 +78,9 @@ impl Reward for HttpPost {
     }
 
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
-        json::reply(&self.server.post("", &json::request(group))?)
+        let reply = self.server.post("", &json::request(group))?;
+        json::reply_to(group, &reply)
+            .map_err(|err| RewardError::broken(format!("the server `{}`: {err}", self.url)))
     }
 }
 
@@ -153,6 +156,9 @@ mod tests {
             (404, "no such page", "answered with status 404: `no such page`"),
             (500, "oops", "answered with status 500: `oops`"),
             (200, "hello", "the reply is no list in JSON"),
+            (200, "[1]", "the reply is a list of 1 for 2 trajectories: `[1]`"),
+            (200, "[NaN, 1]", "the reply has `NaN`, which is no finite number"),
+            (200, "[null, true]", "element 1 of the reply is neither a number nor `null`"),
         ] {
             let (url, serving) = serve(vec![(status, reply)]);
             let err = http(&url, 0).score_group(&group()).unwrap_err();

@@ -110,7 +110,9 @@ impl Process {
             None => Worker::start(&self.command).map_err(broken)?,
         };
         let reply = worker.ask(&json::request(group), self.timeout).map_err(broken)?;
-        Ok((worker, json::reply(&reply)?))
+        let grades =
+            json::reply_to(group, &reply).map_err(|err| broken(format!("wrote: {err}")))?;
+        Ok((worker, grades))
     }
 
     fn borrow(&self) -> Option<Worker> {

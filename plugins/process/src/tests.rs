@@ -50,6 +50,8 @@ fn programs_that_fail_say_why() {
         ("sleep 60", "gave no answer within 0.5 s"),
         ("read line; echo hello", "the reply is no list in JSON"),
         ("read line; echo '[true]'", "element 0 of the reply is neither"),
+        ("read line; echo '[NaN]'", "the reply has `NaN`, which is no finite number"),
+        ("read line; echo '[1, 0]'", "the reply is a list of 2 for 1 trajectories"),
     ] {
         let process = process(&["sh", "-c", script], 1, 0.5);
         // Asked twice: a failure must not keep the only worker.
@@ -61,6 +63,18 @@ fn programs_that_fail_say_why() {
     }
     let err = process(&["no-such-program"], 1, 0.5).score_group(&group(1)).unwrap_err();
     assert!(err.to_string().starts_with("the program `no-such-program` could not be started"));
+}
+
+#[test]
+fn a_line_too_many_is_not_the_next_reply() {
+    let script = "while read -r line; do echo '[1]'; echo '[0]'; done";
+    let process = process(&["sh", "-c", script], 1, 60.0);
+    assert_eq!(rewards(&process, 1), [Some(1.0)]);
+    // The second line may come a moment after the first.
+    std::thread::sleep(Duration::from_millis(200));
+    let err = process.score_group(&group(1)).unwrap_err();
+    assert!(err.to_string().contains("a line that is no reply to a group: `[0]`"), "{err}");
+    assert_eq!(rewards(&process, 1), [Some(1.0)], "it is started again");
 }
 
 #[test]

@@ -71,6 +71,11 @@ impl Worker {
     ///
     /// The rest of the sentence "the program …".
     pub(crate) fn ask(&mut self, request: &str, timeout: Duration) -> Result<String, String> {
+        // A line that nobody asked for would be taken for the reply to this request.
+        if let Ok(line) = self.lines.try_recv() {
+            let start: String = line.chars().take(200).collect();
+            return Err(format!("wrote a line that is no reply to a group: `{start}`"));
+        }
         let mut stdin = self.stdin.take().ok_or("no longer listens")?;
         let line = format!("{request}\n");
         // On a thread too: writing more than a pipe holds blocks until the program reads.

@@ -68,6 +68,17 @@ impl Reward for RetrievalRecall {
         Ok(Self { config })
     }
 
+    fn applicability(&self, question: &Question) -> Applicability {
+        if !self.needed(question).is_empty() {
+            return Applicability::whole();
+        }
+        Applicability::none(match self.config.unit {
+            Unit::Passages => "gold passages with identifiers",
+            Unit::Steps => "sub-questions with the identifiers of their passages",
+            Unit::Answer => "golden answers",
+        })
+    }
+
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
         let needed = self.needed(question);
         if needed.is_empty() {
@@ -116,10 +127,11 @@ impl RetrievalRecall {
                 ids.filter(known).map(|id| Needed::Passage(vec![id])).collect()
             }
             Unit::Steps => {
-                let steps =
-                    question.evidence.steps.iter().filter(|step| !step.passage_ids.is_empty());
-                let ids = steps.map(|step| step.passage_ids.iter().map(Text::as_str));
-                ids.map(|ids| Needed::Passage(ids.filter(known).collect())).collect()
+                let steps = question.evidence.steps.iter();
+                let ids = |step: &'a EvidenceStep<'a>| -> Vec<&'a str> {
+                    step.passage_ids.iter().map(Text::as_str).filter(known).collect()
+                };
+                steps.map(ids).filter(|ids| !ids.is_empty()).map(Needed::Passage).collect()
             }
             Unit::Answer if question.golden_answers.is_empty() => vec![],
             Unit::Answer => vec![Needed::Answer(&question.golden_answers)],
@@ -193,6 +205,8 @@ mod tests {
             let plugin = RetrievalRecall::new(Config { unit, ..Config::default() }).unwrap();
             let grade = plugin.score(&Question::default(), &Trajectory::default());
             assert_eq!(grade, Ok(Grade::NotApplicable));
+            assert_eq!(plugin.applicability(&Question::default()).extent, Extent::None);
+            assert_eq!(plugin.applicability(&question()), Applicability::whole());
         }
     }
 }

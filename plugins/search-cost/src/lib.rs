@@ -79,6 +79,10 @@ impl Reward for SearchCost {
         Ok(Self { config })
     }
 
+    fn applicability(&self, question: &Question) -> Applicability {
+        Applicability::by_golden_answers(question)
+    }
+
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
         let fewest = is_right(question, it).then_some(it.searches.len());
         Ok(self.grade(question, it, fewest))
@@ -157,6 +161,8 @@ mod tests {
         let grade = plugin.score(&question, &played(7, "Paris")).unwrap();
         assert_eq!(grade.reward(), Some(0.0));
         assert_eq!(plugin.score(&Question::default(), &played(7, "x")), Ok(Grade::NotApplicable));
+        let lacking = Applicability::none("golden answers");
+        assert_eq!(plugin.applicability(&Question::default()), lacking);
         let wrong = SearchCost::new(Config { cost: -1.0, ..Config::default() }).unwrap_err();
         assert_eq!(wrong.to_string(), "`cost` is -1: it is 0 or more");
     }

@@ -29,6 +29,7 @@
 //! - The redundancy of the paper compares passages: here by identifier. In the paper the key reward
 //!   does not depend on the format; here an invalid trajectory earns none.
 //! - F1 is not rounded to four digits.
+//! - Gold passages of which only the identifiers are known count as none.
 
 #![forbid(unsafe_code)]
 
@@ -201,6 +202,23 @@ impl Reward for StepSearch {
         }
     }
 
+    fn applicability(&self, question: &Question) -> Applicability {
+        let lacks_passages = !has_gold_texts(question);
+        if question.golden_answers.is_empty() {
+            return Applicability::none("golden answers");
+        }
+        if lacks_passages && self.without_passages == WithoutPassages::NotApplicable {
+            return Applicability::none(GOLD_TEXTS);
+        }
+        let lacks_queries = question.evidence.steps.iter().all(|step| step.queries.is_empty());
+        match (lacks_passages, lacks_queries) {
+            (false, false) => Applicability::whole(),
+            (true, false) => Applicability::part(GOLD_TEXTS),
+            (false, true) => Applicability::part(REFERENCE_QUERIES),
+            (true, true) => Applicability::part(format!("{GOLD_TEXTS} and {REFERENCE_QUERIES}")),
+        }
+    }
+
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
         let mut coverage = Coverage::new(&question.evidence.passages);
         Ok(self.grade(question, it, &mut coverage))
@@ -223,7 +241,7 @@ impl StepSearch {
         coverage: &mut Coverage<'a>,
     ) -> Grade {
         let golds = &question.golden_answers;
-        let lacks = question.evidence.passages.is_empty();
+        let lacks = !has_gold_texts(question);
         if golds.is_empty() || (lacks && self.without_passages == WithoutPassages::NotApplicable) {
             return Grade::NotApplicable;
         }
@@ -279,6 +297,17 @@ impl StepSearch {
                 && of_kind(Kind::Other).all(|segment| !has_tags(&segment.text)))
     }
 }
+
+/// Whether there is a gold passage with a text. Without one, nothing that a search finds is a gain.
+fn has_gold_texts(question: &Question) -> bool {
+    question.evidence.passages.iter().any(|passage| !passage.text.trim().is_empty())
+}
+
+/// What a question needs for step rewards.
+const GOLD_TEXTS: &str = "gold passages with text";
+
+/// What a question needs for the key reward.
+const REFERENCE_QUERIES: &str = "reference queries";
 
 export_reward!(StepSearch);
 

@@ -148,6 +148,40 @@ fn keys() {
 }
 
 #[test]
+fn what_a_question_lacks_is_told() {
+    let mut without_queries = question();
+    without_queries.evidence.steps.clear();
+    let unanswerable = Question { golden_answers: vec![], ..question() };
+    let mut by_id = question();
+    for passage in &mut by_id.evidence.passages {
+        passage.text = "".into();
+    }
+    let texts = "gold passages with text";
+    for (asked, in_paper, in_released) in [
+        (&question(), Applicability::whole(), Applicability::whole()),
+        (
+            &without_queries,
+            Applicability::part("reference queries"),
+            Applicability::part("reference queries"),
+        ),
+        (&by_id, Applicability::none(texts), Applicability::part(texts)),
+        (
+            &Question::new("?", ["x"]),
+            Applicability::none(texts),
+            Applicability::part("gold passages with text and reference queries"),
+        ),
+        (
+            &unanswerable,
+            Applicability::none("golden answers"),
+            Applicability::none("golden answers"),
+        ),
+    ] {
+        assert_eq!(plugin(paper()).applicability(asked), in_paper);
+        assert_eq!(plugin(released()).applicability(asked), in_released);
+    }
+}
+
+#[test]
 fn options() {
     let it = rounds(&[&[G1, OTHER], &[G1, G2]]);
     let (g, p) = ([0.701_961, 0.298_039], [0.0, 0.5]);
@@ -166,6 +200,11 @@ fn options() {
     assert!((found.reward - 1.0).abs() < 1e-9 && found.steps.is_empty(), "{found:?}");
     let unanswerable = Question { golden_answers: vec![], ..question() };
     assert_eq!(plugin(released()).score(&unanswerable, &it), Ok(Grade::NotApplicable));
+    let mut unread = question();
+    for passage in &mut unread.evidence.passages {
+        passage.text = " ".into();
+    }
+    assert_eq!(plugin(paper()).score(&unread, &it), Ok(Grade::NotApplicable));
     let err = StepSearch::new(Config { failure: Some(f64::NAN), ..paper() }).unwrap_err();
     assert_eq!(err.to_string(), "`failure` is NaN, which is not finite");
 }

@@ -10,6 +10,8 @@
 //!   `"squad"`, version 1.1, which has no such rule. Default: `"hotpotqa"`.
 //! - `max_words`: an answer with more words, and with more than the longest golden answer, earns 0.
 //!   Default: 64.
+//! - `numbers`: `"squad"`, or `"compare"`, where numbers keep their signs and points and are equal
+//!   if their values are. Default: `"squad"`.
 //!
 //! # Parts
 //!
@@ -20,6 +22,9 @@
 //! - The limit on words: otherwise a list of every name in the corpus would earn a little.
 //! - An answer with a tag of the agent loop inside earns 0.
 //! - A question without golden answers is not applicable, instead of 0.
+//! - Characters that look the same are the same; a golden answer that is empty after normalization
+//!   keeps its articles or its punctuation; characters of Chinese and Japanese are words: see
+//!   [`text`].
 
 #![forbid(unsafe_code)]
 
@@ -33,11 +38,24 @@ pub struct Config {
     pub rules: Rules,
     /// Maximum number of words of an answer. Default: 64.
     pub max_words: usize,
+    /// Comparison of numbers. Default: `squad`.
+    pub numbers: Numbers,
+}
+
+/// Comparison of numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Numbers {
+    /// As any other word: signs and points are deleted, so that 35 is 3.5.
+    #[default]
+    Squad,
+    /// By their values: see [`text::mark_numbers`].
+    Compare,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { rules: Rules::default(), max_words: 64 }
+        Self { rules: Rules::default(), max_words: 64, numbers: Numbers::default() }
     }
 }
 
@@ -65,6 +83,10 @@ impl Reward for TokenF1 {
         Ok(Self { config })
     }
 
+    fn applicability(&self, question: &Question) -> Applicability {
+        Applicability::by_golden_answers(question)
+    }
+
     fn score(&self, question: &Question, it: &Trajectory) -> Result<Grade, RewardError> {
         let golds = &question.golden_answers;
         if golds.is_empty() {
@@ -72,12 +94,25 @@ impl Reward for TokenF1 {
         }
         let is_answer = |answer: &&str| !text::is_list(answer, golds, self.config.max_words);
         let answer = it.clean_answer().filter(is_answer);
-        let f1 = answer.map_or(0.0, |answer| match self.config.rules {
-            Rules::HotpotQA => text::token_f1(answer, golds),
-            Rules::Squad => text::word_f1(answer, golds),
+        let (f1, em) = answer.map_or((0.0, 0.0), |answer| match self.config.numbers {
+            Numbers::Squad => self.config.rules.measure(answer, golds),
+            Numbers::Compare => {
+                let golds: Vec<String> = golds.iter().map(|it| text::mark_numbers(it)).collect();
+                self.config.rules.measure(&text::mark_numbers(answer), &golds)
+            }
         });
-        let em = answer.map_or(0.0, |answer| text::exact_match(answer, golds));
         Score::new(f1).part("f1", f1).part("em", em).into()
+    }
+}
+
+impl Rules {
+    /// Token F1 and exact match of an answer.
+    fn measure<S: AsRef<str>>(self, answer: &str, golds: &[S]) -> (f64, f64) {
+        let f1 = match self {
+            Self::HotpotQA => text::token_f1(answer, golds),
+            Self::Squad => text::word_f1(answer, golds),
+        };
+        (f1, text::exact_match(answer, golds))
     }
 }
 
@@ -119,5 +154,33 @@ mod tests {
             }
         }
         assert_eq!(reward(Rules::Squad, &[], Some("Paris")), None);
+    }
+
+    #[test]
+    fn numbers_may_be_compared() {
+        let question = Question::new("?", ["3.5 million"]);
+        for (numbers, answer, expected) in [
+            (Numbers::Squad, "35 million", 1.0),
+            (Numbers::Compare, "35 million", 0.5),
+            (Numbers::Compare, "3.50 million", 1.0),
+        ] {
+            let plugin = TokenF1::new(Config { numbers, ..Config::default() }).unwrap();
+            let grade = plugin.score(&question, &Trajectory::default().answer(answer)).unwrap();
+            assert_eq!(grade.reward(), Some(expected), "{numbers:?} {answer}");
+        }
+    }
+
+    #[test]
+    fn characters_are_words_where_there_are_no_spaces() {
+        let list = "東京大阪京都".repeat(20);
+        for (golds, answer, expected) in [
+            (["東京"], Some("日本東京"), 2.0 / 3.0),
+            (["東京"], Some(list.as_str()), 0.0),
+            (["A"], Some("?"), 0.0),
+            (["A"], Some("a"), 1.0),
+        ] {
+            let found = reward(Rules::Squad, &golds, answer).unwrap();
+            assert!((found - expected).abs() < 1e-9, "{answer:?}: {found}");
+        }
     }
 }

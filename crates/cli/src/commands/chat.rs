@@ -1,6 +1,6 @@
 //! `forage chat`: asks the agent questions and prints the transcripts.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use anyhow::Result;
 use forage_rollout::{RolloutTask, run_episodes};
@@ -10,8 +10,9 @@ use forage_trajectory::{Group, Purpose, Question, Stream};
 
 use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
 use crate::commands::eval::sampling;
+use crate::exit_code::{Code, Failure};
 use crate::model::device_of;
-use crate::output::print_line;
+use crate::output::{print_line, prompt};
 use crate::transcript;
 
 /// Ask the agent questions, one on each line of standard input.
@@ -34,14 +35,14 @@ pub fn run(args: &Args) -> Result<()> {
     let sampling = sampling(args.temperature)?;
     let terminal = std::io::stdin().is_terminal();
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    for n_asked in 0.. {
+    let (mut n_asked, mut n_failed) = (0, 0);
+    loop {
         if terminal {
-            eprint!("question> ");
-            std::io::stderr().flush()?;
+            prompt("question> ");
         }
         let mut line = String::new();
         if std::io::stdin().lock().read_line(&mut line)? == 0 {
-            return Ok(());
+            break;
         }
         if line.trim().is_empty() {
             continue;
@@ -55,6 +56,8 @@ pub fn run(args: &Args) -> Result<()> {
         let task = RolloutTask { question: &question, member: 0, stream };
         let trajectories =
             run_episodes(&mut generator, &retriever, &target.config.rollout, &[task], sampling)?;
+        n_asked += 1;
+        n_failed += trajectories.iter().filter(|one| one.failed()).count() as u64;
         let record = GroupRecord {
             step: 0,
             split: "chat".to_owned(),
@@ -64,6 +67,12 @@ pub fn run(args: &Args) -> Result<()> {
         if !print_line(transcript::render(&record, 0, color, 100))? {
             break;
         }
+    }
+    // A transcript tells of each; a program that asks reads the exit code.
+    if n_asked > 0 && n_failed == n_asked {
+        return Err(Failure::new(Code::Input, "no question was answered: every search failed")
+            .hint("ask again when the search engine answers")
+            .into());
     }
     Ok(())
 }

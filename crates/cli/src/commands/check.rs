@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use forage_optimizer::{DistillationConfig, DistillationPositions};
+use forage_training::config::TrainConfig;
 use forage_trajectory::protocol::PromptThought;
 
-use crate::environment::{Preflight, preflight};
-use crate::output::print_line;
+use crate::environment::preflight;
+use crate::output::{message, print_line};
+use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunFile, Task};
 use crate::synthesize::{self, SynthesisFile};
-use crate::{model, plugins, prompt};
+use crate::{model, plugins};
 
 /// Check a run file, and open the model, plugins, questions and index that it names.
 #[derive(Debug, clap::Args)]
@@ -44,17 +47,20 @@ pub fn run(args: &Args) -> Result<()> {
             tokenizer.vocab_size(),
             path.display()
         ))?;
-        opened = Some((path, tokenizer));
+        opened = Some((path, tokenizer, decoder.config().max_position_embeddings));
     }
     let folder = tempfile::tempdir()?;
-    for (name, plugin) in plugins::load(&file, folder.path())?.rewards.plugins() {
+    let rewards = plugins::load(&file, folder.path())?.rewards;
+    for (name, plugin) in rewards.plugins() {
         print_line(format_args!("reward {name}: {} {}", plugin.name(), plugin.version()))?;
     }
-    let Preflight { corpus, questions: [n_train, n_dev, n_test], first } = preflight(config)?;
-    print_line(format_args!("corpus: {corpus}"))?;
+    let found = preflight(config)?;
+    let [n_train, n_dev, n_test] = found.questions.each_ref().map(Vec::len);
+    print_line(format_args!("corpus: {}", found.corpus))?;
     print_line(format_args!("questions: {n_train} train, {n_dev} dev, {n_test} test"))?;
-    if let Some((path, tokenizer)) = opened {
-        let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, path, &first)?;
+    if let Some((folder, tokenizer, max_positions)) = opened {
+        let first = found.questions[0].first().cloned().unwrap_or_default();
+        let (text, tokens) = prompt::prompt(&config.rollout, &tokenizer, folder, &first)?;
         print_line(format_args!(
             "prompt: {} tokens for the first training question:",
             tokens.len()
@@ -62,20 +68,20 @@ pub fn run(args: &Args) -> Result<()> {
         for line in text.lines() {
             print_line(format_args!("  | {line}"))?;
         }
-        let thought = match PromptThought::of(&text) {
-            PromptThought::None => None,
-            PromptThought::Open => {
-                Some("the prompt opens a thought: what the model writes up to `</think>` is one")
-            }
-            PromptThought::Empty => {
-                Some("the prompt ends with an empty thought: the model writes after it")
-            }
-        };
-        if let Some(thought) = thought {
-            print_line(thought)?;
+        if let Some(note) = note_of_thought(&text) {
+            print_line(note)?;
+        }
+        let rollout = &config.rollout;
+        let budget = PromptBudget { rollout, tokenizer: &tokenizer, folder, max_positions };
+        for (split, questions) in found.splits() {
+            budget.check(split, questions)?;
         }
     }
+    for sentence in plugins::check_applicability(&rewards, &found.questions[0])? {
+        print_line(format_args!("reward {sentence}"))?;
+    }
     if let Task::Train(task) = &config.task {
+        warn_without_queries(&task.config);
         let training = &task.config.training;
         let trajectories = training.questions_per_step * training.group_size;
         let updates = match training.n_updates() {
@@ -92,4 +98,30 @@ pub fn run(args: &Args) -> Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// What a prompt does to the thought that follows it.
+fn note_of_thought(prompt: &str) -> Option<&'static str> {
+    match PromptThought::of(prompt) {
+        PromptThought::None => None,
+        PromptThought::Open => {
+            Some("the prompt opens a thought: what the model writes up to `</think>` is one")
+        }
+        PromptThought::Empty => {
+            Some("the prompt ends with an empty thought: the model writes after it")
+        }
+    }
+}
+
+/// Warns of self-distillation in a run without searches, whose queries it would distil.
+fn warn_without_queries(config: &TrainConfig) {
+    let of_queries =
+        |config: &DistillationConfig| config.positions == DistillationPositions::Queries;
+    let is_of_queries = config.algorithm.self_distillation.as_ref().is_some_and(of_queries);
+    if is_of_queries && config.rollout.max_searches == 0 {
+        message(
+            "warning: `algorithm.self_distillation` distils queries, and with \
+             `rollout.max_searches = 0` there are none",
+        );
+    }
 }

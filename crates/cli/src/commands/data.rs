@@ -16,7 +16,7 @@ use forage_trajectory::Question;
 use crate::commands::data::corpus_file::CorpusFile;
 use crate::commands::data::queries::QueryArgs;
 use crate::exit_code::{Code, Failure, unwritable};
-use crate::output::print;
+use crate::output::{message, print};
 use crate::progress::ByteProgress;
 use crate::questions::unreadable;
 
@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
     fn finish(&mut self) -> Result<()> {
         self.progress.finish();
         if self.n_skipped > SHOWN {
-            eprintln!("warning: skipped {} more rows", self.n_skipped - SHOWN);
+            message(format_args!("warning: skipped {} more rows", self.n_skipped - SHOWN));
         }
         if self.questions.report().n_questions() == 0 {
             return Err(unreadable(&self.args.files[0], DatasetError::Empty));

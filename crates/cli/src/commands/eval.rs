@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use forage_rollout::RolloutConfig;
 use forage_rollout::scripted::{Bytes, ScriptedPolicy, baseline};
-use forage_training::evaluate::{EvaluatedTrajectory, answer_questions, summarize};
+use forage_training::evaluate::{
+    EvaluatedTrajectory, answer_questions, describe_failures, summarize,
+};
 use forage_training::record::{Evaluation, GroupRecord};
 use forage_training::rollout_step::generator;
 use forage_training::run_folder::jsonl;
@@ -15,8 +17,9 @@ use crate::checkpoint_target::{CheckpointTarget, TargetArgs};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::model::device_of;
-use crate::output::print;
+use crate::output::{message, print};
 use crate::progress::Progress;
+use crate::prompt::PromptBudget;
 use crate::table;
 
 /// Policy of an evaluation.
@@ -68,7 +71,10 @@ pub fn run(args: &Args) -> Result<()> {
             progress.set(done as u64, "");
         })?;
     progress.finish();
-    let name = args.questions.as_ref().map_or("test".into(), |path| path.display().to_string());
+    let name = name_of(args);
+    if let Some(failures) = describe_failures(&questions, &played) {
+        message(format_args!("warning: {failures}"));
+    }
     let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
     print(&table::of_one(&evaluation))?;
     let Some(out) = &args.out else { return Ok(()) };
@@ -78,6 +84,11 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let records: Vec<GroupRecord> = questions.iter().zip(played).map(record).collect();
     write(out, &evaluation, &records).map_err(|error| error.context(unwritable(out)))
+}
+
+/// Name of the questions: that of their file.
+fn name_of(args: &Args) -> String {
+    args.questions.as_ref().map_or("test".into(), |path| path.display().to_string())
 }
 
 /// Writes an evaluation and its trajectories into a folder.
@@ -123,6 +134,13 @@ fn policy(
 ) -> Result<Box<dyn Policy>> {
     if args.policy == EvalPolicy::Model {
         let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
+        let budget = PromptBudget {
+            rollout: &target.config.rollout,
+            tokenizer: &tokenizer,
+            folder: target.model_folder()?,
+            max_positions: decoder.config().max_position_embeddings,
+        };
+        budget.check(&name_of(args), questions)?;
         return Ok(Box::new(generator(decoder, tokenizer, target.config.model.cache_tokens)));
     }
     let texts: Vec<String> = questions.iter().map(|question| question.text.clone()).collect();

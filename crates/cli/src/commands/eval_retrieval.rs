@@ -11,7 +11,7 @@ use forage_trajectory::Question;
 
 use super::search::EngineArgs;
 use crate::exit_code::{Code, Failure};
-use crate::output::print;
+use crate::output::{message, print};
 use crate::progress::Progress;
 use crate::questions::read_questions;
 
@@ -124,7 +124,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let n_left_out = qrels.len() - measured.topics.len();
     if n_left_out > 0 {
-        eprintln!("judged topics without a result: {n_left_out}; `--complete` counts them as 0");
+        message(format_args!(
+            "judged topics without a result: {n_left_out}; `--complete` counts them as 0"
+        ));
     }
     let text = if args.json { json(&measured, args.per_topic) } else { table(&measured, args) };
     print(&text)?;

@@ -15,6 +15,7 @@ use forage_trajectory::Embedder;
 use crate::commands::search::EmbeddingArgs;
 use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
+use crate::output::message;
 use crate::progress::{ByteProgress, Progress};
 
 /// Passages in a request to the embedder.
@@ -91,12 +92,12 @@ fn vectors(args: &Args, folder: &Path) -> anyhow::Result<()> {
     let mut meter = Progress::new("embedding", 0, n_passages);
     embed(&passages, embedder.as_ref(), folder, &mut |done| meter.set(done, "passages"))?;
     meter.finish();
-    eprintln!(
+    message(format_args!(
         "embedded {n_passages} passages in {:.1} s: vectors of {} numbers in `{}`",
         started.elapsed().as_secs_f64(),
         embedder.dimension(),
         folder.display(),
-    );
+    ));
     Ok(())
 }
 
@@ -131,11 +132,11 @@ fn graph(args: &Args, folder: &Path) -> anyhow::Result<()> {
             .hint("`--vectors` names a folder that `forage index --vectors` made; it is as it was")
     })?;
     meter.into_inner().unwrap_or_else(PoisonError::into_inner).finish();
-    eprintln!(
+    message(format_args!(
         "put {n_passages} vectors into a graph in {:.1} s, in `{}`",
         started.elapsed().as_secs_f64(),
         folder.display(),
-    );
+    ));
     Ok(())
 }
 
@@ -157,15 +158,18 @@ fn index(args: &Args) -> anyhow::Result<()> {
     let report = built.map_err(explained)?;
     if let Some(first) = report.first_skipped {
         let first = anyhow::Error::from(first);
-        eprintln!("warning: skipped {} bad lines, the first of them {first:#}", report.skipped);
+        message(format_args!(
+            "warning: skipped {} bad lines, the first of them {first:#}",
+            report.skipped
+        ));
     }
-    eprintln!(
+    message(format_args!(
         "indexed {} passages in {:.1} s: {:.1} MB in `{}`",
         report.manifest.passages,
         started.elapsed().as_secs_f64(),
         megabytes(report.index_bytes),
         args.out.display(),
-    );
+    ));
     Ok(())
 }
 

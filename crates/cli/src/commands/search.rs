@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::environment::encoder;
 use crate::exit_code::{Code, Failure};
-use crate::output::print;
+use crate::output::{message, print};
 
 /// Approximate length of a snippet, in bytes.
 const SNIPPET_WIDTH: usize = 240;
@@ -237,7 +237,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         } else {
             "no passage has a word of the query"
         };
-        eprintln!("nothing found: {why}");
+        message(format_args!("nothing found: {why}"));
     }
     let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
     let (before, after) = if colour { ("\u{1b}[1m", "\u{1b}[0m") } else { ("**", "**") };

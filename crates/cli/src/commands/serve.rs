@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::search::EngineArgs;
 use crate::exit_code::{Code, Failure};
+use crate::output::message;
 
 /// Serve searches over HTTP, in the protocols of other projects
 ///
@@ -139,15 +140,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     })
     .context("cannot listen for signals")?;
-    eprintln!(
+    message(format_args!(
         "serving {passages} passages by {} at http://{}/retrieve",
         engine.method,
         server.address()
-    );
+    ));
     // The sender lives in the handler, as long as the process.
     let _ = stopped.recv();
     drop(stopped);
-    eprintln!("stopping after the requests that are being answered; Ctrl-C stops at once");
+    message(format_args!(
+        "stopping after the requests that are being answered; Ctrl-C stops at once"
+    ));
     server.stop();
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::environment::{self, build_retriever, generate, preflight};
 use crate::exit_code::{Code, Failure};
 use crate::model::{device_of, open_trainable, tokenizer};
 use crate::progress::TerminalObserver;
-use crate::prompt;
+use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunConfig, RunFile, SftStart, SftTask, Task};
 
 /// Warm-start a model by supervised fine-tuning on scripted demonstrations.
@@ -50,9 +50,16 @@ pub fn run(args: &Args) -> Result<()> {
     preflight(config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
-    let run = RunFolder::open(&out, &file.text, opening)?;
+    let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
     let (environment, _) = environment::open(config, &run)?;
     let (decoder, tokenizer) = start(config, task, &device)?;
+    let budget = PromptBudget {
+        rollout: &config.rollout,
+        tokenizer: &tokenizer,
+        folder: config.model_folder().unwrap_or(&out),
+        max_positions: decoder.config().max_position_embeddings,
+    };
+    budget.check("dev", &environment.dev)?;
     let context = SftContext {
         config: &task.config,
         run: &run,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use forage_model::Tokenizer;
+use forage_optimizer::OptimizerConfig;
 use forage_retriever::IndexManifest;
 use forage_training::checkpoint::TrainState;
 use forage_training::record::GroupRecord;
@@ -16,8 +17,9 @@ use serde_json::{Value, json};
 use crate::environment::{self, preflight};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure, training_failure};
-use crate::output::print_line;
+use crate::output::{message, print_line};
 use crate::progress::TerminalObserver;
+use crate::prompt::PromptBudget;
 use crate::run_file::{RunFile, Task};
 use crate::run_paths::WORKING_DIRECTORY;
 
@@ -76,16 +78,31 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
     let scratch = tempfile::tempdir().with_context(|| unwritable(&std::env::temp_dir()))?;
     let loaded = plugins::load(file, scratch.path())?;
-    preflight(config)?;
-    let run = RunFolder::open(&out, &file.text, opening)?;
+    let budget = PromptBudget {
+        rollout: &config.rollout,
+        tokenizer: &tokenizer,
+        folder: &task.model,
+        max_positions: decoder.config().max_position_embeddings,
+    };
+    let found = preflight(config)?;
+    for (split, questions) in found.splits() {
+        budget.check(split, questions)?;
+    }
+    plugins::check_applicability(&loaded.rewards, &found.questions[0])?;
+    drop(found);
+    let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
     let (environment, index) = environment::open(config, &run)?;
     let manifest = manifest(file, &task.model, &tokenizer, &loaded.manifest, index.as_ref())?;
     run.write_json("manifest.json", &manifest)?;
+    if let Some((before, steps)) = run.raised_steps() {
+        run.write_configuration(&file.text)?;
+        message(going_on(&task.config.optimizer, before, steps));
+    }
 
     let training = &task.config.training;
-    eprintln!(
+    message(format_args!(
         "{}: {} questions x {} trajectories a step, {} steps, {} weights, in {}",
         config.name,
         training.questions_per_step,
@@ -93,7 +110,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         training.steps,
         decoder.config().n_parameters(),
         out.display(),
-    );
+    ));
     let context = RunContext {
         config: &task.config,
         run: &run,
@@ -107,6 +124,27 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     show(&run, &results)?;
     print_line(format_args!("report: {}", page.display()))?;
     Ok(())
+}
+
+/// Sentence about a run that goes on for more steps than it was started with.
+fn going_on(optimizer: &OptimizerConfig, before: u64, steps: u64) -> String {
+    let bits = |step: u64, n_steps: u64| optimizer.lr_at(step, n_steps).to_bits();
+    let is_same = (0..before).all(|step| bits(step, before) == bits(step, steps));
+    let schedule = if is_same {
+        format!(
+            "the schedule of the learning rate is the same, as if the run had been started with \
+             {steps} steps"
+        )
+    } else {
+        format!(
+            "the schedule of the learning rate is now that of a run of {steps} steps, while the \
+             steps that were taken had that of {before}: step {before} had {:e}, step {} has {:e}",
+            optimizer.lr_at(before.saturating_sub(1), before),
+            before + 1,
+            optimizer.lr_at(before, steps),
+        )
+    };
+    format!("`training.steps` was {before} and is {steps}: {schedule}")
 }
 
 /// Manifest of the run: what it depends on besides its configuration.
@@ -169,4 +207,23 @@ fn read_records(path: &Path) -> Result<Vec<GroupRecord>> {
         .into_iter()
         .map(|it| it.with_context(failure))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_steps_say_what_becomes_of_the_learning_rate() {
+        for (schedule, expected) in [
+            ("", "the learning rate is the same, as if the run had been started with 4 steps"),
+            ("schedule = { name = 'linear' }", "step 2 had 2e-3, step 3 has 2e-3"),
+        ] {
+            let optimizer: OptimizerConfig =
+                toml::from_str(&format!("lr = 4e-3\n{schedule}")).unwrap();
+            let told = going_on(&optimizer, 2, 4);
+            assert!(told.starts_with("`training.steps` was 2 and is 4: "), "{told}");
+            assert!(told.ends_with(expected), "{told}");
+        }
+    }
 }

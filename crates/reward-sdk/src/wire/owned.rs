@@ -35,6 +35,11 @@ impl Evidence<'_> {
             entities: all(self.entities, Text::into_owned),
             steps: all(self.steps, EvidenceStep::into_owned),
             passages: all(self.passages, Passage::into_owned),
+            aliases: self
+                .aliases
+                .into_iter()
+                .map(|(entity, names)| (entity.into_owned(), all(names, Text::into_owned)))
+                .collect(),
         }
     }
 }

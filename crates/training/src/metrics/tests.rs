@@ -13,6 +13,7 @@ use crate::batch::tests::training;
 use crate::critic::ValueLossStats;
 use crate::gradient::tests::named;
 use crate::loss_stats::LossStats;
+use crate::record::EvaluationRow;
 
 /// A trajectory with searches that found these passages, and an answer whose tokens have these
 /// log-probabilities. A search takes two tokens and its page three.
@@ -99,7 +100,7 @@ fn what_a_rollout_says() {
         vec![scored(1.0, 0.5), scored(0.0, 0.5), Grade::Failed("no server".to_owned())],
         vec![scored(0.25, 0.0), scored(0.25, 1.0)],
     ];
-    let row = row(&RolloutMetrics::of(&[told, untold], &grades));
+    let row = row(&RolloutMetrics::of(&[told, untold], &grades, &[]));
     assert_row(
         &row,
         &[
@@ -131,7 +132,7 @@ fn what_nobody_can_say_is_not_there() {
         question: Question { evidence: Evidence::default(), ..question() },
         trajectories: vec![trajectory(&[], "wrong", &[-0.2])],
     };
-    let row = row(&RolloutMetrics::of(&[group], &[vec![Grade::NotApplicable]]));
+    let row = row(&RolloutMetrics::of(&[group], &[vec![Grade::NotApplicable]], &[]));
     assert!(!row.contains_key("rollout/gold_retrieved"));
     assert!(!row.contains_key("policy/correct_logprob"));
     assert!(!row.contains_key("reward/mean") && !row.contains_key("reward/std"));
@@ -254,4 +255,45 @@ fn what_updates_say() {
     // A step in which nothing moved has no ratios.
     assert!(!row.contains_key("policy/ratio_min") && !row.contains_key("loss/policy"));
     assert_row(&row, &[("policy/trained_tokens", 0.0), ("optimizer/lr", 0.25)]);
+}
+
+#[test]
+fn rewards_that_do_not_apply_are_counted() {
+    let with = |name: &str| {
+        let parts = BTreeMap::from([(name.to_owned(), 1.0), (format!("{name}/part"), 1.0)]);
+        Grade::Scored(Score { reward: 1.0, parts, steps: Vec::new() })
+    };
+    let grades = [
+        vec![with("answer"), Grade::NotApplicable],
+        vec![with("steps"), Grade::Failed("away".to_owned())],
+    ];
+    let names = ["answer", "steps"].map(str::to_owned);
+    let group = || Group { question: question(), trajectories: vec![trajectory(&[], "x", &[]); 2] };
+    let found = row(&RolloutMetrics::of(&[group(), group()], &grades, &names));
+    assert_row(
+        &found,
+        &[
+            ("reward/not_applicable", 1.0),
+            ("reward_not_applicable/answer", 2.0),
+            ("reward_not_applicable/steps", 2.0),
+            ("reward/failed", 1.0),
+        ],
+    );
+    let applies = [vec![with("answer"), with("answer")]];
+    let found = row(&RolloutMetrics::of(&[group()], &applies, &names[..1]));
+    assert!(found.keys().all(|name| !name.contains("not_applicable")), "{found:?}");
+}
+
+#[test]
+fn evaluations_count_what_failed_where_anything_did() {
+    let named = |name: &str, failed| EvaluationRow {
+        name: name.to_owned(),
+        n: 2,
+        failed,
+        ..EvaluationRow::default()
+    };
+    let rows = vec![named("all", 3), named("1", 0), named("2", 3)];
+    let found = row(&EvaluationMetrics::of(&Evaluation { rows, ..Evaluation::default() }));
+    assert_row(&found, &[("eval/greedy/failed", 3.0), ("eval/greedy/failed/2", 3.0)]);
+    assert!(!found.contains_key("eval/greedy/failed/1"));
 }

@@ -4,7 +4,7 @@ use forage_model::{END_OF_TEXT, Tokenizer};
 use forage_rollout::scripted::{Codec, ScriptedPolicy};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::protocol::{DOCUMENT_PREFIX, TAGS, format_document};
-use forage_trajectory::{BoxError, Prompt, Purpose, Retriever, Sampling, Stream, TokenId};
+use forage_trajectory::{BoxError, Outcome, Prompt, Purpose, Retriever, Sampling, Stream, TokenId};
 use forage_world::{
     Exercise, Perturbations, QuestionMix, Split, World, comparison_exercise, demonstrate, question,
     reading_exercise, recall_exercise, syllables,
@@ -80,6 +80,15 @@ impl DemonstrationSampler<'_> {
             });
         let played =
             run_episodes(&mut policy, self.retriever, self.rollout, &tasks, Sampling::Greedy)?;
+        // A demonstration that a failed search ends would teach to stop there.
+        if let Some(Outcome::Failed(reason)) = played
+            .iter()
+            .map(|one| &one.outcome)
+            .find(|outcome| matches!(outcome, Outcome::Failed(_)))
+        {
+            let source = reason.clone().into();
+            return Err(TrainingError::Demonstration { step: step + 1, source });
+        }
         let mut samples: Vec<Sample> =
             played.iter().map(|it| Sample::of_trajectory(it, 1.0)).collect();
         let exercises = [

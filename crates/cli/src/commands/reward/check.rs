@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{config, library};
 use crate::exit_code::{Code, Failure};
-use crate::output::{print, print_line};
+use crate::output::{print, print_line, prompt};
 use crate::plugin_check::{CheckOptions, CheckResult, check_plugin, table};
 
 /// Check a plugin against the contract of rewards.
@@ -54,7 +54,7 @@ fn start_child() -> Result<()> {
     };
     let output = started().context("cannot start the process that the plugin is tried in")?;
     print(&String::from_utf8_lossy(&output.stdout))?;
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    prompt(String::from_utf8_lossy(&output.stderr));
     match output.status.code() {
         Some(0) if !output.stdout.is_empty() => Ok(()),
         // The child has printed what is wrong.

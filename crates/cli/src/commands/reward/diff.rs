@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use forage_reward_sdk::Grade;
 
 use super::{open, score};
+use crate::exit_code::{Code, Failure};
 use crate::output::print;
 use crate::reward_diff::{compare, report};
 use crate::trajectory_files::read_all;
@@ -40,5 +42,17 @@ pub fn run(args: &Args) -> Result<()> {
     let (scored_a, scored_b) = (score(&a, &stored)?, score(&b, &stored)?);
     let comparison = compare(&scored_a, &scored_b);
     print(&report(&stored, &comparison, args.show))?;
+    if comparison.n == 0 {
+        let count = |grades: &[Vec<Grade>]| {
+            grades.iter().flatten().filter(|grade| grade.reward().is_some()).count()
+        };
+        let (n_a, n_b) = (count(&scored_a), count(&scored_b));
+        let what = format!(
+            "no trajectory was scored by both: `{}` scored {n_a} and `{}` scored {n_b}",
+            args.a, args.b
+        );
+        let hint = "`forage reward replay` says what one of them makes of the file";
+        return Err(Failure::new(Code::Plugin, what).hint(hint).into());
+    }
     Ok(())
 }

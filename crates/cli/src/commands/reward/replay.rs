@@ -10,6 +10,7 @@ use forage_trajectory::statistics::mean;
 use serde_json::json;
 
 use super::{open, score};
+use crate::exit_code::{Code, Failure};
 use crate::output::{print, print_line};
 use crate::reward_diff::{RewardPair, rank_correlation};
 use crate::trajectory_files::{StoredGroup, read_all};
@@ -38,10 +39,24 @@ pub fn run(args: &Args) -> Result<()> {
     let stored = read_all(&args.trajectories)?;
     let grades = score(&plugin, &stored)?;
     if args.json {
-        return print_lines(&stored, &grades);
+        print_lines(&stored, &grades)?;
+    } else {
+        print(&summary(&plugin, &stored, &grades))?;
     }
-    print(&summary(&plugin, &stored, &grades))?;
-    Ok(())
+    all_failed(&args.plugin, &grades)
+}
+
+/// Refuses a replay in which no trajectory could be scored, since the reward failed.
+fn all_failed(plugin: &str, grades: &[Vec<Grade>]) -> Result<()> {
+    let n_failed =
+        grades.iter().flatten().filter(|grade| matches!(grade, Grade::Failed(_))).count();
+    let n_scored = grades.iter().flatten().filter(|grade| grade.reward().is_some()).count();
+    if n_failed == 0 || n_scored > 0 {
+        return Ok(());
+    }
+    let what = format!("the reward `{plugin}` failed for {n_failed} trajectories and scored none");
+    let hint = "see to what it depends on, such as a server, or to the file";
+    Err(Failure::new(Code::Plugin, what).hint(hint).into())
 }
 
 fn print_lines(stored: &[StoredGroup], grades: &[Vec<Grade>]) -> Result<()> {
@@ -88,7 +103,11 @@ fn summary(plugin: &Plugin, stored: &[StoredGroup], grades: &[Vec<Grade>]) -> St
     ];
     lines.extend(failed.first().map(|it| format!("    the first: {it}")));
     lines.push(format!("  groups in which trajectories differ   {varied}"));
-    lines.push(format!("  mean reward      {:.4}", mean(&rewards)));
+    lines.push(if rewards.is_empty() {
+        "  mean reward      none: no trajectory was scored".to_owned()
+    } else {
+        format!("  mean reward      {:.4}", mean(&rewards))
+    });
     let mut parts: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for grade in all() {
         if let Grade::Scored(score) = grade {

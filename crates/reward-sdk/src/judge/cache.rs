@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use forage_reward_sdk::RewardError;
+use crate::RewardError;
 
 /// Cache of verdicts, by the hash of everything that they depend on.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Cache {
         if let Some(file) = file {
             let line = format!("[\"{key}\",{verdict}]\n");
             if let Err(err) = file.write_all(line.as_bytes()) {
-                forage_reward_sdk::warn(&format!("a verdict was not written to the cache: {err}"));
+                crate::warn(&format!("a verdict was not written to the cache: {err}"));
             }
         }
         verdicts.insert(key, verdict);

@@ -1,0 +1,133 @@
+//! Steps without a trained token: a warning for the first of a row, and an error for a row of them
+//! in which nothing was scored.
+//!
+//! Such a step has one of two causes. Either no trajectory has a reward, because no reward applies
+//! to the questions or all of them failed: a run of such steps trains on nothing, and ends. Or the
+//! rewards of every group are equal, as at the end of a training that has learned all there is:
+//! that is a warning only. A step of self-distillation without a query to distil is a warning too.
+
+use forage_trajectory::Grade;
+use serde::Deserialize;
+
+use crate::batch::Batch;
+use crate::error::{ConfigurationError, TrainingError};
+use crate::run::RunContext;
+use crate::run_folder::RunFolder;
+use crate::update::UpdateStats;
+
+/// Steps in a row, up to the last one, that trained on nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UntrainedSteps {
+    /// Steps without a trained token.
+    n_untrained: u64,
+    /// Steps without a scored trajectory.
+    n_unscored: u64,
+    /// Steps of self-distillation without a distilled token.
+    n_undistilled: u64,
+}
+
+/// Past row of the metrics: the values that a resumed run needs.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct PastRow {
+    #[serde(rename = "reward/mean")]
+    reward: Option<f64>,
+    #[serde(rename = "policy/trained_tokens")]
+    n_trained: Option<usize>,
+}
+
+impl UntrainedSteps {
+    /// Counts of a run that is resumed, from its metrics so far.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Damaged`] where a row of the metrics cannot be read.
+    pub fn resume(run: &RunFolder) -> Result<Self, TrainingError> {
+        let mut counts = Self::default();
+        for row in run.read_rows::<PastRow>("metrics.jsonl")? {
+            // Row 0 has no step.
+            let Some(n_trained) = row.n_trained else { continue };
+            counts.count(n_trained == 0, row.reward.is_none());
+        }
+        Ok(counts)
+    }
+
+    /// Counts a step, and warns where it begins a row of steps that train on nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where nothing was scored in `training.skip_limit` steps in a row, or in all steps of a
+    /// shorter run: [`ConfigurationError::NothingApplies`] where no reward applies, and
+    /// [`TrainingError::NothingScored`] where one failed.
+    pub fn watch(
+        &mut self,
+        context: &RunContext<'_>,
+        step: u64,
+        grades: &[Vec<Grade>],
+        batch: &Batch,
+        updates: &UpdateStats,
+    ) -> Result<(), TrainingError> {
+        self.watch_distillation(context, step, batch);
+        let is_unscored = grades.iter().flatten().all(|grade| grade.reward().is_none());
+        let is_untrained = updates.sums.n_tokens == 0 && updates.skipped.is_empty();
+        self.count(is_untrained, is_unscored);
+        if self.n_untrained == 1 || (is_untrained && self.n_unscored == 1) {
+            let cause = if is_unscored {
+                cause_of_unscored(grades)
+            } else {
+                "the rewards of every group are equal".to_owned()
+            };
+            let message = format!("step {step} trained no token: {cause}");
+            context.observer.warning(&message);
+        }
+        let training = &context.config.training;
+        if self.n_unscored < training.skip_limit.min(training.steps) {
+            return Ok(());
+        }
+        Err(nothing_scored(self.n_unscored, grades, context.grader.names()))
+    }
+
+    fn count(&mut self, is_untrained: bool, is_unscored: bool) {
+        self.n_untrained = if is_untrained { self.n_untrained + 1 } else { 0 };
+        self.n_unscored = if is_unscored { self.n_unscored + 1 } else { 0 };
+    }
+
+    /// Warns of the first step of self-distillation in a row that has nothing to distil.
+    fn watch_distillation(&mut self, context: &RunContext<'_>, step: u64, batch: &Batch) {
+        let mut trained = batch.groups.iter().flatten();
+        let is_undistilled =
+            batch.is_distilled && trained.all(|one| one.sample.distillation.is_none());
+        self.n_undistilled = if is_undistilled { self.n_undistilled + 1 } else { 0 };
+        if self.n_undistilled == 1 {
+            let cause = if batch.n_too_long > 0 {
+                "its teachers would read more than the model's positions"
+            } else {
+                "its trajectories have no query to distil, or no other to learn from"
+            };
+            let message = format!("step {step} distilled no token: {cause}");
+            context.observer.warning(&message);
+        }
+    }
+}
+
+/// First failure of some grades.
+fn first_failure(grades: &[Vec<Grade>]) -> Option<&str> {
+    grades.iter().flatten().find_map(|grade| match grade {
+        Grade::Failed(reason) => Some(reason.as_str()),
+        Grade::Scored(_) | Grade::NotApplicable => None,
+    })
+}
+
+fn cause_of_unscored(grades: &[Vec<Grade>]) -> String {
+    match first_failure(grades) {
+        Some(reason) => format!("no trajectory was scored; the first: {reason}"),
+        None => "no reward applies to its questions".to_owned(),
+    }
+}
+
+fn nothing_scored(n_steps: u64, grades: &[Vec<Grade>], rewards: Vec<String>) -> TrainingError {
+    match first_failure(grades) {
+        Some(reason) => TrainingError::NothingScored { n_steps, source: reason.to_owned().into() },
+        None => ConfigurationError::NothingApplies { rewards, n_steps }.into(),
+    }
+}

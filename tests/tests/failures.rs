@@ -1,0 +1,206 @@
+//! What the binary does when a search server is away, prompts do not fit, a run goes on for longer,
+//! or nobody reads its messages.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::thread;
+
+use forage_tests::{RUN_FILE, Scratch, end_of};
+use serde_json::{Value, json};
+
+/// Questions of which the server refuses those with an odd number.
+const QUESTIONS: [&str; 4] = ["town 1?", "town 2?", "town 3?", "town 4?"];
+
+/// Search server on a port of its own, which refuses a request with such a query. It ends with the
+/// test.
+fn serve(refuses: fn(&str) -> bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A client that is gone needs no answer.
+            let _ = answer(stream.unwrap(), refuses);
+        }
+    });
+    port
+}
+
+fn answer(mut stream: TcpStream, refuses: fn(&str) -> bool) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let body: Value = serde_json::from_slice(&body)?;
+    let queries: Vec<&str> =
+        body["queries"].as_array().unwrap().iter().map(|query| query.as_str().unwrap()).collect();
+    let page = json!({ "document": { "id": "1", "contents": "\"Halvik\"\nA port." }, "score": 1 });
+    let (status, text) = if queries.iter().any(|query| refuses(query)) {
+        ("400 Bad Request", json!({ "error": "no" }))
+    } else {
+        ("200 OK", json!({ "result": vec![vec![page]; queries.len()] }))
+    };
+    let text = text.to_string();
+    let length = text.len();
+    let head = "Content-Type: application/json\r\nConnection: close";
+    write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{text}")
+}
+
+/// Folder with a run file over question files and a search server on a port.
+fn over_server(port: u16) -> Scratch {
+    let scratch = Scratch::ready();
+    let row = |(idx, text): (usize, &&str)| json!({ "id": format!("a b/{idx}"), "question": text, "golden_answers": ["Halvik"] });
+    let rows: Vec<String> =
+        QUESTIONS.iter().enumerate().map(|it| format!("{}\n", row(it))).collect();
+    scratch.write("q.jsonl", rows.concat());
+    let world = RUN_FILE.find("[world]").unwrap()..RUN_FILE.find("[rollout]").unwrap();
+    let mut text = RUN_FILE.to_owned();
+    text.replace_range(
+        world,
+        &format!(
+            "[data]\ntrain = 'q.jsonl'\ndev = 'q.jsonl'\ntest = 'q.jsonl'\n\n[retriever]\n\
+             remote = {{ url = 'http://127.0.0.1:{port}/retrieve', batch = 1, http = {{ \
+             timeout_seconds = 5, attempts = 1, backoff_seconds = 0.01 }} }}\n\n"
+        ),
+    );
+    scratch.write("run.toml", text);
+    scratch
+}
+
+/// Port that nobody listens at.
+fn nobody() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// First grades of the trajectories of an evaluation.
+fn grades(scratch: &Scratch, path: &str) -> Vec<Value> {
+    let lines = zstd::decode_all(fs::read(scratch.path(path)).unwrap().as_slice()).unwrap();
+    let records = serde_json::Deserializer::from_slice(&lines).into_iter::<Value>();
+    records.map(|record| record.unwrap()["grades"][0].clone()).collect()
+}
+
+#[test]
+fn an_evaluation_without_a_server_is_no_evaluation() {
+    let scratch = over_server(nobody());
+    let ended = scratch.forage("eval run.toml --policy scripted --out e".split(' ')).ended(3);
+    for part in ["4 of 4 questions of an evaluation failed", "hint: try again when the search"] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+    assert_eq!(ended.stdout, "");
+    assert!(!scratch.path("e").exists());
+}
+
+#[test]
+fn questions_whose_search_fails_are_in_no_mean() {
+    let refuses = |query: &str| query.contains(['1', '3']);
+    let scratch = over_server(serve(refuses));
+    let ended = scratch.forage("eval run.toml --policy scripted --out e".split(' ')).done();
+    for part in ["4 questions of test, greedy (2 failed and are in no mean)", "1.000 [1.000"] {
+        assert!(ended.stdout.contains(part), "{}", ended.stdout);
+    }
+    let warning = "warning: 2 of 4 questions failed and are in no mean: `a b/0`, `a b/2`";
+    assert!(ended.stderr.contains(warning), "{}", ended.stderr);
+    let row =
+        &serde_json::from_str::<Value>(&scratch.read("e/evaluation.json")).unwrap()["rows"][0];
+    assert_eq!(
+        (&row["n"], &row["failed"], &row["em"]["mean"]),
+        (&json!(2), &json!(2), &json!(1.0))
+    );
+    let grades = grades(&scratch, "e/trajectories.jsonl.zst");
+    let rewards: Vec<&Value> = grades.iter().map(|grade| &grade["reward"]).collect();
+    assert_eq!(rewards, [&Value::Null, &json!(1.0), &Value::Null, &json!(1.0)]);
+
+    // What was written is read back, without what failed.
+    let replay = ["reward", "replay", "exact-match", "e/trajectories.jsonl.zst"];
+    let replayed = scratch.forage(replay).done().stdout;
+    assert!(replayed.contains("scored           2"), "{replayed}");
+}
+
+#[test]
+fn a_run_that_begins_before_its_server_goes_on_with_it() {
+    let scratch = over_server(nobody());
+    let ended = scratch.forage("train run.toml --out run".split(' ')).ended(3);
+    assert!(ended.stderr.contains("questions of an evaluation failed"), "{}", ended.stderr);
+    assert_eq!(
+        fs::read_dir(scratch.path("run"))
+            .unwrap()
+            .filter(|it| { it.as_ref().unwrap().file_name() == "evaluations" })
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn prompts_without_room_are_told_before_anything_is_asked() {
+    let scratch = over_server(nobody());
+    for command in ["check run.toml", "eval run.toml", "train run.toml --out run"] {
+        let edits = ["--set", "rollout.max_tokens=8"];
+        let ended = scratch.forage(command.split(' ').chain(edits)).ended(2);
+        for part in ["the prompt of question `a b/0` takes ", " of 8 tokens; 4 of 4 questions "] {
+            assert!(ended.stderr.contains(part), "{command}: {}", ended.stderr);
+        }
+        assert!(ended.stderr.contains("hint: raise `rollout.max_tokens`"), "{}", ended.stderr);
+    }
+    assert!(!scratch.path("run").exists());
+    // One of five.
+    let long = json!({ "id": "long", "question": "x".repeat(9_000), "golden_answers": ["y"] });
+    scratch.write("q.jsonl", format!("{}{long}\n", scratch.read("q.jsonl")));
+    let ended = scratch.forage(["check", "run.toml"]).done();
+    let warning = "warning: train: the prompt of question `long` takes ";
+    assert!(ended.stderr.contains(warning), "{}", ended.stderr);
+    assert!(ended.stderr.contains("of 320 tokens; 1 of 5 questions cannot"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_goes_on_for_more_steps() {
+    let scratch = Scratch::ready();
+    let run = ["train", "run.toml", "--out", "run"];
+    let few = [&run[..], &["--set", "training.steps=2"]].concat();
+    scratch.forage(few).done();
+    // Comments and defaults are no difference, and there is nothing left to do.
+    let text = RUN_FILE.replace("steps = 8", "temperature = 1.0 # the default\nsteps = 2");
+    scratch.write("same.toml", text);
+    scratch.forage(["train", "same.toml", "--out", "run", "--resume"]).done();
+
+    let more = [&run[..], &["--resume", "--set", "training.steps=4"]].concat();
+    let told = scratch.forage(&more).done().stderr;
+    assert!(told.contains("`training.steps` was 2 and is 4: the schedule"), "{told}");
+    let steps: Vec<Value> =
+        scratch.rows("run/metrics.jsonl").iter().map(|row| row["step"].clone()).collect();
+    assert_eq!(steps, [0, 1, 2, 3, 4]);
+    scratch.forage(&more).done();
+
+    let fewer = [&run[..], &["--resume", "--set", "training.steps=3", "--set", "seed=2"]].concat();
+    let told = scratch.forage(fewer).ended(2).stderr;
+    for part in [
+        "`seed` is 2 and was 1; `training.steps` is 3 and was 4",
+        "model.path=run/checkpoints/step-000004",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn messages_that_nobody_reads_end_no_command() {
+    let scratch = Scratch::ready();
+    for (command, code) in
+        [("train run.toml --out run --set training.steps=1", 0), ("train nowhere.toml", 3)]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = scratch.command(command.split(' '));
+        let child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+        assert_eq!(end_of(child).status.code(), Some(code));
+    }
+}
