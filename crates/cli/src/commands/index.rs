@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Analyzer of the text: english, lucene-english or plain
+    /// Analyzer of the text: english, lucene-english, plain, or unicode for other languages
     #[arg(long, value_name = "NAME", default_value_t)]
     pub analyzer: Analyzer,
 
@@ -155,6 +155,9 @@ fn index(args: &Args) -> anyhow::Result<()> {
     if let Some(first) = report.first_skipped {
         let first = anyhow::Error::from(first);
         eprintln!("warning: skipped {} bad lines, the first of them {first:#}", report.skipped);
+    }
+    if let Some(unsuited) = &report.unsuited {
+        eprintln!("warning: {unsuited}; `--analyzer unicode` is made for all of them");
     }
     eprintln!(
         "indexed {} passages in {:.1} s: {:.1} MB in `{}`",
