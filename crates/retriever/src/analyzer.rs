@@ -7,6 +7,8 @@ use frostem::{Algorithm, Stemmer};
 use serde::{Deserialize, Serialize};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
+use crate::char_filter::{CharFilter, Edits};
+use crate::runs::Runs;
 use crate::segmentation::Words;
 use crate::stem_cache::{PackedWord, StemCache};
 
@@ -17,10 +19,20 @@ const STOP_WORDS: [&str; 33] = [
     "they", "this", "to", "was", "will", "with",
 ];
 
-/// Analyzer: tokenizer, token filters and stemmer, known by a name.
+/// Analyzer: character filter, tokenizer, token filters and stemmer, known by a name.
 ///
-/// All of them split at the word boundaries of Unicode (UAX #29) and lower-case. No accents are
-/// folded. Words of more than 255 bytes are dropped; `lucene-english` cuts them, as Lucene does.
+/// All of them split at the word boundaries of Unicode (UAX #29) and lower-case. Words of more than
+/// 255 bytes are dropped; `lucene-english` cuts them, as Lucene does. Texts that are the same to
+/// Unicode (NFC, NFD) have the same terms, with every kind of apostrophe; but not in
+/// `lucene-english`, nor in Lucene.
+///
+/// | text | `english` | `lucene-english` | `plain` | `unicode` |
+/// |---|---|---|---|---|
+/// | English | stemmed | stemmed | words | words |
+/// | other languages with spaces | words | words | words | words without accents and points |
+/// | Chinese, Japanese | single letters | single letters | single letters | words and bigrams |
+/// | Korean | words with particles | words with particles | words with particles | the same, and bigrams |
+/// | Thai, Lao, Khmer, Burmese | single letters | whole sentences | single letters | words and trigrams |
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Analyzer {
@@ -32,11 +44,18 @@ pub enum Analyzer {
     LuceneEnglish,
     /// Lower-cased words, without stop words or stemmer.
     Plain,
+    /// Analyzer of all languages, near to Lucene's `ICUTokenizer` with `ICUFoldingFilter` and, for
+    /// Chinese, Japanese and Korean, to its `CJKAnalyzer`: words of ICU's dictionaries where there
+    /// are no spaces, with n-grams beside them; NFKC, case folding, no accents and points; no stop
+    /// words and no stemmer.
+    Unicode,
 }
 
 /// Error: no analyzer has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no analyzer is called `{name}`; there are `english`, `lucene-english` and `plain`")]
+#[error(
+    "no analyzer is called `{name}`; there are `english`, `lucene-english`, `plain` and `unicode`"
+)]
 pub struct UnknownAnalyzer {
     /// Name that was asked for.
     pub name: String,
@@ -44,7 +63,7 @@ pub struct UnknownAnalyzer {
 
 impl Analyzer {
     /// Every analyzer.
-    pub const ALL: [Self; 3] = [Self::English, Self::LuceneEnglish, Self::Plain];
+    pub const ALL: [Self; 4] = [Self::English, Self::LuceneEnglish, Self::Plain, Self::Unicode];
 
     /// Name in run files, on the command line and in manifests.
     pub const fn name(self) -> &'static str {
@@ -52,35 +71,103 @@ impl Analyzer {
             Self::English => "english",
             Self::LuceneEnglish => "lucene-english",
             Self::Plain => "plain",
+            Self::Unicode => "unicode",
         }
     }
 
-    /// Version of the terms: it grows when the same text gives other terms than before, and then
-    /// old indexes are refused.
+    /// Version of the terms: it grows when the same text gives other terms than before. Indexes of
+    /// older versions, from [`oldest_version`](Self::oldest_version) on, are searched with the
+    /// terms that they have.
     pub const fn version(self) -> u32 {
         match self {
-            Self::English | Self::Plain => 1,
+            Self::English | Self::Plain | Self::LuceneEnglish => 2,
+            Self::Unicode => 1,
+        }
+    }
+
+    /// Oldest version whose indexes can still be searched.
+    pub const fn oldest_version(self) -> u32 {
+        match self {
+            Self::English | Self::Plain | Self::Unicode => 1,
             Self::LuceneEnglish => 2,
         }
     }
 
     /// Terms of a text, in order.
     pub fn terms(self, text: &str) -> Vec<String> {
-        let mut token = Token::default();
-        let mut terms = self.stream(text, &mut token);
+        VersionedAnalyzer::from(self).terms(text)
+    }
+}
+
+/// Analyzer as it was in one of its versions.
+///
+/// | version | |
+/// |---|---|
+/// | 1 of `english` and `plain` | texts as they are, without a character filter |
+/// | 2 of `english` and `plain` | [`CharFilter::Canonical`] first; terms of ASCII are those of version 1 |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VersionedAnalyzer {
+    pub(crate) analyzer: Analyzer,
+    pub(crate) version: u32,
+}
+
+impl From<Analyzer> for VersionedAnalyzer {
+    fn from(analyzer: Analyzer) -> Self {
+        Self { analyzer, version: analyzer.version() }
+    }
+}
+
+/// Buffers of an analysis.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scratch {
+    token: Token,
+    filtered: String,
+    edits: Edits,
+}
+
+impl VersionedAnalyzer {
+    /// Terms of a text, in order.
+    pub(crate) fn terms(self, text: &str) -> Vec<String> {
+        let mut scratch = Scratch::default();
+        let mut terms = self.stream(text, &mut scratch, Offsets::Filtered);
         std::iter::from_fn(|| terms.advance().then(|| terms.token().text.clone())).collect()
     }
 
     /// Token stream: the terms of a text with their byte offsets.
-    pub(crate) fn stream<'a>(self, text: &'a str, token: &'a mut Token) -> Terms<'a> {
+    pub(crate) fn stream<'a>(
+        self,
+        text: &'a str,
+        scratch: &'a mut Scratch,
+        offsets: Offsets,
+    ) -> Terms<'a> {
+        let Scratch { token, filtered, edits } = scratch;
         token.reset();
-        let words = match self {
-            Self::English | Self::Plain => Words::unicode(text),
-            Self::LuceneEnglish => Words::lucene(text),
+        let (text, edits) = match self.char_filter().filter(|_| !text.is_ascii()) {
+            None => (text, None),
+            Some(filter) => {
+                let wanted = (offsets == Offsets::Original).then_some(&mut *edits);
+                filter.apply(text, filtered, wanted);
+                (filtered.as_str(), (offsets == Offsets::Original).then_some(&*edits))
+            }
         };
-        Terms { analyzer: self, words, stems: None, token }
+        let words = match self.analyzer {
+            Analyzer::English | Analyzer::Plain => Segments::Words(Words::unicode(text)),
+            Analyzer::LuceneEnglish => Segments::Words(Words::lucene(text)),
+            Analyzer::Unicode => Segments::Runs(Runs::new(text)),
+        };
+        Terms { analyzer: self.analyzer, words, edits, stems: None, token }
     }
 
+    fn char_filter(self) -> Option<CharFilter> {
+        match self.analyzer {
+            Analyzer::English | Analyzer::Plain if self.version > 1 => Some(CharFilter::Canonical),
+            Analyzer::English | Analyzer::Plain | Analyzer::LuceneEnglish => None,
+            Analyzer::Unicode => Some(CharFilter::Fold),
+        }
+    }
+}
+
+impl Analyzer {
     /// Lower-case filter: writes a word in lower case in the place of a term.
     fn lower(self, word: &str, term: &mut String) {
         term.clear();
@@ -94,6 +181,8 @@ impl Analyzer {
             Self::English | Self::Plain => term.extend(letters.flatten()),
             // A letter is one letter.
             Self::LuceneEnglish => term.extend(letters.filter_map(|mut it| it.next())),
+            // Folded before.
+            Self::Unicode => term.push_str(word),
         }
     }
 
@@ -101,7 +190,7 @@ impl Analyzer {
         match self {
             Self::English => stem_by(Algorithm::English, term),
             Self::LuceneEnglish => stem_as_lucene(term),
-            Self::Plain => {}
+            Self::Plain | Self::Unicode => {}
         }
     }
 }
@@ -124,14 +213,15 @@ impl FromStr for Analyzer {
 /// Adapter of an analyzer to tantivy, with a cache of stems. Each indexing thread has one.
 #[derive(Clone)]
 pub(crate) struct TantivyAnalyzer {
-    analyzer: Analyzer,
-    token: Token,
+    analyzer: VersionedAnalyzer,
+    scratch: Scratch,
     stems: StemCache,
 }
 
 impl TantivyAnalyzer {
     pub(crate) fn new(analyzer: Analyzer) -> Self {
-        Self { analyzer, token: Token::default(), stems: StemCache::new() }
+        let analyzer = VersionedAnalyzer::from(analyzer);
+        Self { analyzer, scratch: Scratch::default(), stems: StemCache::new() }
     }
 }
 
@@ -140,14 +230,40 @@ impl Tokenizer for TantivyAnalyzer {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Terms<'a> {
         let stems = Some(&mut self.stems);
-        Terms { stems, ..self.analyzer.stream(text, &mut self.token) }
+        // The index keeps no places.
+        Terms { stems, ..self.analyzer.stream(text, &mut self.scratch, Offsets::Filtered) }
+    }
+}
+
+/// Text that the offsets of terms are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offsets {
+    /// The filtered text: nothing is kept to find places in the original.
+    Filtered,
+    /// The original.
+    Original,
+}
+
+/// Iterator over the words of a text.
+enum Segments<'a> {
+    Words(Words<'a>),
+    Runs(Runs<'a>),
+}
+
+impl<'a> Segments<'a> {
+    fn next(&mut self) -> Option<(usize, &'a str)> {
+        match self {
+            Self::Words(words) => words.next(),
+            Self::Runs(runs) => runs.next(),
+        }
     }
 }
 
 /// Token stream over the terms of a text.
 pub(crate) struct Terms<'a> {
     analyzer: Analyzer,
-    words: Words<'a>,
+    words: Segments<'a>,
+    edits: Option<&'a Edits>,
     stems: Option<&'a mut StemCache>,
     token: &'a mut Token,
 }
@@ -156,7 +272,7 @@ impl Terms<'_> {
     /// Filters and stems a word into the token. False where the word is dropped.
     fn make_term(&mut self, word: &str) -> bool {
         let term = &mut self.token.text;
-        if self.analyzer == Analyzer::Plain {
+        if matches!(self.analyzer, Analyzer::Plain | Analyzer::Unicode) {
             self.analyzer.lower(word, term);
             return true;
         }
@@ -185,8 +301,11 @@ impl TokenStream for Terms<'_> {
     fn advance(&mut self) -> bool {
         while let Some((start, word)) = self.words.next() {
             if self.make_term(word) {
+                let (start, end) = (start, start + word.len());
+                let (start, end) =
+                    self.edits.map_or((start, end), |edits| edits.original(start, end));
                 self.token.offset_from = start;
-                self.token.offset_to = start + word.len();
+                self.token.offset_to = end;
                 self.token.position = self.token.position.wrapping_add(1);
                 return true;
             }
@@ -280,7 +399,7 @@ mod tests {
 
     #[test]
     fn terms() {
-        use Analyzer::{English, LuceneEnglish, Plain};
+        use Analyzer::{English, LuceneEnglish, Plain, Unicode};
         check(
             Plain,
             "The U.S. Navy's 3.5-inch guns, isn't it?",
@@ -296,6 +415,11 @@ mod tests {
         check(LuceneEnglish, "\u{130}zmir m\u{b2}", "izmir m");
         check(LuceneEnglish, "it was the THE and AN", "");
         check(Plain, "東京 Ünïcode ÅNGSTRÖM İ", "東 京 ünïcode ångström i\u{307}");
+        check(Plain, "Cafe\u{301} CAFÉ O’Dunn O'Dunn", "café café o'dunn o'dunn");
+        check(English, "Beyonce\u{301}’s O´Dunn O’Dunn O'Dunn", "beyoncé o'dunn o'dunn o'dunn");
+        check(LuceneEnglish, "O’Dunn O'Dunn Cafe\u{301} Café", "o’dunn o'dunn cafe\u{301} café");
+        check(Unicode, "The Cafés of O’DUNN, 北方省", "the cafes of o'dunn 北方 方省 省");
+        check(Unicode, "القَاهِرَةُ أحمد Ёлкино", "القاهره احمد елкино");
         check(Plain, "--- !? \u{1f600}", "");
         check(Plain, &format!("{} b {}", "a".repeat(256), "c".repeat(3)), "b ccc");
     }
@@ -303,7 +427,7 @@ mod tests {
     #[test]
     fn remembered_terms_are_the_same() {
         let text = "The runner's running; THE Runners ran generously, and it was naïve: it's is a \
-                    internationalizations of Internationalization 's S's a's technologies us";
+                    O’Dunn’s 北方省 internationalizations of Internationalization 's S's a's technologies us";
         for analyzer in Analyzer::ALL {
             let mut remembering = TantivyAnalyzer::new(analyzer);
             for text in [text, &text.repeat(3), &text.to_uppercase(), text] {
@@ -319,14 +443,31 @@ mod tests {
 
     #[test]
     fn offsets_are_of_the_text() {
-        let text = "Él's café, naïvely";
-        let mut token = Token::default();
-        let mut terms = Analyzer::English.stream(text, &mut token);
-        let mut words = Vec::new();
-        while terms.advance() {
-            words.push(&text[terms.token().offset_from..terms.token().offset_to]);
+        for (analyzer, text, expected) in [
+            (Analyzer::English, "Él's café, naïvely", &["Él's", "café", "naïvely"][..]),
+            (Analyzer::English, "E\u{301}l’s cafe\u{301} x", &["E\u{301}l’s", "cafe\u{301}", "x"]),
+            (Analyzer::Unicode, "Ｈａ E\u{301}l’s 北方", &["Ｈａ", "E\u{301}l’s", "北方"]),
+        ] {
+            let mut scratch = Scratch::default();
+            let analyzer = VersionedAnalyzer::from(analyzer);
+            let mut terms = analyzer.stream(text, &mut scratch, Offsets::Original);
+            let mut words = Vec::new();
+            while terms.advance() {
+                words.push(&text[terms.token().offset_from..terms.token().offset_to]);
+            }
+            assert_eq!(words, expected);
         }
-        assert_eq!(words, ["Él's", "café", "naïvely"]);
+    }
+
+    /// What an index of an older version holds is found as it was.
+    #[test]
+    fn terms_of_version_1() {
+        for analyzer in [Analyzer::English, Analyzer::Plain] {
+            let old = VersionedAnalyzer { analyzer, version: 1 };
+            assert_eq!(old.terms("O’Dunn Cafe\u{301}"), ["o’dunn", "cafe\u{301}"]);
+            let text = "The U.S. Navy's 3.5-inch guns, isn't it? `x' ''s";
+            assert_eq!(old.terms(text), analyzer.terms(text));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! [`Bm25`] reads postings, statistics and stored fields; which postings have to be read for the k
 //! best is decided in [`maxscore`](crate::maxscore).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,6 +18,7 @@ use tantivy::{
     DocAddress, Index, InvertedIndexReader, ReloadPolicy, Searcher, TantivyDocument, Term,
 };
 
+use crate::analyzer::VersionedAnalyzer;
 use crate::directory::ReadOnlyDirectory;
 use crate::index::build_in_memory;
 use crate::maxscore::{Impacts, LengthNorms, ScoredDoc, TermList, top_k};
@@ -30,6 +31,9 @@ const LONG_LIST: u32 = 128;
 /// Cache size of the document store, in unpacked blocks of 8 KiB. The members of a group, and steps
 /// that ask the same questions, find the same passages.
 const CACHED_BLOCKS: usize = 4096;
+
+/// Passages whose ids are read in one task.
+const IDS_A_TASK: u32 = 1 << 14;
 
 /// Options of BM25. The defaults are Lucene's; Anserini's are k1 = 0.9 and b = 0.4.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -75,7 +79,7 @@ impl SearchOptions {
 /// of the passages that have a term. Every operation is Lucene's, in its precision.
 pub struct Bm25 {
     manifest: IndexManifest,
-    analyzer: Analyzer,
+    analyzer: VersionedAnalyzer,
     searcher: Searcher,
     fields: Fields,
     postings: Arc<InvertedIndexReader>,
@@ -142,6 +146,7 @@ impl Bm25 {
         let average = postings.total_num_tokens() as f64 / n_filled.max(1.0);
         let norms = LengthNorms::new(lengths, &length_norms(options, average as f32));
         let impacts = RwLock::default();
+        let analyzer = manifest.versioned(analyzer);
         Ok(Self { manifest, analyzer, searcher, fields, postings, n_filled, norms, impacts })
     }
 
@@ -152,7 +157,13 @@ impl Bm25 {
 
     /// Analyzer of the index.
     pub fn analyzer(&self) -> Analyzer {
-        self.analyzer
+        self.analyzer.analyzer
+    }
+
+    /// Terms of a query, in order: those of the analyzer in the version that the index was built
+    /// with.
+    pub fn terms(&self, query: &str) -> Vec<String> {
+        self.analyzer.terms(query)
     }
 
     /// Top-k search for one query: the `k` best passages, best first, ties in the order of the
@@ -163,13 +174,13 @@ impl Bm25 {
 
     /// Snippet of a passage: the part with most of the query's terms, about `width` bytes long.
     pub fn snippet(&self, text: &str, query: &str, width: usize) -> Snippet {
-        Snippet::new(text, &self.analyzer.terms(query), self.analyzer, width)
+        Snippet::new(text, &self.terms(query), self.analyzer, width)
     }
 
     fn rank(&self, query: &str, k: usize) -> Result<Vec<ScoredDoc>, IndexError> {
         // A `BTreeMap`, because terms of equal weight are summed in this order.
         let mut counts = BTreeMap::<String, u32>::new();
-        for term in self.analyzer.terms(query) {
+        for term in self.terms(query) {
             *counts.entry(term).or_default() += 1;
         }
         let mut lists = Vec::with_capacity(counts.len());
@@ -211,6 +222,37 @@ impl Bm25 {
     pub fn passage(&self, doc: u32) -> Result<Passage, IndexError> {
         let Hit { id, title, text, .. } = self.hit(ScoredDoc { doc, score: 0.0 })?;
         Ok(Passage { id, title, text })
+    }
+
+    /// Those of some ids that no passage has. The stored passages are read for it: in an index of
+    /// millions this takes seconds.
+    pub fn missing_ids<'a>(
+        &self,
+        ids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeSet<&'a str>, IndexError> {
+        let mut missing: BTreeSet<&str> = ids.into_iter().collect();
+        if missing.is_empty() {
+            return Ok(missing);
+        }
+        let n_passages = self.manifest.passages as u32;
+        let chunks = n_passages.div_ceil(IDS_A_TASK);
+        let found_in = |chunk: u32| -> Result<Vec<&str>, IndexError> {
+            let store = self.searcher.segment_reader(0).get_store_reader(1).map_err(engine)?;
+            let start = chunk * IDS_A_TASK;
+            let mut found = Vec::new();
+            for doc in start..n_passages.min(start.saturating_add(IDS_A_TASK)) {
+                let document: TantivyDocument = store.get(doc)?;
+                let id = document.get_first(self.fields.id).and_then(|it| it.as_str());
+                found.extend(id.and_then(|id| missing.get(id).copied()));
+            }
+            Ok(found)
+        };
+        let found: Vec<Vec<&str>> =
+            (0..chunks).into_par_iter().map(found_in).collect::<Result<_, _>>()?;
+        for id in found.into_iter().flatten() {
+            missing.remove(id);
+        }
+        Ok(missing)
     }
 
     /// Hit for a scored document.

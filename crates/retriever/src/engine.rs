@@ -147,15 +147,22 @@ fn open_embedder(
 fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
     Ok(match engine {
         EngineConfig::Index(index) => {
-            let (manifest, _) = IndexManifest::read(&index.folder, index.analyzer)?;
-            let IndexManifest { fingerprint, analyzer, .. } = manifest;
+            let (manifest, name) = IndexManifest::read(&index.folder, index.analyzer)?;
+            let IndexManifest { fingerprint, analyzer, analyzer_version, .. } = manifest;
+            // The oldest version has records that do not name it.
+            let version = match analyzer_version {
+                version if version == name.oldest_version() => String::new(),
+                version => format!(" version {version}"),
+            };
             let SearchOptions { k1, b, .. } = index.options();
             let vectors = index.vectors.as_ref();
             let rank = vectors.map(|config| config.rank.unwrap_or_default());
             let candidates = vectors.and_then(|it| it.candidates);
             let candidates = candidates.map_or(String::new(), |it| format!(" of {it}"));
             let embedder = vectors.map_or(String::new(), |config| embedder_name(&config.embedder));
-            format!("{fingerprint} {analyzer} k1 {k1} b {b} {rank:?}{candidates}{embedder}")
+            format!(
+                "{fingerprint} {analyzer}{version} k1 {k1} b {b} {rank:?}{candidates}{embedder}"
+            )
         }
         EngineConfig::Remote(RemoteConfig { dialect, url, .. }) => format!("{dialect} {url}"),
         EngineConfig::Elastic(ElasticConfig { url, index, fields, .. }) => {

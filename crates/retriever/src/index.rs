@@ -20,9 +20,10 @@ use tantivy::tokenizer::TokenizerManager;
 use crate::analyzer::TantivyAnalyzer;
 use crate::manifest::{Fingerprint, IndexManifest, MANIFEST_FILE};
 use crate::schema::{CONTENTS, schema};
+use crate::script::LetterCounts;
 use crate::segments::SegmentBuilder;
 use crate::staging::StagingDir;
-use crate::{Analyzer, Corpus, CorpusError, CorpusLine, IndexError};
+use crate::{Analyzer, Corpus, CorpusError, CorpusLine, IndexError, UnsuitedScripts};
 
 /// Most indexing threads: one thread reads for all, and more than this would wait for it.
 const MAX_THREADS: usize = 16;
@@ -93,6 +94,8 @@ pub struct BuildReport {
     pub bytes_read: u64,
     /// Size of the index, in bytes.
     pub index_bytes: u64,
+    /// Scripts of a good part of the passages that the analyzer was not made for.
+    pub unsuited: Option<UnsuitedScripts>,
 }
 
 /// Builds an index in `folder`, in the place of the index that may be there.
@@ -163,6 +166,7 @@ fn build_segments(
 
     let mut seen = SeenIds::default();
     let mut fingerprint = Fingerprint::default();
+    let mut letters = LetterCounts::default();
     let (mut passages, mut skipped, mut first_skipped) = (0_u64, 0_u64, None);
     let segments = builder.build(std::iter::from_fn(|| {
         loop {
@@ -173,6 +177,8 @@ fn build_segments(
             match next {
                 Ok(passage) => {
                     fingerprint.add(&passage);
+                    letters.add(&passage.title);
+                    letters.add(&passage.text);
                     passages += 1;
                     if passages.is_multiple_of(PASSAGES_A_REPORT) {
                         progress(BuildProgress::Reading { passages, bytes: corpus.bytes_read() });
@@ -198,6 +204,7 @@ fn build_segments(
         first_skipped,
         bytes_read: corpus.bytes_read(),
         index_bytes: 0,
+        unsuited: letters.unsuited(options.analyzer),
     };
     Ok((segments, report))
 }

@@ -47,8 +47,11 @@
 //! ```
 
 mod analyzer;
+mod char_filter;
 mod contents;
 mod corpus;
+mod runs;
+mod script;
 mod segmentation;
 mod stem_cache;
 
@@ -101,6 +104,7 @@ pub use fusion::Fused;
 pub use index::{BuildProgress, BuildReport, IndexOptions, build_index};
 pub use ir_metrics::{Measure, RunMeasures, TopicAverage, UnknownMeasure, measure};
 pub use manifest::{IndexManifest, MANIFEST_FILE};
+pub use script::{Script, UnsuitedScripts};
 pub use server::{PageStore, PageStoreError, RequestLimits, Server, ServerError, ServerOptions};
 pub use snippet::Snippet;
 pub use trec::{Qrels, TrecError, TrecRun, TrecTopic, read_qrels, read_topics};

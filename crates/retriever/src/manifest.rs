@@ -9,6 +9,7 @@ use std::path::Path;
 use forage_trajectory::Passage;
 use serde::{Deserialize, Serialize};
 
+use crate::analyzer::VersionedAnalyzer;
 use crate::{Analyzer, IndexError};
 
 /// File name of the manifest of an index.
@@ -57,8 +58,8 @@ impl IndexManifest {
     ///
     /// # Errors
     ///
-    /// Where there is no complete index, where format or analyzer are not those of this version, or
-    /// where `asked` is another analyzer than that of the index.
+    /// Where there is no complete index, where format or analyzer are not those that this version
+    /// reads, or where `asked` is another analyzer than that of the index.
     pub fn read(folder: &Path, asked: Option<Analyzer>) -> Result<(Self, Analyzer), IndexError> {
         let path = folder.join(MANIFEST_FILE);
         let owned = || folder.to_owned();
@@ -92,7 +93,8 @@ impl IndexManifest {
         if let Some(asked) = asked.filter(|&it| it != analyzer) {
             return Err(IndexError::Analyzer { folder: owned(), found: analyzer, asked });
         }
-        if manifest.analyzer_version != analyzer.version() {
+        let known = analyzer.oldest_version()..=analyzer.version();
+        if !known.contains(&manifest.analyzer_version) {
             return Err(IndexError::AnalyzerVersion {
                 folder: owned(),
                 analyzer,
@@ -101,6 +103,11 @@ impl IndexManifest {
             });
         }
         Ok((manifest, analyzer))
+    }
+
+    /// Analyzer of the index, as it was when the index was built.
+    pub(crate) fn versioned(&self, analyzer: Analyzer) -> VersionedAnalyzer {
+        VersionedAnalyzer { analyzer, version: self.analyzer_version }
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<(), IndexError> {

@@ -7,7 +7,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_segmentation::{UWordBoundIndices, UnicodeSegmentation, UnicodeWordIndices};
 
 /// Longest word: Lucene cuts longer ones, in units of UTF-16; others are dropped, in bytes.
-const MAX_LENGTH: usize = 255;
+pub(crate) const MAX_LENGTH: usize = 255;
 
 /// Iterator over the words of a text, with the byte offsets where they begin.
 ///
@@ -167,7 +167,12 @@ fn is_emoji(segment: &str) -> bool {
 }
 
 fn starts_without_spaces(segment: &str) -> bool {
-    segment.chars().next().is_some_and(|it| it >= '\u{e00}' && is_in(it, &WITHOUT_SPACES))
+    segment.chars().next().is_some_and(is_without_spaces)
+}
+
+/// Whether a letter is of Thai, Lao, Khmer, Burmese or another script without spaces.
+pub(crate) fn is_without_spaces(letter: char) -> bool {
+    letter >= '\u{e00}' && is_in(letter, &WITHOUT_SPACES)
 }
 
 fn is_in(character: char, ranges: &[(u32, u32)]) -> bool {

@@ -1,11 +1,11 @@
 //! Snippets: the part of a passage with most of the query's terms.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use tantivy::tokenizer::{Token, TokenStream};
 
-use crate::Analyzer;
+use crate::analyzer::{Offsets, Scratch, VersionedAnalyzer};
 
 /// Snippet of a passage, with the words that match the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +19,15 @@ pub struct Snippet {
 impl Snippet {
     /// Best window of about `width` bytes: the one with most different query terms, then with most
     /// matches, then the first; cut between words.
-    pub(crate) fn new(text: &str, query: &[String], analyzer: Analyzer, width: usize) -> Self {
+    pub(crate) fn new(
+        text: &str,
+        query: &[String],
+        analyzer: impl Into<VersionedAnalyzer>,
+        width: usize,
+    ) -> Self {
         let query: HashSet<&str> = query.iter().map(String::as_str).collect();
-        let mut token = Token::default();
-        let mut terms = analyzer.stream(text, &mut token);
+        let mut scratch = Scratch::default();
+        let mut terms = analyzer.into().stream(text, &mut scratch, Offsets::Original);
         let mut matches: Vec<(Range<usize>, &str)> = Vec::new();
         while terms.advance() {
             let Token { text: term, offset_from, offset_to, .. } = terms.token();
@@ -32,12 +37,18 @@ impl Snippet {
         }
         let window = best_window(&matches, width).unwrap_or(0..0);
         let shown = widened(text, window, width);
-        let words = matches
-            .into_iter()
-            .map(|(word, _)| word)
-            .filter(|word| shown.start <= word.start && word.end <= shown.end)
-            .map(|word| word.start - shown.start..word.end - shown.start)
-            .collect();
+        let mut words: Vec<Range<usize>> = Vec::new();
+        for (word, _) in matches {
+            if word.start < shown.start || word.end > shown.end {
+                continue;
+            }
+            let word = word.start - shown.start..word.end - shown.start;
+            // n-grams overlap.
+            match words.last_mut().filter(|last| word.start < last.end) {
+                Some(last) => last.end = last.end.max(word.end),
+                None => words.push(word),
+            }
+        }
         Self {
             words,
             cut_before: !text[..shown.start].trim().is_empty(),
@@ -76,17 +87,26 @@ fn printable(character: char) -> char {
 /// Best window, from its first to its last match; none where nothing matches.
 fn best_window(matches: &[(Range<usize>, &str)], width: usize) -> Option<Range<usize>> {
     let mut best: Option<((usize, usize), Range<usize>)> = None;
-    for (idx, (first, _)) in matches.iter().enumerate() {
-        let within = matches[idx..].iter().take_while(|(word, _)| word.end <= first.start + width);
-        let (mut terms, mut n_words, mut end) = (HashSet::new(), 0, first.end);
-        for (word, term) in within {
-            terms.insert(term);
-            n_words += 1;
-            end = word.end;
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut next = 0;
+    for (idx, (first, first_term)) in matches.iter().enumerate() {
+        while let Some((word, term)) = matches.get(next)
+            && (word.end <= first.start + width || next == idx)
+        {
+            *counts.entry(term).or_default() += 1;
+            next += 1;
         }
-        let worth = (terms.len(), n_words);
+        let worth = (counts.len(), next - idx);
         if best.as_ref().is_none_or(|(most, _)| worth > *most) {
-            best = Some((worth, first.start..end));
+            // The last may end before one that began earlier.
+            let end = matches[idx..next].iter().map(|(word, _)| word.end).max();
+            best = Some((worth, first.start..end.unwrap_or(first.end)));
+        }
+        if let Some(count) = counts.get_mut(first_term) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(first_term);
+            }
         }
     }
     best.map(|(_, window)| window)
@@ -126,12 +146,18 @@ fn leading_space(text: &str) -> usize {
 mod tests {
     use super::*;
 
+    use crate::Analyzer;
+
     const TEXT: &str = "The film was shot in 1978. It was directed by Ridley Scott, whose father \
                         was an engineer.\nScott won no prize for it.";
 
     #[track_caller]
     fn check(text: &str, query: &str, width: usize, expected: &str) {
-        let analyzer = Analyzer::English;
+        check_with(Analyzer::English, text, query, width, expected);
+    }
+
+    #[track_caller]
+    fn check_with(analyzer: Analyzer, text: &str, query: &str, width: usize, expected: &str) {
         let snippet = Snippet::new(text, &analyzer.terms(query), analyzer, width);
         assert_eq!(snippet.render("[", "]"), expected, "{query}");
     }
@@ -157,5 +183,23 @@ mod tests {
         check("Größenwahnsinnig höflich Ärger", "ärger", 10, "… [Ärger]");
         check("Größenwahnsinnighöflichärger", "x", 10, "Größenwa …");
         check("", "x", 10, "");
+        check(
+            "Maeve O’Dunn at a Cafe\u{301}",
+            "O'Dunn café",
+            40,
+            "Maeve [O’Dunn] at a [Cafe\u{301}]",
+        );
+        let unicode = Analyzer::Unicode;
+        check_with(unicode, "海港市是北方省的省会", "北方省", 100, "海港市是[北方省]的省会");
+        check_with(unicode, "Ｈａｌｖｉｋ Café", "halvik cafe", 100, "[Ｈａｌｖｉｋ] [Café]");
+        check_with(unicode, "กรุงเทพเป็นเมืองหลวง", "กรุงเทพ", 100, "[กรุงเทพ]เป็นเมืองหลวง");
+    }
+
+    #[test]
+    fn many_matches_take_no_longer_each() {
+        let text = "scott ".repeat(200_000);
+        let query = ["scott".to_owned()];
+        let snippet = Snippet::new(&text, &query, Analyzer::English, 100_000);
+        assert!(snippet.text.len() <= 100_000 && snippet.cut_after);
     }
 }

@@ -288,9 +288,9 @@ fn folders_that_do_not_open() {
         ("\"format\": 1", "\"format\": 2", "`index` has format 2, this version reads format 1"),
         ("\"english\"", "\"german\"", "`index` cannot be searched"),
         (
-            "\"analyzer_version\": 1",
+            "\"analyzer_version\": 2",
             "\"analyzer_version\": 9",
-            "`index` was made with version 9 of the analyzer `english`, this is version 1",
+            "`index` was made with version 9 of the analyzer `english`, this is version 2",
         ),
         ("\"passages\": 3", "\"passages\": 4", "`index` is damaged: it has 3 of 4 passages"),
         ("}", "", "the manifest `index/forage-index.json` cannot be read"),
@@ -303,6 +303,159 @@ fn folders_that_do_not_open() {
     let error = message(&open_error(&index, &default), &folder);
     assert!(error.starts_with("`index` was written as `tantivy v"), "{error}");
     assert!(error.contains("index_format v9") && error.contains("this version reads `"), "{error}");
+}
+
+/// An index of version 1 is searched with the terms that it has.
+#[test]
+fn an_index_of_an_older_analyzer_opens() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    let corpus =
+        || Corpus::memory(vec![passage("1", "Maeve O’Dunn", "She painted a Cafe\u{301}.")]);
+    build_quietly(corpus(), &index, IndexOptions::default()).unwrap();
+    for query in ["O'Dunn", "O’Dunn", "O\u{2bc}Dunn", "café", "cafe\u{301}"] {
+        assert_eq!(search(&index, query).len(), 1, "{query}");
+    }
+    // The terms of version 1 are not those of this index; so what is searched for tells which.
+    let manifest = index.join(MANIFEST_FILE);
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"analyzer_version\": 2", "\"analyzer_version\": 1"))
+        .unwrap();
+    let bm25 = Bm25::open(&index, &SearchOptions::default()).unwrap();
+    assert_eq!(bm25.terms("O’Dunn cafe\u{301} painting"), ["o’dunn", "cafe\u{301}", "paint"]);
+    assert_eq!(search(&index, "O'Dunn").len(), 1);
+    assert_eq!(search(&index, "O’Dunn").len(), 0);
+}
+
+/// Passages of other languages, and words of theirs.
+#[test]
+fn words_of_other_languages_are_found() {
+    let passages = [
+        ("zh1", "海港市", "海港市是北方省的省会，人口四百万。"),
+        ("zh2", "北海镇", "北海镇位于港口以南，方言丰富，省道经过市区。"),
+        ("th1", "เมืองหลวง", "กรุงเทพเป็นเมืองหลวงของประเทศไทยและมีประชากรมาก"),
+        ("th2", "รุ้ง", "รุ้งเป็นแถบสีในเทพนิยาย"),
+        ("th3", "ภาคใต้", "ภูเก็ตเป็นเกาะทางภาคใต้ มีชายหาดสวยงาม"),
+        ("th4", "ภาคเหนือ", "เชียงใหม่เป็นจังหวัดทางภาคเหนือ มีภูเขาและอากาศเย็น"),
+        ("ar1", "العاصمة", "القَاهِرَةُ عاصمة البلاد وفيها جامعة أحمد."),
+        ("ar2", "المدينة", "المدينة تقع في الشمال."),
+        ("ru1", "Ёлкино", "Ёлкино — посёлок на реке."),
+        ("ko1", "하빅", "하빅은 항구 도시이다."),
+        ("ko2", "도시", "벨모라는 큰 도시이다."),
+        ("ja1", "ハルビク", "ハルビクは港町である。"),
+        ("ja2", "ベルモラ", "ベルモラは山の町である。"),
+        ("lo1", "ວຽງຈັນ", "ວຽງຈັນເປັນເມືອງຫຼວງຂອງປະເທດລາວ"),
+        ("km1", "ភ្នំពេញ", "ភ្នំពេញជារាជធានីនៃប្រទេសកម្ពុជា"),
+        ("my1", "ရန်ကုန်", "ရန်ကုန်သည်မြန်မာနိုင်ငံ၏မြို့ဖြစ်သည်"),
+        ("vi1", "Đà Lạt", "Đà Lạt là một thành phố."),
+        ("he1", "שָׁלוֹם", "שָׁלוֹם עוֹלָם"),
+        ("hi1", "दिल्ली", "दिल्ली भारत की राजधानी है।"),
+        ("en1", "Ｈａｌｖｉｋ", "Ｈａｌｖｉｋ １９１１"),
+    ];
+    let passages = passages.map(|(id, title, text)| passage(id, title, text)).to_vec();
+    let options = SearchOptions::default();
+    let bm25 = Bm25::in_memory(passages, Analyzer::Unicode, &options).unwrap();
+    for (query, expected) in [
+        ("北方省的省会", "zh1"),
+        ("人口", "zh1"),
+        ("省道", "zh2"),
+        ("กรุงเทพ", "th1"),
+        ("เมืองหลวง", "th1"),
+        ("ภูเก็ต", "th3"),
+        ("เชียงใหม่", "th4"),
+        ("القاهرة", "ar1"),
+        ("القاهره", "ar1"),
+        ("احمد", "ar1"),
+        ("الشمال", "ar2"),
+        ("Елкино", "ru1"),
+        ("поселок", "ru1"),
+        ("하빅", "ko1"),
+        ("항구", "ko1"),
+        ("벨모라", "ko2"),
+        ("ハルビク", "ja1"),
+        ("ﾊﾙﾋﾞｸ", "ja1"),
+        ("港町", "ja1"),
+        ("山", "ja2"),
+        ("ເມືອງຫຼວງ", "lo1"),
+        ("រាជធានី", "km1"),
+        ("မြန်မာ", "my1"),
+        ("Da Lat", "vi1"),
+        ("שלום", "he1"),
+        ("राजधानी", "hi1"),
+        ("Halvik 1911", "en1"),
+    ] {
+        let hits = bm25.search_one(query, 3).unwrap();
+        assert_eq!(hits.first().map(|it| it.id.as_str()), Some(expected), "{query}");
+    }
+}
+
+#[test]
+fn a_corpus_that_its_analyzer_is_not_made_for() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    let corpus = || {
+        Corpus::memory(vec![passage("1", "Halvik", "A port"), passage("2", "", "กรุงเทพเป็นเมือง")])
+    };
+    for (analyzer, expected) in [
+        (
+            Analyzer::English,
+            Some("56 % of the letters are Thai, and `english` does not find the words in Thai"),
+        ),
+        (Analyzer::Unicode, None),
+    ] {
+        let options = IndexOptions { analyzer, ..IndexOptions::default() };
+        let report = build_quietly(corpus(), &index, options).unwrap();
+        assert_eq!(report.unsuited.map(|it| it.to_string()).as_deref(), expected);
+    }
+}
+
+/// One text without a space, of marks, or of one letter must not stall a build or a search. What
+/// takes time with the square of its length would take hours here.
+#[test]
+fn one_long_text() {
+    let n = 1_000_000;
+    for (letter, analyzers) in [
+        ("x", &Analyzer::ALL[..]),
+        ("\u{301}", &Analyzer::ALL),
+        ("一", &Analyzer::ALL),
+        ("ก", &Analyzer::ALL),
+        ("a\u{301}", &[Analyzer::Plain, Analyzer::Unicode]),
+        ("하", &[Analyzer::Plain, Analyzer::Unicode]),
+        ("א'", &[Analyzer::Plain, Analyzer::Unicode]),
+        ("1.", &[Analyzer::Plain, Analyzer::Unicode]),
+        ("\u{1f1e9}", &[Analyzer::LuceneEnglish, Analyzer::Unicode]),
+        ("\u{fdfa}", &[Analyzer::Unicode]),
+    ] {
+        let text = letter.repeat(n / letter.len());
+        for &analyzer in analyzers {
+            let passages = vec![passage("1", "", &text), passage("2", "", "Halvik")];
+            let bm25 = Bm25::in_memory(passages, analyzer, &SearchOptions::default()).unwrap();
+            bm25.search_one(&text, 3).unwrap();
+            bm25.snippet(&text, &text, 100);
+            assert_eq!(bm25.search_one("Halvik", 3).unwrap()[0].id, "2");
+        }
+    }
+}
+
+/// Any number of hits: as many as there are.
+#[test]
+fn any_number_of_hits() {
+    let bm25 = Bm25::in_memory(passages(), Analyzer::English, &SearchOptions::default()).unwrap();
+    for (k, expected) in [(0, 0), (1, 1), (2, 2), (50, 2), (usize::MAX, 2)] {
+        assert_eq!(bm25.search_one("film title", k).unwrap().len(), expected, "{k}");
+    }
+    for query in ["", " ", "the of and", &"x".repeat(100_000)] {
+        assert!(bm25.terms(query).is_empty());
+        assert_eq!(bm25.search_one(query, usize::MAX).unwrap(), []);
+    }
+}
+
+#[test]
+fn ids_that_no_passage_has() {
+    let bm25 = Bm25::in_memory(passages(), Analyzer::English, &SearchOptions::default()).unwrap();
+    let missing = bm25.missing_ids(["eight", "8", "7", "Eight", "8"]).unwrap();
+    assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["8", "Eight"]);
+    assert!(bm25.missing_ids([]).unwrap().is_empty());
 }
 
 #[test]

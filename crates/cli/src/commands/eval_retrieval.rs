@@ -1,11 +1,13 @@
 //! `forage eval-retrieval`: evaluates a ranking with the measures of `trec_eval`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use forage_retriever::{
-    Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, measure, read_qrels, read_topics,
+    Bm25, Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, measure, read_qrels,
+    read_topics,
 };
 use forage_trajectory::Question;
 
@@ -15,8 +17,10 @@ use crate::output::{message, print};
 use crate::progress::Progress;
 use crate::questions::read_questions;
 
-/// Queries in a batch.
+/// Most queries in a batch.
 const BATCH: usize = 256;
+/// Hits that a batch should have at most: their texts are in memory at once.
+const HITS_A_BATCH: usize = 256_000;
 /// Run tag: the last column of a TREC run.
 const TAG: &str = "forage";
 
@@ -108,7 +112,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             Failure::new(Code::Usage, "there is nothing to search for")
                 .hint("name the topics of the judgements with `--topics FILE`")
         })?;
-        search(args, index, &topics)?
+        search(args, index, &topics, &qrels)?
     };
     if let Some(path) = &args.save_run {
         forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {
@@ -122,6 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .hint("topics are matched by their ids: compare those of the two files")
             .into());
     }
+    warn_of_unjudged(&run, &qrels);
     let n_left_out = qrels.len() - measured.topics.len();
     if n_left_out > 0 {
         message(format_args!(
@@ -158,11 +163,52 @@ fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
     Ok((qrels, Some(topics)))
 }
 
-fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<TrecRun> {
+/// Says which topics of a run are not judged, and so not measured.
+fn warn_of_unjudged(run: &TrecRun, qrels: &Qrels) {
+    let mut unjudged = run.topics.keys().filter(|topic| !qrels.contains_key(*topic));
+    if let Some(first) = unjudged.next() {
+        let n = 1 + unjudged.count();
+        eprintln!(
+            "warning: topics of the run without judgements: {n}, the first of them `{first}`"
+        );
+    }
+}
+
+/// Says which relevant passages the index does not have, and so cannot find.
+fn check_judged(index: &Bm25, qrels: &Qrels) -> anyhow::Result<()> {
+    let relevant = qrels.values().flatten().filter(|it| *it.1 > 0).map(|it| it.0.as_str());
+    let relevant: BTreeSet<&str> = relevant.collect();
+    let missing = index.missing_ids(relevant.iter().copied())?;
+    let (n_missing, n_relevant) = (missing.len(), relevant.len());
+    let Some(first) = missing.first() else { return Ok(()) };
+    if n_missing == n_relevant {
+        let message = format!(
+            "the judgements name no passage of this index: all {n_relevant} relevant ids differ, \
+             the first of them `{first}`"
+        );
+        return Err(Failure::new(Code::Input, message)
+            .hint("is it another corpus, or are its ids written in another way?")
+            .into());
+    }
+    eprintln!(
+        "warning: {n_missing} of {n_relevant} relevant passages are not in this index, the first \
+         of them `{first}`: they count as not found"
+    );
+    Ok(())
+}
+
+fn search(
+    args: &Args,
+    index: &Path,
+    topics: &[TrecTopic],
+    qrels: &Qrels,
+) -> anyhow::Result<TrecRun> {
     let engine = args.engine.open(index)?;
+    check_judged(&engine.bm25, qrels)?;
+    let batch = (HITS_A_BATCH / args.depth.max(1)).clamp(1, BATCH);
     let mut run = TrecRun::default();
     let mut progress = Progress::new("searching", 0, topics.len() as u64);
-    for (batch_idx, topics) in topics.chunks(BATCH).enumerate() {
+    for (batch_idx, topics) in topics.chunks(batch).enumerate() {
         let queries: Vec<&str> = topics.iter().map(|topic| topic.query.as_str()).collect();
         let found = engine.retriever.search(&queries, args.depth);
         for (topic, hits) in topics.iter().zip(found) {
@@ -171,7 +217,7 @@ fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<Tre
             })?;
             run.add(&topic.id, &hits);
         }
-        progress.set((batch_idx * BATCH + topics.len()) as u64, engine.method);
+        progress.set((batch_idx * batch + topics.len()) as u64, engine.method);
     }
     progress.finish();
     Ok(run)

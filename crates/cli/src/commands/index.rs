@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Analyzer of the text: english, lucene-english or plain
+    /// Analyzer of the text: english, lucene-english, plain, or unicode for other languages
     #[arg(long, value_name = "NAME", default_value_t)]
     pub analyzer: Analyzer,
 
@@ -162,6 +162,9 @@ fn index(args: &Args) -> anyhow::Result<()> {
             "warning: skipped {} bad lines, the first of them {first:#}",
             report.skipped
         ));
+    }
+    if let Some(unsuited) = &report.unsuited {
+        message(format_args!("warning: {unsuited}; `--analyzer unicode` is made for all of them"));
     }
     message(format_args!(
         "indexed {} passages in {:.1} s: {:.1} MB in `{}`",

@@ -231,12 +231,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let query = args.query.join(" ");
     let found = engine.retriever.search(&[&query], args.k).remove(0);
     let hits = found.with_context(|| Failure::new(Code::Input, "the index cannot be searched"))?;
-    if hits.is_empty() && args.k > 0 {
-        let why = if engine.bm25.analyzer().terms(&query).is_empty() {
-            "the query has no word that is searched for"
-        } else {
-            "no passage has a word of the query"
-        };
+    if hits.is_empty() {
+        let why = why_nothing(&engine.bm25, &query, args.k);
         message(format_args!("nothing found: {why}"));
     }
     let colour = io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
@@ -257,6 +253,28 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     print(&output)?;
     Ok(())
+}
+
+/// Reason for which nothing is found.
+fn why_nothing(bm25: &Bm25, query: &str, k: usize) -> String {
+    if k == 0 {
+        return "0 passages were asked for".to_owned();
+    }
+    if query.trim().is_empty() {
+        return "the query is empty".to_owned();
+    }
+    let why = if bm25.terms(query).is_empty() {
+        "the query has no word that is searched for"
+    } else {
+        "no passage has a word of the query"
+    };
+    match bm25.analyzer().unsuited(query) {
+        Some(unsuited) => {
+            let reason = unsuited.reason();
+            format!("{why}; {reason}: `forage index --analyzer unicode` makes an index that does")
+        }
+        None => why.to_owned(),
+    }
 }
 
 /// Replaces line breaks and other control characters, which must not reach a terminal.

@@ -1,7 +1,5 @@
 //! Client of `OpenSearch`, Elasticsearch and Quickwit, by their common `_msearch` API.
 
-use std::sync::Arc;
-
 use forage_http::{HttpError, StatusError};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
@@ -9,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::ClientError;
 use super::hits;
-use super::remote::in_requests;
+use super::remote::{Found, in_halves, in_requests};
 use super::transport::{
     HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
 };
@@ -60,7 +58,7 @@ fn default_fields() -> Vec<String> {
 ///
 /// A document has its words in `contents`, or in `title` and `text`; its id is its field `id`, or
 /// else the `_id` of the engine. Analysis and ranking are set up in the engine. A query
-/// that the engine fails on fails alone.
+/// that the engine fails on or refuses fails alone.
 pub struct Elastic {
     config: ElasticConfig,
     url: String,
@@ -94,21 +92,7 @@ impl Elastic {
         self.transport.has_given_up()
     }
 
-    fn search_batch(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
-        match self.request(queries, k) {
-            Ok(found) => found.into_iter().map(|it| it.map_err(Arc::new)).collect(),
-            Err(error) => {
-                let error = Arc::new(error);
-                queries.iter().map(|_| Err(Arc::clone(&error))).collect()
-            }
-        }
-    }
-
-    fn request(
-        &self,
-        queries: &[&str],
-        k: usize,
-    ) -> Result<Vec<Result<Vec<Hit>, ClientError>>, ClientError> {
+    fn request(&self, queries: &[&str], k: usize) -> Found {
         let mut body = String::new();
         for query in queries {
             let fields = &self.config.fields;
@@ -166,7 +150,10 @@ pub(super) fn with_id(document: &Value, id: Option<Value>) -> Value {
 impl Retriever for Elastic {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         in_requests(queries, self.config.batch, self.config.connections, |queries| {
-            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.search_batch(queries, k) }
+            if k == 0 {
+                return vec![Ok(Vec::new()); queries.len()];
+            }
+            in_halves(queries, &|queries| self.request(queries, k))
         })
     }
 }

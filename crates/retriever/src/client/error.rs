@@ -10,6 +10,12 @@ pub enum ClientError {
     /// Failed HTTP exchange.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// Query that the server did not search for, though it answered the others.
+    #[error("the server did not search for the query: {reason}")]
+    Skipped {
+        /// Reason that the server gives.
+        reason: String,
+    },
     /// Failed embedding of the queries.
     #[error("queries could not be embedded")]
     Embedder(#[source] forage_trajectory::BoxError),
@@ -58,9 +64,15 @@ impl ClientError {
         }
     }
 
-    /// Whether the server found something wrong with the request: statuses 400, 413 and 422.
-    pub(super) fn is_bad_request(&self) -> bool {
-        let Self::Http(error) = self else { return false };
-        matches!(error.status(), Some(400 | 413 | 422))
+    /// Whether the server found something wrong with the request: statuses 400, 413 and 422, also
+    /// those of an embedding server.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        match self {
+            Self::Http(error) => matches!(error.status(), Some(400 | 413 | 422)),
+            Self::Embedder(source) => {
+                source.downcast_ref::<Self>().is_some_and(Self::is_bad_request)
+            }
+            _ => false,
+        }
     }
 }

@@ -7,6 +7,7 @@
 use forage_trajectory::Hit;
 use serde_json::Value;
 
+use super::error::ClientError;
 use crate::Dialect;
 use crate::contents::split_contents;
 
@@ -25,6 +26,26 @@ pub(super) fn read(
     };
     check_count(lists.len(), n_queries)?;
     lists.into_iter().map(hits).collect()
+}
+
+/// Hits of each query, or the reason for which the server did not search for it: our own says so in
+/// `skipped`, beside an empty list. What another server has there says nothing here.
+pub(super) fn without_skipped(
+    answer: &Value,
+    found: Vec<Vec<Hit>>,
+) -> Vec<Result<Vec<Hit>, ClientError>> {
+    let mut found: Vec<_> = found.into_iter().map(Ok).collect();
+    let skipped = answer.get("skipped").and_then(Value::as_array);
+    for entry in skipped.into_iter().flatten() {
+        let place = entry.get("query").and_then(Value::as_u64);
+        let reason = entry.get("reason").and_then(Value::as_str);
+        if let (Some(place), Some(reason)) = (place, reason)
+            && let Some(hits) = found.get_mut(place as usize)
+        {
+            *hits = Err(ClientError::Skipped { reason: reason.to_owned() });
+        }
+    }
+    found
 }
 
 /// Hits of documents and scores in two lists.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::elastic::with_id;
 use super::error::ClientError;
 use super::hits;
-use super::remote::in_requests;
+use super::remote::{Found, in_halves, in_requests};
 use super::transport::{
     HttpConfig, HttpCounts, Transport, check, default_batch, default_connections,
 };
@@ -72,7 +72,7 @@ impl Qdrant {
         self.transport.has_given_up()
     }
 
-    fn request(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, ClientError> {
+    fn request(&self, queries: &[&str], k: usize) -> Found {
         let embedded = self.embedder.embed(queries, TextRole::Query);
         let vectors = embedded.map_err(ClientError::Embedder)?;
         let search = |vector: &Vec<f32>| {
@@ -87,7 +87,7 @@ impl Qdrant {
         let read = |answer: Value| {
             let results = hits::list(hits::member(&answer, "result")?)?;
             hits::check_count(results.len(), queries.len())?;
-            results.iter().map(points).collect::<Result<Vec<_>, String>>()
+            results.iter().map(|it| points(it).map(Ok)).collect::<Result<Vec<_>, String>>()
         };
         self.transport.post(&self.url, "application/json", body.as_bytes(), &read)
     }
@@ -110,13 +110,7 @@ impl Retriever for Qdrant {
             if k == 0 {
                 return vec![Ok(Vec::new()); queries.len()];
             }
-            match self.request(queries, k) {
-                Ok(found) => found.into_iter().map(Ok).collect(),
-                Err(error) => {
-                    let error = Arc::new(error);
-                    queries.iter().map(|_| Err(Arc::clone(&error))).collect()
-                }
-            }
+            in_halves(queries, &|queries| self.request(queries, k))
         })
     }
 }

@@ -75,24 +75,7 @@ impl Remote {
         self.transport.has_given_up()
     }
 
-    /// Searches for a batch of queries in one request, and in smaller ones if that is refused.
-    fn search_batch(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
-        match self.request(queries, k) {
-            Ok(found) => found.into_iter().map(Ok).collect(),
-            Err(error) if error.is_bad_request() && queries.len() > 1 => {
-                let (first, second) = queries.split_at(queries.len() / 2);
-                let mut found = self.search_batch(first, k);
-                found.extend(self.search_batch(second, k));
-                found
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                queries.iter().map(|_| Err(Arc::clone(&error))).collect()
-            }
-        }
-    }
-
-    fn request(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, ClientError> {
+    fn request(&self, queries: &[&str], k: usize) -> Found {
         let dialect = self.config.dialect;
         let body = match dialect {
             Dialect::SearchR1 => json!({"queries": queries, "topk": k, "return_scores": true}),
@@ -102,10 +85,13 @@ impl Remote {
             Dialect::FlashRag => json!({"query": queries, "top_n": k, "return_score": true}),
             Dialect::R1Searcher => json!({"queries": queries, "k": k}),
         };
-        let read = |answer: Value| hits::read(&answer, dialect, queries.len());
+        let read = |answer: Value| {
+            let found = hits::read(&answer, dialect, queries.len())?;
+            Ok(hits::without_skipped(&answer, found))
+        };
         let (url, body) = (&self.config.url, body.to_string());
         let mut found = self.transport.post(url, "application/json", body.as_bytes(), &read)?;
-        for hits in &mut found {
+        for hits in found.iter_mut().flatten() {
             hits.truncate(k);
         }
         Ok(found)
@@ -116,8 +102,35 @@ impl Retriever for Remote {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         let batch = if self.config.dialect.is_single() { 1 } else { self.config.batch };
         in_requests(queries, batch, self.config.connections, |queries| {
-            if k == 0 { vec![Ok(Vec::new()); queries.len()] } else { self.search_batch(queries, k) }
+            if k == 0 {
+                return vec![Ok(Vec::new()); queries.len()];
+            }
+            in_halves(queries, &|queries| self.request(queries, k))
         })
+    }
+}
+
+/// Hits of each query of a request, or the error of all of them.
+pub(super) type Found = Result<Vec<Result<Vec<Hit>, ClientError>>, ClientError>;
+
+/// Searches for a batch of queries in one request, and in two of half as many where the server
+/// refuses it: so one bad query fails alone.
+pub(super) fn in_halves(
+    queries: &[&str],
+    request: &dyn Fn(&[&str]) -> Found,
+) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> {
+    match request(queries) {
+        Ok(found) => found.into_iter().map(|hits| hits.map_err(Arc::new)).collect(),
+        Err(error) if error.is_bad_request() && queries.len() > 1 => {
+            let (first, second) = queries.split_at(queries.len() / 2);
+            let mut found = in_halves(first, request);
+            found.extend(in_halves(second, request));
+            found
+        }
+        Err(error) => {
+            let error = Arc::new(error);
+            queries.iter().map(|_| Err(Arc::clone(&error))).collect()
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tantivy::directory::{Directory, MmapDirectory, OwnedBytes};
 
 use crate::maxscore::ScoredDoc;
-use crate::{Bm25, IndexError};
+use crate::{Bm25, ClientError, IndexError};
 pub use build::{build_graph, build_vectors};
 pub use embeddings::{Embeddings, EmbeddingsConfig};
 use graph::{Graph, GraphManifest};
@@ -141,6 +141,14 @@ pub enum DenseError {
     },
 }
 
+impl DenseError {
+    /// Whether an embedding server found something wrong with the texts.
+    fn is_refusal(&self) -> bool {
+        let Self::Embedder(source) = self else { return false };
+        source.downcast_ref::<ClientError>().is_some_and(ClientError::is_bad_request)
+    }
+}
+
 /// Dense retriever over the vectors of an index: exact, or approximate by their HNSW graph where
 /// they have one. Shared by many threads.
 pub struct Dense {
@@ -202,6 +210,24 @@ impl Dense {
         }
     }
 
+    /// Hits of each query. Where the embedding server refuses the texts, it is asked for half as
+    /// many: so one bad query fails alone.
+    fn find_each(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, Arc<DenseError>>> {
+        match self.find(queries, k) {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            Err(error) if error.is_refusal() && queries.len() > 1 => {
+                let (first, second) = queries.split_at(queries.len() / 2);
+                let mut found = self.find_each(first, k);
+                found.extend(self.find_each(second, k));
+                found
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                queries.iter().map(|_| Err(Arc::clone(&error))).collect()
+            }
+        }
+    }
+
     fn find(&self, queries: &[&str], k: usize) -> Result<Vec<Vec<Hit>>, DenseError> {
         let vectors = embed(self.embedder.as_ref(), queries, TextRole::Query)?;
         let found = self.ranked(&vectors, k)?;
@@ -215,20 +241,14 @@ impl Retriever for Dense {
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
         let asked: Vec<&str> =
             queries.iter().copied().filter(|query| !query.trim().is_empty()).collect();
-        let mut found = if asked.is_empty() { Ok(Vec::new()) } else { self.find(&asked, k) }
-            .map(Vec::into_iter)
-            .map_err(Arc::new);
+        let found = if asked.is_empty() { Vec::new() } else { self.find_each(&asked, k) };
+        let mut found = found.into_iter();
         let answer = |&query: &&str| {
             if query.trim().is_empty() {
                 return Ok(Vec::new());
             }
-            match &mut found {
-                Ok(found) => Ok(found.next().expect("as many lists as queries were asked")),
-                Err(error) => {
-                    let source = Box::new(Arc::clone(error));
-                    Err(SearchError { query: query.to_owned(), source })
-                }
-            }
+            let hits = found.next().expect("as many lists as queries were asked");
+            hits.map_err(|error| SearchError { query: query.to_owned(), source: Box::new(error) })
         };
         queries.iter().map(answer).collect()
     }

@@ -105,18 +105,21 @@ impl App {
         let body = read(body, self.options.limits.body_bytes).await?;
         let request = wire::parse(&body, endpoint, dialect, &self.options.limits)?;
         drop(body);
-        if request.queries.is_empty() {
-            return Ok(request.answer(&[], &self.options.method));
+        self.metrics.skipped(&request.skipped);
+        let queries = request.searched();
+        if queries.is_empty() {
+            return Ok(request.answer(&request.in_place(Vec::new()), &self.options.method));
         }
         let (answer, found) = oneshot::channel();
-        let job = Job { queries: request.queries.clone(), k: request.k, deadline, answer };
+        let job = Job { queries, k: request.k, deadline, answer };
         self.queue.push(job).map_err(|_| {
             let what = "too many queries are waiting; ask again in a second";
             ErrorResponse::busy(what, Duration::from_secs(1))
         })?;
         let failed = |why: String| ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, why);
         let found = found.await.map_err(|_| failed("the server is stopping".to_owned()))?;
-        Ok(request.answer(&found.map_err(failed)?, &self.options.method))
+        let found = request.in_place(found.map_err(failed)?);
+        Ok(request.answer(&found, &self.options.method))
     }
 
     /// Whole pages by address.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::wire::{SkipKind, Skipped};
+
 /// Upper bounds of the buckets of request times, in seconds.
 const SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -18,6 +20,9 @@ pub(super) struct Metrics {
     /// Responses, by path and status.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
     queries: AtomicU64,
+    empty: AtomicU64,
+    too_long: AtomicU64,
+    not_text: AtomicU64,
     seconds: Histogram<{ SECONDS.len() }>,
     batches: Histogram<{ QUERIES.len() }>,
 }
@@ -67,6 +72,9 @@ impl Metrics {
             started: Instant::now(),
             requests: Mutex::default(),
             queries: AtomicU64::new(0),
+            empty: AtomicU64::new(0),
+            too_long: AtomicU64::new(0),
+            not_text: AtomicU64::new(0),
             seconds: Histogram::new(SECONDS),
             batches: Histogram::new(QUERIES),
         }
@@ -78,6 +86,18 @@ impl Metrics {
         *requests.entry((path, status)).or_default() += 1;
         drop(requests);
         self.seconds.add(took.as_secs_f64());
+    }
+
+    /// Counts queries that are not searched for.
+    pub(super) fn skipped(&self, skipped: &[Skipped]) {
+        for query in skipped {
+            let counter = match query.kind {
+                SkipKind::Empty => &self.empty,
+                SkipKind::TooLong => &self.too_long,
+                SkipKind::NotText => &self.not_text,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts a batch.
@@ -98,6 +118,15 @@ impl Metrics {
         writeln!(text, "# HELP {name} Requests by path and status.\n# TYPE {name} counter")?;
         for ((path, status), n) in &*self.requests.lock().unwrap_or_else(PoisonError::into_inner) {
             writeln!(text, "{name}{{path=\"{path}\",status=\"{status}\"}} {n}")?;
+        }
+        let name = "forage_queries_skipped_total";
+        writeln!(text, "# HELP {name} Queries that were not searched for, by reason.")?;
+        writeln!(text, "# TYPE {name} counter")?;
+        let counters =
+            [("empty", &self.empty), ("too_long", &self.too_long), ("not_text", &self.not_text)];
+        for (reason, counter) in counters {
+            let n = counter.load(Ordering::Relaxed);
+            writeln!(text, "{name}{{reason=\"{reason}\"}} {n}")?;
         }
         let queries = self.queries.load(Ordering::Relaxed);
         let up = self.started.elapsed().as_secs();

@@ -13,6 +13,10 @@
 //! gets a status and `{"error": "a sentence"}`: 400 and 422 for what is no request, 401 without the
 //! token, 413 for a body that is too large, 503 with `Retry-After` when the queue is full, 504
 //! after the deadline, 500 when the engine failed. A failure is never an empty result.
+//!
+//! A query that is empty, too long or no text has an empty list in its place, so that one silly
+//! query does not cost a batch its hits; the answer says so where it is an object, and `/metrics`
+//! counts it.
 
 mod error_response;
 mod handlers;

@@ -1,4 +1,9 @@
 //! Wire formats of all dialects: from bytes to a [`SearchRequest`], from hits to bytes.
+//!
+//! The clients of other projects send the queries of all rollouts at once and read nothing but the
+//! lists of the answer. So a query that cannot be searched for, because a model wrote it, has an
+//! empty list in its place. Where the answer is an object, its member `skipped` says which, and why;
+//! [`Remote`](crate::Remote) makes an error of it.
 
 use forage_trajectory::Hit;
 use serde::{Deserialize, Serialize};
@@ -11,9 +16,32 @@ use crate::contents::contents;
 /// Parsed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SearchRequest {
+    /// Queries in order. Those of [`skipped`](Self::skipped) are not searched for: an empty list
+    /// stands in the place of their hits.
     pub(super) queries: Vec<String>,
+    /// Queries that are not searched for, in order.
+    pub(super) skipped: Vec<Skipped>,
     pub(super) k: usize,
     format: ResponseFormat,
+}
+
+/// Query that is not searched for, so that the others of its request have their hits.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Skipped {
+    /// Place among the queries, from 0.
+    pub(super) query: usize,
+    #[serde(skip)]
+    pub(super) kind: SkipKind,
+    /// Reason, in words.
+    reason: String,
+}
+
+/// Kind of reason for which a query is not searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SkipKind {
+    Empty,
+    TooLong,
+    NotText,
 }
 
 /// Response format.
@@ -36,7 +64,7 @@ enum ResponseFormat {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Body {
-    queries: Option<Vec<String>>,
+    queries: Option<Vec<Query>>,
     query: Option<OneOrMany>,
     topk: Option<u64>,
     top_k: Option<u64>,
@@ -54,7 +82,15 @@ struct Body {
 #[serde(untagged, expecting = "`query` is a text or a list of texts")]
 enum OneOrMany {
     One(String),
-    Many(Vec<String>),
+    Many(Vec<Query>),
+}
+
+/// Element of a list of queries. What is no text must not cost the others their hits.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Query {
+    Text(String),
+    Other(serde_json::Value),
 }
 
 /// Parses a request. `dialect` is the one that the client or the server names, if either does.
@@ -71,15 +107,12 @@ pub(super) fn parse(
         (Some(_), Some(_)) => {
             return Err(ErrorResponse::unprocessable("the request has both `query` and `queries`"));
         }
-        (None, None) => {
-            return Err(ErrorResponse::unprocessable(
-                "the request has neither `query` nor `queries`",
-            ));
-        }
+        (None, None) => (Vec::new(), false),
         (Some(queries), None) | (None, Some(OneOrMany::Many(queries))) => (queries, false),
-        (None, Some(OneOrMany::One(query))) => (vec![query], true),
+        (None, Some(OneOrMany::One(query))) => (vec![Query::Text(query)], true),
     };
-    if matches!(format, ResponseFormat::Results | ResponseFormat::Texts) && !single {
+    let is_single_only = matches!(format, ResponseFormat::Results | ResponseFormat::Texts);
+    if is_single_only && !single && !queries.is_empty() {
         let what = "this dialect asks one `query` at a time and not several `queries`";
         return Err(ErrorResponse::unprocessable(what));
     }
@@ -90,24 +123,46 @@ pub(super) fn parse(
             limits.queries
         )));
     }
-    for (idx, query) in queries.iter().enumerate() {
-        if query.trim().is_empty() {
-            return Err(ErrorResponse::unprocessable(format!("query {} is empty", idx + 1)));
-        }
-        if query.len() > limits.query_bytes {
-            return Err(ErrorResponse::unprocessable(format!(
-                "query {} has {} bytes; this server takes at most {}",
-                idx + 1,
-                query.len(),
-                limits.query_bytes
-            )));
-        }
-    }
+    let mut skipped = Vec::new();
+    let in_place = |(query, element): (usize, Query)| {
+        let (text, reason) = checked(element, limits);
+        skipped.extend(reason.map(|(kind, reason)| Skipped { query, kind, reason }));
+        text
+    };
+    let queries = queries.into_iter().enumerate().map(in_place).collect();
     let format = match format {
         ResponseFormat::Pair { scores, .. } => ResponseFormat::Pair { scores, single },
         other => other,
     };
-    Ok(SearchRequest { queries, k, format })
+    Ok(SearchRequest { queries, skipped, k, format })
+}
+
+/// Text of a query, and the reason for which it is not searched for, if there is one.
+fn checked(query: Query, limits: &RequestLimits) -> (String, Option<(SkipKind, String)>) {
+    let text = match query {
+        Query::Text(text) => text,
+        Query::Other(value) => {
+            let found = match value {
+                serde_json::Value::Null => "null",
+                serde_json::Value::Bool(_) => "a truth value",
+                serde_json::Value::Number(_) => "a number",
+                serde_json::Value::Array(_) => "a list",
+                _ => "an object",
+            };
+            let reason = format!("the query is {found} and not a text");
+            return (String::new(), Some((SkipKind::NotText, reason)));
+        }
+    };
+    let (n_bytes, most) = (text.len(), limits.query_bytes);
+    let reason = if text.trim().is_empty() {
+        Some((SkipKind::Empty, "the query is empty".to_owned()))
+    } else if n_bytes > most {
+        let reason = format!("the query has {n_bytes} bytes; this server takes at most {most}");
+        Some((SkipKind::TooLong, reason))
+    } else {
+        None
+    };
+    (text, reason)
 }
 
 /// Parses JSON; an error says what is wrong with it.
@@ -126,8 +181,9 @@ pub(super) fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Err
 
 /// Requested number of hits, under any of its names.
 fn requested_k(body: &Body, limits: &RequestLimits) -> Result<usize, ErrorResponse> {
+    // The reference server has its own number for 0, as for null.
     let named = [
-        ("topk", body.topk),
+        ("topk", body.topk.filter(|it| *it != 0)),
         ("top_k", body.top_k),
         ("k", body.k),
         ("top_n", body.top_n),
@@ -240,6 +296,24 @@ impl<'a> Row<'a> {
 }
 
 impl SearchRequest {
+    /// Queries that are searched for, in order.
+    pub(super) fn searched(&self) -> Vec<String> {
+        let mut skipped = self.skipped.iter().map(|it| it.query).peekable();
+        let is_searched = |&(idx, _): &(usize, &String)| skipped.next_if_eq(&idx).is_none();
+        self.queries.iter().enumerate().filter(is_searched).map(|it| it.1.clone()).collect()
+    }
+
+    /// Hits of all queries, out of those of the searched ones.
+    pub(super) fn in_place(&self, found: Vec<Vec<Hit>>) -> Vec<Vec<Hit>> {
+        let mut skipped = self.skipped.iter().map(|it| it.query).peekable();
+        let mut found = found.into_iter();
+        let hits = |idx: usize| match skipped.next_if_eq(&idx) {
+            Some(_) => Vec::new(),
+            None => found.next().unwrap_or_default(),
+        };
+        (0..self.queries.len()).map(hits).collect()
+    }
+
     /// Body of the response in the format that the client expects. `method` is the name of the
     /// retrieval method.
     pub(super) fn answer(&self, found: &[Vec<Hit>], method: &str) -> Vec<u8> {
@@ -247,15 +321,19 @@ impl SearchRequest {
             found.iter().map(|hits| hits.iter().map(Row::new).collect()).collect();
         match self.format {
             ResponseFormat::Result { scores: true } => {
-                bytes(&ResultAnswer { result: each(&rows, Row::scored) })
+                let (result, skipped) = (each(&rows, Row::scored), &self.skipped[..]);
+                bytes(&ResultAnswer { result, skipped })
             }
             ResponseFormat::Result { scores: false } => {
-                bytes(&ResultAnswer { result: each(&rows, Row::document) })
+                let (result, skipped) = (each(&rows, Row::document), &self.skipped[..]);
+                bytes(&ResultAnswer { result, skipped })
             }
             ResponseFormat::Results => {
                 let results = each(&rows, Row::rllm).pop().unwrap_or_default();
                 let num_results = results.len();
-                bytes(&RllmAnswer { query: &self.queries[0], method, results, num_results })
+                let query = self.queries.first().map_or("", String::as_str);
+                let skipped = &self.skipped[..];
+                bytes(&RllmAnswer { query, method, results, num_results, skipped })
             }
             ResponseFormat::Texts => {
                 bytes(&each(&rows, |row| Text { text: &row.contents }).pop().unwrap_or_default())
@@ -274,15 +352,17 @@ impl SearchRequest {
             }
             ResponseFormat::Answers => {
                 let answers = each(&rows, |row| row.contents.as_str());
-                bytes(&Answers { queries: &self.queries, answers })
+                bytes(&Answers { queries: &self.queries, answers, skipped: &self.skipped })
             }
         }
     }
 }
 
 #[derive(Serialize)]
-struct ResultAnswer<T> {
+struct ResultAnswer<'a, T> {
     result: Vec<Vec<T>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [Skipped],
 }
 
 #[derive(Serialize)]
@@ -291,6 +371,8 @@ struct RllmAnswer<'a> {
     method: &'a str,
     results: Vec<Rllm<'a>>,
     num_results: usize,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [Skipped],
 }
 
 #[derive(Serialize)]
@@ -302,6 +384,8 @@ struct Text<'a> {
 struct Answers<'a> {
     queries: &'a [String],
     answers: Vec<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [Skipped],
 }
 
 fn each<'a, T>(rows: &'a [Vec<Row<'a>>], of: impl Fn(&'a Row<'a>) -> T) -> Vec<Vec<T>> {

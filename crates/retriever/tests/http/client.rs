@@ -230,6 +230,44 @@ fn one_bad_query_does_not_cost_the_others() {
     assert_eq!(ids(found), [["a"], ["b"], ["c"], ["d"]]);
 }
 
+/// Our own server answers the others of a batch; what it did not search for is no empty result.
+#[test]
+fn a_query_that_the_server_skips_fails_alone() {
+    let server = start(ServerOptions::default());
+    let long = "x".repeat(20_000);
+    for dialect in [Dialect::SearchR1, Dialect::Slime, Dialect::Rllm, Dialect::R1Searcher] {
+        let path = match dialect {
+            Dialect::R1Searcher => "queries".to_owned(),
+            _ => format!("retrieve?dialect={dialect}"),
+        };
+        let url = format!("http://{}/{path}", server.address());
+        let remote = Remote::new(&RemoteConfig { dialect, ..config(url.clone()) }).unwrap();
+        let mut found = remote.search(&["a", &long, " ", "b"], 1);
+        let error = found.remove(1).unwrap_err();
+        assert!(
+            why(&error, &url).ends_with(
+                "the server did not search for the query: the query has 20000 bytes; this server \
+                 takes at most 16384"
+            ),
+            "{dialect}"
+        );
+        let n_hits: Vec<usize> = found.into_iter().map(|it| it.unwrap().len()).collect();
+        assert_eq!(n_hits, [1, 0, 1], "{dialect}");
+    }
+}
+
+/// What other servers say beside the lists is none of our business.
+#[test]
+fn other_members_of_an_answer_change_nothing() {
+    for skipped in ["3", "[1]", r#"[{"query": 9, "reason": "x"}]"#, r#"[{"query": 0}]"#, "null"] {
+        let answer =
+            format!(r#"{{"result": [[{{"id": "7", "contents": "x"}}]], "skipped": {skipped}}}"#);
+        let server = Faulty::start(vec![Act::Say(answer.leak())]);
+        let remote = Remote::new(&config(server.url())).unwrap();
+        assert_eq!(ids(remote.search(&["q"], 3)), [["7"]], "{skipped}");
+    }
+}
+
 #[test]
 fn a_dead_server_is_left_alone() {
     let server = Faulty::start(vec![Act::Reset]);

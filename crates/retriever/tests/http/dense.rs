@@ -4,9 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use forage_http::{HttpError, StatusError};
 use forage_retriever::{
-    Analyzer, Bm25, Corpus, Dense, Embeddings, EmbeddingsConfig, Fused, HttpConfig, IndexOptions,
-    SearchOptions, build_graph, build_index, build_vectors,
+    Analyzer, Bm25, ClientError, Corpus, Dense, Embeddings, EmbeddingsConfig, Fused, HttpConfig,
+    IndexOptions, SearchOptions, build_graph, build_index, build_vectors,
 };
 use forage_trajectory::{BoxError, Embedder, Hit, Passage, Retriever, TextRole};
 use tempfile::TempDir;
@@ -94,7 +95,9 @@ fn passages_by_their_vectors() {
     assert!(found[1].is_empty());
     assert_eq!(ids(found[2]), ["0", "1", "4"]);
     assert!(dense.search(&["fails"], 3)[0].is_err());
-    assert_eq!(ids(dense.search(&["zz"], 100)[0].as_ref().unwrap()).len(), 5);
+    for k in [100, usize::MAX] {
+        assert_eq!(ids(dense.search(&["zz"], k)[0].as_ref().unwrap()).len(), 5);
+    }
 
     // By a graph, which sees all five where that many are looked at, and some otherwise.
     build_graph(&site.vectors(), &|_| {}).unwrap();
@@ -112,6 +115,41 @@ fn passages_by_their_vectors() {
     let bm25 = Arc::clone(&site.passages);
     let hybrid = Fused::new(vec![bm25, dense], 50);
     assert_eq!(ids(hybrid.search(&["cab"], 3)[0].as_ref().unwrap()), ["1", "4", "0"]);
+    for (k, expected) in [(0, 0), (1, 1), (usize::MAX, 5)] {
+        assert_eq!(hybrid.search(&["cab"], k)[0].as_ref().unwrap().len(), expected);
+    }
+}
+
+/// An embedding server that refuses a text refuses all that came with it.
+#[test]
+fn a_text_that_cannot_be_embedded_fails_alone() {
+    struct Picky;
+    impl Embedder for Picky {
+        fn name(&self) -> &'static str {
+            "letters"
+        }
+        fn dimension(&self) -> usize {
+            26
+        }
+        fn embed(&self, texts: &[&str], role: TextRole) -> Result<Vec<Vec<f32>>, BoxError> {
+            let status = match texts {
+                _ if texts.contains(&"down") => 503,
+                _ if texts.contains(&"bad") => 413,
+                _ => return Letters.embed(texts, role),
+            };
+            let (url, body) = ("http://e5".to_owned(), String::new());
+            let error = StatusError { url, status, body, retry_after: None };
+            Err(Box::new(ClientError::from(HttpError::from(error))))
+        }
+    }
+    let site = Site::new();
+    site.build(&Letters);
+    let dense = site.open(Arc::new(Picky)).unwrap();
+    let found = dense.search(&["zz", "bad", "", "cab", "zz"], 1);
+    let found: Vec<bool> = found.iter().map(Result::is_ok).collect();
+    assert_eq!(found, [true, false, true, true, true]);
+    // A failure of the server is one of all.
+    assert!(dense.search(&["zz", "down"], 1).iter().all(Result::is_err));
 }
 
 #[test]

@@ -13,15 +13,8 @@ type Case = (&'static str, Vec<u8>, u16, &'static str);
 
 fn cases() -> Vec<Case> {
     let ten_megabytes = json!({ "queries": ["x".repeat(10 << 20)] }).to_string();
-    let long_query = json!({ "queries": ["fine", "x".repeat(20_000)] }).to_string();
     let many_queries = json!({ "queries": vec!["x"; 101] }).to_string();
-    let long: [Case; 3] = [
-        (
-            "a long query",
-            long_query.into_bytes(),
-            422,
-            "query 2 has 20000 bytes; this server takes at most 16384",
-        ),
+    let long: [Case; 2] = [
         (
             "many queries",
             many_queries.into_bytes(),
@@ -42,21 +35,24 @@ const SHORT: &[(&str, &[u8], u16, &str)] = &[
     ("no UTF-8", b"{\"queries\": [\"\xff\xfe\"]}", 400, "the body is not UTF-8 at byte 14"),
     ("half a character", br#"{"queries": ["\ud800"]}"#, 400, "the body is not JSON:"),
     ("no object", br#"["a"]"#, 422, "invalid type"),
-    ("an empty object", b"{}", 422, "the request has neither `query` nor `queries`"),
     ("both", br#"{"query": "a", "queries": ["a"]}"#, 422, "both `query` and `queries`"),
     ("a text for a list", br#"{"queries": "a"}"#, 422, "invalid type: string"),
-    ("a number for a text", br#"{"queries": [1]}"#, 422, "invalid type: integer `1`"),
     ("a number for a query", br#"{"query": 1}"#, 422, "`query` is a text or a list of texts"),
-    ("nothing for a text", br#"{"queries": [null]}"#, 422, "invalid type: null"),
     ("a text for a number", br#"{"queries": ["a"], "topk": "3"}"#, 422, "invalid type: string"),
     ("a fraction", br#"{"queries": ["a"], "topk": 2.5}"#, 422, "invalid type: floating point"),
     ("less than nothing", br#"{"queries": ["a"], "topk": -1}"#, 422, "invalid value: integer `-1`"),
-    ("no hits", br#"{"queries": ["a"], "topk": 0}"#, 422, "`topk` is 0; it must be 1 or more"),
+    ("no hits", br#"{"query": "a", "top_k": 0}"#, 422, "`top_k` is 0; it must be 1 or more"),
     (
         "a billion hits",
         br#"{"queries": ["a"], "topk": 1000000000}"#,
         422,
         "`topk` is 1000000000; this server gives at most 1000",
+    ),
+    (
+        "the largest number",
+        br#"{"queries": ["a"], "topk": 18446744073709551615}"#,
+        422,
+        "`topk` is 18446744073709551615; this server gives at most 1000",
     ),
     (
         "more digits than a number has",
@@ -70,8 +66,6 @@ const SHORT: &[(&str, &[u8], u16, &str)] = &[
         422,
         "`top_k` is 2 and `k` is 3: which of them?",
     ),
-    ("an empty query", br#"{"queries": ["a", ""]}"#, 422, "query 2 is empty"),
-    ("a query of blanks", br#"{"query": " \n\t", "topk": 3}"#, 422, "query 1 is empty"),
     ("an unknown key", br#"{"queries": ["a"], "topK": 3}"#, 422, "unknown field `topK`"),
     ("a key twice", br#"{"queries": ["a"], "queries": ["b"]}"#, 422, "duplicate field `queries`"),
 ];

@@ -149,6 +149,120 @@ fn every_dialect_is_answered() {
     }
 }
 
+/// What one silly query of a batch gets, in every dialect that takes batches, and a lone one.
+fn with_silly_queries() -> Vec<Recorded> {
+    let empty = |query: usize| json!({ "query": query, "reason": "the query is empty" });
+    vec![
+        (
+            "Search-R1: an empty query among others",
+            "/retrieve",
+            r#"{"queries": ["a", "", "b", " \n\t"], "topk": 1, "return_scores": true}"#,
+            json!({
+                "result": [[scored("a", 0)], [], [scored("b", 0)], []],
+                "skipped": [empty(1), empty(3)],
+            }),
+        ),
+        (
+            "slime",
+            "/retrieve",
+            r#"{"queries": ["", "b"], "topk": 1, "return_scores": false}"#,
+            json!({ "result": [[], [document("b", 0)]], "skipped": [empty(0)] }),
+        ),
+        (
+            "a query that is too long, and what is no text",
+            "/retrieve",
+            r#"{"queries": ["abcdefghijk", "a", null, 7, true, ["a"]], "topk": 1}"#,
+            json!({
+                "result": [[], [scored("a", 0)], [], [], [], []],
+                "skipped": [
+                    { "query": 0, "reason": "the query has 11 bytes; this server takes at most 10" },
+                    { "query": 2, "reason": "the query is null and not a text" },
+                    { "query": 3, "reason": "the query is a number and not a text" },
+                    { "query": 4, "reason": "the query is a truth value and not a text" },
+                    { "query": 5, "reason": "the query is a list and not a text" },
+                ],
+            }),
+        ),
+        (
+            "nothing but empty queries",
+            "/retrieve",
+            r#"{"queries": [""], "topk": 1}"#,
+            json!({ "result": [[]], "skipped": [empty(0)] }),
+        ),
+        ("no query at all", "/retrieve", "{}", json!({ "result": [] })),
+        ("no list of queries", "/retrieve", r#"{"queries": null}"#, json!({ "result": [] })),
+        (
+            "no number of hits, as in the reference server",
+            "/retrieve",
+            r#"{"queries": ["a"], "topk": 0}"#,
+            json!({ "result": [[scored("a", 0), scored("a", 1)]] }),
+        ),
+        (
+            "SkyRL: a lone empty query",
+            "/retrieve",
+            r#"{"query": "", "topk": 1, "return_scores": true}"#,
+            json!({ "result": [[]], "skipped": [empty(0)] }),
+        ),
+        (
+            "rLLM",
+            "/retrieve",
+            r#"{"query": " ", "top_k": 2}"#,
+            json!({
+                "query": " ", "method": "bm25", "results": [], "num_results": 0,
+                "skipped": [empty(0)],
+            }),
+        ),
+        ("ZeroSearch", "/retrieve?dialect=zerosearch", r#"{"query": "", "top_k": 1}"#, json!([])),
+        (
+            "ZeroSearch, without queries",
+            "/retrieve?dialect=zerosearch",
+            r#"{"queries": []}"#,
+            json!([]),
+        ),
+        (
+            "FlashRAG with scores",
+            "/batch_search",
+            r#"{"query": ["a", "", "b"], "top_n": 1, "return_score": true}"#,
+            json!([[[document("a", 0)], [], [document("b", 0)]], [[2.5], [], [2.5]]]),
+        ),
+        (
+            "ReCall, ReSearch",
+            "/batch_search",
+            r#"{"query": ["", "b"], "top_n": 1}"#,
+            json!([[], [document("b", 0)]]),
+        ),
+        ("ReCall: a lone empty query", "/search", r#"{"query": "", "top_n": 1}"#, json!([])),
+        (
+            "R1-Searcher",
+            "/queries",
+            r#"{"queries": ["", "a"], "k": 1}"#,
+            json!({
+                "queries": ["", "a"], "answers": [[], ["\"Title\"\nabout a\nand 0"]],
+                "skipped": [empty(0)],
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn a_silly_query_costs_the_others_nothing() {
+    let limits = RequestLimits { query_bytes: 10, ..RequestLimits::default() };
+    let server = start(ServerOptions { limits, ..ServerOptions::default() });
+    for (name, path, body, expected) in with_silly_queries() {
+        let reply = post(server.address(), path, body.as_bytes());
+        assert_eq!((reply.status, &reply.body), (200, &expected), "{name}");
+    }
+    let metrics = get(server.address(), "/metrics").1;
+    for line in [
+        "forage_queries_skipped_total{reason=\"empty\"} 11",
+        "forage_queries_skipped_total{reason=\"too_long\"} 1",
+        "forage_queries_skipped_total{reason=\"not_text\"} 4",
+        "forage_queries_total 9",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "{line} in:\n{metrics}");
+    }
+}
+
 /// `ZeroSearch` sends to `/retrieve` of a fixed address: the server is started with its dialect.
 #[test]
 fn a_server_of_one_dialect() {
