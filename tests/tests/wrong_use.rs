@@ -309,8 +309,8 @@ const CASES: &[Case] = &[
         arguments: "train run.toml",
         code: 4,
         stderr: &[
-            "built for plugin ABI 2.0, this trainer speaks 1.0",
-            "`cargo xtask plugin build newer` builds it with the SDK of this trainer",
+            "built for plugin ABI 2.0, this Forage speaks 1.0",
+            "`cargo xtask plugin build newer` builds it with the SDK of this Forage",
         ],
     },
     Case {

@@ -151,10 +151,10 @@ fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
             let IndexManifest { fingerprint, analyzer, .. } = manifest;
             let SearchOptions { k1, b, .. } = index.options();
             let vectors = index.vectors.as_ref();
-            let rank = vectors.map(|it| it.rank.unwrap_or_default());
+            let rank = vectors.map(|config| config.rank.unwrap_or_default());
             let candidates = vectors.and_then(|it| it.candidates);
             let candidates = candidates.map_or(String::new(), |it| format!(" of {it}"));
-            let embedder = vectors.map_or(String::new(), |it| embedder_name(&it.embedder));
+            let embedder = vectors.map_or(String::new(), |config| embedder_name(&config.embedder));
             format!("{fingerprint} {analyzer} k1 {k1} b {b} {rank:?}{candidates}{embedder}")
         }
         EngineConfig::Remote(RemoteConfig { dialect, url, .. }) => format!("{dialect} {url}"),

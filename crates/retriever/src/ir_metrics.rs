@@ -89,7 +89,7 @@ impl Measure {
         let n_relevant = judged.values().filter(|&&it| it > 0).count();
         let among = |k: usize| ranking.iter().take(k).filter(|&&it| it > 0).count();
         let share = |n: usize, of: usize| if of == 0 { 0.0 } else { n as f64 / of as f64 };
-        let flag = |it: bool| if it { 1.0 } else { 0.0 };
+        let flag = |holds: bool| if holds { 1.0 } else { 0.0 };
         match self {
             Self::AveragePrecision => {
                 let mut n_found = 0_usize;

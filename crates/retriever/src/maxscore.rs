@@ -214,7 +214,9 @@ impl TermList {
     /// Upper bound of the score contribution to any passage.
     fn upper_bound(&self) -> f64 {
         let impacts = self.impacts.as_ref();
-        f64::from(impacts.map_or(self.weight, |it| term_score(self.weight, it.max_factor)))
+        f64::from(
+            impacts.map_or(self.weight, |impacts| term_score(self.weight, impacts.max_factor)),
+        )
     }
 
     /// Upper bound of the score contribution in a window.

@@ -87,8 +87,8 @@ impl<'a> Words<'a> {
     /// Beginning of a word, as long as Lucene takes for one token.
     fn cut(&mut self, start: usize, word: &'a str) -> &'a str {
         let mut units = 0;
-        let fits = |it: &(usize, char)| {
-            units += it.1.len_utf16();
+        let fits = |&(_, character): &(usize, char)| {
+            units += character.len_utf16();
             units <= MAX_LENGTH
         };
         let end = word.char_indices().take_while(fits).last();
@@ -137,7 +137,7 @@ fn next_of_lucene<'a>(
         let (start, segment) = segments.next()?;
         if starts_without_spaces(segment) {
             let mut end = start + segment.len();
-            while let Some((_, more)) = segments.next_if(|it| starts_without_spaces(it.1)) {
+            while let Some((_, more)) = segments.next_if(|&(_, next)| starts_without_spaces(next)) {
                 end += more.len();
             }
             return Some((start, &text[start..end]));

@@ -61,7 +61,7 @@ impl SegmentBuilder<'_> {
             let ended: Vec<_> = threads.into_iter().map(ScopedJoinHandle::join).collect();
             let built: Result<Vec<_>, _> = ended
                 .into_iter()
-                .map(|it| it.unwrap_or_else(|panic| resume_unwind(panic)))
+                .map(|outcome| outcome.unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect();
             let mut segments = built?.concat();
             read?;
@@ -109,7 +109,7 @@ impl SegmentBuilder<'_> {
         &self,
         waiting: &Mutex<Option<Receiver<Job>>>,
     ) -> Result<Vec<(usize, Index)>, IndexError> {
-        let next = || lock(waiting).as_ref().and_then(|it| it.recv().ok());
+        let next = || lock(waiting).as_ref().and_then(|receiver| receiver.recv().ok());
         let mut built = Vec::new();
         while let Some((ordinal, passages)) = next() {
             built.push((ordinal, self.build_segment(ordinal, passages)?));

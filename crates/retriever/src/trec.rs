@@ -91,7 +91,7 @@ impl TrecRun {
     /// Adds the hits of a topic. A topic without hits is not in a run.
     pub fn add(&mut self, topic: &str, hits: &[Hit]) {
         if !hits.is_empty() {
-            let found = hits.iter().map(|it| (it.id.clone(), it.score)).collect();
+            let found = hits.iter().map(|hit| (hit.id.clone(), hit.score)).collect();
             self.topics.insert(topic.to_owned(), found);
         }
     }
@@ -112,7 +112,8 @@ impl TrecRun {
 
 /// Ranking in the order of `trec_eval`: higher scores first, equal ones by passage, descending.
 pub(crate) fn ranked(found: &[(String, f32)]) -> Vec<(&str, f32)> {
-    let mut ranking: Vec<(&str, f32)> = found.iter().map(|it| (it.0.as_str(), it.1)).collect();
+    let mut ranking: Vec<(&str, f32)> =
+        found.iter().map(|(passage, score)| (passage.as_str(), *score)).collect();
     // -0 and 0 are equal there; scores are never NaN.
     ranking.sort_by(|left, right| {
         right.1.partial_cmp(&left.1).expect("scores are numbers").then(right.0.cmp(left.0))

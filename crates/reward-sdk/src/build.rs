@@ -23,7 +23,10 @@ impl Question<'_> {
         Self {
             id: "q".into(),
             text: text.to_owned().into(),
-            golden_answers: golden_answers.into_iter().map(|it| it.to_owned().into()).collect(),
+            golden_answers: golden_answers
+                .into_iter()
+                .map(|answer| answer.to_owned().into())
+                .collect(),
             ..Self::default()
         }
     }
@@ -77,7 +80,7 @@ impl<'a> Trajectory<'a> {
 
     /// Appends a segment, in which each word counts as one token.
     fn push(&mut self, origin: Origin, kind: Kind, text: &str, content: &str) {
-        let start = self.segments.last().map_or(0, |it| it.tokens.end);
+        let start = self.segments.last().map_or(0, |segment| segment.tokens.end);
         self.segments.push(Segment {
             origin,
             kind,

@@ -44,8 +44,8 @@ pub fn reply(text: &str) -> Result<Vec<Grade>, RewardError> {
     elements
         .into_iter()
         .enumerate()
-        .map(|(idx, it)| {
-            grade(it).map_err(|what| broken(format!("element {idx} of the reply {what}")))
+        .map(|(idx, element)| {
+            grade(element).map_err(|what| broken(format!("element {idx} of the reply {what}")))
         })
         .collect()
 }

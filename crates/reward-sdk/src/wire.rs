@@ -316,18 +316,19 @@ impl Group<'_> {
     /// hit.
     fn size_hint(&self) -> usize {
         let page = |texts: [&Text<'_>; 3]| 40 + texts.map(|it| it.len()).iter().sum::<usize>();
-        let segment = |it: &Segment<'_>| 100 + it.text.len() + it.content.len();
-        let search = |it: &Search<'_>| {
-            let hits = it.hits.iter().map(|it| page([&it.id, &it.title, &it.text]));
-            60 + it.query.len() + hits.sum::<usize>()
+        let of_segment = |segment: &Segment<'_>| 100 + segment.text.len() + segment.content.len();
+        let of_search = |search: &Search<'_>| {
+            let hits = search.hits.iter().map(|hit| page([&hit.id, &hit.title, &hit.text]));
+            60 + search.query.len() + hits.sum::<usize>()
         };
-        let trajectory = |it: &Trajectory<'_>| {
-            let segments: usize = it.segments.iter().map(segment).sum();
-            200 + segments + it.searches.iter().map(search).sum::<usize>()
+        let of_trajectory = |trajectory: &Trajectory<'_>| {
+            let segments: usize = trajectory.segments.iter().map(of_segment).sum();
+            200 + segments + trajectory.searches.iter().map(of_search).sum::<usize>()
         };
         let gold = self.question.evidence.passages.iter();
-        let gold: usize = gold.map(|it| page([&it.id, &it.title, &it.text])).sum();
-        2000 + gold + self.trajectories.iter().map(trajectory).sum::<usize>()
+        let gold: usize =
+            gold.map(|passage| page([&passage.id, &passage.title, &passage.text])).sum();
+        2000 + gold + self.trajectories.iter().map(of_trajectory).sum::<usize>()
     }
 }
 

@@ -96,10 +96,10 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
         CombinationRule::NormalizeThenSum => {
             let without_failed = |column: &Vec<Option<f64>>| -> Vec<Option<f64>> {
                 let kept = column.iter().zip(&failed);
-                kept.map(|(it, failed)| it.filter(|_| failed.is_none())).collect()
+                kept.map(|(value, failed)| value.filter(|_| failed.is_none())).collect()
             };
             let standardized: Vec<_> =
-                counted.iter().map(|it| standardize(&without_failed(it))).collect();
+                counted.iter().map(|column| standardize(&without_failed(column))).collect();
             sums(columns, &standardized, n)
         }
         CombinationRule::Lexicographic => {
@@ -107,7 +107,7 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
                 let column = |name: &String| columns.iter().position(|it| it.name == name);
                 let places = combination.order.iter().filter_map(column);
                 // Adding 0 makes 0 and −0 equal.
-                places.map(|it| counted[it][at].unwrap_or(0.0) + 0.0).collect()
+                places.map(|place| counted[place][at].unwrap_or(0.0) + 0.0).collect()
             };
             let keys: Vec<_> = (0..n).map(|at| failed[at].is_none().then(|| key(at))).collect();
             ranks(&keys)
@@ -117,8 +117,10 @@ pub(crate) fn combine(combination: &Combination, columns: &[Column<'_>], n: usiz
         if let Some(reason) = failed {
             return Grade::Failed(reason);
         }
-        let applies =
-            columns.iter().zip(&counted).any(|(column, it)| is_in(column) && it[at].is_some());
+        let applies = columns
+            .iter()
+            .zip(&counted)
+            .any(|(column, values)| is_in(column) && values[at].is_some());
         if !applies {
             return Grade::NotApplicable;
         }
@@ -143,8 +145,8 @@ impl Column<'_> {
     /// Whether the gate is open for a trajectory. A reward without a gate is always open.
     fn is_open(&self, columns: &[Column<'_>], at: usize) -> bool {
         let Some(gate) = self.gate else { return true };
-        let other = columns.iter().find(|it| it.name == gate.reward);
-        other.and_then(|it| it.score(at)).is_none_or(|it| it.reward >= gate.min)
+        let other = columns.iter().find(|column| column.name == gate.reward);
+        other.and_then(|it| it.score(at)).is_none_or(|score| score.reward >= gate.min)
     }
 
     /// Adds the parts and step rewards of a trajectory to its combined score.
@@ -194,7 +196,7 @@ fn failure(columns: &[Column<'_>], at: usize) -> Option<String> {
 fn sums(columns: &[Column<'_>], counted: &[Vec<Option<f64>>], n: usize) -> Vec<f64> {
     let sum = |at: usize| {
         let terms = columns.iter().zip(counted);
-        terms.map(|(column, it)| it[at].map_or(0.0, |value| column.weight * value)).sum()
+        terms.map(|(column, values)| values[at].map_or(0.0, |value| column.weight * value)).sum()
     };
     (0..n).map(sum).collect()
 }
@@ -219,7 +221,8 @@ fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     distinct.sort_by(|a, b| order(a, b));
     distinct.dedup_by(|a, b| order(a, b).is_eq());
     let most = distinct.len().saturating_sub(1).max(1) as f64;
-    let rank = |key: &Vec<f64>| distinct.partition_point(|it| order(it, key).is_lt()) as f64 / most;
+    let rank =
+        |key: &Vec<f64>| distinct.partition_point(|other| order(other, key).is_lt()) as f64 / most;
     keys.iter().map(|key| key.as_ref().map_or(0.0, rank)).collect()
 }
 

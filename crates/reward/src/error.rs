@@ -98,7 +98,7 @@ impl PluginError {
                 Some("a plugin is a crate of type `cdylib` that calls `export_reward!`".to_owned())
             }
             PluginErrorKind::AbiMismatch { .. } | PluginErrorKind::WireMismatch { .. } => {
-                Some(format!("{} with the SDK of this trainer", rebuild(&name)))
+                Some(format!("{} with the SDK of this Forage", rebuild(&name)))
             }
             PluginErrorKind::PanicAborts => {
                 Some("set `panic = \"unwind\"` in the profile that builds it".to_owned())
@@ -158,7 +158,7 @@ pub enum PluginErrorKind {
     #[error("not a reward plugin: no `export_reward!` in it")]
     NotAPlugin,
     /// The plugin was built for another ABI version.
-    #[error("built for plugin ABI {plugin}, this trainer speaks {host}")]
+    #[error("built for plugin ABI {plugin}, this Forage speaks {host}")]
     AbiMismatch {
         /// ABI version of the plugin.
         plugin: String,
@@ -167,7 +167,7 @@ pub enum PluginErrorKind {
     },
     /// The plugin was built for another wire version.
     #[error(
-        "reads trajectories of wire version {plugin} (SDK {sdk}), this trainer writes version {host}"
+        "reads trajectories of wire version {plugin} (SDK {sdk}), this Forage writes version {host}"
     )]
     WireMismatch {
         /// Wire version of the plugin.

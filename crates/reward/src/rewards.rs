@@ -77,7 +77,7 @@ impl Rewards {
 
     /// Names of the rewards, with their plugins.
     pub fn plugins(&self) -> impl Iterator<Item = (&str, &Plugin)> {
-        self.rewards.iter().map(|it| (it.name.as_str(), &it.plugin))
+        self.rewards.iter().map(|reward| (reward.name.as_str(), &reward.plugin))
     }
 
     /// Scores a group outside of training, with the weights of step 0: one grade for each
@@ -162,8 +162,8 @@ impl LoadedReward {
         grades: Vec<wire::Grade>,
     ) -> Result<Vec<wire::Grade>, PluginError> {
         let mut failed =
-            sent.trajectories.iter().zip(&grades).filter_map(|(it, grade)| match grade {
-                wire::Grade::Failed(reason) => Some((it.member, reason.clone())),
+            sent.trajectories.iter().zip(&grades).filter_map(|(trajectory, grade)| match grade {
+                wire::Grade::Failed(reason) => Some((trajectory.member, reason.clone())),
                 _ => None,
             });
         let Some((member, reason)) = failed.next() else { return Ok(grades) };

@@ -265,13 +265,13 @@ fn strangers_are_turned_away() {
     let kind = |at, byte: u8| forged.load(at, byte).unwrap_err().kind().to_string();
     assert!(forged.load(at, b'F').is_ok(), "nothing changed");
     assert_eq!(kind(at, b'X'), "not a reward plugin: no `export_reward!` in it");
-    assert_eq!(kind(at + 8, 2), "built for plugin ABI 2.0, this trainer speaks 1.0");
-    assert_eq!(kind(at + 12, 1), "built for plugin ABI 1.1, this trainer speaks 1.0");
+    assert_eq!(kind(at + 8, 2), "built for plugin ABI 2.0, this Forage speaks 1.0");
+    assert_eq!(kind(at + 12, 1), "built for plugin ABI 1.1, this Forage speaks 1.0");
     // A declaration too short for its version.
-    assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this trainer speaks 1.0");
+    assert_eq!(kind(at + 16, 8), "built for plugin ABI 1.0, this Forage speaks 1.0");
     assert_eq!(
         kind(at + 24, 2),
-        "reads trajectories of wire version 2 (SDK 0.3.0), this trainer writes version 1"
+        "reads trajectories of wire version 2 (SDK 0.3.0), this Forage writes version 1"
     );
     assert!(kind(at + 28, 0).starts_with("built with `panic = \"abort\"`"));
 }

@@ -133,7 +133,7 @@ impl Body {
             text.push_str(NOTHING_FOUND);
         }
         text.truncate(text.trim_end().len());
-        let words = text.split_word_bound_indices().filter(|(_, it)| !it.trim().is_empty());
+        let words = text.split_word_bound_indices().filter(|(_, word)| !word.trim().is_empty());
         let in_heading = |end: &usize| {
             let is_in = |&(start, text): &(usize, usize)| start < *end && *end <= text;
             starts.iter().skip(1).any(is_in)

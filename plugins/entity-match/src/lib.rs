@@ -122,8 +122,9 @@ impl Reward for EntityMatch {
             group.trajectories.iter().map(|it| self.gamma(entities, it)).collect();
         let most = gammas.iter().copied().fold(0.0, f64::max);
         let alpha = self.alpha_at(group.step.unwrap_or(0));
-        let grade = |(it, gamma): (&Trajectory, f64)| {
-            let answer = it.clean_answer().filter(|_| it.outcome == Outcome::Answered);
+        let grade = |(trajectory, gamma): (&Trajectory, f64)| {
+            let answer =
+                trajectory.clean_answer().filter(|_| trajectory.outcome == Outcome::Answered);
             let correct = answer.is_some_and(|answer| self.is_correct(answer, golds));
             let wrong = answer.is_some() && !correct;
             let bonus = if wrong && most > 0.0 { alpha * gamma / most } else { 0.0 };
@@ -143,8 +144,8 @@ impl EntityMatch {
         let thoughts: Vec<String> = it
             .segments
             .iter()
-            .filter(|it| it.kind == Kind::Think && is_block(it))
-            .map(|it| self.prepared(&it.content))
+            .filter(|segment| segment.kind == Kind::Think && is_block(segment))
+            .map(|segment| self.prepared(&segment.content))
             .collect();
         let is_named = |entity: &&&str| {
             let aliases = self.aliases.get(**entity).into_iter().flatten().map(String::as_str);
@@ -177,7 +178,7 @@ impl EntityMatch {
 
     fn alpha_at(&self, step: u64) -> f64 {
         let after = self.alpha.partition_point(|(at, _)| *at <= step);
-        match (after.checked_sub(1).map(|it| self.alpha[it]), self.alpha.get(after)) {
+        match (after.checked_sub(1).map(|before| self.alpha[before]), self.alpha.get(after)) {
             (Some((from, low)), Some(&(to, high))) => {
                 low + (high - low) * (step - from) as f64 / (to - from) as f64
             }

@@ -154,7 +154,9 @@ impl Reward for Format {
 
 /// Whether a search result that the policy was shown contains a golden answer.
 fn is_retrieved(golds: &[Text], trajectory: &Trajectory) -> bool {
-    let is_page = |it: &&Segment| it.origin == Origin::Environment && it.kind == Kind::Information;
+    let is_page = |segment: &&Segment| {
+        segment.origin == Origin::Environment && segment.kind == Kind::Information
+    };
     let mut pages = trajectory.segments.iter().filter(is_page);
     pages.any(|page| text::sub_exact_match(&page.content, golds) > 0.0)
 }

@@ -158,7 +158,7 @@ impl Reward for LlmJudge {
         }
         let answer = it
             .clean_answer()
-            .filter(|it| !it.is_empty() && !text::is_list(it, golds, self.max_words));
+            .filter(|answer| !answer.is_empty() && !text::is_list(answer, golds, self.max_words));
         let Some(answer) = answer else {
             return Score::new(0.0).part("right", 0.0).part("em", 0.0).into();
         };
@@ -185,15 +185,17 @@ impl Reward for LlmJudge {
             }
         }
         let grades: Vec<Result<Grade, RewardError>> = thread::scope(|scope| {
-            let judge = |it| scope.spawn(move || self.score(question, it));
+            let judge = |trajectory| scope.spawn(move || self.score(question, trajectory));
             let judged: Vec<_> = asked.into_iter().map(judge).collect();
             judged
                 .into_iter()
-                .map(|it| it.join().unwrap_or_else(|_| Err(RewardError::broken("panicked"))))
+                .map(|handle| {
+                    handle.join().unwrap_or_else(|_| Err(RewardError::broken("panicked")))
+                })
                 .collect()
         });
-        let grade = |it: &Trajectory| {
-            let idx = answers.iter().position(|answer| *answer == it.answer.as_deref());
+        let grade = |trajectory: &Trajectory| {
+            let idx = answers.iter().position(|answer| *answer == trajectory.answer.as_deref());
             match &grades[idx.expect("every answer was asked for")] {
                 Ok(grade) => Ok(grade.clone()),
                 Err(err) if err.is_broken() => Err(err.clone()),
@@ -254,9 +256,9 @@ impl LlmJudge {
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.freed.notify_one();
 
-        let content = serde_json::from_str::<Value>(&reply?)
-            .ok()
-            .and_then(|it| Some(it.pointer("/choices/0/message/content")?.as_str()?.to_owned()));
+        let content = serde_json::from_str::<Value>(&reply?).ok().and_then(|completion| {
+            Some(completion.pointer("/choices/0/message/content")?.as_str()?.to_owned())
+        });
         content.ok_or_else(|| RewardError::broken("the judge replied with no chat completion"))
     }
 }

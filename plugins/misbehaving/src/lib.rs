@@ -121,9 +121,9 @@ impl Reward for Misbehaving {
             }
             _ => {}
         }
-        let grade = |it: &Trajectory| {
-            let score = || self.score(&group.question, it);
-            let graded = forage_reward_sdk::__private::of_member(it.member, score);
+        let grade = |trajectory: &Trajectory| {
+            let score = || self.score(&group.question, trajectory);
+            let graded = forage_reward_sdk::__private::of_member(trajectory.member, score);
             graded.unwrap_or_else(|err| Grade::Failed(err.to_string()))
         };
         let mut grades: Vec<Grade> = group.trajectories.iter().map(grade).collect();

@@ -112,12 +112,13 @@ impl RetrievalRecall {
         let known = |id: &&str| !id.is_empty();
         match self.config.unit {
             Unit::Passages => {
-                let ids = question.evidence.passages.iter().map(|it| it.id.as_str());
+                let ids = question.evidence.passages.iter().map(|passage| passage.id.as_str());
                 ids.filter(known).map(|id| Needed::Passage(vec![id])).collect()
             }
             Unit::Steps => {
-                let steps = question.evidence.steps.iter().filter(|it| !it.passage_ids.is_empty());
-                let ids = steps.map(|it| it.passage_ids.iter().map(Text::as_str));
+                let steps =
+                    question.evidence.steps.iter().filter(|step| !step.passage_ids.is_empty());
+                let ids = steps.map(|step| step.passage_ids.iter().map(Text::as_str));
                 ids.map(|ids| Needed::Passage(ids.filter(known).collect())).collect()
             }
             Unit::Answer if question.golden_answers.is_empty() => vec![],

@@ -87,7 +87,7 @@ impl Reward for SearchCost {
     fn score_group(&self, group: &Group) -> Result<Vec<Grade>, RewardError> {
         let question = &group.question;
         let right = group.trajectories.iter().filter(|it| is_right(question, it));
-        let fewest = right.map(|it| it.searches.len()).min();
+        let fewest = right.map(|trajectory| trajectory.searches.len()).min();
         Ok(group.trajectories.iter().map(|it| self.grade(question, it, fewest)).collect())
     }
 }

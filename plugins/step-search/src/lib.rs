@@ -267,8 +267,8 @@ impl StepSearch {
     fn is_valid(&self, it: &Trajectory) -> bool {
         let written = || it.segments.iter().filter(|it| it.origin == Origin::Policy);
         let of_kind = |kind| written().filter(move |it| it.kind == kind);
-        let last = it.segments.iter().rfind(|it| !it.text.trim().is_empty());
-        if !last.is_some_and(|it| it.kind == Kind::Answer && is_block(it)) {
+        let last = it.segments.iter().rfind(|segment| !segment.text.trim().is_empty());
+        if !last.is_some_and(|segment| segment.kind == Kind::Answer && is_block(segment)) {
             return false;
         }
         self.format == Format::EndsWithAnswer
@@ -276,7 +276,7 @@ impl StepSearch {
                 && !it.searches.is_empty()
                 && of_kind(Kind::Search).all(is_block)
                 && of_kind(Kind::Answer).count() == 1
-                && of_kind(Kind::Other).all(|it| !has_tags(&it.text)))
+                && of_kind(Kind::Other).all(|segment| !has_tags(&segment.text)))
     }
 }
 

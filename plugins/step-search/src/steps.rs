@@ -20,7 +20,8 @@ pub struct Coverage<'a> {
 impl<'a> Coverage<'a> {
     /// Coverage of these gold passages.
     pub fn new(gold: &[Passage]) -> Self {
-        let texts: Vec<String> = gold.iter().map(|it| text::normalize_answer(&it.text)).collect();
+        let texts: Vec<String> =
+            gold.iter().map(|passage| text::normalize_answer(&passage.text)).collect();
         Self { gold: Gold::new(&texts), n_gold: gold.len(), known: HashMap::new() }
     }
 

@@ -130,7 +130,8 @@ pub(crate) fn in_requests(
     search: impl Fn(&[&str]) -> Vec<Result<Vec<Hit>, Arc<ClientError>>> + Sync,
 ) -> Vec<Result<Vec<Hit>, SearchError>> {
     let asked: Vec<(usize, &str)> = queries.iter().map(|it| it.trim()).enumerate().collect();
-    let asked: Vec<(usize, &str)> = asked.into_iter().filter(|it| !it.1.is_empty()).collect();
+    let asked: Vec<(usize, &str)> =
+        asked.into_iter().filter(|(_, query)| !query.is_empty()).collect();
     let requests: Vec<&[(usize, &str)]> = asked.chunks(batch).collect();
     let answers: Vec<_> = queries.iter().map(|_| Ok(Vec::new())).collect();
     let answers = Mutex::new(answers);

@@ -45,7 +45,7 @@ pub fn build_vectors(
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         for vector in embed(embedder, &texts, TextRole::Passage)? {
             let row: Vec<u8> =
-                vector.iter().flat_map(|&it| f16::from_f32(it).to_le_bytes()).collect();
+                vector.iter().flat_map(|&number| f16::from_f32(number).to_le_bytes()).collect();
             file.write_all(&row).map_err(IndexError::file("write", &path))?;
         }
         start = end;

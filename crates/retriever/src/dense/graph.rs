@@ -73,7 +73,7 @@ pub(super) fn build(
     index.reserve_capacity_and_threads(n_rows, n_threads).map_err(|it| failed(&path, it))?;
     let greatest = rows
         .par_chunks(dimension.max(1))
-        .map(|row| row.iter().map(|it| it.to_f32().abs()).fold(0.0, f32::max))
+        .map(|row| row.iter().map(|number| number.to_f32().abs()).fold(0.0, f32::max))
         .reduce(|| 0.0, f32::max);
     let done = AtomicU64::new(0);
     let add = |(row, numbers): (usize, &[f16])| -> Result<(), IndexError> {

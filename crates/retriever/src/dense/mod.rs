@@ -86,7 +86,8 @@ impl VectorsManifest {
         let mismatch = |what: String| DenseError::Mismatch { folder: folder.to_owned(), what };
         let path = folder.join(VECTORS);
         let read = |source| DenseError::Read { path: path.clone(), source };
-        let directory = MmapDirectory::open(folder).map_err(|it| read(io::Error::other(it)))?;
+        let directory =
+            MmapDirectory::open(folder).map_err(|error| read(io::Error::other(error)))?;
         let file = directory.open_read(Path::new(VECTORS));
         let file = file.map_err(|error| read(io::Error::other(error)))?;
         let vectors = file.read_bytes().map_err(read)?;
@@ -212,7 +213,8 @@ impl Dense {
 impl Retriever for Dense {
     /// An empty query is not embedded and finds nothing.
     fn search(&self, queries: &[&str], k: usize) -> Vec<Result<Vec<Hit>, SearchError>> {
-        let asked: Vec<&str> = queries.iter().copied().filter(|it| !it.trim().is_empty()).collect();
+        let asked: Vec<&str> =
+            queries.iter().copied().filter(|query| !query.trim().is_empty()).collect();
         let mut found = if asked.is_empty() { Ok(Vec::new()) } else { self.find(&asked, k) }
             .map(Vec::into_iter)
             .map_err(Arc::new);
@@ -250,7 +252,7 @@ fn embed(
             return Err(wrong(format!("a vector of {n} numbers and not of {dimension}")));
         }
         // Also what half precision cannot hold.
-        if !vector.iter().all(|&it| f16::from_f32(it).is_finite()) {
+        if !vector.iter().all(|&number| f16::from_f32(number).is_finite()) {
             return Err(wrong("a number that is not finite in half precision".to_owned()));
         }
     }

@@ -164,7 +164,7 @@ impl App {
     /// Authorization: checks the token of a request.
     fn admit(&self, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let Some(token) = &self.options.token else { return Ok(()) };
-        let given = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok());
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|it| it.strip_prefix("Bearer ")).unwrap_or_default();
         // Hashes are compared, which takes the same time whatever they share.
         if blake3::hash(given.trim().as_bytes()) == blake3::hash(token.as_bytes()) {

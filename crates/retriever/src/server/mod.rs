@@ -151,7 +151,7 @@ impl ServerOptions {
             let (value, range) = ("0".to_owned(), "more than 0".to_owned());
             return Err(ServerError::Option { name: "deadline", value, range });
         }
-        if self.token.as_ref().is_some_and(|it| it.trim().is_empty()) {
+        if self.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             let (value, range) = ("empty".to_owned(), "a text".to_owned());
             return Err(ServerError::Option { name: "token", value, range });
         }

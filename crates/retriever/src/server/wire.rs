@@ -258,11 +258,11 @@ impl SearchRequest {
                 bytes(&RllmAnswer { query: &self.queries[0], method, results, num_results })
             }
             ResponseFormat::Texts => {
-                bytes(&each(&rows, |it| Text { text: &it.contents }).pop().unwrap_or_default())
+                bytes(&each(&rows, |row| Text { text: &row.contents }).pop().unwrap_or_default())
             }
             ResponseFormat::Pair { scores: with_scores, single } => {
                 let mut documents = each(&rows, Row::document);
-                let mut scores = each(&rows, |it| it.hit.score);
+                let mut scores = each(&rows, |row| row.hit.score);
                 match (single.then(|| documents.pop()).flatten(), with_scores) {
                     (Some(documents), true) => {
                         bytes(&(documents, scores.pop().unwrap_or_default()))
@@ -273,7 +273,7 @@ impl SearchRequest {
                 }
             }
             ResponseFormat::Answers => {
-                let answers = each(&rows, |it| it.contents.as_str());
+                let answers = each(&rows, |row| row.contents.as_str());
                 bytes(&Answers { queries: &self.queries, answers })
             }
         }

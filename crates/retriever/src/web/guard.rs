@@ -112,7 +112,7 @@ impl Resolver for GuardedResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.system.resolve(uri, config, timeout)?;
-        match found.iter().map(SocketAddr::ip).find(|&it| !(self.permits)(it)) {
+        match found.iter().map(SocketAddr::ip).find(|&address| !(self.permits)(address)) {
             None => Ok(found),
             Some(address) => {
                 let host = uri.host().unwrap_or_default().to_owned();

@@ -79,7 +79,9 @@ impl State {
             self.title.push_str(text);
         } else if self.left_out.is_none() {
             // Lines of the source are no lines of the page.
-            self.text.extend(text.chars().map(|it| if it == '\n' { ' ' } else { it }));
+            self.text.extend(
+                text.chars().map(|character| if character == '\n' { ' ' } else { character }),
+            );
         }
     }
 

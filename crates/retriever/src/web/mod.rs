@@ -124,7 +124,8 @@ impl Web {
         let Some(address) = Url::parse(url).ok().filter(Url::has_host) else {
             return wrong("url", url, "the address of the search engine");
         };
-        let is_domain = |it: &String| !it.trim().is_empty() && !it.contains(['/', ':', '*', '@']);
+        let is_domain =
+            |domain: &String| !domain.trim().is_empty() && !domain.contains(['/', ':', '*', '@']);
         if let Some(domain) = config.blocked.iter().find(|it| !is_domain(it)) {
             return wrong("blocked", domain, "a list of domains such as `example.org`");
         }
@@ -221,7 +222,7 @@ impl Web {
     /// Hit with a snippet of its page, where pages are read and this one can be.
     fn with_page(&self, url: &Url, hit: Hit, query: &str) -> Hit {
         let Some(width) = self.config.page_bytes else { return hit };
-        let page = self.pages.read(url).ok().filter(|it| !it.text.is_empty());
+        let page = self.pages.read(url).ok().filter(|page| !page.text.is_empty());
         let counter = if page.is_some() { &self.read } else { &self.left };
         counter.fetch_add(1, Ordering::Relaxed);
         let Some(page) = page else { return hit };
