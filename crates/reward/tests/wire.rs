@@ -28,7 +28,13 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         },
     );
     (any::<String>(), words(), vec(step, 0..3), vec(passage(), 0..3)).prop_map(
-        |(shape, entities, steps, passages)| Evidence { shape, entities, steps, passages },
+        |(shape, entities, steps, passages)| Evidence {
+            shape,
+            entities,
+            steps,
+            passages,
+            ..Evidence::default()
+        },
     )
 }
 
@@ -84,7 +90,13 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
 
 fn group() -> impl Strategy<Value = Group> {
     let question = (any::<String>(), any::<String>(), words(), evidence()).prop_map(
-        |(id, text, golden_answers, evidence)| Question { id, text, golden_answers, evidence },
+        |(id, text, golden_answers, evidence)| Question {
+            id,
+            text,
+            golden_answers,
+            evidence,
+            ..Question::default()
+        },
     );
     (question, vec(trajectory(), 0..4))
         .prop_map(|(question, trajectories)| Group { question, trajectories })

@@ -191,6 +191,7 @@ mod tests {
                 text: text.to_owned(),
                 golden_answers,
                 evidence,
+                ..Question::default()
             },
             index,
             round: 0,

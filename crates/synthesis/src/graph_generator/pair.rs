@@ -60,6 +60,7 @@ impl Plan {
             entities,
             steps: steps.collect(),
             passages: froms.map(|it| graph.nodes[it].passage.clone()).collect(),
+            ..Evidence::default()
         };
         Some(QaPair { question, golden_answers, evidence })
     }
