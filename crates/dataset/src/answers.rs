@@ -58,7 +58,7 @@ fn add_of_format(found: &mut Answers, row: &Object, format: Format) -> Result<()
             Ok(())
         }
         Format::StepSearch => found.add_key(row, "final_answer"),
-        Format::SearchR1 | Format::Verl => {
+        Format::SearchR1 | Format::Verl | Format::Plain => {
             let extra = object(row, "extra_info").unwrap_or_default();
             found.add_key(&extra, "answer")
         }

@@ -32,7 +32,8 @@ pub(crate) fn evidence(
     answers: &[String],
 ) -> Result<Found, RowError> {
     if let Some(own) = own::evidence(row)? {
-        let passages = own.passages.iter().filter(|it| !it.text.trim().is_empty()).cloned();
+        let passages =
+            own.passages.iter().filter(|passage| !passage.text.trim().is_empty()).cloned();
         return Ok(Found { passages: passages.collect(), evidence: own });
     }
     let parts = parts(row);
@@ -53,7 +54,7 @@ pub(crate) fn evidence(
         let documents = documents(&parts)?;
         steps::add_queries(&mut steps, &searches, &documents)?;
     }
-    titles.extend(passages.gold().map(|it| it.title.clone()));
+    titles.extend(passages.gold().map(|passage| passage.title.clone()));
     let inner = steps.iter().map(|step| step.answer.as_str());
     let names = titles.iter().map(String::as_str).chain(inner);
     let entities = entities::entities(names, question, answers);
@@ -115,7 +116,7 @@ fn supporting_titles(part: &Object) -> Result<Vec<String>, RowError> {
 fn searches(row: &Object) -> Option<Value> {
     let of_row = field(row, "sub_searchs").cloned();
     let of_truth = || field(ground_truth(row)?.as_object()?, "search_keys").cloned();
-    let is_some = |it: &Value| !it.as_array().is_some_and(Vec::is_empty);
+    let is_some = |list: &Value| !list.as_array().is_some_and(Vec::is_empty);
     of_row.filter(is_some).or_else(of_truth).filter(is_some)
 }
 
@@ -141,7 +142,7 @@ fn gold_pids(row: &Object) -> Result<Vec<Passage>, RowError> {
         None => Ok(Vec::new()),
         Some(Value::Array(items)) => items
             .iter()
-            .map(|it| Ok(Passage { id: id("gold_pids", it)?, ..Passage::default() }))
+            .map(|pid| Ok(Passage { id: id("gold_pids", pid)?, ..Passage::default() }))
             .collect(),
         Some(other) => Err(RowError::Shape {
             key: "gold_pids".to_owned(),

@@ -19,7 +19,7 @@ pub(crate) fn field<'a>(object: &'a Object, key: &str) -> Option<&'a Value> {
 
 /// Text of a key, if it is a text that is not blank.
 pub(crate) fn text<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
-    field(object, key)?.as_str().filter(|it| !it.trim().is_empty())
+    field(object, key)?.as_str().filter(|text| !text.trim().is_empty())
 }
 
 /// First of some keys that holds a text.
@@ -125,7 +125,7 @@ pub(crate) fn texts(path: &str, value: &Value) -> Result<Vec<String>, RowError> 
 /// Whole number of a key.
 pub(crate) fn index(object: &Object, key: &str) -> Option<u64> {
     let value = field(object, key)?;
-    let whole = |it: f64| (it >= 0.0 && it.fract() == 0.0).then_some(it as u64);
+    let whole = |number: f64| (number >= 0.0 && number.fract() == 0.0).then_some(number as u64);
     value
         .as_u64()
         .or_else(|| value.as_f64().and_then(whole))

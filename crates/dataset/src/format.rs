@@ -87,7 +87,7 @@ impl Format {
         let has = |key: &str| field(row, key).is_some();
         let has_any = |keys: &[&str]| keys.iter().any(|key| has(key));
         let ground_truth = ground_truth(row);
-        Ok(if has("query_id") && has_any(&["gold_docs", "evidence_docs", "negative_docs"]) {
+        Ok(if has("query_id") && has("query") {
             Self::BrowseCompPlus
         } else if is_step_search(row) {
             Self::StepSearch
@@ -95,7 +95,7 @@ impl Format {
             Self::SearchR1
         } else if ground_truth.is_some() {
             Self::Verl
-        } else if has("paragraphs") {
+        } else if field(row, "paragraphs").is_some_and(|it| mentions(it, "paragraph_text")) {
             Self::MuSiQue
         } else if has_any(&["evidences", "evidences_id", "entity_ids"]) {
             Self::TwoWiki
@@ -132,8 +132,8 @@ fn is_step_search(row: &Object) -> bool {
     let truth = ground_truth(row);
     has(row, "sub_searchs")
         || has(row, "sub_support_docs")
-        || truth.is_some_and(|it| it.as_object().is_some_and(|it| has(it, "search_keys")))
-        || object(row, "extra_info").is_some_and(|it| has(&it, "support_docs"))
+        || truth.is_some_and(|truth| truth.as_object().is_some_and(|it| has(it, "search_keys")))
+        || holds(row, "extra_info", "support_docs")
 }
 
 fn is_trivia_qa(row: &Object) -> bool {
@@ -150,8 +150,7 @@ fn is_google_nq(row: &Object) -> bool {
 }
 
 fn is_beir(row: &Object) -> bool {
-    text(row, "text").is_some()
-        && object(row, "metadata").is_some_and(|it| field(&it, "answer").is_some())
+    text(row, "text").is_some() && holds(row, "metadata", "answer")
 }
 
 /// What a row is that is known to be no question to train on.
@@ -174,7 +173,7 @@ fn not_a_question(row: &Object) -> Option<RowError> {
             "a trajectory that verl dumped",
             "`forage reward replay` reads it; give the file of questions",
         )
-    } else if field(row, "answerable") == Some(&Value::Bool(false)) {
+    } else if is_unanswerable(row) {
         (
             "a question that cannot be answered (`answerable` is false)",
             "take the answerable half of MuSiQue, or leave such rows out",
@@ -215,6 +214,14 @@ const ANSWERS: &[&str] = &[
 ];
 const QUESTIONS: &[&str] = &["question", "Question", "query", "prompt", "question_text"];
 
+/// `MuSiQue` marks them; `FlashRAG` keeps the mark in `metadata`.
+fn is_unanswerable(row: &Object) -> bool {
+    let is_false = |object: &Object| {
+        field(object, "answerable").is_some_and(|value| *value == false || *value == "false")
+    };
+    is_false(row) || object(row, "metadata").is_some_and(|metadata| is_false(&metadata))
+}
+
 fn has_any(row: &Object, keys: &[&str]) -> bool {
     keys.iter().any(|key| field(row, key).is_some())
 }
@@ -223,36 +230,51 @@ fn has_any(row: &Object, keys: &[&str]) -> bool {
 fn is_journal(row: &Object) -> bool {
     const EVENTS: [&str; 5] = ["run", "proposed", "tried", "guessed", "done"];
     let is_event = row.len() == 1 && EVENTS.iter().any(|key| object(row, key).is_some());
-    let is_trace = object(row, "question").is_some_and(|it| field(&it, "golden_answers").is_some());
-    is_event || is_trace
+    is_event || holds(row, "question", "golden_answers")
+}
+
+/// Whether the object of a key has a key of its own.
+fn holds(row: &Object, outer: &str, inner: &str) -> bool {
+    object(row, outer).is_some_and(|object| field(&object, inner).is_some())
 }
 
 fn is_passage(row: &Object) -> bool {
+    let has_text = text(row, "text").is_some();
     let is_text = field(row, "contents").is_some()
-        || (text(row, "text").is_some() && field(row, "title").is_some())
-        || (field(row, "docid").is_some() && text(row, "text").is_some());
+        || (has_text && (text(row, "title").is_some() || field(row, "docid").is_some()));
     is_text && !has_any(row, QUESTIONS) && !has_any(row, ANSWERS)
 }
 
-/// `_id` and `text`, or the `query` of other collections, and nothing that could be an answer.
+/// An id and a `text` or a `query`, and nothing that could be an answer.
 fn is_query_alone(row: &Object) -> bool {
-    let named = field(row, "_id").is_some() && text(row, "text").is_some();
-    let answer = object(row, "metadata").is_some_and(|it| field(&it, "answer").is_some());
-    named && !answer && !has_any(row, QUESTIONS) && !has_any(row, ANSWERS)
+    let beir = field(row, "_id").is_some() && text(row, "text").is_some();
+    let other = has_any(row, &["query_id", "_id", "qid"]) && text(row, "query").is_some();
+    (beir || other) && !holds(row, "metadata", "answer") && !has_any(row, ANSWERS)
 }
 
-/// Base64 of what was encrypted has no blank and only its alphabet.
+/// Base64 of what was encrypted: long, without a blank, and of its alphabet.
 fn is_encrypted(row: &Object) -> bool {
-    let is_base64 = |it: &str| {
-        it.len() >= 8
-            && it.len().is_multiple_of(4)
-            && it
+    const SHORTEST: usize = 16;
+    let is_base64 = |text: &str| {
+        text.len().is_multiple_of(4)
+            && text
                 .trim_end_matches('=')
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
+                .all(|it| it.is_ascii_alphanumeric() || b"+/".contains(&it))
     };
     let query = text(row, "query").or_else(|| text(row, "question"));
-    let answer = text(row, "answer");
-    let is_set = field(row, "query_id").is_some() || field(row, "canary").is_some();
-    is_set && query.is_some_and(is_base64) && answer.is_none_or(is_base64)
+    let is_set = has_any(row, &["query_id", "canary"]);
+    is_set
+        && query.is_some_and(|query| query.len() >= SHORTEST && is_base64(query))
+        && text(row, "answer").is_none_or(is_base64)
+}
+
+/// Whether a list of objects, a table of columns or the text of either has a key.
+fn mentions(value: &Value, key: &str) -> bool {
+    match value {
+        Value::String(it) => it.contains(key),
+        Value::Array(items) => items.first().is_some_and(|first| mentions(first, key)),
+        Value::Object(it) => it.contains_key(key),
+        _ => false,
+    }
 }

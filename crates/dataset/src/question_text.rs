@@ -54,10 +54,10 @@ fn not_a_text(key: &str, value: &Value) -> RowError {
 
 fn without_rival(row: &Object, key: &'static str, question: &str) -> Result<String, RowError> {
     let rival = text(row, "text").filter(|_| key != "text").map(str::trim);
-    let is_question = |it: &str| it.ends_with('?') && !it.contains(". ") && !it.contains('\n');
-    if rival
-        .is_some_and(|it| it != question.trim() && is_question(it) && is_question(question.trim()))
-    {
+    let is_question =
+        |text: &str| text.ends_with('?') && !text.contains(". ") && !text.contains('\n');
+    let trimmed = question.trim();
+    if rival.is_some_and(|rival| rival != trimmed && is_question(rival)) && is_question(trimmed) {
         return Err(RowError::TwoQuestions { one: key, other: "text" });
     }
     Ok(question.to_owned())
@@ -92,7 +92,7 @@ fn of_prompt(prompt: &Value) -> Result<String, RowError> {
 
 fn user_content(messages: &[Value]) -> Option<Cow<'_, str>> {
     let users = messages.iter().filter_map(Value::as_object).rev();
-    let last = users.into_iter().find(|it| text(it, "role") == Some("user"))?;
+    let last = users.into_iter().find(|message| text(message, "role") == Some("user"))?;
     match field(last, "content")? {
         Value::String(it) => Some(Cow::Borrowed(it)),
         Value::Array(parts) => {

@@ -40,7 +40,7 @@ pub struct ReadReport {
     pub refused: u64,
     /// Questions whose id was there before, and got another.
     pub repeated_ids: u64,
-    /// Of them, those whose whole row was there before. They are kept.
+    /// Questions whose whole row was there before. They are kept, with an id of their own.
     pub repeated_rows: u64,
     /// Golden answers of which SQuAD's normalization leaves nothing, such as `A` and `?`.
     pub answers_of_nothing: u64,
@@ -91,15 +91,17 @@ impl RowReader {
             default_id.clone_into(&mut question.id);
         }
         let is_new_row = self.rows.insert(hash(row));
-        question.id = self.unique_id(&question.id, &question.source, is_new_row);
-        let nothing = question.golden_answers.iter().filter(|it| normalizes_to_nothing(it));
+        self.report.repeated_rows += u64::from(!is_new_row);
+        question.id = self.unique_id(&question.id, &question.source);
+        let answers = question.golden_answers.iter();
+        let nothing = answers.filter(|answer| normalizes_to_nothing(answer));
         self.report.answers_of_nothing += nothing.count() as u64;
         *self.report.formats.entry(read.format).or_default() += 1;
         *self.report.sources.entry(question.source.clone()).or_default() += 1;
         Ok(read)
     }
 
-    fn unique_id(&mut self, id: &str, source: &str, is_new_row: bool) -> String {
+    fn unique_id(&mut self, id: &str, source: &str) -> String {
         let prefix = format!("{source}/");
         let full = if source.is_empty() || id.starts_with(&prefix) {
             id.to_owned()
@@ -111,7 +113,6 @@ impl RowReader {
             return written.to_owned();
         }
         self.report.repeated_ids += 1;
-        self.report.repeated_rows += u64::from(!is_new_row);
         if self.ids.insert(hash(&full)) {
             return full;
         }

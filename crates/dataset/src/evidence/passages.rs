@@ -43,7 +43,8 @@ impl Passages {
 
     /// Ids of the passages with a title.
     pub(crate) fn ids_of_title(&self, title: &str) -> Vec<String> {
-        self.all.iter().filter(|it| it.title == title).map(|it| it.id.clone()).collect()
+        let titled = self.all.iter().filter(|passage| passage.title == title);
+        titled.map(|passage| passage.id.clone()).collect()
     }
 }
 
@@ -93,7 +94,7 @@ fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Res
         rows => rows?.unwrap_or_default(),
     };
     for row in rows {
-        if let Some(it) = passage("context", &row)?.filter(|it| !it.title.is_empty()) {
+        if let Some(it) = passage("context", &row)?.filter(|passage| !passage.title.is_empty()) {
             let is_gold = titles.contains(&it.title);
             passages.add(it, is_gold);
         }
@@ -172,7 +173,7 @@ fn body(path: &str, row: &Object) -> Result<Option<String>, RowError> {
         list => texts(path, list)?,
     };
     let joined = join(&joined);
-    Ok(Some(joined).filter(|it| !it.trim().is_empty()))
+    Ok(Some(joined).filter(|text| !text.trim().is_empty()))
 }
 
 /// Sentences as one text, with a blank where neither side has one.
@@ -193,5 +194,8 @@ fn join(sentences: &[String]) -> String {
 pub(crate) fn title(title: &str) -> String {
     let trimmed = title.trim();
     let inside = trimmed.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    inside.filter(|it| !it.is_empty() && !it.contains('"')).unwrap_or(trimmed).to_owned()
+    inside
+        .filter(|inside| !inside.is_empty() && !inside.contains('"'))
+        .unwrap_or(trimmed)
+        .to_owned()
 }

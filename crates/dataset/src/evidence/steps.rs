@@ -24,6 +24,9 @@ fn decomposition(
     value: &Value,
     found: &mut Passages,
 ) -> Result<Vec<EvidenceStep>, RowError> {
+    if let Some(questions) = questions_alone(key, value)? {
+        return Ok(questions);
+    }
     let rows = records(key, value, &["question", "answer"])?.ok_or_else(|| RowError::Shape {
         key: key.to_owned(),
         expected: "a decomposition is a list of objects with `question` and `answer`",
@@ -42,6 +45,19 @@ fn decomposition(
         steps.push(step);
     }
     Ok(steps)
+}
+
+/// Sub-questions without answers, as a list of texts.
+fn questions_alone(key: &str, value: &Value) -> Result<Option<Vec<EvidenceStep>>, RowError> {
+    let list = structure(key, value)?;
+    let is_texts = list
+        .as_array()
+        .is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_string));
+    if !is_texts {
+        return Ok(None);
+    }
+    let step = |question| EvidenceStep { question, ..EvidenceStep::default() };
+    Ok(Some(texts(key, &list)?.into_iter().map(step).collect()))
 }
 
 /// The passage of a step: its id, its number among the paragraphs, or itself.
@@ -70,8 +86,9 @@ pub(crate) fn fill_references(question: &str, before: &[EvidenceStep]) -> String
     for part in parts {
         let n_digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let (number, rest) = part.split_at(n_digits);
-        let step = number.parse::<usize>().ok().and_then(|it| before.get(it.checked_sub(1)?));
-        match step {
+        let step =
+            number.parse::<usize>().ok().and_then(|number| before.get(number.checked_sub(1)?));
+        match step.filter(|step| !step.answer.trim().is_empty()) {
             Some(step) => {
                 filled.push_str(&step.answer);
                 filled.push_str(rest);
