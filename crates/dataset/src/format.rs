@@ -190,11 +190,6 @@ fn not_a_question(row: &Object) -> Option<RowError> {
             "a query without an answer, as BEIR has them",
             "give a file with answers; to measure search alone there are `forage eval --retrieval` and qrels",
         )
-    } else if has("Data") && has("Domain") {
-        (
-            "the whole of a file of TriviaQA: its questions are in the list `Data`",
-            "write the items of `Data` as lines: `jq -c '.Data[]'`",
-        )
     } else {
         return None;
     };
@@ -260,7 +255,7 @@ fn is_encrypted(row: &Object) -> bool {
             && text
                 .trim_end_matches('=')
                 .bytes()
-                .all(|it| it.is_ascii_alphanumeric() || b"+/".contains(&it))
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(&byte))
     };
     let query = text(row, "query").or_else(|| text(row, "question"));
     let is_set = has_any(row, &["query_id", "canary"]);

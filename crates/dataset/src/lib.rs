@@ -7,7 +7,7 @@
 //!
 //! Nothing is guessed: a list that arrived as text is parsed whole or refused, a number with a point
 //! is no answer, and a row that is something else (a passage, a query without an answer, a row of
-//! our own metrics) is refused with what it is. This crate opens no file.
+//! our own metrics) is refused with what it is. [`Questions`] reads the records of files.
 //!
 //! ```
 //! use forage_dataset::{Format, read_row};
@@ -33,10 +33,12 @@ mod fields;
 mod format;
 mod literal;
 mod question_text;
+mod questions;
 mod reader;
 mod row;
 
 pub use error::RowError;
 pub use format::Format;
+pub use questions::{DatasetError, Questions, read_questions};
 pub use reader::{Ids, ReadOptions, ReadReport, RowReader};
 pub use row::{ReadRow, read_row};

@@ -77,6 +77,11 @@ impl RowReader {
         &self.report
     }
 
+    /// Counts a record that could not be read at all.
+    pub(crate) fn count_refused(&mut self, is_row: bool) {
+        self.report.refused += u64::from(is_row);
+    }
+
     /// Reads the next row. `default_id` is the id of a row without one: its number in its file.
     pub fn read(&mut self, row: &Value, default_id: &str) -> Result<ReadRow, RowError> {
         let mut read = read_row(row).inspect_err(|_| self.report.refused += 1)?;

@@ -45,11 +45,17 @@ fn without_disambiguation(title: &str) -> Option<&str> {
 
 /// Lower-case words without punctuation and articles; all words where only articles are there.
 fn words(text: &str) -> Vec<String> {
-    let lower = text.to_lowercase();
+    let lower = text.to_lowercase().replace(['’', 'ʼ'], "'");
+    // The genitive of a name is its name.
+    let bare: Vec<&str> = lower
+        .split_whitespace()
+        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_punctuation() && c != '\''))
+        .map(|word| word.strip_suffix("'s").unwrap_or(word))
+        .collect();
     let plain: String =
         lower
             .chars()
-            .filter(|c| !matches!(c, '\'' | '’' | 'ʼ' | '`'))
+            .filter(|c| !matches!(c, '\'' | '`'))
             .map(|c| {
                 if c.is_ascii_punctuation() || !(c.is_alphanumeric() || is_mark(c)) {
                     ' '

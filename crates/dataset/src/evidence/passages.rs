@@ -148,7 +148,7 @@ fn add_list(
 
 /// Passage of an object with a text under any of the field's names; `None` without a text.
 pub(crate) fn passage(path: &str, row: &Object) -> Result<Option<Passage>, RowError> {
-    const IDS: [&str; 5] = ["docid", "passage_id", "psg_id", "doc_id", "id"];
+    const IDS: [&str; 4] = ["docid", "passage_id", "psg_id", "doc_id"];
     let Some(text) = body(path, row)? else { return Ok(None) };
     let title = title(first_text(row, &["title", "Title"]).unwrap_or_default());
     let own = IDS.iter().find_map(|key| field(row, key).map(|it| id(key, it))).transpose()?;
