@@ -46,25 +46,7 @@ fn without_disambiguation(title: &str) -> Option<&str> {
 /// Lower-case words without punctuation and articles; all words where only articles are there.
 fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase().replace(['’', 'ʼ'], "'");
-    // The genitive of a name is its name.
-    let bare: Vec<&str> = lower
-        .split_whitespace()
-        .map(|word| word.trim_end_matches(|c: char| c.is_ascii_punctuation() && c != '\''))
-        .map(|word| word.strip_suffix("'s").unwrap_or(word))
-        .collect();
-    let plain: String =
-        lower
-            .chars()
-            .filter(|c| !matches!(c, '\'' | '`'))
-            .map(|c| {
-                if c.is_ascii_punctuation() || !(c.is_alphanumeric() || is_mark(c)) {
-                    ' '
-                } else {
-                    c
-                }
-            })
-            .collect();
-    let all: Vec<String> = plain.split_whitespace().map(str::to_owned).collect();
+    let all: Vec<String> = lower.split_whitespace().flat_map(plain_words).collect();
     let is_article = |word: &String| matches!(word.as_str(), "a" | "an" | "the");
     if all.is_empty() {
         return vec![lower.trim().to_owned()];
@@ -73,6 +55,15 @@ fn words(text: &str) -> Vec<String> {
         return all;
     }
     all.into_iter().filter(|word| !is_article(word)).collect()
+}
+
+/// Words of a text between blanks, without punctuation. The genitive of a name is its name.
+fn plain_words(text: &str) -> Vec<String> {
+    let ends = |c: char| c != '\'' && !c.is_alphanumeric() && !is_mark(c);
+    let text = text.trim_end_matches(ends);
+    let text = text.strip_suffix("'s").unwrap_or(text).replace(['\'', '`'], "");
+    let words = text.split(|c: char| !(c.is_alphanumeric() || is_mark(c)));
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 /// Marks belong to the letter before them.
