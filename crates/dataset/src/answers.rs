@@ -198,7 +198,9 @@ pub(crate) fn normalizes_to_nothing(answer: &str) -> bool {
     kept.split_whitespace().all(|word| matches!(word, "a" | "an" | "the"))
 }
 
-/// Text of the source, if the row names one.
+/// Name of the source, if the row has one. A longer text under these keys is no name.
 pub(crate) fn source(row: &Object) -> Option<&str> {
-    ["source", "data_source", "dataset"].iter().find_map(|key| text(row, key)).map(str::trim)
+    const LONGEST: usize = 100;
+    let names = ["source", "data_source", "dataset"].iter().filter_map(|key| text(row, key));
+    names.map(str::trim).find(|name| name.len() <= LONGEST && !name.contains('\n'))
 }

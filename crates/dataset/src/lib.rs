@@ -27,6 +27,7 @@
 //! ```
 
 mod answers;
+mod corpus;
 mod error;
 mod evidence;
 mod fields;
@@ -37,6 +38,7 @@ mod questions;
 mod reader;
 mod row;
 
+pub use corpus::{Addition, Corpus};
 pub use error::RowError;
 pub use format::Format;
 pub use questions::{DatasetError, Questions, read_questions};

@@ -1,4 +1,4 @@
-//! Literals in texts: lists and dictionaries as Python, NumPy and JSON print them.
+//! Literals in texts: lists and dictionaries as Python, `NumPy` and JSON print them.
 //!
 //! A table that went through CSV, or a column that was written with `str`, holds `['a' 'b']`,
 //! `['a', 'b']`, `["a"]` or `array(['a'], dtype=object)`. [`parse`] reads such a text whole or not
@@ -88,7 +88,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Items up to the closing bracket, with commas as in Python, or without as in NumPy.
+    /// Items up to the closing bracket, with commas as in Python, or without as in `NumPy`.
     fn items(&mut self, depth: usize, open: &str, close: &str) -> Option<Value> {
         if !self.take(open) {
             return None;

@@ -20,16 +20,16 @@ const MARK: &str = "Question:";
 pub(crate) fn question_text(row: &Object) -> Result<String, RowError> {
     let mut blank = None;
     for key in KEYS {
-        match field(row, key) {
-            None => {}
-            Some(Value::String(it)) if it.trim().is_empty() => blank = blank.or(Some(key)),
-            Some(Value::String(it)) => return without_rival(row, key, it),
+        let Some(value) = field(row, key) else { continue };
+        match value {
+            Value::String(it) if it.trim().is_empty() => blank = blank.or(Some(key)),
+            Value::String(it) => return without_rival(row, key, it),
             // Google's Natural Questions: the text with its tokens.
-            Some(Value::Object(it)) if text(it, "text").is_some() => {
+            Value::Object(it) if text(it, "text").is_some() => {
                 return Ok(text(it, "text").unwrap_or_default().to_owned());
             }
-            Some(other) if key != "text" => return Err(not_a_text(key, other)),
-            Some(_) => {}
+            other if key != "text" => return Err(not_a_text(key, other)),
+            _ => {}
         }
     }
     let extra = object(row, "extra_info").unwrap_or_default();

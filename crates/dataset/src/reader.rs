@@ -10,6 +10,9 @@ use crate::error::RowError;
 use crate::format::Format;
 use crate::row::{ReadRow, read_row};
 
+/// Sources that are counted. A file whose rows have a source each does not fill the memory.
+const MOST_SOURCES: usize = 1000;
+
 /// Ids of questions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ids {
@@ -34,7 +37,7 @@ pub struct ReadOptions {
 pub struct ReadReport {
     /// Questions by format.
     pub formats: BTreeMap<Format, u64>,
-    /// Questions by source; the empty one for rows that name none.
+    /// Questions by source, for the first 1,000 sources; the empty one for rows that name none.
     pub sources: BTreeMap<String, u64>,
     /// Rows that were refused.
     pub refused: u64,
@@ -47,6 +50,14 @@ pub struct ReadReport {
 }
 
 impl ReadReport {
+    fn count_source(&mut self, source: &str) {
+        if let Some(n) = self.sources.get_mut(source) {
+            *n += 1;
+        } else if self.sources.len() < MOST_SOURCES {
+            self.sources.insert(source.to_owned(), 1);
+        }
+    }
+
     /// Number of questions.
     pub fn n_questions(&self) -> u64 {
         self.formats.values().sum()
@@ -102,7 +113,7 @@ impl RowReader {
         let nothing = answers.filter(|answer| normalizes_to_nothing(answer));
         self.report.answers_of_nothing += nothing.count() as u64;
         *self.report.formats.entry(read.format).or_default() += 1;
-        *self.report.sources.entry(question.source.clone()).or_default() += 1;
+        self.report.count_source(&question.source);
         Ok(read)
     }
 
@@ -134,7 +145,7 @@ impl RowReader {
 }
 
 /// The hasher of the standard library with its fixed keys.
-fn hash<T: Hash + ?Sized>(it: &T) -> u64 {
+pub(crate) fn hash<T: Hash + ?Sized>(it: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     it.hash(&mut hasher);
     hasher.finish()

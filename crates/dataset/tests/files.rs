@@ -18,7 +18,10 @@ fn rows(name: &str) -> Vec<ReadRow> {
     rows.map(|row| row.unwrap()).collect()
 }
 
-/// What is expected of the first or the last row of a file.
+/// Question, answer, queries, and titles of the passages of a step.
+type Step = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
+/// What is expected of a row of a file.
 struct Expected {
     file: &'static str,
     row: usize,
@@ -29,7 +32,6 @@ struct Expected {
     answers: &'static [&'static str],
     shape: &'static str,
     entities: &'static [&'static str],
-    /// Question, answer, queries, titles of the passages of each step.
     steps:
         &'static [(&'static str, &'static str, &'static [&'static str], &'static [&'static str])],
     /// Title and text of each gold passage.
@@ -54,149 +56,142 @@ const BASE: Expected = Expected {
     n_passages: 3,
 };
 
-fn table() -> Vec<Expected> {
-    const STEPS: [(&str, &str, &[&str], &[&str]); 2] = [
-        ("Tarnmoor >> seat", "Velmora", &[], &["Tarnmoor"]),
-        ("Which river does Velmora lie on?", "Osk", &[], &["Velmora"]),
-    ];
-    vec![
-        Expected {
-            file: "musique",
-            format: Format::MuSiQue,
-            id: "2hop__11_12",
-            steps: &STEPS,
-            ..BASE
-        },
-        Expected {
-            file: "flashrag",
-            format: Format::FlashRag,
-            id: "train_3",
-            steps: &STEPS,
-            n_passages: 2,
-            ..BASE
-        },
-        Expected {
-            file: "hotpotqa",
-            format: Format::HotpotQa,
-            id: "5a01",
-            answers: &["Osk"],
-            shape: "bridge",
-            ..BASE
-        },
-        Expected {
-            file: "hotpotqa",
-            row: 1,
-            format: Format::HotpotQa,
-            id: "5a02",
-            question: "Is Halvik older than Velmora?",
-            answers: &["no"],
-            shape: "comparison",
-            // The question names both titles, one of them without `(port)`.
-            entities: &[],
-            gold: &[
-                ("Halvik (port)", "Halvik is a port in Tarnmoor. It has 900 people."),
-                ("Velmora", VELMORA),
-            ],
-            ..BASE
-        },
-        Expected {
-            file: "2wikimultihopqa",
-            format: Format::TwoWiki,
-            id: "13f5",
-            answers: &["Osk"],
-            shape: "compositional",
-            steps: &[
-                ("Tarnmoor >> seat", "Velmora", &[], &["Tarnmoor"]),
-                ("Velmora >> river", "Osk", &[], &["Velmora"]),
-            ],
-            ..BASE
-        },
-        Expected {
-            file: "search-r1",
-            format: Format::SearchR1,
-            id: "train_0",
-            source: "nq",
-            question: "who built the port of halvik?",
-            answers: &["Ada Vell"],
-            entities: &[],
-            gold: &[],
-            n_passages: 0,
-            ..BASE
-        },
-        Expected {
-            file: "search-r1",
-            row: 1,
-            format: Format::SearchR1,
-            id: "hotpotqa/train_0",
-            source: "hotpotqa",
-            answers: &["Osk"],
-            shape: "bridge",
-            ..BASE
-        },
-        Expected {
-            file: "verl",
-            format: Format::Verl,
-            id: "train_7",
-            source: "searchR1_nq",
-            entities: &[],
-            gold: &[],
-            n_passages: 0,
-            ..BASE
-        },
-        Expected {
-            file: "stepsearch",
-            format: Format::StepSearch,
-            id: "musi_test_0",
-            source: "musi",
-            steps: &[
-                ("", "", &["seat of Tarnmoor", "Tarnmoor county seat"], &["Tarnmoor"]),
-                ("", "", &["river at Velmora", "Velmora river"], &["Velmora"]),
-            ],
-            n_passages: 2,
-            ..BASE
-        },
-        Expected {
-            file: "nq",
-            format: Format::NaturalQuestions,
-            id: "1",
-            source: "nq_train_psgs_w100",
-            question: "who built the port of halvik",
-            answers: &["Ada Vell", "Vell"],
-            entities: &[],
-            gold: &[("Ada Vell", "Ada Vell built the port of Halvik.")],
-            n_passages: 4,
-            ..BASE
-        },
-        Expected {
-            file: "triviaqa",
-            format: Format::TriviaQa,
-            id: "tc_1",
-            question: "Which river flows by Velmora?",
-            entities: &[],
-            gold: &[],
-            n_passages: 0,
-            ..BASE
-        },
-        Expected {
-            file: "popqa",
-            format: Format::PopQa,
-            id: "4222362",
-            question: "What is Ada Vell's occupation?",
-            answers: &["engineer", "builder", "engr."],
-            entities: &[],
-            gold: &[],
-            n_passages: 0,
-            ..BASE
-        },
-    ]
-}
+const STEPS: [Step; 2] = [
+    ("Tarnmoor >> seat", "Velmora", &[], &["Tarnmoor"]),
+    ("Which river does Velmora lie on?", "Osk", &[], &["Velmora"]),
+];
+
+const TABLE: &[Expected] = &[
+    Expected { file: "musique", format: Format::MuSiQue, id: "2hop__11_12", steps: &STEPS, ..BASE },
+    Expected {
+        file: "flashrag",
+        format: Format::FlashRag,
+        id: "train_3",
+        steps: &STEPS,
+        n_passages: 2,
+        ..BASE
+    },
+    Expected {
+        file: "hotpotqa",
+        format: Format::HotpotQa,
+        id: "5a01",
+        answers: &["Osk"],
+        shape: "bridge",
+        ..BASE
+    },
+    Expected {
+        file: "hotpotqa",
+        row: 1,
+        format: Format::HotpotQa,
+        id: "5a02",
+        question: "Is Halvik older than Velmora?",
+        answers: &["no"],
+        shape: "comparison",
+        // The question names both titles, one of them without `(port)`.
+        entities: &[],
+        gold: &[
+            ("Halvik (port)", "Halvik is a port in Tarnmoor. It has 900 people."),
+            ("Velmora", VELMORA),
+        ],
+        ..BASE
+    },
+    Expected {
+        file: "2wikimultihopqa",
+        format: Format::TwoWiki,
+        id: "13f5",
+        answers: &["Osk"],
+        shape: "compositional",
+        steps: &[
+            ("Tarnmoor >> seat", "Velmora", &[], &["Tarnmoor"]),
+            ("Velmora >> river", "Osk", &[], &["Velmora"]),
+        ],
+        ..BASE
+    },
+    Expected {
+        file: "search-r1",
+        format: Format::SearchR1,
+        id: "train_0",
+        source: "nq",
+        question: "who built the port of halvik?",
+        answers: &["Ada Vell"],
+        entities: &[],
+        gold: &[],
+        n_passages: 0,
+        ..BASE
+    },
+    Expected {
+        file: "search-r1",
+        row: 1,
+        format: Format::SearchR1,
+        id: "hotpotqa/train_0",
+        source: "hotpotqa",
+        answers: &["Osk"],
+        shape: "bridge",
+        ..BASE
+    },
+    Expected {
+        file: "verl",
+        format: Format::Verl,
+        id: "train_7",
+        source: "searchR1_nq",
+        entities: &[],
+        gold: &[],
+        n_passages: 0,
+        ..BASE
+    },
+    Expected {
+        file: "stepsearch",
+        format: Format::StepSearch,
+        id: "musi_test_0",
+        source: "musi",
+        steps: &[
+            ("", "", &["seat of Tarnmoor", "Tarnmoor county seat"], &["Tarnmoor"]),
+            ("", "", &["river at Velmora", "Velmora river"], &["Velmora"]),
+        ],
+        n_passages: 2,
+        ..BASE
+    },
+    Expected {
+        file: "nq",
+        format: Format::NaturalQuestions,
+        id: "1",
+        source: "nq_train_psgs_w100",
+        question: "who built the port of halvik",
+        answers: &["Ada Vell", "Vell"],
+        entities: &[],
+        gold: &[("Ada Vell", "Ada Vell built the port of Halvik.")],
+        n_passages: 4,
+        ..BASE
+    },
+    Expected {
+        file: "triviaqa",
+        format: Format::TriviaQa,
+        id: "tc_1",
+        question: "Which river flows by Velmora?",
+        entities: &[],
+        gold: &[],
+        n_passages: 0,
+        ..BASE
+    },
+    Expected {
+        file: "popqa",
+        format: Format::PopQa,
+        id: "4222362",
+        question: "What is Ada Vell's occupation?",
+        answers: &["engineer", "builder", "engr."],
+        entities: &[],
+        gold: &[],
+        n_passages: 0,
+        ..BASE
+    },
+];
 
 #[test]
 fn each_format_as_json_and_as_parquet() {
-    for expected in table() {
+    for expected in TABLE {
         for suffix in ["jsonl", "parquet"] {
             let name = format!("{}.{suffix}", expected.file);
-            check(&name, &expected, &rows(&name)[expected.row]);
+            check(&name, expected, &rows(&name)[expected.row]);
         }
     }
 }

@@ -8,143 +8,144 @@ fn parse(row: &str) -> Value {
     serde_json::from_str(row).unwrap()
 }
 
+/// The row; its id, its answers, its hops. The question is always `who?`.
+const READ: &[(&str, &str, &[&str], Option<usize>)] = &[
+    (r#"{"id": "a", "text": "who?", "golden_answers": ["x"]}"#, "a", &["x"], None),
+    (
+        r#"{"id": "test_0", "question": "who?", "golden_answers": ["x", "y"]}"#,
+        "test_0",
+        &["x", "y"],
+        None,
+    ),
+    (r#"{"question": "who?", "golden_answers": "x"}"#, "", &["x"], None),
+    (r#"{"id": 7, "question": "who?", "answers": ["x", "x", " "]}"#, "7", &["x"], None),
+    (r#"{"id": null, "question": "who?", "answer": " x "}"#, "", &["x"], None),
+    (
+        r##"{"id": "2hop", "question": "who?", "answer": "y", "answer_aliases": ["Y."], "decomposition": [{"question": "of?", "answer": "x", "gold_pid": 17}, {"question": "#1 >> follows", "answer": "y", "gold_pid": 8}], "gold_pids": [8, 17]}"##,
+        "2hop",
+        &["y", "Y."],
+        Some(2),
+    ),
+    (
+        r#"{"id": "3hop", "question": "who?", "answer": "y", "question_decomposition": [{"id": 4, "question": "of?", "answer": "x", "paragraph_support_idx": 3}]}"#,
+        "3hop",
+        &["y"],
+        Some(1),
+    ),
+    // Two columns that name one thing.
+    (r#"{"question": "who?", "answer": "x", "answers": ["x", "y"]}"#, "", &["x", "y"], None),
+    (
+        r#"{"question": "who?", "text": "A passage. Of two sentences.", "answer": "x"}"#,
+        "",
+        &["x"],
+        None,
+    ),
+    (r#"{"question": "who?", "text": "who?", "answer": "x"}"#, "", &["x"], None),
+    (r#"{"question": "", "text": "who?", "answer": "x"}"#, "", &["x"], None),
+    // null is absent.
+    (
+        r#"{"id": "d", "question": "who?", "answer": "x", "answer_aliases": null, "type": null, "evidence": null, "supporting_facts": null, "context": null, "metadata": null}"#,
+        "d",
+        &["x"],
+        None,
+    ),
+    // Numbers are texts, as they are written.
+    (r#"{"question": "who?", "golden_answers": [1911, -5]}"#, "", &["1911", "-5"], None),
+    (r#"{"question": "who?", "answer": "1.50"}"#, "", &["1.50"], None),
+    // A list in a list.
+    (r#"{"question": "who?", "golden_answers": [["x", "y"]]}"#, "", &["x", "y"], None),
+    // Objects of TriviaQA, verl and SQuAD.
+    (
+        r#"{"question": "who?", "answer": {"value": "x", "aliases": ["y"], "normalized_aliases": ["z"]}}"#,
+        "",
+        &["x", "y"],
+        None,
+    ),
+    (
+        r#"{"question": "who?", "answers": {"text": ["x", "y"], "answer_start": [1, 2]}}"#,
+        "",
+        &["x", "y"],
+        None,
+    ),
+    // Lists as text.
+    (
+        r#"{"question": "who?", "golden_answers": "['x' 'Port of X']"}"#,
+        "",
+        &["x", "Port of X"],
+        None,
+    ),
+    (
+        r#"{"question": "who?", "golden_answers": "array(['x', 'y'], dtype=object)"}"#,
+        "",
+        &["x", "y"],
+        None,
+    ),
+    (r#"{"question": "who?", "golden_answers": ["['x', 'y']"]}"#, "", &["x", "y"], None),
+    (
+        r#"{"question": "who?", "answer": "{'value': 'x', 'aliases': ['y']}"}"#,
+        "",
+        &["x", "y"],
+        None,
+    ),
+    // Answers with brackets of their own.
+    (r#"{"question": "who?", "answer": "[sic]"}"#, "", &["[sic]"], None),
+    (r#"{"question": "who?", "answer": ["[1, 2]"]}"#, "", &["[1, 2]"], None),
+    (r#"{"question": "who?", "answer": "(The) X"}"#, "", &["(The) X"], None),
+    // Evidence of others.
+    (r#"{"question": "who?", "answer": "x", "evidence": ["A sentence."]}"#, "", &["x"], None),
+    (r#"{"question": "who?", "answer": "x", "evidence": "A sentence."}"#, "", &["x"], None),
+    (r#"{"question": "who?", "answer": "x", "evidence": {"page": 4}}"#, "", &["x"], None),
+    (r#"{"question": "who?", "answer": "x", "context": "[1] A passage."}"#, "", &["x"], None),
+    // verl.
+    (
+        r#"{"prompt": [{"role": "user", "content": "Answer. Question: who?\n"}], "reward_model": {"ground_truth": "x"}}"#,
+        "",
+        &["x"],
+        None,
+    ),
+    (
+        r#"{"prompt": "[{'role': 'user', 'content': 'who?'}]", "reward_model": {"ground_truth": ["x", "y"]}}"#,
+        "",
+        &["x", "y"],
+        None,
+    ),
+    (
+        r#"{"prompt": [{"role": "user", "content": "long"}], "extra_info": {"question": "who?", "answer": "x"}}"#,
+        "",
+        &["x"],
+        None,
+    ),
+    // Natural Questions of Google, Bamboogle, BrowseComp-Plus, BEIR with answers.
+    (
+        r#"{"id": "8", "question": {"text": "who?", "tokens": ["who"]}, "annotations": {"id": ["1"], "short_answers": [{"start_token": [1], "text": ["x"]}], "yes_no_answer": [-1]}}"#,
+        "8",
+        &["x"],
+        None,
+    ),
+    (
+        r#"{"id": "9", "question": {"text": "who?"}, "annotations": {"short_answers": [{"text": []}], "yes_no_answer": [1]}}"#,
+        "9",
+        &["yes"],
+        None,
+    ),
+    (r#"{"Question": "who?", "Answer": "x"}"#, "", &["x"], None),
+    (
+        r#"{"query_id": "769", "query": "who?", "answer": "x", "gold_docs": [{"docid": "54", "text": "t", "url": "u"}]}"#,
+        "769",
+        &["x"],
+        None,
+    ),
+    (
+        r#"{"_id": "q1", "text": "who?", "metadata": {"answer": "x", "supporting_facts": [["A", 0]]}}"#,
+        "q1",
+        &["x"],
+        None,
+    ),
+];
+
 #[test]
 fn questions_and_answers() {
-    // The row; its id, its answers, its hops. The question is always `who?`.
-    let table: &[(&str, &str, &[&str], Option<usize>)] = &[
-        (r#"{"id": "a", "text": "who?", "golden_answers": ["x"]}"#, "a", &["x"], None),
-        (
-            r#"{"id": "test_0", "question": "who?", "golden_answers": ["x", "y"]}"#,
-            "test_0",
-            &["x", "y"],
-            None,
-        ),
-        (r#"{"question": "who?", "golden_answers": "x"}"#, "", &["x"], None),
-        (r#"{"id": 7, "question": "who?", "answers": ["x", "x", " "]}"#, "7", &["x"], None),
-        (r#"{"id": null, "question": "who?", "answer": " x "}"#, "", &["x"], None),
-        (
-            r##"{"id": "2hop", "question": "who?", "answer": "y", "answer_aliases": ["Y."], "decomposition": [{"question": "of?", "answer": "x", "gold_pid": 17}, {"question": "#1 >> follows", "answer": "y", "gold_pid": 8}], "gold_pids": [8, 17]}"##,
-            "2hop",
-            &["y", "Y."],
-            Some(2),
-        ),
-        (
-            r#"{"id": "3hop", "question": "who?", "answer": "y", "question_decomposition": [{"id": 4, "question": "of?", "answer": "x", "paragraph_support_idx": 3}]}"#,
-            "3hop",
-            &["y"],
-            Some(1),
-        ),
-        // Two columns that name one thing.
-        (r#"{"question": "who?", "answer": "x", "answers": ["x", "y"]}"#, "", &["x", "y"], None),
-        (
-            r#"{"question": "who?", "text": "A passage. Of two sentences.", "answer": "x"}"#,
-            "",
-            &["x"],
-            None,
-        ),
-        (r#"{"question": "who?", "text": "who?", "answer": "x"}"#, "", &["x"], None),
-        (r#"{"question": "", "text": "who?", "answer": "x"}"#, "", &["x"], None),
-        // null is absent.
-        (
-            r#"{"id": "d", "question": "who?", "answer": "x", "answer_aliases": null, "type": null, "evidence": null, "supporting_facts": null, "context": null, "metadata": null}"#,
-            "d",
-            &["x"],
-            None,
-        ),
-        // Numbers are texts, as they are written.
-        (r#"{"question": "who?", "golden_answers": [1911, -5]}"#, "", &["1911", "-5"], None),
-        (r#"{"question": "who?", "answer": "1.50"}"#, "", &["1.50"], None),
-        // A list in a list.
-        (r#"{"question": "who?", "golden_answers": [["x", "y"]]}"#, "", &["x", "y"], None),
-        // Objects of TriviaQA, verl and SQuAD.
-        (
-            r#"{"question": "who?", "answer": {"value": "x", "aliases": ["y"], "normalized_aliases": ["z"]}}"#,
-            "",
-            &["x", "y"],
-            None,
-        ),
-        (
-            r#"{"question": "who?", "answers": {"text": ["x", "y"], "answer_start": [1, 2]}}"#,
-            "",
-            &["x", "y"],
-            None,
-        ),
-        // Lists as text.
-        (
-            r#"{"question": "who?", "golden_answers": "['x' 'Port of X']"}"#,
-            "",
-            &["x", "Port of X"],
-            None,
-        ),
-        (
-            r#"{"question": "who?", "golden_answers": "array(['x', 'y'], dtype=object)"}"#,
-            "",
-            &["x", "y"],
-            None,
-        ),
-        (r#"{"question": "who?", "golden_answers": ["['x', 'y']"]}"#, "", &["x", "y"], None),
-        (
-            r#"{"question": "who?", "answer": "{'value': 'x', 'aliases': ['y']}"}"#,
-            "",
-            &["x", "y"],
-            None,
-        ),
-        // Answers with brackets of their own.
-        (r#"{"question": "who?", "answer": "[sic]"}"#, "", &["[sic]"], None),
-        (r#"{"question": "who?", "answer": ["[1, 2]"]}"#, "", &["[1, 2]"], None),
-        (r#"{"question": "who?", "answer": "(The) X"}"#, "", &["(The) X"], None),
-        // Evidence of others.
-        (r#"{"question": "who?", "answer": "x", "evidence": ["A sentence."]}"#, "", &["x"], None),
-        (r#"{"question": "who?", "answer": "x", "evidence": "A sentence."}"#, "", &["x"], None),
-        (r#"{"question": "who?", "answer": "x", "evidence": {"page": 4}}"#, "", &["x"], None),
-        (r#"{"question": "who?", "answer": "x", "context": "[1] A passage."}"#, "", &["x"], None),
-        // verl.
-        (
-            r#"{"prompt": [{"role": "user", "content": "Answer. Question: who?\n"}], "reward_model": {"ground_truth": "x"}}"#,
-            "",
-            &["x"],
-            None,
-        ),
-        (
-            r#"{"prompt": "[{'role': 'user', 'content': 'who?'}]", "reward_model": {"ground_truth": ["x", "y"]}}"#,
-            "",
-            &["x", "y"],
-            None,
-        ),
-        (
-            r#"{"prompt": [{"role": "user", "content": "long"}], "extra_info": {"question": "who?", "answer": "x"}}"#,
-            "",
-            &["x"],
-            None,
-        ),
-        // Natural Questions of Google, Bamboogle, BrowseComp-Plus, BEIR with answers.
-        (
-            r#"{"id": "8", "question": {"text": "who?", "tokens": ["who"]}, "annotations": {"id": ["1"], "short_answers": [{"start_token": [1], "text": ["x"]}], "yes_no_answer": [-1]}}"#,
-            "8",
-            &["x"],
-            None,
-        ),
-        (
-            r#"{"id": "9", "question": {"text": "who?"}, "annotations": {"short_answers": [{"text": []}], "yes_no_answer": [1]}}"#,
-            "9",
-            &["yes"],
-            None,
-        ),
-        (r#"{"Question": "who?", "Answer": "x"}"#, "", &["x"], None),
-        (
-            r#"{"query_id": "769", "query": "who?", "answer": "x", "gold_docs": [{"docid": "54", "text": "t", "url": "u"}]}"#,
-            "769",
-            &["x"],
-            None,
-        ),
-        (
-            r#"{"_id": "q1", "text": "who?", "metadata": {"answer": "x", "supporting_facts": [["A", 0]]}}"#,
-            "q1",
-            &["x"],
-            None,
-        ),
-    ];
-    for (line, id, answers, hops) in table {
+    for (line, id, answers, hops) in READ {
         let found =
             read_row(&parse(line)).unwrap_or_else(|error| panic!("{line}: {error}")).question;
         assert_eq!((found.text.as_str(), found.id.as_str()), ("who?", *id), "{line}");

@@ -69,12 +69,11 @@ fn passage_of_step(
     if let Some(it) = field(row, "gold_pid") {
         return id("gold_pid", it).map(Some);
     }
-    if let Some(support) = field(row, "support_paragraph") {
-        if let Value::Object(support) = structure(key, support)?.as_ref() {
-            if let Some(it) = passages::passage(key, support)? {
-                return Ok(Some(found.add(it, true)));
-            }
-        }
+    if let Some(support) = field(row, "support_paragraph")
+        && let Value::Object(support) = structure(key, support)?.as_ref()
+        && let Some(passage) = passages::passage(key, support)?
+    {
+        return Ok(Some(found.add(passage, true)));
     }
     Ok(index(row, "paragraph_support_idx").and_then(|idx| found.by_number.get(&idx).cloned()))
 }
@@ -88,15 +87,12 @@ pub(crate) fn fill_references(question: &str, before: &[EvidenceStep]) -> String
         let (number, rest) = part.split_at(n_digits);
         let step =
             number.parse::<usize>().ok().and_then(|number| before.get(number.checked_sub(1)?));
-        match step.filter(|step| !step.answer.trim().is_empty()) {
-            Some(step) => {
-                filled.push_str(&step.answer);
-                filled.push_str(rest);
-            }
-            None => {
-                filled.push('#');
-                filled.push_str(part);
-            }
+        if let Some(step) = step.filter(|step| !step.answer.trim().is_empty()) {
+            filled.push_str(&step.answer);
+            filled.push_str(rest);
+        } else {
+            filled.push('#');
+            filled.push_str(part);
         }
     }
     filled
