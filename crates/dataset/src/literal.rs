@@ -141,9 +141,8 @@ impl Parser<'_> {
             "True" | "true" => Some(Value::Bool(true)),
             "False" | "false" => Some(Value::Bool(false)),
             "u" if rest.starts_with(['\'', '"']) => self.text().map(Value::String),
-            _ if word == "array" || word.starts_with("np.") || word.starts_with("numpy.") => {
-                self.call(depth)
-            }
+            "array" | "list" | "tuple" => self.call(depth),
+            _ if word.starts_with("np.") || word.starts_with("numpy.") => self.call(depth),
             _ => None,
         }
     }
@@ -239,6 +238,7 @@ mod tests {
             ("array(['a', 'b'],\n      dtype='<U6')", json!(["a", "b"])),
             ("[array(['a'], dtype=object) array(['b'], dtype=object)]", json!([["a"], ["b"]])),
             ("[np.str_('a'), np.str_('b')]", json!(["a", "b"])),
+            ("[list(['a', 'b']) list(['c'])]", json!([["a", "b"], ["c"]])),
             ("('a', 'b')", json!(["a", "b"])),
             ("('a',)", json!(["a"])),
             ("{'a', 'b'}", json!(["a", "b"])),

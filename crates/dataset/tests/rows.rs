@@ -291,6 +291,19 @@ fn tables_that_arrive_as_text() {
 }
 
 #[test]
+fn half_of_the_evidence_is_none() {
+    // As in HotpotQA's full-wiki setting: `B` was not retrieved.
+    let row = json!({
+        "_id": "5a", "question": "who?", "answer": "x",
+        "supporting_facts": [["A1", 0], ["B", 1]],
+        "context": [["A1", ["One."]], ["C", ["Three."]]],
+    });
+    let read = read_row(&row).unwrap();
+    assert_eq!(read.question.evidence.passages, []);
+    assert_eq!((read.question.evidence.entities.len(), read.passages.len()), (2, 2));
+}
+
+#[test]
 fn our_own_questions_are_read_back() {
     let step = EvidenceStep { question: "of?".into(), answer: "x".into(), ..Default::default() };
     let question = Question {
