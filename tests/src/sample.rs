@@ -206,6 +206,7 @@ fn question(world: &[Vec<Passage>], file: &str, idx: usize) -> Question {
             passages: chain[start..start + hops].to_vec(),
             ..Evidence::default()
         },
+        ..Question::default()
     }
 }
 

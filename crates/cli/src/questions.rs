@@ -124,7 +124,7 @@ fn question(line: &str, number: usize, ids: &mut HashSet<String>) -> Result<Ques
             .collect(),
         ..Evidence::default()
     });
-    Ok(Question { id, text: row.text, golden_answers, evidence })
+    Ok(Question { id, text: row.text, golden_answers, evidence, ..Question::default() })
 }
 
 /// Steps of a decomposition, with the answers of earlier steps inserted.
@@ -269,6 +269,7 @@ mod tests {
             text: "who?".into(),
             golden_answers: vec!["y".into()],
             evidence: Evidence { shape: "bridge".into(), steps: vec![step], ..Default::default() },
+            ..Default::default()
         };
         let line = serde_json::to_string(&question).unwrap();
         assert_eq!(read(&format!("\u{feff}{line}\n\n")).unwrap(), [question]);

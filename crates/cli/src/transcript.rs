@@ -290,6 +290,7 @@ mod tests {
             text: "Which river runs through the birthplace of Ada Vell?".into(),
             golden_answers: vec!["Tarn".into(), "River Tarn".into()],
             evidence: Evidence { steps: vec![step("p1"), step("p2")], ..Default::default() },
+            ..Default::default()
         };
         let hit = |id: &str, title: &str, text: &str, score| Hit {
             id: id.into(),

@@ -91,7 +91,13 @@ fn trajectory() -> impl Strategy<Value = Trajectory> {
 
 fn group() -> impl Strategy<Value = Group> {
     let question = (any::<String>(), any::<String>(), words(), evidence()).prop_map(
-        |(id, text, golden_answers, evidence)| Question { id, text, golden_answers, evidence },
+        |(id, text, golden_answers, evidence)| Question {
+            id,
+            text,
+            golden_answers,
+            evidence,
+            ..Question::default()
+        },
     );
     (question, vec(trajectory(), 0..4))
         .prop_map(|(question, trajectories)| Group { question, trajectories })

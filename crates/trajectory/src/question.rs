@@ -17,6 +17,9 @@ pub struct Question {
     pub golden_answers: Vec<String>,
     /// Evidence for the answer. Default: empty.
     pub evidence: Evidence,
+    /// Data set that the question is from, as the row names it. Default: empty, for an unknown one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
 }
 
 impl Question {
@@ -34,6 +37,9 @@ pub struct Evidence {
     pub shape: String,
     /// Entities on the reasoning path (E-GRPO, arXiv 2510.24694).
     pub entities: Vec<String>,
+    /// Other names of entities, by entity. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Vec<String>>,
     /// Sub-questions, in order (StepSearch, arXiv 2505.15107).
     pub steps: Vec<EvidenceStep>,
     /// Gold passages: those that state the facts.

@@ -134,6 +134,7 @@ fn bridge(world: &World, split: Split, hops: usize, rng: &mut ChaCha8Rng) -> Opt
             passages: path.iter().map(|(id, _)| world.passage(*id).clone()).collect(),
             ..Evidence::default()
         },
+        ..Question::default()
     })
 }
 
@@ -166,6 +167,7 @@ fn comparison(world: &World, split: Split, rng: &mut ChaCha8Rng) -> Option<Quest
             passages: pair.map(|(id, _)| world.passage(id).clone()).to_vec(),
             ..Evidence::default()
         },
+        ..Question::default()
     })
 }
 

@@ -59,7 +59,8 @@ pub(super) fn data(run: &Path) -> anyhow::Result<SynthesisData> {
         for (idx, line) in text.lines().enumerate() {
             n_questions += 1;
             if questions.len() < MOST_QUESTIONS {
-                let Question { id, text, golden_answers, evidence } = parse_line(line, &path, idx)?;
+                let Question { id, text, golden_answers, evidence, .. } =
+                    parse_line(line, &path, idx)?;
                 let steps = evidence.steps.into_iter().map(|step| (step.question, step.answer));
                 questions.push(ShownQuestion {
                     split: split.to_string(),

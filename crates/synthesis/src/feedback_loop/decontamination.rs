@@ -195,6 +195,7 @@ mod tests {
                 text: text.to_owned(),
                 golden_answers,
                 evidence,
+                ..Question::default()
             },
             index,
             round: 0,

@@ -32,7 +32,7 @@ impl QaPair {
             shape => shape.to_owned(),
         };
         let evidence = Evidence { shape, ..evidence };
-        Question { id, text: question, golden_answers, evidence }
+        Question { id, text: question, golden_answers, evidence, ..Question::default() }
     }
 }
 

@@ -1,0 +1,206 @@
+//! Passages of a row, and which of them are gold.
+//!
+//! A passage keeps the identifier that its data set gives it. Others get one that depends on their
+//! title and text alone, so that it is the same in every file.
+
+use std::collections::{BTreeMap, HashMap};
+
+use forage_trajectory::Passage;
+use serde_json::Value;
+
+use crate::error::RowError;
+use crate::fields::{Object, field, first_text, id, index, records, structure, texts};
+
+/// Passages of a row, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Passages {
+    /// All of them, in the order of the row.
+    pub(crate) all: Vec<Passage>,
+    /// For each, whether it states a fact that the answer needs.
+    pub(crate) is_gold: Vec<bool>,
+    by_id: HashMap<String, usize>,
+    /// `MuSiQue`: ids by the number of the paragraph in its row.
+    pub(crate) by_number: BTreeMap<u64, String>,
+}
+
+impl Passages {
+    /// Adds a passage, and returns its id.
+    pub(crate) fn add(&mut self, passage: Passage, is_gold: bool) -> String {
+        let id = passage.id.clone();
+        let idx = *self.by_id.entry(id.clone()).or_insert(self.all.len());
+        if idx == self.all.len() {
+            self.all.push(passage);
+            self.is_gold.push(false);
+        }
+        self.is_gold[idx] |= is_gold;
+        id
+    }
+
+    /// The gold ones, in the order of the row.
+    pub(crate) fn gold(&self) -> impl Iterator<Item = &Passage> {
+        self.all.iter().zip(&self.is_gold).filter(|(_, is_gold)| **is_gold).map(|(it, _)| it)
+    }
+
+    /// Ids of the passages with a title.
+    pub(crate) fn ids_of_title(&self, title: &str) -> Vec<String> {
+        let titled = self.all.iter().filter(|passage| passage.title == title);
+        titled.map(|passage| passage.id.clone()).collect()
+    }
+}
+
+/// Identifier of a passage whose data set gives it none: its title without blanks, and a hash of
+/// title and text.
+pub(crate) fn id_of_content(title: &str, text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(title.len() as u64).to_le_bytes());
+    hasher.update(title.as_bytes());
+    hasher.update(text.as_bytes());
+    let hash = hasher.finalize().to_hex();
+    let name: Vec<&str> = title.split_whitespace().collect();
+    let name: String = name.join("_").chars().take(LONGEST).collect();
+    let name = if name.is_empty() { "passage" } else { &name };
+    format!("{name}#{}", &hash[..12])
+}
+
+/// Adds every passage of a part of the row: the row itself, or its `metadata`. `titles` are those
+/// of the supporting facts.
+pub(crate) fn add_all(
+    passages: &mut Passages,
+    part: &Object,
+    titles: &[String],
+) -> Result<(), RowError> {
+    add_context(passages, part, titles)?;
+    add_paragraphs(passages, part)?;
+    add_contexts_of_dpr(passages, part)?;
+    for (key, is_gold) in [("gold_docs", true), ("evidence_docs", true), ("negative_docs", false)] {
+        add_list(passages, part, key, |_| is_gold)?;
+    }
+    for key in ["sub_support_docs", "support_docs"] {
+        add_list(passages, part, key, |_| true)?;
+    }
+    for key in ["entity_pages", "EntityPages", "search_results", "SearchResults"] {
+        add_list(passages, part, key, |_| false)?;
+    }
+    Ok(())
+}
+
+/// `context` of HotpotQA and `2WikiMultihopQA`: titles with their sentences.
+fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Result<(), RowError> {
+    let Some(context) = field(part, "context") else { return Ok(()) };
+    let rows = match records("context", context, &["title", "sentences"]) {
+        // A passage as one text may begin with a bracket.
+        Err(_) if titles.is_empty() => return Ok(()),
+        rows => rows?.unwrap_or_default(),
+    };
+    let mut found = Vec::new();
+    for row in rows {
+        found.extend(passage("context", &row)?.filter(|passage| !passage.title.is_empty()));
+    }
+    // Where a page of the supporting facts is missing, as in HotpotQA's full-wiki setting, the rest
+    // would pass for all of the evidence.
+    let is_whole = titles.iter().all(|title| found.iter().any(|passage| passage.title == *title));
+    for passage in found {
+        let is_gold = is_whole && titles.contains(&passage.title);
+        passages.add(passage, is_gold);
+    }
+    Ok(())
+}
+
+/// `paragraphs` of `MuSiQue`.
+fn add_paragraphs(passages: &mut Passages, part: &Object) -> Result<(), RowError> {
+    let Some(paragraphs) = field(part, "paragraphs") else { return Ok(()) };
+    for (position, row) in (0..).zip(records("paragraphs", paragraphs, &[])?.unwrap_or_default()) {
+        let Some(it) = passage("paragraphs", &row)? else { continue };
+        let is_gold = field(&row, "is_supporting").is_some_and(is_true);
+        let id = passages.add(it, is_gold);
+        passages.by_number.insert(index(&row, "idx").unwrap_or(position), id);
+    }
+    Ok(())
+}
+
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(it) => *it,
+        Value::Number(it) => it.as_f64() == Some(1.0),
+        Value::String(it) => it.eq_ignore_ascii_case("true"),
+        _ => false,
+    }
+}
+
+/// DPR's lists of contexts. The first positive one is the gold passage, as DPR trains with it; the
+/// others only contain the answer too.
+fn add_contexts_of_dpr(passages: &mut Passages, part: &Object) -> Result<(), RowError> {
+    add_list(passages, part, "positive_ctxs", |idx| idx == 0)?;
+    add_list(passages, part, "negative_ctxs", |_| false)?;
+    add_list(passages, part, "hard_negative_ctxs", |_| false)
+}
+
+fn add_list(
+    passages: &mut Passages,
+    part: &Object,
+    key: &str,
+    is_gold: impl Fn(usize) -> bool,
+) -> Result<(), RowError> {
+    let Some(list) = field(part, key) else { return Ok(()) };
+    for (idx, row) in records(key, list, &[])?.unwrap_or_default().into_iter().enumerate() {
+        if let Some(it) = passage(key, &row)? {
+            passages.add(it, is_gold(idx));
+        }
+    }
+    Ok(())
+}
+
+/// Passage of an object with a text under any of the field's names; `None` without a text.
+pub(crate) fn passage(path: &str, row: &Object) -> Result<Option<Passage>, RowError> {
+    const IDS: [&str; 4] = ["docid", "passage_id", "psg_id", "doc_id"];
+    let Some(text) = body(path, row)? else { return Ok(None) };
+    let title = title(first_text(row, &["title", "Title"]).unwrap_or_default());
+    let own = IDS.iter().find_map(|key| field(row, key).map(|it| id(key, it))).transpose()?;
+    let id = own.filter(|it| !it.is_empty()).unwrap_or_else(|| id_of_content(&title, &text));
+    Ok(Some(Passage { id, title, text }))
+}
+
+fn body(path: &str, row: &Object) -> Result<Option<String>, RowError> {
+    const TEXTS: [&str; 6] =
+        ["paragraph_text", "text", "contents", "wiki_context", "search_context", "paragraph"];
+    if let Some(it) = first_text(row, &TEXTS) {
+        return Ok(Some(it.to_owned()));
+    }
+    let Some(sentences) = field(row, "sentences").or_else(|| field(row, "content")) else {
+        return Ok(None);
+    };
+    let joined = match sentences {
+        // A text that only looks like a list is one sentence.
+        Value::String(it) => structure(path, sentences)
+            .and_then(|it| texts(path, &it))
+            .unwrap_or_else(|_| vec![it.clone()]),
+        list => texts(path, list)?,
+    };
+    let joined = join(&joined);
+    Ok(Some(joined).filter(|text| !text.trim().is_empty()))
+}
+
+/// Sentences as one text, with a blank where neither side has one.
+fn join(sentences: &[String]) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        let has_blank =
+            text.ends_with(char::is_whitespace) || sentence.starts_with(char::is_whitespace);
+        if !text.is_empty() && !has_blank {
+            text.push(' ');
+        }
+        text.push_str(sentence);
+    }
+    text.trim().to_owned()
+}
+
+/// Title without the quotes that some copies put around all of them.
+pub(crate) fn title(title: &str) -> String {
+    let trimmed = title.trim();
+    let inside = trimmed.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    inside
+        .filter(|inside| !inside.is_empty() && !inside.contains('"'))
+        .unwrap_or(trimmed)
+        .to_owned()
+}
