@@ -1,6 +1,6 @@
 //! Search engine, as the agent loop sees it: queries in, passages out.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::BoxError;
 
@@ -13,8 +13,15 @@ pub struct Hit {
     pub title: String,
     /// Text, without the title.
     pub text: String,
-    /// Relevance score: higher is better. Scores of two searches cannot be compared.
+    /// Relevance score: higher is better. Scores of two searches cannot be compared. One that is not
+    /// finite is `null` in JSON, and read back as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub score: f32,
+}
+
+/// Number, or NaN for the `null` that JSON has for one that is not finite.
+fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f32::NAN))
 }
 
 /// Search that failed for reasons of infrastructure, such as a server that is down.
@@ -42,5 +49,24 @@ pub trait Retriever: Send + Sync {
     /// Whether the engine is down for good: searches fail and its budget of failures is spent.
     fn has_given_up(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hits_are_read_back_whatever_they_hold() {
+        let text = "a\u{0}b\u{2028}c\r\n\"\u{feff}";
+        for score in [1.5, f32::NAN, f32::INFINITY] {
+            let hit = Hit { id: "a b/\u{1f}".into(), title: text.into(), text: text.into(), score };
+            let line = serde_json::to_string(&hit).unwrap();
+            assert_eq!(line.lines().count(), 1);
+            let found: Hit = serde_json::from_str(&line).unwrap();
+            assert_eq!((&found.id, &found.text), (&hit.id, &hit.text));
+            assert!(found.score.to_bits() == score.to_bits() || found.score.is_nan());
+        }
+        assert!(serde_json::from_str::<Hit>(r#"{"id": "", "title": "", "text": ""}"#).is_err());
     }
 }

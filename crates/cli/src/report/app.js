@@ -50,7 +50,10 @@ function result() {
     const [from, to] = [before.rows[0], after?.rows[0]];
     if (!from) return [];
     const title = `Exact match, ${sampling || split}`;
-    const sub = `${plural(from.n, "question")} of ${questions}`;
+    // Questions whose search failed are in no mean.
+    const failed = [from, to].map((row) => row?.failed || 0);
+    const lost = failed.some((n) => n > 0) ? ` (${failed.join(" and ")} more failed)` : "";
+    const sub = `${plural(from.n, "question")} of ${questions}${lost}`;
     const percent = formats.percent;
     if (!to) return [card(title, `${sub}, step ${before.step}`, null, percent(from.em.mean), forest(from.em, null, true))];
     return [card(title, sub, percent(from.em.mean), percent(to.em.mean),

@@ -96,9 +96,10 @@ fn lists<'a>(answer: &'a Value, key: &str) -> Result<Vec<&'a [Value]>, String> {
     list(member(answer, key)?)?.iter().map(list).collect()
 }
 
-/// Score.
+/// Score. One that is too large for a hit would be infinite, which no file holds.
 fn number(value: &Value) -> Result<f32, String> {
-    value.as_f64().map(|it| it as f32).ok_or_else(|| format!("the score {value} is no number"))
+    let score = value.as_f64().map(|score| score as f32).filter(|score| score.is_finite());
+    score.ok_or_else(|| format!("the score {value} is no number"))
 }
 
 fn hits(rows: &[Value]) -> Result<Vec<Hit>, String> {
