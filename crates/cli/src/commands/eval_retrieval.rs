@@ -168,9 +168,9 @@ fn warn_of_unjudged(run: &TrecRun, qrels: &Qrels) {
     let mut unjudged = run.topics.keys().filter(|topic| !qrels.contains_key(*topic));
     if let Some(first) = unjudged.next() {
         let n = 1 + unjudged.count();
-        eprintln!(
+        message(format_args!(
             "warning: topics of the run without judgements: {n}, the first of them `{first}`"
-        );
+        ));
     }
 }
 
@@ -190,10 +190,10 @@ fn check_judged(index: &Bm25, qrels: &Qrels) -> anyhow::Result<()> {
             .hint("is it another corpus, or are its ids written in another way?")
             .into());
     }
-    eprintln!(
+    message(format_args!(
         "warning: {n_missing} of {n_relevant} relevant passages are not in this index, the first \
          of them `{first}`: they count as not found"
-    );
+    ));
     Ok(())
 }
 

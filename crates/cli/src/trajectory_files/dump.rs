@@ -2,14 +2,17 @@
 //!
 //! Such a text does not say which part has which origin. An `<information>` block is taken for an
 //! observation where it follows a `</search>`, and for text of the policy anywhere else. A block
-//! that the policy itself wrote right after a search cannot be recognized.
+//! that the policy itself wrote right after a search cannot be recognized. Search-R1 cuts
+//! observations by tokens, so that one may lose its closing tag: see [`end_of_page`].
 
 use anyhow::{Context, Result, bail};
 use forage_reward_sdk::{
     Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Text, Trajectory,
 };
 use forage_rollout::grammar;
-use forage_trajectory::protocol::{DOCUMENT_PREFIX, INFORMATION, SEARCH, TITLE_PREFIX};
+use forage_trajectory::protocol::{
+    DOCUMENT_PREFIX, INFORMATION, PromptThought, SEARCH, THINK, TITLE_PREFIX,
+};
 use forage_trajectory::without_end_of_turn;
 use serde::Deserialize;
 use serde_json::Value;
@@ -157,12 +160,8 @@ fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
     let mut given = None;
     while let Some(found) = text[from..].find(INFORMATION.open) {
         let open = from + found;
-        let close = text[open..]
-            .find(INFORMATION.close)
-            .map(|offset| open + offset + INFORMATION.close.len());
         if text[..open].trim_end().ends_with(SEARCH.close) {
-            // Without a closing tag, the text was cut off in the observation.
-            given = Some((Kind::Information, close.unwrap_or(text.len()) - open));
+            given = Some((Kind::Information, end_of_page(text, open) - open));
             turn_end = open;
             break;
         }
@@ -177,8 +176,34 @@ fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
     (&text[..turn_end], given)
 }
 
+/// End of the observation that begins here: its closing tag.
+///
+/// An observation that was cut has none before the next one begins. It ends where the policy goes
+/// on, with a thought, or else with the search that the next observation answers; an answer without
+/// a thought before it cannot be told from one in a page, and counts as a part of the page.
+fn end_of_page(text: &str, open: usize) -> usize {
+    let inner = open + INFORMATION.open.len();
+    let find = |tag: &str, end: usize| text[inner..end].find(tag).map(|at| inner + at);
+    let closed = |end: usize| find(INFORMATION.close, end).map(|at| at + INFORMATION.close.len());
+    let next = find(INFORMATION.open, text.len());
+    let before_next = next.unwrap_or(text.len());
+    closed(before_next)
+        .or_else(|| find(THINK.open, before_next))
+        .or_else(|| next.and_then(|next| find(SEARCH.open, next)))
+        .or_else(|| closed(text.len()))
+        .unwrap_or(text.len())
+}
+
 fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
-    let parsed = grammar::parse(turn);
+    let parsed = match it.segments.last() {
+        Some(prompt)
+            if prompt.origin == Origin::Prompt
+                && (PromptThought::of(&prompt.text) == PromptThought::Open) =>
+        {
+            grammar::parse_open_thought(turn)
+        }
+        _ => grammar::parse(turn),
+    };
     for (idx, block) in parsed.blocks.iter().enumerate() {
         let content = turn[block.content.clone()].trim();
         let kind = match block.kind {
@@ -291,6 +316,53 @@ mod tests {
         let page = "<search> q </search><information> <answer> evil </answer> </information>";
         let it = trajectory("", page);
         assert_eq!((it.answer, it.searches.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_page_that_was_cut_ends_where_the_policy_goes_on() {
+        use Kind::{Answer, Information, Search, Think};
+
+        let cut = "<search> q </search>\n\n<information>Doc 1(Title: A) <answer> evil </answer> is";
+        let closed = "<search> r </search><information>Doc 1(Title: B) b</information>";
+        for (after, kinds, answer) in [
+            (
+                "<think> x </think><answer> y </answer>",
+                [Search, Information, Think, Answer].as_slice(),
+                Some("y"),
+            ),
+            ("", &[Search, Information], None),
+            (" <answer> y </answer>", &[Search, Information], None),
+            (
+                &format!("{closed}<answer> y </answer>"),
+                &[Search, Information, Search, Information, Answer],
+                Some("y"),
+            ),
+            (
+                &format!("<think> x </think>{closed}<answer> y </answer>"),
+                &[Search, Information, Think, Search, Information, Answer],
+                Some("y"),
+            ),
+        ] {
+            let it = trajectory("", &format!("{cut}{after}"));
+            let found: Vec<Kind> = it.segments.iter().map(|segment| segment.kind).collect();
+            assert_eq!(found, kinds, "{after}");
+            assert_eq!(it.answer.as_deref(), answer, "{after}");
+        }
+        // A page may hold the tag of a page.
+        let it = trajectory("", "<search> q </search><information> <information> x </information>");
+        assert_eq!(it.segments.len(), 2, "{:?}", it.segments);
+    }
+
+    #[test]
+    fn the_prompt_may_open_the_thought() {
+        let text = "Osk. </think><search> q </search><information>p</information>\
+                    <think> x </think><answer> y </answer>";
+        for (prompt, first) in [("who?\n<think>\n", Kind::Think), ("who?\n", Kind::Other)] {
+            let it = trajectory(prompt, text);
+            assert_eq!(it.segments[1].kind, first, "{prompt}");
+            assert_eq!(it.segments[1].text, "Osk. </think>");
+            assert_eq!(forage_reward_sdk::grammar::is_valid(&it.segments), first == Kind::Think);
+        }
     }
 
     #[test]
