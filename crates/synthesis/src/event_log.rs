@@ -110,7 +110,10 @@ impl<E: LogEvent> EventLog<E> {
                 return if found == run {
                     Ok(())
                 } else {
-                    Err(LogError::OtherRun { path: path.to_owned(), key: difference(found, run) })
+                    Err(LogError::OtherRun {
+                        path: path.to_owned(),
+                        differences: differences(found, run),
+                    })
                 };
             }
             if !begun {

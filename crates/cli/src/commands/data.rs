@@ -13,9 +13,9 @@ use forage_dataset::{DatasetError, Ids, Questions, ReadOptions, ReadReport, Read
 use forage_fs::AtomicFile;
 use forage_trajectory::Question;
 
-use crate::commands::data::corpus_file::CorpusFile;
-use crate::commands::data::queries::QueryArgs;
-use crate::exit_code::{Code, Failure, unwritable};
+use self::corpus_file::CorpusFile;
+use self::queries::QueryArgs;
+use crate::exit_code::unwritable;
 use crate::output::{message, print};
 use crate::progress::ByteProgress;
 use crate::questions::unreadable;
@@ -189,7 +189,7 @@ impl Summary {
         counts.entities += u64::from(!evidence.entities.is_empty());
     }
 
-    fn text(&self, report: &ReadReport, args: &Args, n_passages: Option<u64>) -> String {
+    fn text(&self, report: &ReadReport, args: &Args, n_passages: Option<usize>) -> String {
         let mut text = String::from(
             "source              questions  with passages  sub-questions  queries  entities\n",
         );
@@ -225,11 +225,4 @@ impl Summary {
         }
         text
     }
-}
-
-/// Failure for files that hold something else than what was asked for.
-fn other_passage(path: &Path, id: &str) -> Failure {
-    let shown = path.display();
-    Failure::new(Code::Input, format!("two passages for `{shown}` have the id `{id}`"))
-        .hint("read the data sets one by one, each with a `--corpus` of its own")
 }

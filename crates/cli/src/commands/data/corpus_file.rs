@@ -1,41 +1,37 @@
 //! File of the passages of rows, each once.
 
-use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use forage_dataset::{Addition, Corpus};
 use forage_fs::AtomicFile;
 use forage_trajectory::Passage;
 
-use super::other_passage;
-use crate::exit_code::unwritable;
+use crate::exit_code::{Code, Failure, unwritable};
 
-/// Corpus that is written, with hashes of what it holds.
+/// Corpus that is written.
 pub(super) struct CorpusFile {
     path: PathBuf,
     file: AtomicFile,
-    /// Hash of title and text by the hash of the id.
-    passages: HashMap<u64, u64>,
+    corpus: Corpus,
 }
 
 impl CorpusFile {
     pub(super) fn create(path: &Path) -> Result<Self> {
         let file = AtomicFile::create(path).with_context(|| unwritable(path))?;
-        Ok(Self { path: path.to_owned(), file, passages: HashMap::new() })
+        Ok(Self { path: path.to_owned(), file, corpus: Corpus::default() })
     }
 
-    /// Adds a passage that is not there yet. Another passage of the same id is an error.
+    /// Adds a passage with a text that is not there yet. Another passage of the same id is an error.
     pub(super) fn add(&mut self, passage: &Passage) -> Result<()> {
         if passage.text.is_empty() {
             return Ok(());
         }
-        let content = hash(&(&passage.title, &passage.text));
-        match self.passages.insert(hash(&passage.id), content) {
-            Some(known) if known == content => Ok(()),
-            Some(_) => Err(other_passage(&self.path, &passage.id).into()),
-            None => {
+        match self.corpus.add(passage) {
+            Addition::Repeated => Ok(()),
+            Addition::Conflict => Err(conflict(&self.path, &passage.id).into()),
+            Addition::New => {
                 let mut line = serde_json::to_vec(passage)?;
                 line.push(b'\n');
                 self.file.write_all(&line).with_context(|| unwritable(&self.path))
@@ -44,14 +40,14 @@ impl CorpusFile {
     }
 
     /// Number of passages of the complete file.
-    pub(super) fn commit(self) -> Result<u64> {
+    pub(super) fn commit(self) -> Result<usize> {
         self.file.commit().with_context(|| unwritable(&self.path))?;
-        Ok(self.passages.len() as u64)
+        Ok(self.corpus.n_passages())
     }
 }
 
-fn hash<T: Hash>(value: &T) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+fn conflict(path: &Path, id: &str) -> Failure {
+    let shown = path.display();
+    Failure::new(Code::Input, format!("two passages for `{shown}` have the id `{id}`"))
+        .hint("read the data sets one by one, each with a `--corpus` of its own")
 }
