@@ -89,6 +89,75 @@ fn what_cannot_be_measured() {
     }
 }
 
+/// Judgements of another corpus, or with ids that are written in another way.
+#[test]
+fn judgements_that_name_no_passage() {
+    let scratch = indexed();
+    scratch.write("topics.tsv", "1\tgreen\n2\tred\n");
+    let searched = ["eval-retrieval", "--index", "index", "--topics", "topics.tsv", "--qrels"];
+    scratch.write("some.txt", "1 0 a 1\n1 0 A 1\n2 0 B 1\n2 0 C 0\n");
+    let output = scratch.forage([&searched[..], &["some.txt", "--save-run", "run.txt"]].concat());
+    let stderr = output.done().stderr;
+    assert!(
+        stderr.contains(
+            "warning: 2 of 3 relevant passages are not in this index, the first of them `A`"
+        ),
+        "{stderr}"
+    );
+    scratch.write("none.txt", "1 0 A 1\n2 0 a 0\n");
+    let stderr = scratch.forage([&searched[..], &["none.txt"]].concat()).ended(3).stderr;
+    assert!(
+        stderr.contains("the judgements name no passage of this index: all 1 relevant ids differ"),
+        "{stderr}"
+    );
+    scratch.write("one.txt", "1 0 a 1\n");
+    let run = ["eval-retrieval", "--run", "run.txt", "--qrels", "one.txt"];
+    let stderr = scratch.forage(run).done().stderr;
+    assert!(
+        stderr.contains("warning: topics of the run without judgements: 1, the first of them `2`"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn nothing_is_found_with_a_reason() {
+    let scratch = indexed();
+    scratch.write("thai.jsonl", "{\"id\": \"t\", \"text\": \"กรุงเทพเป็นเมืองหลวง\"}\n");
+    let index = ["index", "--corpus", "thai.jsonl", "--out"];
+    let stderr = scratch.forage([&index[..], &["thai"]].concat()).done().stderr;
+    let expected = "warning: 100 % of the letters are Thai, and `english` does not find the words \
+                    in Thai; `--analyzer unicode`";
+    assert!(stderr.contains(expected), "{stderr}");
+    let unicode = scratch.forage([&index[..], &["unicode", "--analyzer", "unicode"]].concat());
+    assert!(!unicode.done().stderr.contains("warning"));
+    let long = "x".repeat(100_000);
+    for (arguments, expected) in [
+        (vec!["index", "the of and"], "the query has no word that is searched for"),
+        (vec!["index", ""], "the query is empty"),
+        (vec!["index", &long], "the query has no word that is searched for"),
+        (vec!["index", "-k", "0", "red"], "0 passages were asked for"),
+        (vec!["index", "yellow"], "no passage has a word of the query"),
+        (
+            vec!["index", "กรุงเทพ"],
+            "no passage has a word of the query; `english` does not find the words in Thai: `forage \
+             index --analyzer unicode` makes an index that does",
+        ),
+    ] {
+        let output = scratch.forage([&["search", "--index"], &arguments[..]].concat()).done();
+        assert_eq!(
+            (output.stdout.as_str(), output.stderr.trim()),
+            ("", format!("nothing found: {expected}").as_str())
+        );
+    }
+    for k in ["50", "18446744073709551615"] {
+        let output =
+            scratch.forage(["search", "--index", "index", "--json", "-k", k, "red"]).done();
+        assert_eq!(output.stdout.lines().count(), 2, "{k}");
+    }
+    let output = scratch.forage(["search", "--index", "unicode", "--json", "กรุงเทพ"]).done();
+    assert_eq!(output.stdout.lines().count(), 1);
+}
+
 #[test]
 fn vectors_want_an_embedder() {
     let scratch = indexed();

@@ -17,10 +17,12 @@ const LONGEST_PIECE: usize = 32;
 pub(crate) enum CharFilter {
     /// Canonical composition (NFC), with all apostrophes as the ASCII one and without soft hyphens.
     Canonical,
-    /// Search folding, as Lucene's `ICUFoldingFilter` does it: compatibility composition and case
+    /// Search folding, near to Lucene's `ICUFoldingFilter`: compatibility composition and case
     /// folding (NFKC, full-width forms, ligatures), without accents, points, tatweel and invisible
-    /// characters, and with ASCII digits. Beyond it: hamza seats, the forms of yeh, kaf and heh of
-    /// Lucene's `ArabicNormalizer` and `PersianNormalizer`, and `æ`, `œ`, `þ` in letters.
+    /// characters, with ASCII digits, and one form each of yeh, kaf and heh. It departs from it
+    /// where a mark makes another word: the marks of India's scripts, Thai and Lao, and the voiced
+    /// and long sounds of kana stay; and of the letters with strokes and tails it knows those of
+    /// living alphabets.
     Fold,
 }
 
@@ -131,18 +133,23 @@ fn piece_length(text: &str) -> usize {
 
 /// Whether a character combines with nothing before it.
 fn begins_piece(letter: char, before: char) -> bool {
-    if letter.is_ascii() || matches!(letter, '\u{4e00}'..='\u{9fff}') {
+    // Most letters of most texts: Latin, Cyrillic, Thai consonants, kana, Han and Hangul.
+    if matches!(letter, '\0'..='\u{7f}' | '\u{c0}'..='\u{24f}' | '\u{400}'..='\u{481}'
+        | '\u{e01}'..='\u{e30}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}'
+        | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+    {
         return true;
     }
     if (before, letter) == (NIKHAHIT, SARA_AA) {
         return false;
     }
     let mut first = None;
-    decompose_compatible(letter, |it| {
-        first.get_or_insert(it);
+    decompose_compatible(letter, |part| {
+        first.get_or_insert(part);
     });
-    first.is_none_or(|it| {
-        canonical_combining_class(it) == 0 && is_nfc_quick(std::iter::once(it)) == IsNormalized::Yes
+    first.is_none_or(|first| {
+        canonical_combining_class(first) == 0
+            && is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes
     })
 }
 
@@ -229,6 +236,8 @@ fn plain_letter(letter: char) -> char {
         'đ' | 'ð' => 'd',
         'ħ' => 'h',
         'ŧ' => 't',
+        'ŋ' => 'n',
+        'ґ' => 'г',
         // Farsi yeh and alef maksura; keheh; teh marbuta and the hehs; wasla.
         '\u{6cc}' | '\u{649}' => '\u{64a}',
         '\u{6a9}' => '\u{643}',

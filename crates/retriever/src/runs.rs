@@ -94,7 +94,7 @@ impl<'a> Runs<'a> {
         let n = if run == Run::Cjk { 2 } else { 3 };
         let gram_end = self.text.floor_char_boundary(self.end.min(next + GRAM_BYTES));
         let places = letter_places(&self.text[start..gram_end]);
-        let grams = places.windows(n + 1).map(|it| (start + it[0], start + it[n]));
+        let grams = places.windows(n + 1).map(|gram| (start + gram[0], start + gram[n]));
         terms.extend(grams.take_while(|gram| gram.0 < next));
         terms.sort_unstable();
         terms.dedup();
@@ -189,7 +189,7 @@ mod tests {
         check("iphone를 1911年", "iphone 를 1911 年");
         check("กรุงเทพ", "กรุง กรุงเทพ รุงเ งเท เทพ");
         check("ในเทพนิยาย", "ใน ในเ นเท เทพ เทพนิยาย ทพนิ พนิย นิยา ยาย");
-        check("ខ្មែរ", "ខ្មែ ខ្មែរ");
+        check("ខ្មែរ", "ខ្មែរ");
         check("", "");
         check("\u{3099}か", "か");
     }

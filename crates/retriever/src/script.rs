@@ -156,8 +156,8 @@ impl LetterCounts {
         let n_ascii = text.bytes().filter(u8::is_ascii_alphabetic).count();
         self.0[Script::Other as usize] += n_ascii as u64;
         if !text.is_ascii() {
-            for letter in text.chars().filter(|it| !it.is_ascii() && it.is_alphabetic()) {
-                self.0[Script::of(letter) as usize] += 1;
+            for letter in text.chars().filter(|letter| !letter.is_ascii()) {
+                self.0[Script::of(letter) as usize] += u64::from(letter.is_alphabetic());
             }
         }
     }

@@ -399,7 +399,7 @@ fn a_corpus_that_its_analyzer_is_not_made_for() {
     for (analyzer, expected) in [
         (
             Analyzer::English,
-            Some("56 % of the letters are Thai, and `english` does not find the words in Thai"),
+            Some("58 % of the letters are Thai, and `english` does not find the words in Thai"),
         ),
         (Analyzer::Unicode, None),
     ] {
@@ -410,10 +410,10 @@ fn a_corpus_that_its_analyzer_is_not_made_for() {
 }
 
 /// One text without a space, of marks, or of one letter must not stall a build or a search. What
-/// takes time with the square of its length would take hours here.
+/// takes time with the square of its length would take minutes here.
 #[test]
 fn one_long_text() {
-    let n = 1_000_000;
+    let n = 100_000;
     for (letter, analyzers) in [
         ("x", &Analyzer::ALL[..]),
         ("\u{301}", &Analyzer::ALL),

@@ -176,7 +176,8 @@ fn warn_of_unjudged(run: &TrecRun, qrels: &Qrels) {
 
 /// Says which relevant passages the index does not have, and so cannot find.
 fn check_judged(index: &Bm25, qrels: &Qrels) -> anyhow::Result<()> {
-    let relevant = qrels.values().flatten().filter(|it| *it.1 > 0).map(|it| it.0.as_str());
+    let relevant = qrels.values().flatten();
+    let relevant = relevant.filter_map(|(id, relevance)| (*relevance > 0).then_some(id.as_str()));
     let relevant: BTreeSet<&str> = relevant.collect();
     let missing = index.missing_ids(relevant.iter().copied())?;
     let (n_missing, n_relevant) = (missing.len(), relevant.len());

@@ -87,7 +87,7 @@ impl Qdrant {
         let read = |answer: Value| {
             let results = hits::list(hits::member(&answer, "result")?)?;
             hits::check_count(results.len(), queries.len())?;
-            results.iter().map(|it| points(it).map(Ok)).collect::<Result<Vec<_>, String>>()
+            results.iter().map(|result| points(result).map(Ok)).collect::<Result<Vec<_>, String>>()
         };
         self.transport.post(&self.url, "application/json", body.as_bytes(), &read)
     }

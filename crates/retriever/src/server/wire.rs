@@ -300,7 +300,12 @@ impl SearchRequest {
     pub(super) fn searched(&self) -> Vec<String> {
         let mut skipped = self.skipped.iter().map(|it| it.query).peekable();
         let is_searched = |&(idx, _): &(usize, &String)| skipped.next_if_eq(&idx).is_none();
-        self.queries.iter().enumerate().filter(is_searched).map(|it| it.1.clone()).collect()
+        self.queries
+            .iter()
+            .enumerate()
+            .filter(is_searched)
+            .map(|(_, query)| query.clone())
+            .collect()
     }
 
     /// Hits of all queries, out of those of the searched ones.
@@ -352,7 +357,7 @@ impl SearchRequest {
             }
             ResponseFormat::Answers => {
                 let answers = each(&rows, |row| row.contents.as_str());
-                bytes(&Answers { queries: &self.queries, answers, skipped: &self.skipped })
+                bytes(&TextsByQuery { queries: &self.queries, answers, skipped: &self.skipped })
             }
         }
     }
@@ -381,7 +386,7 @@ struct Text<'a> {
 }
 
 #[derive(Serialize)]
-struct Answers<'a> {
+struct TextsByQuery<'a> {
     queries: &'a [String],
     answers: Vec<Vec<&'a str>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
