@@ -124,6 +124,7 @@ fn question() -> Question<'static> {
         entities: (0..4).map(|idx| words(2, idx).into()).collect(),
         steps: steps.collect(),
         passages: passages.collect(),
+        ..Evidence::default()
     };
     Question {
         evidence,

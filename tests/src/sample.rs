@@ -204,6 +204,7 @@ fn question(world: &[Vec<Passage>], file: &str, idx: usize) -> Question {
             entities: chain[start..=start + hops].iter().map(|it| it.title.clone()).collect(),
             steps,
             passages: chain[start..start + hops].to_vec(),
+            ..Evidence::default()
         },
     }
 }

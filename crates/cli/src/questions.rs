@@ -122,6 +122,7 @@ fn question(line: &str, number: usize, ids: &mut HashSet<String>) -> Result<Ques
             .into_iter()
             .map(|id| Passage { id: id.text(), ..Passage::default() })
             .collect(),
+        ..Evidence::default()
     });
     Ok(Question { id, text: row.text, golden_answers, evidence })
 }

@@ -132,6 +132,7 @@ fn bridge(world: &World, split: Split, hops: usize, rng: &mut ChaCha8Rng) -> Opt
                 .map(|(hop, (id, fact))| step(world, *id, *fact, hop == 0))
                 .collect(),
             passages: path.iter().map(|(id, _)| world.passage(*id).clone()).collect(),
+            ..Evidence::default()
         },
     })
 }
@@ -163,6 +164,7 @@ fn comparison(world: &World, split: Split, rng: &mut ChaCha8Rng) -> Option<Quest
                 })
                 .to_vec(),
             passages: pair.map(|(id, _)| world.passage(id).clone()).to_vec(),
+            ..Evidence::default()
         },
     })
 }

@@ -67,6 +67,7 @@ fn bridge() -> Question<'static> {
                 .map(|(question, answer, query, id)| step(question, answer, query, id))
                 .to_vec(),
             passages: passages.map(|(id, title, text)| passage(id, title, text)).to_vec(),
+            ..Evidence::default()
         },
         ..Question::new("Where is the director of Alien from?", ["South Shields"])
     }
@@ -80,6 +81,7 @@ fn verdict() -> Question<'static> {
             entities: vec!["Alien".into()],
             steps: vec![step("When was Alien made?", "1979", "year of Alien", "p3")],
             passages: vec![passage("p3", "Alien", "A film of 1979.")],
+            ..Evidence::default()
         },
         ..Question::new("Is Alien older than 1980?", ["yes"])
     }

@@ -61,6 +61,7 @@ impl Plan {
             entities,
             steps: steps.collect(),
             passages: froms.map(|node| graph.nodes[node].passage.clone()).collect(),
+            ..Evidence::default()
         };
         Some(QaPair { question, golden_answers, evidence })
     }
