@@ -184,9 +184,8 @@ impl Judge {
                 })
                 .collect()
         });
-        if let Some(Err(err)) =
-            verdicts.iter().find(|it| it.as_ref().is_err_and(RewardError::is_broken))
-        {
+        let mut errors = verdicts.iter().filter_map(|verdict| verdict.as_ref().err());
+        if let Some(err) = errors.find(|err| err.is_broken()) {
             return Err(err.clone());
         }
         let verdict = |trajectory: &Trajectory| {

@@ -33,7 +33,7 @@ pub(crate) fn question(it: &host::Question) -> wire::Question<'_> {
                 .evidence
                 .aliases
                 .iter()
-                .map(|(it, names)| (it.into(), texts(names)))
+                .map(|(entity, names)| (entity.into(), texts(names)))
                 .collect(),
         },
     }

@@ -157,7 +157,7 @@ impl Reward for EntityMatch {
 
     fn applicability(&self, question: &Question) -> Applicability {
         let is_paid = self.alpha.iter().any(|(_, alpha)| *alpha > 0.0);
-        let is_listed = question.evidence.entities.iter().any(|it| !it.trim().is_empty());
+        let is_listed = question.evidence.entities.iter().any(|entity| !entity.trim().is_empty());
         if question.golden_answers.is_empty() {
             Applicability::none("golden answers")
         } else if !is_paid || !self.entities(question).is_empty() {
@@ -188,7 +188,10 @@ impl Reward for EntityMatch {
         let alpha = self.alpha_at(group.step.unwrap_or(0));
         let verdicts = match &self.judge {
             Some(judge) => judge.are_right(group)?,
-            None => group.trajectories.iter().map(|it| Ok(self.is_correct(question, it))).collect(),
+            None => {
+                let verdict = |trajectory| Ok(self.is_correct(question, trajectory));
+                group.trajectories.iter().map(verdict).collect()
+            }
         };
         let grade = |((trajectory, gamma), verdict): ((&Trajectory, f64), Result<bool, _>)| {
             let share = if most > 0.0 { gamma / most } else { 0.0 };

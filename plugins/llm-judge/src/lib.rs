@@ -78,7 +78,8 @@ impl Reward for LlmJudge {
 
 fn grade(question: &Question, it: &Trajectory, is_right: bool) -> Grade {
     let right = f64::from(u8::from(is_right));
-    let em = it.clean_answer().map_or(0.0, |it| text::exact_match(it, &question.golden_answers));
+    let golds = &question.golden_answers;
+    let em = it.clean_answer().map_or(0.0, |answer| text::exact_match(answer, golds));
     Score::new(right).part("right", right).part("em", em).into()
 }
 
