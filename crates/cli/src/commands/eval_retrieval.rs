@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use forage_retriever::{
-    Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, measure, read_qrels, read_topics,
+    Bm25, Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, check_run_id, measure,
+    read_qrels, read_topics,
 };
 use forage_trajectory::Question;
 
@@ -109,9 +110,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, None) => unreachable!("the command line wants one of the two"),
     };
     if let Some(path) = &args.save_run {
-        forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {
-            Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()))
-        })?;
+        let unwritten =
+            || Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()));
+        let text = run.to_text(TAG).with_context(unwritten)?;
+        forage_fs::write_file(path, text.as_bytes()).with_context(unwritten)?;
     }
     let over = if args.complete { TopicAverage::Judged } else { TopicAverage::Common };
     let measured = measure(&run, &qrels, &args.measures, over);
@@ -153,6 +155,9 @@ fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
 
 fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<TrecRun> {
     let engine = args.engine.open(index)?;
+    if args.save_run.is_some() {
+        check_ids(&engine.bm25, topics)?;
+    }
     let mut run = TrecRun::default();
     let mut progress = Progress::new("searching", 0, topics.len() as u64);
     for (batch_idx, topics) in topics.chunks(BATCH).enumerate() {
@@ -168,6 +173,20 @@ fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<Tre
     }
     progress.finish();
     Ok(run)
+}
+
+/// Checks that a run can hold all ids, before anything is searched for.
+fn check_ids(bm25: &Bm25, topics: &[TrecTopic]) -> anyhow::Result<()> {
+    let unwritable = || {
+        Failure::new(Code::Input, "the results cannot be saved as a TREC run")
+            .hint("give passages and topics ids without blanks, or leave out `--save-run`")
+    };
+    let passages = bm25.passage_ids().with_context(unwritable)?;
+    let ids = topics.iter().map(|topic| &topic.id).chain(&passages);
+    for id in ids {
+        check_run_id(id).with_context(unwritable)?;
+    }
+    Ok(())
 }
 
 fn table(measured: &RunMeasures, args: &Args) -> String {
