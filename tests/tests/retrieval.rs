@@ -67,7 +67,7 @@ fn what_cannot_be_measured() {
     for (arguments, code, expected) in [
         ("--run other.txt --qrels bad.txt", 3, "bad.txt:2: the line has 3 columns and not 4"),
         ("--run twice.txt --qrels qrels.txt", 3, "twice.txt:2: topic `1` has `a` twice"),
-        ("--run nowhere --qrels qrels.txt", 3, "cannot read `nowhere`"),
+        ("--run nowhere --qrels qrels.txt", 3, "cannot open `nowhere`"),
         ("--run other.txt --qrels qrels.txt", 3, "no topic is both searched for and judged"),
         ("--index index --qrels qrels.txt", 2, "there is nothing to search for"),
         (

@@ -362,14 +362,14 @@ const CASES: &[Case] = &[
         setup: nothing,
         arguments: "index --corpus nowhere.jsonl --out index",
         code: 3,
-        stderr: &["cannot open the corpus `nowhere.jsonl`", "No such file"],
+        stderr: &["cannot open `nowhere.jsonl`", "No such file"],
     },
     Case {
         name: "a bad line in a corpus",
         setup: |it| it.write("corpus.jsonl", format!("{PASSAGE}\n{{\"id\": 2, \"title\n")),
         arguments: "index --corpus corpus.jsonl --out index",
         code: 3,
-        stderr: &["corpus.jsonl:2: not a passage in JSON", "`--skip-bad`"],
+        stderr: &["corpus.jsonl:2: not JSON: it ends in the middle", "`--skip-bad`"],
     },
     Case {
         name: "an id twice in a corpus",

@@ -104,6 +104,7 @@ impl JsonReader {
                 self.state = State::Lines { rest: Some((place.clone(), after.to_vec())) };
             }
             Some(_) => {
+                utf8(line).map_err(bad)?;
                 let after = shortened(&String::from_utf8_lossy(after));
                 return Err(bad(format!("not JSON: after the object there is `{after}`")));
             }

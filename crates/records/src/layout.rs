@@ -223,7 +223,7 @@ mod tests {
             // A first line that was cut off.
             ("{\"a\": {\n{\"a\": 2}\n", Layout::Lines),
             ("{\"data\": [{\"a\": 1}], \"version\": 1}", rows("data", 10)),
-            ("{\"Version\": \"1.0\",\n \"Data\": [\n {", rows("Data", 30)),
+            ("{\"Version\": \"1.0\",\n \"Data\": [\n {", rows("Data", 29)),
             ("{\"data\": []}", rows("data", 10)),
             // A row that has a list of objects.
             ("{\"question\": \"x\", \"documents\": [{\"a\": 1}]}", Layout::Lines),

@@ -74,15 +74,15 @@ impl Iterator for TextLines {
 
 /// The bytes as text, or what is wrong with them.
 pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    if memchr::memchr(0, bytes).is_some() {
+        return Err("not UTF-8 text: it has bytes of 0, as UTF-16 has".to_owned());
+    }
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        if bytes.contains(&0) {
-            return "not UTF-8: it has bytes of 0, as UTF-16 has".to_owned();
-        }
+        let byte = bytes[at];
         format!(
-            "not UTF-8 (Latin-1?): byte {:#04x} at {} of the line; convert the file: \
+            "not UTF-8 (Latin-1?): byte {byte:#04x} at {} of the line; convert the file: \
              `iconv -f LATIN1 -t UTF-8`",
-            bytes[at],
             at + 1
         )
     })

@@ -12,9 +12,6 @@ pub(crate) fn syntax_fault(text: &str, error: &serde_json::Error) -> String {
     if let Some(key) = duplicate_key(&error.to_string()) {
         return format!("the object has the key `{key}` twice");
     }
-    if text.contains('\0') {
-        return "not UTF-8 text: it has bytes of 0, as UTF-16 has".to_owned();
-    }
     let inner = text[1..].trim_start();
     if inner.starts_with('\'') || inner.starts_with("u'") {
         return "not JSON: Python's notation, with keys in single quotes; write it with \
@@ -59,7 +56,7 @@ pub(crate) fn shape_fault<T: DeserializeOwned>(value: &Value) -> String {
         let owner = value_at(value, &path);
         return match (owner, path_in_words(&path)) {
             (Some(Value::Object(object)), None) => {
-                format!("no `{key}`; there is {}", describe_keys(object.keys().map(String::as_str)))
+                format!("no `{key}` among {}", describe_keys(object.keys().map(String::as_str)))
             }
             (Some(owner), Some(path)) => {
                 format!("`{path}` has no `{key}`; it is {}", describe(owner))

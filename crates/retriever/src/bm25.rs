@@ -166,6 +166,18 @@ impl Bm25 {
         self.analyzer.terms(query)
     }
 
+    /// Ids of all passages, in the order of the corpus. Reads all that is stored.
+    pub fn passage_ids(&self) -> Result<Vec<String>, IndexError> {
+        let segment = &self.searcher.segment_readers()[0];
+        let store = segment.get_store_reader(1).map_err(engine)?;
+        let id = |document: tantivy::Result<TantivyDocument>| {
+            let document = document?;
+            let id = document.get_first(self.fields.id).and_then(|value| value.as_str());
+            Ok(id.unwrap_or_default().to_owned())
+        };
+        store.iter(segment.alive_bitset()).map(id).collect()
+    }
+
     /// Top-k search for one query: the `k` best passages, best first, ties in the order of the
     /// corpus. Empty for a query without terms.
     pub fn search_one(&self, query: &str, k: usize) -> Result<Vec<Hit>, IndexError> {

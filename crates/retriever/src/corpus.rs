@@ -1,324 +1,297 @@
-//! Corpus readers: JSON lines, plain or compressed.
+//! Corpus readers: passages in the records of files, in any of the shapes that are published.
 //!
-//! Two shapes of a line are read, and may be mixed: `{"id", "contents": "\"Title\"\nText"}` of
-//! Search-R1 and its relatives, and `{"id", "title", "text"}`. Other keys are ignored. Compression
-//! is known by the first bytes of a file and not by its name, so that standard input may be
-//! compressed too. A folder stands for the corpus files in it.
+//! A record has an id, in `id`, `_id`, `docid`, `doc_id` or `pid`, and a text: in `text` or
+//! `content` with an optional `title`, or in `contents`, where the title stands in double quotes on
+//! the first line (`"\"Title\"\nText"`, as in Search-R1 and its relatives). Shapes may be mixed,
+//! and other keys are ignored. What files may be is the business of `forage-records`.
 
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use forage_records::{Place, Record, RecordError, Records, describe_keys};
 use forage_trajectory::Passage;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 
 use crate::contents::split_contents;
+use crate::manifest::MANIFEST_FILE;
 
-/// Line of a corpus file, for messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CorpusLine {
-    /// File; `<stdin>` and `<memory>` for what has none.
-    pub file: Arc<Path>,
-    /// Line, from 1.
-    pub line: u64,
-}
-
-impl fmt::Display for CorpusLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
-    }
-}
-
-/// Unreadable corpus, or a bad line in it.
+/// Unreadable corpus, or a bad record in it.
 #[derive(Debug, thiserror::Error)]
 pub enum CorpusError {
-    /// File that cannot be opened.
-    #[error("cannot open the corpus `{}`", file.display())]
-    Open {
-        /// File.
-        file: PathBuf,
-        /// Cause.
-        source: io::Error,
-    },
-    /// Folder without a corpus file.
-    #[error("the folder `{}` has no file that ends in {SUFFIXES}", folder.display())]
-    NoFiles {
-        /// Folder.
-        folder: PathBuf,
-    },
-    /// File that cannot be read to its end.
-    #[error("{place}: cannot read on")]
-    Read {
-        /// Line that could not be read.
-        place: CorpusLine,
-        /// Cause.
-        source: io::Error,
-    },
-    /// Line that is not a JSON object in one of the known shapes.
-    #[error("{place}: not a passage in JSON")]
-    Json {
-        /// Line.
-        place: CorpusLine,
-        /// Cause.
-        source: serde_json::Error,
-    },
-    /// Passage without a key that it needs.
-    #[error("{place}: the passage has no {key}")]
-    Lacks {
-        /// Line.
-        place: CorpusLine,
-        /// Key.
-        key: &'static str,
+    /// File that cannot be read, or a record that is not a passage.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// Folder or file that this program wrote for something else.
+    #[error("`{}` is {what}, not a corpus", path.display())]
+    OwnOutput {
+        /// File or folder.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// Duplicate id.
     #[error("{place}: the id `{id}` is already that of {first}")]
     Duplicate {
-        /// Second line.
-        place: CorpusLine,
+        /// Place of the second passage.
+        place: Place,
         /// Id.
         id: String,
-        /// First line.
-        first: CorpusLine,
+        /// Place of the first passage.
+        first: Place,
     },
 }
 
 impl CorpusError {
-    /// Whether one line is bad, and the rest of the corpus can be read.
+    /// Whether one record is bad, and the rest of the corpus can be read.
     pub fn is_bad_line(&self) -> bool {
-        matches!(self, Self::Json { .. } | Self::Lacks { .. } | Self::Duplicate { .. })
+        match self {
+            Self::Records(error) => error.is_bad_record(),
+            Self::OwnOutput { .. } => false,
+            Self::Duplicate { .. } => true,
+        }
     }
 }
 
-/// Extensions of corpus files in a folder.
-const SUFFIXES: &str = "`.jsonl`, `.json` or `.ndjson`, with or without `.gz` or `.zst`";
-
-/// Corpus: a stream of passages, in the order of their lines.
+/// Corpus: a stream of passages, in the order of their records.
 pub struct Corpus {
     source: Source,
-    bytes_read: Arc<AtomicU64>,
-    total_bytes: Option<u64>,
 }
 
 enum Source {
-    Files { left: std::vec::IntoIter<PathBuf>, current: Option<Lines> },
-    Memory { passages: std::vec::IntoIter<Passage>, place: CorpusLine },
-}
-
-struct Lines {
-    reader: Box<dyn BufRead + Send>,
-    place: CorpusLine,
-    line: Vec<u8>,
+    Files(Records),
+    Memory { passages: std::vec::IntoIter<Passage>, place: Place },
 }
 
 impl Corpus {
     /// Corpus of files, one after the other; `-` is standard input.
     ///
-    /// A folder stands for all files below it that end in `.jsonl`, `.json` or `.ndjson`, perhaps
-    /// with `.gz` or `.zst`, in the order of their paths; hidden ones and others are left out.
-    /// Fails if a file does not exist, before anything is read.
+    /// A folder stands for the files of records below it, in the order of their paths. Fails if a
+    /// file does not exist, before anything is read.
     pub fn files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self, CorpusError> {
-        let mut files = Vec::new();
-        for path in paths {
-            if path.is_dir() {
-                let before = files.len();
-                add_folder(&path, &mut files)
-                    .map_err(|source| CorpusError::Open { file: path.clone(), source })?;
-                if files.len() == before {
-                    return Err(CorpusError::NoFiles { folder: path });
-                }
-            } else {
-                files.push(path);
+        let paths: Vec<PathBuf> = paths.into_iter().collect();
+        for path in &paths {
+            if let Some(what) = own_folder(path) {
+                return Err(CorpusError::OwnOutput { path: path.clone(), what });
             }
         }
-        let mut total_bytes = Some(0);
-        for file in &files {
-            let bytes = if file.as_os_str() == "-" {
-                None
-            } else {
-                let metadata = std::fs::metadata(file)
-                    .map_err(|source| CorpusError::Open { file: file.clone(), source })?;
-                // A pipe has no length.
-                metadata.is_file().then_some(metadata.len())
-            };
-            total_bytes = total_bytes.zip(bytes).map(|(total, bytes)| total + bytes);
-        }
-        let source = Source::Files { left: files.into_iter(), current: None };
-        Ok(Self { source, bytes_read: Arc::default(), total_bytes })
+        Ok(Self { source: Source::Files(Records::open(paths)?) })
     }
 
     /// Corpus in memory.
     pub fn memory(passages: Vec<Passage>) -> Self {
-        let place = CorpusLine { file: Path::new("<memory>").into(), line: 0 };
-        let source = Source::Memory { passages: passages.into_iter(), place };
-        Self { source, bytes_read: Arc::default(), total_bytes: None }
+        let place = Place::line(Path::new("<memory>").into(), 0);
+        Self { source: Source::Memory { passages: passages.into_iter(), place } }
     }
 
     /// Size of all files on disk, in bytes, where it is known.
     pub fn total_bytes(&self) -> Option<u64> {
-        self.total_bytes
+        match &self.source {
+            Source::Files(records) => records.total_bytes(),
+            Source::Memory { .. } => None,
+        }
     }
 
     /// Bytes read so far, before decompression.
     pub fn bytes_read(&self) -> u64 {
-        self.bytes_read.load(Ordering::Relaxed)
-    }
-}
-
-/// Adds the corpus files below a folder, in the order of their paths.
-fn add_folder(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let entries = std::fs::read_dir(folder)?.map(|entry| entry.map(|it| it.path()));
-    let mut paths = entries.collect::<io::Result<Vec<PathBuf>>>()?;
-    paths.sort();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') {
-            continue;
-        }
-        if path.is_dir() {
-            add_folder(&path, files)?;
-            continue;
-        }
-        let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst"));
-        let plain = Path::new(plain.unwrap_or(&name));
-        if plain.extension().is_some_and(|it| it == "jsonl" || it == "json" || it == "ndjson") {
-            files.push(path);
+        match &self.source {
+            Source::Files(records) => records.bytes_read(),
+            Source::Memory { .. } => 0,
         }
     }
-    Ok(())
 }
 
 impl Iterator for Corpus {
-    type Item = Result<(CorpusLine, Passage), CorpusError>;
+    type Item = Result<(Place, Passage), CorpusError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (left, current) = match &mut self.source {
+        match &mut self.source {
+            Source::Files(records) => {
+                let record = records.next()?;
+                let passage = |record: Record| Ok((record.place().clone(), passage(&record)?));
+                Some(record.map_err(CorpusError::from).and_then(passage))
+            }
             Source::Memory { passages, place } => {
                 let passage = passages.next()?;
-                place.line += 1;
-                return Some(Ok((place.clone(), passage)));
-            }
-            Source::Files { left, current } => (left, current),
-        };
-        loop {
-            if let Some(lines) = current {
-                match lines.next_passage() {
-                    Some(next) => {
-                        if next.as_ref().is_err_and(|error| !error.is_bad_line()) {
-                            *current = None;
-                        }
-                        return Some(next);
-                    }
-                    None => *current = None,
-                }
-            }
-            match Lines::open(&left.next()?, &self.bytes_read) {
-                Ok(lines) => *current = Some(lines),
-                Err(error) => return Some(Err(error)),
+                place.number += 1;
+                Some(Ok((place.clone(), passage)))
             }
         }
     }
 }
 
-impl Lines {
-    fn open(file: &Path, bytes_read: &Arc<AtomicU64>) -> Result<Self, CorpusError> {
-        let error = |source| CorpusError::Open { file: file.to_owned(), source };
-        let (input, name): (Box<dyn Read + Send>, &Path) = if file.as_os_str() == "-" {
-            (Box::new(io::stdin()), Path::new("<stdin>"))
-        } else {
-            (Box::new(File::open(file).map_err(error)?), file)
-        };
-        let counted = Counted { input, bytes_read: Arc::clone(bytes_read) };
-        let reader = decompressed(counted).map_err(error)?;
-        Ok(Self { reader, place: CorpusLine { file: name.into(), line: 0 }, line: Vec::new() })
-    }
-
-    fn next_passage(&mut self) -> Option<Result<(CorpusLine, Passage), CorpusError>> {
-        loop {
-            self.line.clear();
-            self.place.line += 1;
-            match self.reader.read_until(b'\n', &mut self.line) {
-                Ok(0) => return None,
-                Ok(_) => {}
-                Err(source) => {
-                    return Some(Err(CorpusError::Read { place: self.place.clone(), source }));
-                }
-            }
-            let mut line = self.line.trim_ascii();
-            if self.place.line == 1 {
-                line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
-            }
-            if !line.is_empty() {
-                return Some(passage(line, &self.place));
-            }
-        }
-    }
-}
-
-/// Line of a corpus file in any of the known shapes.
+/// Record of a corpus in any of the known shapes.
 #[derive(Deserialize)]
 struct Row {
     id: Option<Id>,
+    #[serde(rename = "_id")]
+    beir_id: Option<Id>,
+    docid: Option<Id>,
+    doc_id: Option<Id>,
+    pid: Option<Id>,
     title: Option<String>,
     text: Option<String>,
+    content: Option<String>,
     contents: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(serde_json::Number),
-}
+/// Id: a text, or a whole number as it is written.
+struct Id(String);
 
-fn passage(line: &[u8], place: &CorpusLine) -> Result<(CorpusLine, Passage), CorpusError> {
-    let row: Row = serde_json::from_slice(line)
-        .map_err(|source| CorpusError::Json { place: place.clone(), source })?;
-    let lacks = |key| CorpusError::Lacks { place: place.clone(), key };
-    let id = match row.id.ok_or_else(|| lacks("`id`"))? {
-        Id::Text(id) => id,
-        Id::Number(id) => id.to_string(),
-    };
-    let (title, text) = match (row.text, row.contents) {
-        (Some(text), _) => (row.title.unwrap_or_default(), text),
-        (None, Some(contents)) => {
-            let (title, text) = split_contents(&contents);
-            (row.title.unwrap_or_else(|| title.to_owned()), text.to_owned())
-        }
-        (None, None) => return Err(lacks("`text` and no `contents`")),
-    };
-    Ok((place.clone(), Passage { id, title, text }))
-}
-
-/// Reader that counts the bytes read.
-struct Counted {
-    input: Box<dyn Read + Send>,
-    bytes_read: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(buffer)?;
-        self.bytes_read.fetch_add(n as u64, Ordering::Relaxed);
-        Ok(n)
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdVisitor)
     }
 }
 
-/// Reader that decompresses gzip and zstd, known by their magic numbers.
-fn decompressed(mut input: Counted) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut magic = Vec::new();
-    input.by_ref().take(4).read_to_end(&mut magic)?;
-    let gzip = magic.starts_with(&[0x1f, 0x8b]);
-    let zstandard = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let whole = BufReader::with_capacity(1 << 16, io::Cursor::new(magic).chain(input));
-    Ok(if gzip {
-        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(whole)))
-    } else if zstandard {
-        Box::new(BufReader::with_capacity(1 << 16, zstd::Decoder::with_buffer(whole)?))
+struct IdVisitor;
+
+impl Visitor<'_> for IdVisitor {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text or a whole number")
+    }
+
+    fn visit_str<E: Error>(self, id: &str) -> Result<Id, E> {
+        Ok(Id(id.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, id: String) -> Result<Id, E> {
+        Ok(Id(id))
+    }
+
+    fn visit_i64<E: Error>(self, id: i64) -> Result<Id, E> {
+        Ok(Id(id.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, id: u64) -> Result<Id, E> {
+        Ok(Id(id.to_string()))
+    }
+}
+
+/// Two keys that name one thing, and differ.
+struct Differ(&'static str, &'static str);
+
+impl Row {
+    /// Id, where there is one.
+    fn id(&mut self) -> Result<Option<String>, Differ> {
+        let ids = [
+            ("id", self.id.take()),
+            ("_id", self.beir_id.take()),
+            ("docid", self.docid.take()),
+            ("doc_id", self.doc_id.take()),
+            ("pid", self.pid.take()),
+        ];
+        only(ids.into_iter().filter_map(|(key, id)| Some((key, id?.0))))
+    }
+
+    /// Title and text, where there is a text. An empty text gives way to `contents`.
+    fn title_and_text(&mut self) -> Result<Option<(String, String)>, Differ> {
+        let texts = [("text", self.text.take()), ("content", self.content.take())];
+        let texts: Vec<_> = texts.into_iter().filter_map(|(key, it)| Some((key, it?))).collect();
+        let has_text = !texts.is_empty();
+        let key = texts.iter().find(|(_, text)| !text.is_empty()).map_or("text", |(key, _)| *key);
+        let text = only(texts.into_iter().filter(|(_, text)| !text.is_empty()))?;
+        let title = self.title.take().unwrap_or_default();
+        match (text, self.contents.take()) {
+            (Some(text), Some(contents)) if !contents.is_empty() => {
+                if !contents.contains(text.trim()) {
+                    return Err(Differ(key, "contents"));
+                }
+                let (quoted, _) = split_contents(&contents);
+                let title = if title.is_empty() { quoted.to_owned() } else { title };
+                Ok(Some((title, text)))
+            }
+            (Some(text), _) => Ok(Some((title, text))),
+            (None, Some(contents)) => Ok(Some(titled(title, &contents))),
+            (None, None) => Ok(has_text.then_some((title, String::new()))),
+        }
+    }
+}
+
+/// The value that all keys have.
+fn only(
+    mut values: impl Iterator<Item = (&'static str, String)>,
+) -> Result<Option<String>, Differ> {
+    let Some((first_key, first)) = values.next() else { return Ok(None) };
+    match values.find(|(_, value)| *value != first) {
+        Some((key, _)) => Err(Differ(first_key, key)),
+        None => Ok(Some(first)),
+    }
+}
+
+/// Title and text of `contents`. A first line that is not the title belongs to the text.
+fn titled(title: String, contents: &str) -> (String, String) {
+    let (first, rest) = contents.split_once('\n').unwrap_or((contents, ""));
+    if !title.is_empty() && first.trim() == title.trim() {
+        return (title, rest.to_owned());
+    }
+    let (quoted, text) = split_contents(contents);
+    if title.is_empty() || quoted == title {
+        (quoted.to_owned(), text.to_owned())
     } else {
-        Box::new(whole)
-    })
+        (title, contents.to_owned())
+    }
+}
+
+fn passage(record: &Record) -> Result<Passage, CorpusError> {
+    let mut row: Row =
+        record.parse().map_err(|error| own_output(record).unwrap_or(error.into()))?;
+    let differ = |Differ(first, second)| {
+        record.bad(format!("`{first}` and `{second}` name one thing, and differ"))
+    };
+    let id = row.id().map_err(differ)?.or_else(|| record.key().map(str::to_owned));
+    let id = id.ok_or_else(|| lacks(record, "id` (or `_id`, `docid`, `doc_id`, `pid"))?;
+    if id.is_empty() {
+        return Err(record.bad("the id of the passage is an empty text").into());
+    }
+    let (title, text) = row
+        .title_and_text()
+        .map_err(differ)?
+        .ok_or_else(|| lacks(record, "text`, `contents` or `content"))?;
+    Ok(Passage { id, title, text })
+}
+
+/// What a folder is, where this program wrote it for something else.
+fn own_folder(path: &Path) -> Option<&'static str> {
+    let has = |name: &str| path.join(name).exists();
+    if has(MANIFEST_FILE) {
+        Some("an index of forage")
+    } else if has("metrics.jsonl") && has("config.toml") {
+        Some("the folder of a run of forage")
+    } else {
+        None
+    }
+}
+
+/// Error that a record is no passage, since it has none of some keys.
+fn lacks(record: &Record, keys: &str) -> CorpusError {
+    if let Some(error) = own_output(record) {
+        return error;
+    }
+    match record.clone().into_object() {
+        Ok(object) => {
+            let found = describe_keys(object.keys().map(String::as_str));
+            record.bad(format!("the passage has no `{keys}`; it has {found}")).into()
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// Error for what this program writes beside corpora.
+fn own_output(record: &Record) -> Option<CorpusError> {
+    let object = record.clone().into_object().ok()?;
+    let has = |keys: &[&str]| keys.iter().all(|key| object.contains_key(*key));
+    let what = if has(&["step", "split", "group", "grades"]) {
+        "a trajectories file of forage"
+    } else if has(&["question_id", "tokens", "segments"]) {
+        "a file of trajectories of forage"
+    } else if has(&["analyzer", "fingerprint", "passages"]) {
+        "the manifest of an index of forage"
+    } else {
+        return None;
+    };
+    let file: &Arc<Path> = &record.place().file;
+    Some(CorpusError::OwnOutput { path: file.to_path_buf(), what })
 }

@@ -9,9 +9,9 @@ use std::collections::hash_map::Entry;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
+use forage_records::Place;
 use tantivy::Index;
 use tantivy::directory::{Directory, MmapDirectory, RamDirectory};
 use tantivy::indexer::merge_indices;
@@ -23,7 +23,7 @@ use crate::schema::{CONTENTS, schema};
 use crate::script::LetterCounts;
 use crate::segments::SegmentBuilder;
 use crate::staging::StagingDir;
-use crate::{Analyzer, Corpus, CorpusError, CorpusLine, IndexError, UnsuitedScripts};
+use crate::{Analyzer, Corpus, CorpusError, IndexError, UnsuitedScripts};
 
 /// Most indexing threads: one thread reads for all, and more than this would wait for it.
 const MAX_THREADS: usize = 16;
@@ -209,31 +209,32 @@ fn build_segments(
     Ok((segments, report))
 }
 
-/// Line of each id that was read. Only hashes of ids are kept, some 30 bytes a passage: of 21
+/// Place of each id that was read. Only hashes of ids are kept, some 30 bytes a passage: of 21
 /// million ids, two share a hash with a chance of one in 80 000.
 #[derive(Default)]
 struct SeenIds {
-    files: Vec<Arc<Path>>,
-    /// Ordinal of the file, and line, by hash of the id.
-    lines: HashMap<u64, (u32, u32)>,
+    /// First place of each file.
+    files: Vec<Place>,
+    /// Ordinal of the file, and number of the line or row, by hash of the id.
+    numbers: HashMap<u64, (u32, u32)>,
 }
 
 impl SeenIds {
-    fn insert(&mut self, id: &str, place: CorpusLine) -> Result<(), CorpusError> {
+    fn insert(&mut self, id: &str, place: Place) -> Result<(), CorpusError> {
         let mut hasher = DefaultHasher::new();
         id.hash(&mut hasher);
-        match self.lines.entry(hasher.finish()) {
+        match self.numbers.entry(hasher.finish()) {
             Entry::Vacant(vacant) => {
-                if self.files.last() != Some(&place.file) {
-                    self.files.push(place.file);
+                let number = place.number as u32;
+                if self.files.last().is_none_or(|last| last.file != place.file) {
+                    self.files.push(place);
                 }
-                vacant.insert(((self.files.len() - 1) as u32, place.line as u32));
+                vacant.insert(((self.files.len() - 1) as u32, number));
                 Ok(())
             }
             Entry::Occupied(occupied) => {
-                let &(file, line) = occupied.get();
-                let file = Arc::clone(&self.files[file as usize]);
-                let first = CorpusLine { file, line: u64::from(line) };
+                let &(file, number) = occupied.get();
+                let first = Place { number: number.into(), ..self.files[file as usize].clone() };
                 Err(CorpusError::Duplicate { place, id: id.to_owned(), first })
             }
         }

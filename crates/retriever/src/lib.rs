@@ -92,7 +92,7 @@ pub use config::{
     EmbedderConfig, EncoderConfig, EngineConfig, IndexConfig, RankingMode, RetrieverConfig,
     RetrieverConfigError, VectorsConfig,
 };
-pub use corpus::{Corpus, CorpusError, CorpusLine};
+pub use corpus::{Corpus, CorpusError};
 pub use coverage::{Coverage, CoverageError, Share, SourceCoverage};
 pub use dense::{
     CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,
@@ -107,5 +107,5 @@ pub use manifest::{IndexManifest, MANIFEST_FILE};
 pub use script::{Script, UnsuitedScripts};
 pub use server::{PageStore, PageStoreError, RequestLimits, Server, ServerError, ServerOptions};
 pub use snippet::Snippet;
-pub use trec::{Qrels, TrecError, TrecRun, TrecTopic, read_qrels, read_topics};
+pub use trec::{Qrels, TrecError, TrecRun, TrecTopic, check_run_id, read_qrels, read_topics};
 pub use web::{PageCounts, Web, WebConfig, WebEngine};

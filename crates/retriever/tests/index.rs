@@ -88,6 +88,64 @@ fn shapes_and_compressions() {
 }
 
 #[test]
+fn shapes_of_others() {
+    let folder = TempDir::new().unwrap();
+    let halvik = passage("1", "Halvik", "Halvik is a port.");
+    for row in [
+        r#"{"id": "1", "contents": "\"Halvik\"\nHalvik is a port."}"#,
+        r#"{"id": 1, "title": "Halvik", "text": "Halvik is a port."}"#,
+        r#"{"_id": "1", "title": "Halvik", "text": "Halvik is a port.", "metadata": {}}"#,
+        r#"{"docid": "1", "title": "Halvik", "text": "Halvik is a port."}"#,
+        r#"{"doc_id": "1", "pid": null, "title": "Halvik", "text": "Halvik is a port."}"#,
+        r#"{"pid": 1, "id": "1", "title": "Halvik", "text": "Halvik is a port."}"#,
+        r#"{"id": "1", "title": "Halvik", "content": "Halvik is a port."}"#,
+        r#"{"id": "1", "title": "", "text": "", "contents": "\"Halvik\"\nHalvik is a port."}"#,
+        r#"{"id": "1", "text": null, "contents": "\"Halvik\"\nHalvik is a port."}"#,
+        r#"{"id": "1", "title": "Halvik", "contents": "Halvik\nHalvik is a port."}"#,
+        r#"{"id": "1", "text": "Halvik is a port.", "contents": "\"Halvik\"\nHalvik is a port."}"#,
+        r#"{"1": {"title": "Halvik", "text": "Halvik is a port."}, "2": {"text": "x"}}"#,
+    ] {
+        for content in [row.to_owned(), format!("[\n{row}\n]")] {
+            if content.starts_with("[\n{\"1\"") {
+                continue;
+            }
+            let found = read(&write(&folder, "corpus.json", content)).unwrap();
+            assert_eq!(found[0], halvik, "{row}");
+        }
+    }
+    // A first line in quotes that is not the title is text.
+    let row = r#"{"id": "1", "title": "Halvik", "contents": "\"Hello\"\nshe said."}"#;
+    let found = read(&write(&folder, "corpus.json", row)).unwrap();
+    assert_eq!(found, [passage("1", "Halvik", "\"Hello\"\nshe said.")]);
+    let large = "{\"id\": 12345678901234567890, \"text\": \"x\"}\n\
+                 {\"id\": 123456789012345678901, \"text\": \"x\"}";
+    let found = read(&write(&folder, "corpus.json", large)).unwrap();
+    assert_eq!([&found[0].id, &found[1].id], ["12345678901234567890", "123456789012345678901"]);
+}
+
+/// What this program wrote for something else is no corpus.
+#[test]
+fn own_output_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let index = folder.path().join("index");
+    build_quietly(Corpus::memory(passages()), &index, IndexOptions::default()).unwrap();
+    let run = folder.path().join("run");
+    fs::create_dir_all(&run).unwrap();
+    fs::write(run.join("metrics.jsonl"), "{\"step\": 1}").unwrap();
+    fs::write(run.join("config.toml"), "").unwrap();
+    let group = "{\"step\": 1, \"split\": \"train\", \"group\": {}, \"grades\": []}";
+    for (path, what) in [
+        (index.clone(), "an index of forage"),
+        (index.join(MANIFEST_FILE), "the manifest of an index of forage"),
+        (run, "the folder of a run of forage"),
+        (write(&folder, "t.jsonl", group), "a trajectories file of forage"),
+    ] {
+        let error = read(&path).unwrap_err();
+        assert_eq!(error, format!("`{}` is {what}, not a corpus", path.display()));
+    }
+}
+
+#[test]
 fn a_folder_stands_for_its_files() {
     let folder = TempDir::new().unwrap();
     let corpus = folder.path().join("corpus");
@@ -130,12 +188,41 @@ fn memory_is_bounded() {
 fn bad_lines_are_named() {
     let good = "{\"id\": 1, \"text\": \"a\"}\n";
     for (bad, expected) in [
-        ("{\"id\": 2, \"text\": ", "c.jsonl:3: not a passage in JSON"),
-        ("[1, 2]", "c.jsonl:3: not a passage in JSON"),
-        ("{\"id\": true, \"text\": \"a\"}", "c.jsonl:3: not a passage in JSON"),
-        ("{\"text\": \"a\"}", "c.jsonl:3: the passage has no `id`"),
-        ("{\"id\": 2}", "c.jsonl:3: the passage has no `text` and no `contents`"),
+        (
+            "{\"id\": 2, \"text\": ",
+            "c.jsonl:3: not JSON: it ends in the middle, at byte 18 of the line",
+        ),
+        ("[1, 2]", "c.jsonl:3: a record is an object of JSON, and this is a list of 2 numbers"),
+        (
+            "{\"id\": true, \"text\": \"a\"}",
+            "c.jsonl:3: `id` is true where a text or a whole number is wanted",
+        ),
+        (
+            "{\"id\": {\"n\": 1}, \"text\": \"a\"}",
+            "c.jsonl:3: `id` is an object with the key `n` where a text or a whole number is wanted",
+        ),
+        (
+            "{\"id\": 2.0, \"text\": \"a\"}",
+            "c.jsonl:3: `id` is the number 2.0 where a text or a whole number is wanted",
+        ),
+        (
+            "{\"text\": \"a\"}",
+            "c.jsonl:3: the passage has no `id` (or `_id`, `docid`, `doc_id`, `pid`); it has the key `text`",
+        ),
+        ("{\"id\": \"\", \"text\": \"a\"}", "c.jsonl:3: the id of the passage is an empty text"),
+        (
+            "{\"id\": 2}",
+            "c.jsonl:3: the passage has no `text`, `contents` or `content`; it has the key `id`",
+        ),
         ("{\"id\": \"1\", \"text\": \"b\"}", "c.jsonl:3: the id `1` is already that of c.jsonl:1"),
+        (
+            "{\"id\": 2, \"_id\": 3, \"text\": \"b\"}",
+            "c.jsonl:3: `id` and `_id` name one thing, and differ",
+        ),
+        (
+            "{\"id\": 2, \"text\": \"b\", \"contents\": \"c\"}",
+            "c.jsonl:3: `text` and `contents` name one thing, and differ",
+        ),
     ] {
         let folder = TempDir::new().unwrap();
         let last = "{\"id\": 3, \"text\": \"c\"}";
@@ -166,7 +253,7 @@ fn files_that_end_early_or_are_not_there() {
     let error = build_quietly(corpus, &folder.path().join("index"), options).unwrap_err();
     assert!(message(&error, &folder).ends_with(": cannot read on"), "{error}");
     let missing = folder.path().join("missing.jsonl");
-    assert!(read(&missing).unwrap_err().starts_with("cannot open the corpus"));
+    assert!(read(&missing).unwrap_err().starts_with("cannot open `"));
     let error = build_quietly(Corpus::memory(vec![]), &folder.path().join("index"), options);
     assert!(matches!(error, Err(IndexError::Empty { skipped: 0 })));
 }

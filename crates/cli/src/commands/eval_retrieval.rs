@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use forage_retriever::{
-    Bm25, Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, measure, read_qrels,
-    read_topics,
+    Bm25, Measure, Qrels, RunMeasures, TopicAverage, TrecRun, TrecTopic, check_run_id, measure,
+    read_qrels, read_topics,
 };
 use forage_trajectory::Question;
 
@@ -115,9 +115,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         search(args, index, &topics, &qrels)?
     };
     if let Some(path) = &args.save_run {
-        forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {
-            Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()))
-        })?;
+        let unwritten =
+            || Failure::new(Code::Input, format!("cannot write the run `{}`", path.display()));
+        let text = run.to_text(TAG).with_context(unwritten)?;
+        forage_fs::write_file(path, text.as_bytes()).with_context(unwritten)?;
     }
     let over = if args.complete { TopicAverage::Judged } else { TopicAverage::Common };
     let measured = measure(&run, &qrels, &args.measures, over);
@@ -206,6 +207,9 @@ fn search(
 ) -> anyhow::Result<TrecRun> {
     let engine = args.engine.open(index)?;
     check_judged(&engine.bm25, qrels)?;
+    if args.save_run.is_some() {
+        check_ids(&engine.bm25, topics)?;
+    }
     let batch = (HITS_A_BATCH / args.depth.max(1)).clamp(1, BATCH);
     let mut run = TrecRun::default();
     let mut progress = Progress::new("searching", 0, topics.len() as u64);
@@ -222,6 +226,20 @@ fn search(
     }
     progress.finish();
     Ok(run)
+}
+
+/// Checks that a run can hold all ids, before anything is searched for.
+fn check_ids(bm25: &Bm25, topics: &[TrecTopic]) -> anyhow::Result<()> {
+    let unwritable = || {
+        Failure::new(Code::Input, "the results cannot be saved as a TREC run")
+            .hint("give passages and topics ids without blanks, or leave out `--save-run`")
+    };
+    let passages = bm25.passage_ids().with_context(unwritable)?;
+    let ids = topics.iter().map(|topic| &topic.id).chain(&passages);
+    for id in ids {
+        check_run_id(id).with_context(unwritable)?;
+    }
+    Ok(())
 }
 
 fn table(measured: &RunMeasures, args: &Args) -> String {
