@@ -48,8 +48,13 @@ pub fn play_scripted(questions: &[&Question]) -> Vec<Trajectory> {
     let turns: Vec<Vec<String>> = questions
         .iter()
         .enumerate()
-        .map(|(idx, it)| {
-            demonstrate(&WORLD, it, &Perturbations::default(), stream.of_member(idx as u64, 0))
+        .map(|(idx, question)| {
+            demonstrate(
+                &WORLD,
+                question,
+                &Perturbations::default(),
+                stream.of_member(idx as u64, 0),
+            )
         })
         .collect();
     let mut policy = ScriptedPolicy::new(Bytes, |_: &str, task, turn| {

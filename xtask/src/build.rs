@@ -31,7 +31,8 @@ pub(crate) fn is_plugin(shell: &Shell, name: &str) -> bool {
 /// Whether a name is made of lower-case words joined by `-` and begins with a letter.
 pub(crate) fn is_kebab_case(name: &str) -> bool {
     let is_word = |word: &str| {
-        !word.is_empty() && word.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+        !word.is_empty()
+            && word.chars().all(|char| char.is_ascii_lowercase() || char.is_ascii_digit())
     };
     name.starts_with(|it: char| it.is_ascii_lowercase()) && name.split('-').all(is_word)
 }

@@ -144,7 +144,7 @@ fn members(metadata: &Metadata) -> Vec<Member> {
         Member {
             package: package.name.to_string(),
             folder: folder.to_string().replace('\\', "/"),
-            dependencies: dependencies.map(|it| it.name.clone()).collect(),
+            dependencies: dependencies.map(|dependency| dependency.name.clone()).collect(),
         }
     });
     members.collect()

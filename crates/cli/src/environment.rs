@@ -69,8 +69,8 @@ pub fn encoder(config: &EncoderConfig, device: &str) -> Result<TextEncoder, BoxE
 
 /// Opens the search engine of a run file. An encoder computes on the device of this name.
 pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngine> {
-    let load = |it: &EncoderConfig| -> Result<Arc<dyn Embedder>, BoxError> {
-        Ok(Arc::new(encoder(it, device)?))
+    let load = |encoder_config: &EncoderConfig| -> Result<Arc<dyn Embedder>, BoxError> {
+        Ok(Arc::new(encoder(encoder_config, device)?))
     };
     SearchEngine::open(config, &load).map_err(|error| {
         let failure = match &error {

@@ -59,8 +59,9 @@ type Test<'a> = (&'static str, &'a dyn Fn() -> Result<CheckResult, String>);
 
 /// Runs all checks. After a missed deadline, the others are skipped.
 pub fn check_plugin(library: &Path, options: CheckOptions<'_>) -> Vec<Check> {
-    let load =
-        || Plugin::load(library, options.config).map(|it| it.with_deadline(options.deadline));
+    let load = || {
+        Plugin::load(library, options.config).map(|plugin| plugin.with_deadline(options.deadline))
+    };
     let plugin = match load() {
         Ok(plugin) => plugin,
         Err(err) => {
@@ -219,7 +220,8 @@ fn threads(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<CheckResult,
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(ask)).collect();
-        let answers = threads.into_iter().map(|it| it.join().expect("asking does not panic"));
+        let answers =
+            threads.into_iter().map(|thread| thread.join().expect("asking does not panic"));
         answers.collect::<Result<Vec<()>, String>>()
     })?;
     Ok(CheckResult::Passed(format!("the same grades from {THREADS} threads at once")))
@@ -257,7 +259,7 @@ fn unknown_fields(plugin: &Plugin, given: &[(&Group, &[Grade])]) -> Result<Check
     for (group, expected) in given {
         same(&plugin.score_with_unknown_fields(group), expected, group, "with unknown fields")?;
     }
-    Ok(CheckResult::Passed("what a newer trainer adds is ignored".to_owned()))
+    Ok(CheckResult::Passed("what a newer Forage adds is ignored".to_owned()))
 }
 
 fn latency(plugin: &Plugin) -> Result<CheckResult, String> {

@@ -120,7 +120,7 @@ fn question(line: &str, number: usize, ids: &mut HashSet<String>) -> Result<Ques
         passages: row
             .gold_pids
             .into_iter()
-            .map(|it| Passage { id: it.text(), ..Passage::default() })
+            .map(|id| Passage { id: id.text(), ..Passage::default() })
             .collect(),
         ..Evidence::default()
     });
@@ -183,7 +183,7 @@ impl SupportingFacts {
             Self::Columns { title } => title,
         };
         let mut seen = HashSet::new();
-        all.into_iter().filter(|it| seen.insert(it.clone())).collect()
+        all.into_iter().filter(|title| seen.insert(title.clone())).collect()
     }
 }
 

@@ -60,7 +60,7 @@ pub struct RewardComparison {
 pub fn is_varied(grades: &[Grade]) -> bool {
     let mut rewards = grades.iter().filter_map(Grade::reward);
     let first = rewards.next();
-    rewards.any(|it| first.is_some_and(|first| (it - first).abs() > EPSILON))
+    rewards.any(|reward| first.is_some_and(|first| (reward - first).abs() > EPSILON))
 }
 
 /// Compares the grades of two rewards for the same groups.
@@ -141,7 +141,7 @@ pub fn report(stored: &[StoredGroup], it: &RewardComparison, show: usize) -> Str
                 Kind::Information => cut(segment.text.trim(), OBSERVATION_WIDTH),
                 _ => segment.text.trim().to_owned(),
             };
-            for line in shown.lines().filter(|it| !it.trim().is_empty()) {
+            for line in shown.lines().filter(|line| !line.trim().is_empty()) {
                 writeln!(text, "     {line}").expect("a string takes all text");
             }
         }
@@ -167,8 +167,8 @@ pub fn rank_correlation(pairs: &[RewardPair]) -> Option<f64> {
 fn changed(pairs: &[RewardPair]) -> usize {
     let center = |value: fn(&RewardPair) -> f64| mean(&pairs.iter().map(value).collect::<Vec<_>>());
     let (one, other) = (center(|it| it.one), center(|it| it.other));
-    let is_changed = |it: &&RewardPair| {
-        let (a, b) = (it.one - one, it.other - other);
+    let is_changed = |pair: &&RewardPair| {
+        let (a, b) = (pair.one - one, pair.other - other);
         a.abs() > EPSILON && b.abs() > EPSILON && (a > 0.0) != (b > 0.0)
     };
     pairs.iter().filter(is_changed).count()

@@ -224,7 +224,7 @@ impl Page {
             _ = write!(text, ", advantage {advantage:+.3}");
         }
         self.paragraph("reward:", Paint::Bold, &text);
-        let name_width = grade.parts.keys().map(|it| it.chars().count()).max().unwrap_or(0);
+        let name_width = grade.parts.keys().map(|name| name.chars().count()).max().unwrap_or(0);
         for (name, value) in &grade.parts {
             self.line(&format!("{:GUTTER$}{name:name_width$} {value:>7.3}", ""));
         }

@@ -20,7 +20,7 @@ use crate::error::OptimizerError;
 const NAME: &str = "name";
 
 /// Keys of a section and their values, `name` included.
-pub(crate) type Options = BTreeMap<String, OptionValue>;
+type Options = BTreeMap<String, OptionValue>;
 
 /// Value of a run file.
 #[derive(Debug, Clone, Deserialize)]
@@ -70,10 +70,12 @@ macro_rules! named_algorithm {
 
         impl<'de> serde::Deserialize<'de> for $algorithm {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let options = crate::named_algorithm::Options::deserialize(deserializer)?;
-                crate::named_algorithm::read($section, &options, <$algorithm>::deserialize)
-                    .and_then(|algorithm| algorithm.check().map(|()| algorithm))
-                    .map_err(serde::de::Error::custom)
+                crate::named_algorithm::read(
+                    $section,
+                    deserializer,
+                    <$algorithm>::deserialize,
+                    <$algorithm>::check,
+                )
             }
         }
     };
@@ -81,17 +83,23 @@ macro_rules! named_algorithm {
 
 pub(crate) use named_algorithm;
 
-/// Reads a section with `derived`, the function that serde derives.
-pub(crate) fn read<T, F>(
+/// Reads a section with `derived`, the function that serde derives, and checks its ranges.
+pub(crate) fn read<'de, T, D, F, C>(
     section: &'static str,
-    options: &Options,
+    deserializer: D,
     derived: F,
-) -> Result<T, OptimizerError>
+    check: C,
+) -> Result<T, D::Error>
 where
+    D: Deserializer<'de>,
     F: Fn(OptionValue) -> Result<T, ReadError>,
+    C: Fn(&T) -> Result<(), OptimizerError>,
 {
+    let options = Options::deserialize(deserializer)?;
     derived(OptionValue::Table(options.clone()))
-        .map_err(|error| Explanation { section, options, derived }.of(error))
+        .map_err(|error| Explanation { section, options: &options, derived }.of(error))
+        .and_then(|algorithm| check(&algorithm).map(|()| algorithm))
+        .map_err(de::Error::custom)
 }
 
 /// A section that cannot be read.

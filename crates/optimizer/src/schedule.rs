@@ -2,10 +2,10 @@
 
 use std::f64::consts::PI;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::OptimizerError;
-use crate::named_algorithm::named_algorithm;
+use crate::named_algorithm::{named_algorithm, read};
 use crate::ranges::below_one;
 
 /// Learning rate schedule: the factor of the peak learning rate at each step. Default: `constant`
@@ -80,10 +80,10 @@ impl LrWarmup {
         }
     }
 
-    fn check(self) -> Result<(), OptimizerError> {
+    fn check(self, schedule: &str) -> Result<(), OptimizerError> {
         match self {
             Self::Steps(_) => Ok(()),
-            Self::Ratio(ratio) => below_one("optimizer.schedule.warmup.ratio", ratio),
+            Self::Ratio(ratio) => below_one(&format!("{schedule}.warmup.ratio"), ratio),
         }
     }
 }
@@ -95,6 +95,15 @@ impl Default for LrSchedule {
 }
 
 impl LrSchedule {
+    /// Reads the schedule of a run file that has this key, such as `critic.schedule`. Errors name
+    /// the key; those of serde's `deserialize` name `optimizer.schedule`.
+    pub fn deserialize_at<'de, D>(key: &'static str, deserializer: D) -> Result<Self, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        read(key, deserializer, Self::deserialize, |schedule: &Self| schedule.check_at(key))
+    }
+
     /// Factor of the peak learning rate at a step, counted from 0, in a run of `n_steps`.
     ///
     /// In a warm-up of w steps it is (step + 1) / (w + 1), so that no step is wasted at 0 and the
@@ -123,14 +132,18 @@ impl LrSchedule {
         }
     }
 
-    /// Checks the ranges of the options.
-    pub(crate) fn check(&self) -> Result<(), OptimizerError> {
-        self.warmup().check()?;
+    fn check(&self) -> Result<(), OptimizerError> {
+        self.check_at("optimizer.schedule")
+    }
+
+    /// Checks the ranges of the options of the schedule with this key.
+    fn check_at(&self, key: &str) -> Result<(), OptimizerError> {
+        self.warmup().check(key)?;
         match self {
             Self::Constant(_) => Ok(()),
             Self::Linear(LinearSchedule { floor, .. })
             | Self::Cosine(CosineSchedule { floor, .. }) => {
-                below_one("optimizer.schedule.floor", *floor)
+                below_one(&format!("{key}.floor"), *floor)
             }
         }
     }

@@ -221,18 +221,22 @@ fn of_groups(groups: &[Group]) -> AlarmMetrics {
 
 /// Whether an answer is in a retrieved passage, and the trajectory has no thought.
 fn is_copied(it: &Trajectory, answer: &str) -> bool {
-    let has_thought = it.segments.iter().any(|it| {
-        it.origin == Origin::Policy && it.kind == SegmentKind::Think && !it.content.is_empty()
+    let has_thought = it.segments.iter().any(|segment| {
+        segment.origin == Origin::Policy
+            && segment.kind == SegmentKind::Think
+            && !segment.content.is_empty()
     });
     let answer = normalize_answer(answer);
     let stands_in = |text: &str| normalize_answer(text).contains(&answer);
     let mut hits = it.searches.iter().flat_map(|it| &it.hits);
-    !has_thought && !answer.is_empty() && hits.any(|it| stands_in(&it.title) || stands_in(&it.text))
+    !has_thought
+        && !answer.is_empty()
+        && hits.any(|hit| stands_in(&hit.title) || stands_in(&hit.text))
 }
 
 /// Number of searches of a trajectory whose query it had asked before.
 fn n_repeated(it: &Trajectory) -> usize {
-    let queries = it.searches.iter().map(|it| normalize_answer(&it.query));
+    let queries = it.searches.iter().map(|search| normalize_answer(&search.query));
     it.searches.len() - queries.collect::<BTreeSet<_>>().len()
 }
 

@@ -184,7 +184,7 @@ fn recompute(
 ) {
     let (limit, temperature) = (training.micro_batch_tokens, training.temperature);
     let live: Vec<usize> = (0..entries.len())
-        .filter(|&it| entries[it].episode.inclusion != Inclusion::Failed)
+        .filter(|&idx| entries[idx].episode.inclusion != Inclusion::Failed)
         .collect();
     let logprobs = |decoder: &Decoder, entries: &[Entry<'_>]| {
         let targets: Vec<ScoredTargets<'_>> =
@@ -203,11 +203,11 @@ fn recompute(
     }
     if let Some(critic) = policies.critic {
         let positions: Vec<Vec<usize>> =
-            live.iter().map(|&it| positions_of(&entries[it])).collect();
+            live.iter().map(|&idx| positions_of(&entries[idx])).collect();
         let asked: Vec<ScoredTargets<'_>> = live
             .iter()
             .zip(&positions)
-            .map(|(&it, at)| ScoredTargets { tokens: &entries[it].sample.tokens, at })
+            .map(|(&idx, at)| ScoredTargets { tokens: &entries[idx].sample.tokens, at })
             .collect();
         for (&idx, values) in live.iter().zip(critic.values(&asked, limit)) {
             entries[idx].episode.values = values.iter().map(|it| f64::from(*it)).collect();
@@ -272,8 +272,8 @@ fn value_sample(
     ValueSample {
         tokens: entry.sample.tokens.clone(),
         at: positions.iter().map(|it| first + it).collect(),
-        old: positions.iter().map(|&it| entry.values[it]).collect(),
-        returns: positions.iter().map(|&it| estimate.returns[it] as f32).collect(),
+        old: positions.iter().map(|&at| entry.values[at]).collect(),
+        returns: positions.iter().map(|&at| estimate.returns[at] as f32).collect(),
     }
 }
 

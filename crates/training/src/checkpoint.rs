@@ -133,7 +133,7 @@ impl TrainState {
         let saved = Saved {
             step: self.step,
             optimizer_steps: self.adamw.n_steps,
-            critic_steps: self.critic.as_ref().map(|it| it.adamw.n_steps),
+            critic_steps: self.critic.as_ref().map(|critic| critic.adamw.n_steps),
             skipped: self.n_skipped,
             skipped_in_a_row: self.skipped_in_a_row,
         };
@@ -224,7 +224,7 @@ fn read_weights(
     device: &Device,
 ) -> Result<Vec<Tensor<2>>, BoxError> {
     let expected: Vec<(String, Vec<usize>)> =
-        specs.iter().map(|it| (it.name.clone(), it.shape.to_vec())).collect();
+        specs.iter().map(|spec| (spec.name.clone(), spec.shape.to_vec())).collect();
     let read = read_tensors(path, &expected)?;
     let tensors = read.into_iter().zip(specs);
     Ok(tensors
@@ -260,8 +260,10 @@ fn moment_specs(specs: &[ParameterSpec]) -> Vec<ParameterSpec> {
     specs
         .iter()
         .flat_map(|spec| {
-            ["first", "second"]
-                .map(|it| ParameterSpec { name: format!("{it}.{}", spec.name), ..spec.clone() })
+            ["first", "second"].map(|moment| ParameterSpec {
+                name: format!("{moment}.{}", spec.name),
+                ..spec.clone()
+            })
         })
         .collect()
 }
@@ -293,9 +295,9 @@ fn checkpoints(all: &Path) -> Vec<(u64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(all) else { return Vec::new() };
     let mut found: Vec<(u64, PathBuf)> = entries
         .flatten()
-        .filter_map(|it| {
-            let step = it.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
-            it.path().join("state.json").exists().then(|| (step, it.path()))
+        .filter_map(|entry| {
+            let step = entry.file_name().to_str()?.strip_prefix("step-")?.parse().ok()?;
+            entry.path().join("state.json").exists().then(|| (step, entry.path()))
         })
         .collect();
     found.sort();

@@ -8,7 +8,7 @@ use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig};
 use forage_rollout::RolloutConfig;
 use forage_trajectory::{Sampling, Truncation};
 use forage_world::Perturbations;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::micro_batch::MicroBatches;
 
@@ -122,7 +122,7 @@ pub struct CriticSection {
     /// Peak learning rate.
     pub lr: f64,
     /// Learning rate schedule. Default: constant.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "critic_schedule")]
     pub schedule: LrSchedule,
 }
 
@@ -442,6 +442,10 @@ fn default_temperature() -> f32 {
     1.0
 }
 
+fn critic_schedule<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LrSchedule, D::Error> {
+    LrSchedule::deserialize_at("critic.schedule", deserializer)
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -458,5 +462,29 @@ mod tests {
         }
         assert!(toml::from_str::<AlarmSection>("unserched = 0.5").is_err());
         assert!(AlarmSection::default().check().is_ok());
+    }
+
+    #[test]
+    fn errors_of_a_schedule_name_its_section() {
+        for (schedule, expected) in [
+            (
+                "{ name = 'constant', floor = 0.1 }",
+                "schedule.floor` is not used by `constant`, only by `linear`, `cosine`",
+            ),
+            (
+                "{ name = 'linear', floor = 1.0 }",
+                "schedule.floor` is 1, but must be at least 0 and below 1",
+            ),
+            (
+                "{ name = 'cosine', warmup = { ratio = 1.5 } }",
+                "schedule.warmup.ratio` is 1.5, but must be at least 0 and below 1",
+            ),
+        ] {
+            let text = format!("lr = 1.0\nschedule = {schedule}");
+            let of_critic = toml::from_str::<CriticSection>(&text).unwrap_err();
+            assert_eq!(of_critic.message(), format!("`critic.{expected}"));
+            let of_policy = toml::from_str::<OptimizerConfig>(&text).unwrap_err();
+            assert_eq!(of_policy.message(), format!("`optimizer.{expected}"));
+        }
     }
 }

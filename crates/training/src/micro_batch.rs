@@ -31,8 +31,8 @@ pub struct MicroBatches {
 /// micro-batch has at most `limit` tokens; a longer sequence is one by itself.
 pub fn split_by_tokens(targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> =
-        (0..targets.len()).filter(|&it| !targets[it].at.is_empty()).collect();
-    order.sort_by_key(|&it| targets[it].tokens.len());
+        (0..targets.len()).filter(|&idx| !targets[idx].at.is_empty()).collect();
+    order.sort_by_key(|&idx| targets[idx].tokens.len());
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut filled = 0;
     for idx in order {
@@ -51,7 +51,7 @@ pub fn split_by_tokens(targets: &[ScoredTargets<'_>], limit: usize) -> Vec<Vec<u
 
 /// Packed sequences: a micro-batch has no padding.
 pub fn packed(targets: &[ScoredTargets<'_>]) -> PackedSequences {
-    PackedSequences::new(targets.iter().map(|it| (it.tokens, it.at)))
+    PackedSequences::new(targets.iter().map(|target| (target.tokens, target.at)))
 }
 
 /// Scores of the positions of some sequences, one number each, without a gradient. `score` gives
@@ -114,8 +114,8 @@ pub fn accumulate<S: Send>(
 /// Gradient of a loss by each of these leaves; zeros where it does not depend on one.
 pub fn gradients(loss: &Tensor<1>, leaves: &[Tensor<2>]) -> Vec<Tensor<2>> {
     let mut gradients = loss.backward();
-    let of_one = |it: &Tensor<2>| {
-        it.grad_remove(&mut gradients).unwrap_or_else(|| it.clone().inner().zeros_like())
+    let of_one = |leaf: &Tensor<2>| {
+        leaf.grad_remove(&mut gradients).unwrap_or_else(|| leaf.clone().inner().zeros_like())
     };
     leaves.iter().map(of_one).collect()
 }

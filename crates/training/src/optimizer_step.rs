@@ -59,14 +59,15 @@ impl OptimizerStep<'_> {
         loss: f64,
         gradients: Vec<Tensor<2>>,
     ) -> Result<(Vec<Tensor<2>>, f64), NonFinite> {
-        let norm = finite_norm(loss, &gradients).map_err(|it| match it {
+        let norm = finite_norm(loss, &gradients).map_err(|error| match error {
             NotFinite::Loss => NonFinite::Loss,
             NotFinite::Gradient(idx) => NonFinite::Gradient(self.specs[idx].name.clone()),
             NotFinite::Norm => NonFinite::Norm,
         })?;
         let gradients = clip_to_norm(gradients, norm, self.config.clip_norm);
         let rule = self.config.decay;
-        let decayed: Vec<bool> = self.specs.iter().map(|it| rule.applies(kind(it.role))).collect();
+        let decayed: Vec<bool> =
+            self.specs.iter().map(|spec| rule.applies(kind(spec.role))).collect();
         let weights = adamw.apply(self.config, self.lr, weights, &gradients, &decayed);
         if !global_norm(&weights).is_finite() {
             return Err(NonFinite::Weights);

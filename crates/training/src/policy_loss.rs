@@ -112,7 +112,7 @@ impl PolicyLoss<'_> {
         let rollout: Vec<f32> = gathered(|it| &it.rollout_logprobs);
         let reference: Vec<f32> = gathered(|it| &it.reference_logprobs);
         let advantages: Vec<f32> = gathered(|it| &it.advantages);
-        let lengths: Vec<usize> = samples.iter().map(|it| it.targets.len()).collect();
+        let lengths: Vec<usize> = samples.iter().map(|sample| sample.targets.len()).collect();
         let weights = self
             .algorithm
             .aggregation
@@ -152,9 +152,9 @@ impl PolicyLoss<'_> {
         let loss = match &self.algorithm.llds {
             Some(llds) => with_term(loss, llds.coefficient, || {
                 let actions: Vec<usize> =
-                    samples.iter().flat_map(|it| it.actions.iter().copied()).collect();
+                    samples.iter().flat_map(|sample| sample.actions.iter().copied()).collect();
                 let answers: Vec<bool> =
-                    samples.iter().flat_map(|it| it.answers.iter().copied()).collect();
+                    samples.iter().flat_map(|sample| sample.answers.iter().copied()).collect();
                 let n_preserved = self.normalizers.n_preserved;
                 let term = llds_loss(llds, new, &tokens, &actions, &answers, n_preserved);
                 sums.llds = number(&term);
@@ -193,13 +193,13 @@ impl PolicyLoss<'_> {
         let hidden_qd = pass.hidden.clone().select(0, rows.clone());
         let student_qv = pass.decoder().logits(hidden_qd) / self.temperature;
         let student_entropies = pass.entropies.clone().select(0, rows);
-        let entropies =
-            [student_entropies.inner(), entropy(teacher_qv.clone())].map(|it| number(&it.sum()));
+        let entropies = [student_entropies.inner(), entropy(teacher_qv.clone())]
+            .map(|entropies| number(&entropies.sum()));
         sums.entropy_gap = entropies[0] - entropies[1];
         let lengths: Vec<usize> = samples
             .iter()
-            .filter_map(|it| it.distillation.as_ref())
-            .map(|it| it.distilled.len())
+            .filter_map(|sample| sample.distillation.as_ref())
+            .map(|target| target.distilled.len())
             .collect();
         sums.n_distilled = lengths.iter().sum();
         let weights =

@@ -64,9 +64,10 @@ impl<'a> QuestionSampler<'a> {
     /// Extra questions for dynamic sampling, in order: those of the stage that the step does not
     /// have.
     pub fn extra(&self, step: u64) -> Vec<&'a Question> {
-        let asked: BTreeSet<&str> = self.batch(step).iter().map(|it| it.id.as_str()).collect();
+        let asked: BTreeSet<&str> =
+            self.batch(step).iter().map(|question| question.id.as_str()).collect();
         let mut others = self.eligible(step);
-        others.retain(|it| !asked.contains(it.id.as_str()));
+        others.retain(|question| !asked.contains(question.id.as_str()));
         let stream = Stream::new(self.seed, Purpose::DynamicSampling).at_step(step);
         others.shuffle(&mut stream.rng());
         others

@@ -41,7 +41,7 @@ pub fn record_skipped(
     };
     let records: Vec<GroupRecord> = (0..groups.len()).filter(is_skipped).map(record).collect();
     context.run.write_groups(&name, &records)?;
-    let rows: Vec<Value> = skipped.iter().map(|it| describe(it, state.step)).collect();
+    let rows: Vec<Value> = skipped.iter().map(|update| describe(update, state.step)).collect();
     context.run.write_json(&format!("{name}.json"), &rows)?;
 
     let what = first.why.at(state.step);

@@ -209,10 +209,11 @@ impl CriticTrainer {
 
 /// 1 - Var(return - value) / Var(return); 0 where returns do not differ.
 fn explained(samples: &[&ValueSample]) -> f64 {
-    let pairs = samples.iter().flat_map(|it| it.returns.iter().zip(&it.old));
+    let pairs = samples.iter().flat_map(|sample| sample.returns.iter().zip(&sample.old));
     let pairs = pairs.map(|(returns, old)| (f64::from(*returns), f64::from(*old)));
     let returns = forage_optimizer::SampleMoments::of(pairs.clone().map(|it| it.0)).variance;
-    let errors = forage_optimizer::SampleMoments::of(pairs.map(|it| it.0 - it.1)).variance;
+    let errors =
+        forage_optimizer::SampleMoments::of(pairs.map(|(returns, old)| returns - old)).variance;
     if returns > 0.0 { 1.0 - errors / returns } else { 0.0 }
 }
 
@@ -230,8 +231,8 @@ fn norms_by_part(
 }
 
 fn part(name: &str, n_layers: usize) -> &'static str {
-    let layer = name.split_once("model.layers.").and_then(|it| it.1.split('.').next());
-    match layer.and_then(|it| it.parse::<usize>().ok()) {
+    let layer = name.split_once("model.layers.").and_then(|(_, rest)| rest.split('.').next());
+    match layer.and_then(|number| number.parse::<usize>().ok()) {
         Some(layer) => ["early_layers", "middle_layers", "late_layers"][layer * 3 / n_layers],
         None if name.contains("embed") => "embedding",
         None => "head",

@@ -70,7 +70,8 @@ impl<'ast> Visit<'ast> for Paths<'_, '_> {
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if path.leading_colon.is_none() && path.segments.len() > 1 {
-            let names: Vec<_> = path.segments.iter().map(|it| it.ident.to_string()).collect();
+            let names: Vec<_> =
+                path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             self.add(&names, Position::Code, path.segments[0].ident.span().start().line);
         }
         visit::visit_path(self, path);

@@ -53,7 +53,7 @@ impl Source {
 /// Leaves out the files that are modules only in tests.
 pub(super) fn without_test_modules(mut sources: Vec<Source>) -> Vec<Source> {
     let modules: Vec<_> =
-        sources.iter_mut().flat_map(|it| mem::take(&mut it.test_modules)).collect();
+        sources.iter_mut().flat_map(|source| mem::take(&mut source.test_modules)).collect();
     sources.retain(|source| {
         let mut rests =
             modules.iter().filter_map(|module| source.path.strip_prefix(module.as_str()));

@@ -64,7 +64,7 @@ pub(super) fn warn_of_size(path: &str, text: &str) -> Option<String> {
 /// Checks the manifest of a member.
 pub(super) fn check_manifest(path: &str, text: &str) -> Option<Finding> {
     let manifest = text.parse::<toml::Table>().ok();
-    let inherits = |it: &toml::Table| it.get("lints")?.get("workspace")?.as_bool();
+    let inherits = |manifest: &toml::Table| manifest.get("lints")?.get("workspace")?.as_bool();
     (manifest.as_ref().and_then(inherits) != Some(true)).then(|| Finding {
         place: path.to_owned(),
         rule: "does not inherit the lints of the workspace".to_owned(),
@@ -76,7 +76,8 @@ pub(super) fn check_manifest(path: &str, text: &str) -> Option<Finding> {
 fn bare_allows(text: &str) -> impl Iterator<Item = usize> {
     let attributes = ["#[", "#!["].map(|head| format!("{head}allow("));
     text.lines().enumerate().filter_map(move |(idx, line)| {
-        let begins = attributes.iter().any(|it| line.trim_start().starts_with(it.as_str()));
+        let begins =
+            attributes.iter().any(|attribute| line.trim_start().starts_with(attribute.as_str()));
         // An attribute may go over several lines; it ends with the first `)]`.
         let lines = text.lines().skip(idx);
         let has_reason = || {

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
             progress.set(done as u64, "");
         })?;
     progress.finish();
-    let name = args.questions.as_ref().map_or("test".into(), |it| it.display().to_string());
+    let name = args.questions.as_ref().map_or("test".into(), |path| path.display().to_string());
     let evaluation = summarize(0, sampling, &name, &questions, &played, seed);
     print(&table::of_one(&evaluation))?;
     let Some(out) = &args.out else { return Ok(()) };
@@ -125,12 +125,13 @@ fn policy(
         let (decoder, tokenizer) = target.open_model(&device_of(&target.config)?)?;
         return Ok(Box::new(generator(decoder, tokenizer, target.config.model.cache_tokens)));
     }
-    let texts: Vec<String> = questions.iter().map(|it| it.text.clone()).collect();
+    let texts: Vec<String> = questions.iter().map(|question| question.text.clone()).collect();
     // The tasks of each batch are counted from 0, so the question is found by its prompt.
     let prompts: Vec<String> =
-        questions.iter().map(|it| target.config.rollout.prompt_for(it)).collect();
+        questions.iter().map(|question| target.config.rollout.prompt_for(question)).collect();
     let script = move |context: &str, _: usize, turn: usize| {
-        let idx = prompts.iter().position(|it| context.starts_with(it.as_str())).unwrap_or(0);
+        let idx =
+            prompts.iter().position(|prompt| context.starts_with(prompt.as_str())).unwrap_or(0);
         baseline(&[texts[idx].as_str()])(context, 0, turn)
     };
     Ok(Box::new(ScriptedPolicy::new(Bytes, script).with_max_context(usize::MAX)))

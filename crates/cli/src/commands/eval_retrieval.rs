@@ -95,18 +95,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             let topics = args.topics.as_deref().map(read_topics).transpose();
             (qrels, topics.with_context(unreadable)?)
         }
-        (None, None) => unreachable!("the command line wants one of the two"),
-    };
-    let run = match (&args.run, &args.index) {
-        (Some(run), _) => TrecRun::read(run).with_context(unreadable)?,
-        (None, Some(index)) => {
-            let topics = topics.ok_or_else(|| {
-                Failure::new(Code::Usage, "there is nothing to search for")
-                    .hint("name the topics of the judgements with `--topics FILE`")
-            })?;
-            search(args, index, &topics)?
+        (None, None) => {
+            return Err(Failure::new(Code::Usage, "there are no judgements")
+                .hint("name them with `--qrels FILE` or `--questions FILE`")
+                .into());
         }
-        (None, None) => unreachable!("the command line wants one of the two"),
+    };
+    let run = if let Some(run) = &args.run {
+        TrecRun::read(run).with_context(unreadable)?
+    } else {
+        let (index, topics) = args.index.as_deref().zip(topics).ok_or_else(|| {
+            Failure::new(Code::Usage, "there is nothing to search for")
+                .hint("name the topics of the judgements with `--topics FILE`")
+        })?;
+        search(args, index, &topics)?
     };
     if let Some(path) = &args.save_run {
         forage_fs::write_file(path, run.to_text(TAG).as_bytes()).with_context(|| {
@@ -133,13 +135,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn gold(path: &Path) -> anyhow::Result<(Qrels, Option<Vec<TrecTopic>>)> {
     let questions = read_questions(path)?;
     let gold_of = |question: &Question| {
-        let steps = question.evidence.steps.iter().flat_map(|it| it.passage_ids.iter().cloned());
-        let passages = question.evidence.passages.iter().map(|it| it.id.clone());
+        let steps =
+            question.evidence.steps.iter().flat_map(|step| step.passage_ids.iter().cloned());
+        let passages = question.evidence.passages.iter().map(|passage| passage.id.clone());
         steps.chain(passages).map(|id| (id, 1)).collect()
     };
-    let topic = |it: &Question| TrecTopic { id: it.id.clone(), query: it.text.clone() };
+    let topic =
+        |question: &Question| TrecTopic { id: question.id.clone(), query: question.text.clone() };
     let topics = questions.iter().map(topic).collect();
-    let qrels: Qrels = questions.iter().map(|it| (it.id.clone(), gold_of(it))).collect();
+    let qrels: Qrels =
+        questions.iter().map(|question| (question.id.clone(), gold_of(question))).collect();
     let n_without = qrels.values().filter(|it| it.is_empty()).count();
     if n_without > 0 {
         let message =
@@ -156,7 +161,7 @@ fn search(args: &Args, index: &Path, topics: &[TrecTopic]) -> anyhow::Result<Tre
     let mut run = TrecRun::default();
     let mut progress = Progress::new("searching", 0, topics.len() as u64);
     for (batch_idx, topics) in topics.chunks(BATCH).enumerate() {
-        let queries: Vec<&str> = topics.iter().map(|it| it.query.as_str()).collect();
+        let queries: Vec<&str> = topics.iter().map(|topic| topic.query.as_str()).collect();
         let found = engine.retriever.search(&queries, args.depth);
         for (topic, hits) in topics.iter().zip(found) {
             let hits = hits.with_context(|| {
@@ -197,8 +202,11 @@ fn json(measured: &RunMeasures, per_topic: bool) -> String {
     object.insert("topics".to_owned(), measured.topics.len().into());
     object.insert("mean".to_owned(), values(&measured.means).into());
     if per_topic {
-        let topics: serde_json::Map<String, serde_json::Value> =
-            measured.topics.iter().map(|(id, it)| (id.clone(), values(it).into())).collect();
+        let topics: serde_json::Map<String, serde_json::Value> = measured
+            .topics
+            .iter()
+            .map(|(id, numbers)| (id.clone(), values(numbers).into()))
+            .collect();
         object.insert("per_topic".to_owned(), topics.into());
     }
     format!("{}\n", serde_json::Value::Object(object))

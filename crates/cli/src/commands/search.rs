@@ -261,7 +261,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Replaces line breaks and other control characters, which must not reach a terminal.
 fn one_line(text: &str) -> String {
-    text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 /// Adds an exit code and a hint.

@@ -154,7 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn token(args: &Args) -> anyhow::Result<Option<String>> {
     let Some(variable) = &args.token_env else { return Ok(args.token.clone()) };
-    let token = std::env::var(variable).ok().filter(|it| !it.trim().is_empty());
+    let token = std::env::var(variable).ok().filter(|token| !token.trim().is_empty());
     let token = token.ok_or_else(|| {
         Failure::new(Code::Usage, format!("there is no token in `{variable}`"))
             .hint("set the environment variable that `--token-env` names")

@@ -137,13 +137,13 @@ fn manifest(
 /// Prints three transcripts, and the evaluations before and after training.
 fn show(run: &RunFolder, results: &TrainingResults) -> Result<()> {
     let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let [before, after] = [&results.before[0], &results.after[0]].map(|it| {
-        let name = format!("trajectories/step-{:06}-greedy.jsonl.zst", it.step);
+    let [before, after] = [&results.before[0], &results.after[0]].map(|evaluation| {
+        let name = format!("trajectories/step-{:06}-greedy.jsonl.zst", evaluation.step);
         read_records(&run.path(&name))
     });
     let (before, after) = (before?, after?);
     // First the questions that were answered after training only, those of most hops first.
-    let solved = |it: &GroupRecord| it.grades.first().and_then(|it| it.reward) == Some(1.0);
+    let solved = |record: &GroupRecord| record.grades.first().and_then(|it| it.reward) == Some(1.0);
     let mut order: Vec<usize> = (0..after.len()).collect();
     order.sort_by_key(|&idx| {
         let taught = solved(&after[idx]) && !before.get(idx).is_some_and(solved);

@@ -50,7 +50,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<SynthesisData> {
             .into());
     };
     let config = read_file(&run.join("config.toml"))?;
-    let parsed = config.as_deref().and_then(|it| SynthesisConfig::parse(it).ok());
+    let parsed = config.as_deref().and_then(|text| SynthesisConfig::parse(text).ok());
     let mut questions = Vec::new();
     let mut n_questions = 0;
     for split in Split::ALL {
@@ -61,7 +61,7 @@ pub(super) fn data(run: &Path) -> anyhow::Result<SynthesisData> {
             if questions.len() < MOST_QUESTIONS {
                 let Question { id, text, golden_answers, evidence, .. } =
                     parse_line(line, &path, idx)?;
-                let steps = evidence.steps.into_iter().map(|it| (it.question, it.answer));
+                let steps = evidence.steps.into_iter().map(|step| (step.question, step.answer));
                 questions.push(ShownQuestion {
                     split: split.to_string(),
                     id,

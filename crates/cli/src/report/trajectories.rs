@@ -318,8 +318,11 @@ impl Pool {
             return idx;
         }
         let evidence = &question.evidence;
-        let passages =
-            evidence.passages.iter().map(|it| self.passage(&it.id, &it.title, &it.text)).collect();
+        let passages = evidence
+            .passages
+            .iter()
+            .map(|passage| self.passage(&passage.id, &passage.title, &passage.text))
+            .collect();
         self.questions.push(ShownQuestion {
             id: question.id.clone(),
             text: question.text.clone(),

@@ -80,7 +80,7 @@ fn serve(
         let requests: Vec<RunRequest> = std::iter::once(first).chain(waiting.try_iter()).collect();
         let questions: Vec<Question> = requests
             .iter()
-            .map(|it| Question { text: it.question.clone(), ..Question::default() })
+            .map(|request| Question { text: request.question.clone(), ..Question::default() })
             .collect();
         let tasks: Vec<RolloutTask<'_>> = requests
             .iter()

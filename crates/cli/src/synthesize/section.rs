@@ -209,7 +209,7 @@ impl SynthesisConfig {
     fn computes(&self) -> bool {
         matches!(self.agent, AgentSection::Model { .. })
             || matches!(self.generator, GeneratorSection::Model(_))
-            || self.retriever().is_some_and(|it| it.encoder().is_some())
+            || self.retriever().is_some_and(|retriever| retriever.encoder().is_some())
     }
 
     /// Search engine of the run file, where it names one.

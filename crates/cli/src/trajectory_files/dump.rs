@@ -161,8 +161,9 @@ fn split_turn(text: &str) -> (&str, Option<(Kind, usize)>) {
     let mut given = None;
     while let Some(found) = text[from..].find(INFORMATION.open) {
         let open = from + found;
-        let close =
-            text[open..].find(INFORMATION.close).map(|it| open + it + INFORMATION.close.len());
+        let close = text[open..]
+            .find(INFORMATION.close)
+            .map(|offset| open + offset + INFORMATION.close.len());
         if text[..open].trim_end().ends_with(SEARCH.close) {
             // Without a closing tag, the text was cut off in the observation.
             given = Some((Kind::Information, close.unwrap_or(text.len()) - open));
@@ -205,7 +206,7 @@ fn push_turn(it: &mut Trajectory, turn: &str, is_searched: bool) {
 
 /// Appends a segment. Its tokens are its words, as the tokenizer is not known.
 fn push(it: &mut Trajectory, origin: Origin, kind: Kind, text: &str, content: &str) {
-    let start = it.segments.last().map_or(0, |it| it.tokens.end);
+    let start = it.segments.last().map_or(0, |segment| segment.tokens.end);
     let tokens = start..start + text.split_whitespace().count();
     let (text, content) = (text.to_owned().into(), content.trim().to_owned().into());
     it.segments.push(Segment { origin, kind, text, content, tokens });

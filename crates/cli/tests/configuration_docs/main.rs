@@ -26,9 +26,6 @@ const ALIASES: [(&str, &str); 2] =
 /// Tables of a synthesis that are those of other run files.
 const SHARED: [&str; 2] = ["retriever", "rollout"];
 
-/// Tables in which an unknown key is no error, so that only the page can be checked.
-const LENIENT: [&str; 1] = ["questions.shares"];
-
 #[test]
 fn the_page_has_the_keys_of_a_run_file() {
     let (rows, _) = page::configuration();
@@ -88,9 +85,6 @@ fn check_keys(tables: &Tables, rows: &[Row]) {
             let key = part.trim_end_matches("[]").to_owned();
             on_page.entry(parts[..at].join(".")).or_default().insert(key);
         }
-    }
-    for lenient in LENIENT.iter().filter(|lenient| !tables.contains_key(**lenient)) {
-        on_page.remove(*lenient);
     }
     let (page, parser) = (paths(&on_page), paths(tables));
     let undocumented: Vec<&String> = parser.difference(&page).collect();

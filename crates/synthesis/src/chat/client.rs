@@ -219,7 +219,7 @@ impl ChatClient {
         *took = if let Some(metered) = metered {
             self.usage(metered.prompt_tokens, metered.completion_tokens)
         } else {
-            let written = reply.as_ref().map_or(0, |it| it.text.len());
+            let written = reply.as_ref().map_or(0, |reply| reply.text.len());
             self.usage(request.prompt.len() as u64, written as u64)
         };
         reply

@@ -109,13 +109,14 @@ impl<P: Policy + Send> PolicyModel<P> {
     fn next_batch(&self) -> Vec<Arc<QueuedPrompt>> {
         let mut queue = lock(&self.queue);
         let mut batch: Vec<Arc<QueuedPrompt>> = Vec::new();
-        queue.retain(|it| {
+        queue.retain(|prompt| {
             let fits = batch.first().is_none_or(|first| {
-                first.temperature.total_cmp(&it.temperature).is_eq() && first.stop == it.stop
+                first.temperature.total_cmp(&prompt.temperature).is_eq()
+                    && first.stop == prompt.stop
             });
             let taken = fits && batch.len() < self.options.batch.max(1);
             if taken {
-                batch.push(Arc::clone(it));
+                batch.push(Arc::clone(prompt));
             }
             !taken
         });
@@ -128,12 +129,12 @@ impl<P: Policy + Send> PolicyModel<P> {
         let requests: Vec<Request<'_>> = batch
             .iter()
             .enumerate()
-            .map(|(sequence, it)| Request {
+            .map(|(sequence, prompt)| Request {
                 sequence,
-                context: &it.tokens,
-                max_new_tokens: it.room,
+                context: &prompt.tokens,
+                max_new_tokens: prompt.room,
                 stop: &stop,
-                stream: Stream::new(it.seed, Purpose::Chat),
+                stream: Stream::new(prompt.seed, Purpose::Chat),
             })
             .collect();
         let written = policy.generate(&requests, self.sampling(first.temperature));
@@ -220,7 +221,7 @@ impl<P: Policy + Send> ChatModel for PolicyModel<P> {
             reply: Mutex::default(),
         });
         let written = self.wait_for_reply(&caller);
-        let took = written.as_ref().map_or_else(|_| Usage::default(), |it| used(it.n_tokens));
+        let took = written.as_ref().map_or_else(|_| Usage::default(), |reply| used(reply.n_tokens));
         self.budget.settle(used(room), took);
         *usage += took;
         let written = written?;

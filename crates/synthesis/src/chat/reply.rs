@@ -56,7 +56,7 @@ impl ReplyParser<'_> {
                 return (None, Err(HttpError::NotJson { url: url(), source }.into()));
             }
         };
-        let metered = reply.get("usage").and_then(|it| Metered::deserialize(it).ok());
+        let metered = reply.get("usage").and_then(|usage| Metered::deserialize(usage).ok());
         let read = match serde_json::from_value::<Completion>(reply) {
             Ok(completion) => self.completion(completion),
             Err(error) => Err(self.shape(&error.to_string())),
@@ -82,14 +82,14 @@ impl ReplyParser<'_> {
         if finish == "content_filter" {
             return Err(ChatError::Filtered { model });
         }
-        if let Some(said) = choice.message.refusal.filter(|it| !it.trim().is_empty()) {
+        if let Some(said) = choice.message.refusal.filter(|refusal| !refusal.trim().is_empty()) {
             return Err(ChatError::Refused { model, said: self.client.excerpt(&said) });
         }
         let text = match choice.message.content {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text,
             Some(Value::Array(parts)) => {
-                parts.iter().filter_map(|it| it["text"].as_str()).collect()
+                parts.iter().filter_map(|part| part["text"].as_str()).collect()
             }
             Some(_) => return Err(self.shape("`content` is no text")),
         };

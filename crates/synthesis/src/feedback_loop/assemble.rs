@@ -77,7 +77,7 @@ impl Assembly {
     /// Drops the questions of these items for a reason.
     pub fn drop_items(&mut self, reason: DropReason, indices: &BTreeSet<u64>) {
         let before = self.accepted.len();
-        self.accepted.retain(|it| !indices.contains(&it.index));
+        self.accepted.retain(|accepted| !indices.contains(&accepted.index));
         let n = before - self.accepted.len();
         if n > 0 {
             *self.dropped.entry(reason).or_default() += n;

@@ -48,7 +48,7 @@ impl FeedbackLoop<'_> {
     ) -> Result<ClosedBookResult, FeedbackLoopError> {
         let known: BTreeMap<u64, (bool, Usage)> = journal.held().guessed.clone();
         let open: Vec<&AcceptedQuestion> =
-            accepted.iter().filter(|it| !known.contains_key(&it.index)).collect();
+            accepted.iter().filter(|accepted| !known.contains_key(&accepted.index)).collect();
         let next = AtomicUsize::new(0);
         let mut before = ClosedBookResult::default();
         for one in accepted {

@@ -18,6 +18,7 @@ const NEAR: f64 = 0.8;
 
 /// Shares of the questions in the validation and test splits; the rest is for training.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SplitShares {
     /// Share of the validation split, from 0 to 1. Default: 0.
     pub dev: f64,
@@ -29,7 +30,7 @@ pub struct SplitShares {
 pub fn contaminated(accepted: &[AcceptedQuestion], avoid: &[String]) -> BTreeSet<u64> {
     let avoided = avoid.iter().map(String::as_str);
     let texts: Vec<&str> =
-        avoided.chain(accepted.iter().map(|it| it.question.text.as_str())).collect();
+        avoided.chain(accepted.iter().map(|accepted| accepted.question.text.as_str())).collect();
     let pairs = near_pairs(&texts);
     let found =
         pairs.into_iter().filter(|(one, other)| *one < avoid.len() && *other >= avoid.len());
@@ -51,16 +52,18 @@ pub fn split(
     let splits: HashMap<u64, Split> = assembly
         .accepted
         .iter()
-        .map(|it| {
-            let split = given(&it.question).unwrap_or_else(|| draw_split(shares, seed, it.index));
-            (it.index, split)
+        .map(|accepted| {
+            let split = given(&accepted.question)
+                .unwrap_or_else(|| draw_split(shares, seed, accepted.index));
+            (accepted.index, split)
         })
         .collect();
-    let of = |it: &AcceptedQuestion| splits[&it.index];
+    let of = |accepted: &AcceptedQuestion| splits[&accepted.index];
     let mut losers = BTreeSet::new();
 
     let mut latest: HashMap<[String; 2], Split> = HashMap::new();
-    let links: Vec<_> = assembly.accepted.iter().map(|it| links(&it.question)).collect();
+    let links: Vec<_> =
+        assembly.accepted.iter().map(|accepted| links(&accepted.question)).collect();
     for (one, links) in assembly.accepted.iter().zip(&links) {
         for link in links {
             let split = latest.entry(link.clone()).or_insert(of(one));
@@ -72,9 +75,10 @@ pub fn split(
             losers.insert(one.index);
         }
     }
-    let texts: Vec<&str> = assembly.accepted.iter().map(|it| it.question.text.as_str()).collect();
+    let texts: Vec<&str> =
+        assembly.accepted.iter().map(|accepted| accepted.question.text.as_str()).collect();
     for (one, other) in near_pairs(&texts) {
-        let [one, other] = [one, other].map(|it| &assembly.accepted[it]);
+        let [one, other] = [one, other].map(|idx| &assembly.accepted[idx]);
         if of(one) != of(other) {
             let loser = if later(of(one), of(other)) == of(one) { other } else { one };
             losers.insert(loser.index);
@@ -107,7 +111,7 @@ pub(crate) fn links(question: &Question) -> BTreeSet<[String; 2]> {
     let mut chain: Vec<String> = if evidence.entities.len() > 1 {
         evidence.entities.iter().map(|it| it.to_lowercase()).collect()
     } else {
-        evidence.steps.iter().map(|it| it.answer.to_lowercase()).collect()
+        evidence.steps.iter().map(|step| step.answer.to_lowercase()).collect()
     };
     if let Some(answer) = question.golden_answers.first().map(|it| it.to_lowercase())
         && !chain.contains(&answer)

@@ -122,7 +122,7 @@ impl Journal {
         if !begun {
             journal.append(&JournalEvent::Run(run.clone()))?;
             // The name of a new file is on the disk when its folder is.
-            if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                 File::open(folder).and_then(|it| it.sync_all()).map_err(failed)?;
             }
         }

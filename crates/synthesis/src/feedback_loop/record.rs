@@ -94,13 +94,13 @@ impl ItemRecord {
     pub fn standing(&self, rounds: usize, update: UpdateRule) -> Option<usize> {
         let tried = || {
             let so_far = self.rounds.iter().take(rounds + 1).enumerate();
-            so_far.filter_map(|(idx, it)| Some((idx, it.tried()?.1)))
+            so_far.filter_map(|(idx, round)| Some((idx, round.tried()?.1)))
         };
         let newest = tried().next_back().map(|(idx, _)| idx);
         match update {
             UpdateRule::Feedback => newest,
             UpdateRule::Resample => tried()
-                .find(|(_, it)| it.passes(self.target_steps))
+                .find(|(_, verdict)| verdict.passes(self.target_steps))
                 .or_else(|| hardest(tried().filter(|(_, it)| it.is_correct())))
                 .map(|(idx, _)| idx)
                 .or(newest),
@@ -112,5 +112,5 @@ impl ItemRecord {
 fn hardest<'a>(
     tried: impl Iterator<Item = (usize, &'a PairVerdict)>,
 ) -> Option<(usize, &'a PairVerdict)> {
-    tried.reduce(|best, it| if it.1.min_steps() > best.1.min_steps() { it } else { best })
+    tried.reduce(|best, next| if next.1.min_steps() > best.1.min_steps() { next } else { best })
 }

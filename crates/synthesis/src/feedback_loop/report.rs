@@ -166,8 +166,8 @@ fn after(records: &[ItemRecord], rounds: usize, config: &FeedbackLoopConfig) -> 
     let row = |records: &[&ItemRecord]| row(records, rounds, config);
     let agent_runs = records
         .iter()
-        .flat_map(|it| it.rounds.iter().take(rounds + 1))
-        .map(|it| match it {
+        .flat_map(|record| record.rounds.iter().take(rounds + 1))
+        .map(|round| match round {
             Round::Tried { verdict, lost, .. } => verdict.n_runs + lost.len(),
             Round::NotMade { .. } => 0,
         })
@@ -185,7 +185,7 @@ fn row(records: &[&ItemRecord], rounds: usize, config: &FeedbackLoopConfig) -> R
     let (mut n_correct, mut n_passed, mut n_runs, mut n_searches) = (0, 0, 0, 0);
     for record in records {
         let standing = record.standing(rounds, config.update);
-        let Some((_, verdict)) = standing.and_then(|it| record.rounds[it].tried()) else {
+        let Some((_, verdict)) = standing.and_then(|idx| record.rounds[idx].tried()) else {
             continue;
         };
         n_passed += usize::from(verdict.passes(record.target_steps));

@@ -177,7 +177,7 @@ impl ItemInFlight<'_> {
             let verdict = PairVerdict::of(&attempts);
             let lost: Vec<String> = attempts
                 .iter()
-                .filter_map(|it| match it {
+                .filter_map(|attempt| match attempt {
                     Attempt::Lost { reason } => Some(reason.clone()),
                     Attempt::Ran { .. } => None,
                 })
@@ -192,7 +192,7 @@ impl ItemInFlight<'_> {
             }
             before = Some((proposal, attempts));
         }
-        let never = rounds.iter().find_map(|it| match it {
+        let never = rounds.iter().find_map(|round| match round {
             Round::NotMade { reason } if before.is_none() => Some(reason.clone()),
             _ => None,
         });

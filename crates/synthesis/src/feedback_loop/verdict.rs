@@ -55,7 +55,7 @@ impl PairVerdict {
     pub fn of(attempts: &[Attempt]) -> Self {
         let mut verdict = Self::default();
         for (idx, (run, right)) in
-            attempts.iter().enumerate().filter_map(|(idx, it)| Some((idx, it.ran()?)))
+            attempts.iter().enumerate().filter_map(|(idx, attempt)| Some((idx, attempt.ran()?)))
         {
             let searches = run.trace.n_searches();
             verdict.n_runs += 1;

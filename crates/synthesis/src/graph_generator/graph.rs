@@ -86,7 +86,7 @@ impl Graph {
     /// Texts of all passages that have the name of a node's.
     pub(crate) fn article(&self, node: usize) -> impl Iterator<Item = &str> {
         let passages = self.by_name.get(&self.nodes[node].name).into_iter().flatten();
-        passages.map(|it| self.nodes[*it].passage.text.as_str())
+        passages.map(|idx| self.nodes[*idx].passage.text.as_str())
     }
 
     /// Facts from a node.

@@ -26,7 +26,7 @@ pub(super) fn least_facts(graph: &Graph, node: usize) -> usize {
 
 fn is_text(graph: &Graph, node: usize) -> bool {
     let mut edges = graph.out_of(node).iter();
-    edges.all(|it| matches!(graph.edges[*it].words, Words::Cue { .. }))
+    edges.all(|edge| matches!(graph.edges[*edge].words, Words::Cue { .. }))
 }
 
 /// Plan of two chains with `length` facts together, one of them through a node, that are joined at
@@ -56,11 +56,11 @@ fn shared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Op
         let joins = |other: usize| {
             let mut others = graph.article(other).flat_map(names);
             graph.nodes[other].name != graph.nodes[node].name
-                && others.all(|it| shared.contains(it) || !known.contains(it))
+                && others.all(|name| shared.contains(name) || !known.contains(name))
         };
         let mut others = graph.into(to).to_vec();
         others.shuffle(rng);
-        let other = others.into_iter().find(|it| joins(graph.edges[*it].from))?;
+        let other = others.into_iter().find(|edge| joins(graph.edges[*edge].from))?;
         let from = graph.edges[other].from;
         let before = rng.random_range(0..=length.checked_sub(2)?);
         let avoided = Avoided::default();
@@ -74,7 +74,8 @@ fn shared(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -> Op
 
 /// The capitalized words of a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
-    words(text).filter(|it| it.starts_with(char::is_uppercase) && !SENTENCE_STARTERS.contains(it))
+    words(text)
+        .filter(|word| word.starts_with(char::is_uppercase) && !SENTENCE_STARTERS.contains(word))
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -88,8 +89,8 @@ fn comparison(graph: &Graph, node: usize, length: usize, rng: &mut ChaCha8Rng) -
         let one = compared(graph, node, one_length, rng)?;
         let Words::Relation(relation) = graph.edges[*one.last()?].words else { return None };
         let alike: Vec<usize> = (0..graph.edges.len())
-            .filter(|it| {
-                let edge = &graph.edges[*it];
+            .filter(|idx| {
+                let edge = &graph.edges[*idx];
                 edge.words == Words::Relation(relation)
                     && graph.nodes[edge.from].split == graph.nodes[node].split
             })

@@ -120,7 +120,8 @@ impl GraphGenerator {
     }
 
     fn new(graph: Graph, config: GraphGeneratorConfig) -> Self {
-        let by_id = graph.nodes.iter().enumerate().map(|(idx, it)| (it.passage.id.clone(), idx));
+        let by_id =
+            graph.nodes.iter().enumerate().map(|(idx, node)| (node.passage.id.clone(), idx));
         Self { nodes: by_id.collect(), graph, config }
     }
 
@@ -129,7 +130,7 @@ impl GraphGenerator {
         let nodes = self.graph.nodes.iter().enumerate();
         nodes
             .filter(|(idx, _)| !self.graph.out_of(*idx).is_empty())
-            .map(|(_, it)| it.passage.clone())
+            .map(|(_, node)| node.passage.clone())
             .collect()
     }
 
@@ -176,7 +177,7 @@ impl GraphGenerator {
         [document]
             .into_iter()
             .chain(found)
-            .filter(|it| !avoided.nodes.contains(it))
+            .filter(|node| !avoided.nodes.contains(node))
             .find_map(|node| self.fresh(item, node, length, avoided, rng))
             .or_else(|| self.fresh(item, document, item.target_steps, &Avoided::default(), rng))
     }
@@ -213,7 +214,7 @@ impl QuestionGenerator for GraphGenerator {
         let plan: Plan = serde_json::from_value(previous.notes.clone())
             .map_err(|source| StepError::engine("reading the walker's notes", source))?;
         let mut facts = plan.chains.iter().chain([&plan.avoided.facts]).flatten();
-        let unknown_node = plan.avoided.nodes.iter().any(|it| *it >= self.graph.nodes.len());
+        let unknown_node = plan.avoided.nodes.iter().any(|node| *node >= self.graph.nodes.len());
         if unknown_node || facts.any(|it| *it >= self.n_facts()) {
             return Err(StepError::engine("reading the walker's notes", "the corpus is another"));
         }
@@ -230,7 +231,7 @@ impl QuestionGenerator for GraphGenerator {
             }
         };
         let (plan, pair, how) = changed.ok_or_else(|| StepError::item(NO_CHAIN))?;
-        let shown = run.map(|it| it.trace.text()).unwrap_or_default();
+        let shown = run.map(|run| run.trace.text()).unwrap_or_default();
         let prompt = format!(
             "{}\n\n{said}\n{shown}\n\nA better question that takes {} searches:",
             previous.trace.text(),

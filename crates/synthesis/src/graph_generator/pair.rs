@@ -26,17 +26,18 @@ impl Plan {
         // `King Porrex` gives `Porrex` away, which the question began with.
         let answer = golden_answers[0].to_lowercase();
         let mut starts = self.chains.iter().filter_map(|it| it.first());
-        if starts.any(|it| answer.contains(&graph.nodes[graph.edges[*it].from].name.to_lowercase()))
+        if starts
+            .any(|edge| answer.contains(&graph.nodes[graph.edges[*edge].from].name.to_lowercase()))
         {
             return None;
         }
-        let on_the_way = self.chains.iter().flat_map(|it| it.iter().skip(1));
-        let names = on_the_way.map(|it| graph.nodes[graph.edges[*it].from].name.as_str());
+        let on_the_way = self.chains.iter().flat_map(|chain| chain.iter().skip(1));
+        let names = on_the_way.map(|edge| graph.nodes[graph.edges[*edge].from].name.as_str());
         if golden_answers
             .iter()
             .map(String::as_str)
             .chain(names)
-            .any(|it| asked.contains(&it.to_lowercase()))
+            .any(|text| asked.contains(&text.to_lowercase()))
         {
             return None;
         }
@@ -50,7 +51,7 @@ impl Plan {
         let steps = self.chains.iter().flat_map(|chain| {
             chain.iter().enumerate().map(|(hop, edge)| graph.step(*edge, hop == 0))
         });
-        let froms = self.chains.iter().flatten().map(|it| graph.edges[*it].from);
+        let froms = self.chains.iter().flatten().map(|edge| graph.edges[*edge].from);
         let shape = match self.chains.as_slice() {
             [one, _] => join_shape(graph, one),
             _ => "bridge",
@@ -59,7 +60,7 @@ impl Plan {
             shape: shape.to_owned(),
             entities,
             steps: steps.collect(),
-            passages: froms.map(|it| graph.nodes[it].passage.clone()).collect(),
+            passages: froms.map(|node| graph.nodes[node].passage.clone()).collect(),
             ..Evidence::default()
         };
         Some(QaPair { question, golden_answers, evidence })
@@ -75,7 +76,7 @@ fn subject(graph: &Graph, chain: &[usize], rng: &mut ChaCha8Rng) -> Option<Strin
 
 /// Shape of a joined question, by one of its chains.
 fn join_shape(graph: &Graph, chain: &[usize]) -> &'static str {
-    match chain.last().map(|it| &graph.edges[*it].words) {
+    match chain.last().map(|edge| &graph.edges[*edge].words) {
         Some(Words::Cue { .. }) => "intersection",
         _ => "comparison",
     }

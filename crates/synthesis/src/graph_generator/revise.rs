@@ -64,7 +64,7 @@ impl GraphGenerator {
     pub(super) fn n_inline_facts(&self, chain: &[usize]) -> usize {
         let told = chain.windows(2).filter(|facts| {
             let passage = &self.graph.nodes[self.graph.edges[facts[0]].from].passage;
-            self.graph.answers(facts[1]).iter().any(|it| passage.text.contains(it.as_str()))
+            self.graph.answers(facts[1]).iter().any(|answer| passage.text.contains(answer.as_str()))
         });
         told.count()
     }
@@ -101,8 +101,10 @@ impl GraphGenerator {
     /// node where the run went on searching and did not find it. Where the run reached all
     /// passages, that is the last fact, and the node of the answer.
     fn blame(&self, chain: &[usize], run: &AgentRun, avoided: &mut Avoided) -> usize {
-        let reached: Vec<usize> =
-            chain.iter().map_while(|it| self.reached(self.graph.edges[*it].from, run)).collect();
+        let reached: Vec<usize> = chain
+            .iter()
+            .map_while(|edge| self.reached(self.graph.edges[*edge].from, run))
+            .collect();
         let n_reached = reached.len();
         avoided.facts.push(chain[n_reached.saturating_sub(1)]);
         let searched = reached.last().map_or(0, |last| last + 1);
@@ -111,7 +113,7 @@ impl GraphGenerator {
                 let went_on = searched < run.trace.n_searches();
                 went_on.then(|| self.graph.edges[*next].from)
             }
-            None => chain.last().and_then(|it| self.graph.next(*it)),
+            None => chain.last().and_then(|edge| self.graph.next(*edge)),
         };
         avoided.nodes.extend(missed);
         n_reached
@@ -145,7 +147,7 @@ impl GraphGenerator {
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<usize>> {
         let length = length.checked_sub(kept.len()).filter(|it| *it > 0)?;
-        let taken = kept.iter().map(|it| self.graph.edges[*it].from);
+        let taken = kept.iter().map(|edge| self.graph.edges[*edge].from);
         let end =
             Walk::past(&self.graph, avoided, taken).onward(node, length, item.answer_type, rng)?;
         Some([kept, &end].concat())

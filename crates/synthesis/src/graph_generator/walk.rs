@@ -37,49 +37,7 @@ impl<'a> Walk<'a> {
         answer_type: AnswerType,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<usize>> {
-        let mut chain = Vec::with_capacity(length);
-        let mut attempts = MAX_ATTEMPTS;
-        self.go_on(node, length, answer_type, &mut chain, &mut attempts, rng).then_some(chain)
-    }
-
-    fn go_on(
-        &mut self,
-        node: usize,
-        length: usize,
-        answer_type: AnswerType,
-        chain: &mut Vec<usize>,
-        attempts: &mut usize,
-        rng: &mut ChaCha8Rng,
-    ) -> bool {
-        if length == 0 {
-            return true;
-        }
-        self.taken.push(node);
-        let mut edges = self.graph.out_of(node).to_vec();
-        edges.shuffle(rng);
-        for edge in edges {
-            if *attempts == 0 {
-                break;
-            }
-            *attempts -= 1;
-            let next = self.graph.next(edge);
-            let fits = if length == 1 {
-                self.graph.answer_type(edge) == answer_type
-            } else {
-                next.is_some()
-            };
-            let free = next.is_none_or(|it| !self.taken.contains(&it));
-            if !fits || !free || self.avoided.contains(&edge) {
-                continue;
-            }
-            chain.push(edge);
-            if self.go_on(next.unwrap_or(node), length - 1, answer_type, chain, attempts, rng) {
-                return true;
-            }
-            chain.pop();
-        }
-        self.taken.pop();
-        false
+        self.chain(node, length, Direction::Onward(answer_type), rng)
     }
 
     /// Chain of `length` facts that leads to a node.
@@ -89,17 +47,30 @@ impl<'a> Walk<'a> {
         length: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<usize>> {
-        let mut chain = Vec::with_capacity(length);
-        let mut attempts = MAX_ATTEMPTS;
-        let found = self.go_back(node, length, &mut chain, &mut attempts, rng);
+        let mut chain = self.chain(node, length, Direction::Back, rng)?;
         chain.reverse();
-        found.then_some(chain)
+        Some(chain)
     }
 
-    fn go_back(
+    /// Chain of `length` facts in the order of the walk.
+    fn chain(
         &mut self,
         node: usize,
         length: usize,
+        direction: Direction,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<Vec<usize>> {
+        let mut chain = Vec::with_capacity(length);
+        let mut attempts = MAX_ATTEMPTS;
+        self.search(node, length, direction, &mut chain, &mut attempts, rng).then_some(chain)
+    }
+
+    /// Depth-first search in random order: adds `length` facts to the chain, if it finds them.
+    fn search(
+        &mut self,
+        node: usize,
+        length: usize,
+        direction: Direction,
         chain: &mut Vec<usize>,
         attempts: &mut usize,
         rng: &mut ChaCha8Rng,
@@ -108,19 +79,26 @@ impl<'a> Walk<'a> {
             return true;
         }
         self.taken.push(node);
-        let mut edges = self.graph.into(node).to_vec();
+        let mut edges = direction.edges(self.graph, node).to_vec();
         edges.shuffle(rng);
         for edge in edges {
             if *attempts == 0 {
                 break;
             }
             *attempts -= 1;
-            let from = self.graph.edges[edge].from;
-            if self.taken.contains(&from) || self.avoided.contains(&edge) {
+            let next = direction.next(self.graph, edge);
+            let fits = match direction {
+                Direction::Onward(answer_type) if length == 1 => {
+                    self.graph.answer_type(edge) == answer_type
+                }
+                _ => next.is_some(),
+            };
+            let free = next.is_none_or(|node| !self.taken.contains(&node));
+            if !fits || !free || self.avoided.contains(&edge) {
                 continue;
             }
             chain.push(edge);
-            if self.go_back(from, length - 1, chain, attempts, rng) {
+            if self.search(next.unwrap_or(node), length - 1, direction, chain, attempts, rng) {
                 return true;
             }
             chain.pop();
@@ -130,9 +108,36 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Direction of a walk.
+#[derive(Clone, Copy)]
+enum Direction {
+    /// From a node to what its facts lead to; the last fact gives an answer of this type.
+    Onward(AnswerType),
+    /// From a node to where the facts that lead to it begin.
+    Back,
+}
+
+impl Direction {
+    /// Facts at a node that the walk may take.
+    fn edges(self, graph: &Graph, node: usize) -> &[usize] {
+        match self {
+            Self::Onward(_) => graph.out_of(node),
+            Self::Back => graph.into(node),
+        }
+    }
+
+    /// Node at the other end of a fact.
+    fn next(self, graph: &Graph, edge: usize) -> Option<usize> {
+        match self {
+            Self::Onward(_) => graph.next(edge),
+            Self::Back => Some(graph.edges[edge].from),
+        }
+    }
+}
+
 /// All nodes that a chain touches.
 pub(super) fn nodes_of(graph: &Graph, chain: &[usize]) -> Vec<usize> {
-    let from = chain.iter().map(|it| graph.edges[*it].from);
+    let from = chain.iter().map(|edge| graph.edges[*edge].from);
     let last = chain.last().and_then(|it| graph.next(*it));
     from.chain(last).collect()
 }

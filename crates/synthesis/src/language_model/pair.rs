@@ -33,9 +33,10 @@ impl Seen<'_> {
             .iter()
             .map(|it| (*it).clone())
             .chain(found)
-            .filter(|it| !title.is_empty() && plain(&it.title) == title)
+            .filter(|passage| !title.is_empty() && plain(&passage.title) == title)
             .collect();
-        let best = titled.iter().position(|it| plain(&it.text).contains(&text)).unwrap_or(0);
+        let best =
+            titled.iter().position(|passage| plain(&passage.text).contains(&text)).unwrap_or(0);
         titled.into_iter().nth(best)
     }
 
@@ -100,7 +101,7 @@ fn evidence(rest: &str, seen: &Seen<'_>) -> Evidence {
         if let Some(passage) = seen.find(title, answer) {
             step.queries = seen.queries_for(&passage.id);
             step.passage_ids = vec![passage.id.clone()];
-            if evidence.passages.iter().all(|it| it.id != passage.id) {
+            if evidence.passages.iter().all(|other| other.id != passage.id) {
                 evidence.passages.push(passage);
             }
         }
@@ -116,7 +117,8 @@ fn plain(text: &str) -> String {
         .split_once(TITLE_PREFIX.trim_end())
         .filter(|(before, _)| before.starts_with(DOCUMENT_PREFIX));
     let text = inner.map_or(text, |(_, rest)| rest.trim().strip_suffix(')').unwrap_or(rest));
-    text.trim_matches(|it: char| it.is_whitespace() || "\"'“”‘’`".contains(it)).to_lowercase()
+    text.trim_matches(|character: char| character.is_whitespace() || "\"'“”‘’`".contains(character))
+        .to_lowercase()
 }
 
 #[cfg(test)]

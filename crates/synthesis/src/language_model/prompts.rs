@@ -69,7 +69,7 @@ impl Prompts {
     /// Built-in prompts, some of them replaced, by name.
     pub fn new(replaced: &[(String, String)]) -> Result<Self, PromptError> {
         if let Some((name, _)) =
-            replaced.iter().find(|it| BUILT_IN.iter().all(|(of, _)| *of != it.0))
+            replaced.iter().find(|(name, _)| BUILT_IN.iter().all(|(of, _)| *of != *name))
         {
             return Err(PromptError::Unknown { name: name.clone() });
         }

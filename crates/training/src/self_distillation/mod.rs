@@ -170,7 +170,7 @@ fn inside(tokens: &[&[u8]]) -> Range<usize> {
     let text = tokens.concat();
     let find = |tag: &str| text.windows(tag.len()).position(|it| it == tag.as_bytes());
     // A tag may begin in a token of the segment before.
-    let open = find(SEARCH.open).map_or(0, |it| it + SEARCH.open.len());
+    let open = find(SEARCH.open).map_or(0, |start| start + SEARCH.open.len());
     let Some(close) = find(SEARCH.close) else { return 0..0 };
     let mut ends = Vec::with_capacity(tokens.len());
     let mut end = 0;
@@ -178,8 +178,8 @@ fn inside(tokens: &[&[u8]]) -> Range<usize> {
         end += token.len();
         ends.push(end);
     }
-    let first = (0..tokens.len()).find(|&it| ends[it] - tokens[it].len() >= open);
-    let last = (0..tokens.len()).rfind(|&it| ends[it] <= close);
+    let first = (0..tokens.len()).find(|&idx| ends[idx] - tokens[idx].len() >= open);
+    let last = (0..tokens.len()).rfind(|&idx| ends[idx] <= close);
     match (first, last) {
         (Some(first), Some(last)) if first <= last => first..last + 1,
         _ => 0..0,

@@ -52,7 +52,7 @@ impl<'a> Teacher<'a> {
         let batches = batches(&readings, limit);
         let hidden = parallel::map_on(decoder.device(), batches.clone(), |batch| {
             let some: Vec<(&[TokenId], &[usize])> =
-                batch.iter().map(|&it| (readings[it].tokens, readings[it].at)).collect();
+                batch.iter().map(|&idx| (readings[idx].tokens, readings[idx].at)).collect();
             decoder.hidden_states_no_grad(&PackedSequences::with_shared_prefixes(&some))
         });
         decoder.device().sync().expect("a device that computes");
@@ -74,7 +74,8 @@ impl<'a> Teacher<'a> {
     /// Logits at the distilled tokens of some of the samples, end to end: `[Q, V]`, without a
     /// graph. `None` where none of them is distilled.
     pub fn logits(&self, samples: &[usize]) -> Option<Tensor<2>> {
-        let rows: Vec<i64> = samples.iter().flat_map(|&it| &self.rows[it]).copied().collect();
+        let rows: Vec<i64> =
+            samples.iter().flat_map(|&sample| &self.rows[sample]).copied().collect();
         (!rows.is_empty()).then(|| {
             let rows = indices(rows, self.decoder.device());
             self.decoder.logits(self.hidden_rd.clone().select(0, rows))

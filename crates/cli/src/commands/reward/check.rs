@@ -76,7 +76,8 @@ fn check(args: &Args, library: &Path, config: &Value, deadline: Duration) -> Res
     let options = CheckOptions { config, deadline, any_order: !args.ordered };
     let checks = check_plugin(library, options);
     print_line(format_args!("{}\n\n{}", library.display(), table(&checks)))?;
-    let failed = checks.iter().filter(|it| matches!(it.result, CheckResult::Failed(_))).count();
+    let failed =
+        checks.iter().filter(|check| matches!(check.result, CheckResult::Failed(_))).count();
     if failed == 0 {
         return Ok(());
     }

@@ -66,7 +66,7 @@ fn summary(plugin: &Plugin, stored: &[StoredGroup], grades: &[Vec<Grade>]) -> St
     let all = || grades.iter().flatten();
     let rewards: Vec<f64> = all().filter_map(Grade::reward).collect();
     let failed: Vec<&String> = all()
-        .filter_map(|it| match it {
+        .filter_map(|grade| match grade {
             Grade::Failed(reason) => Some(reason),
             _ => None,
         })
@@ -97,11 +97,13 @@ fn summary(plugin: &Plugin, stored: &[StoredGroup], grades: &[Vec<Grade>]) -> St
             }
         }
     }
-    lines.extend(parts.iter().map(|(name, it)| format!("    mean of `{name}`: {:.4}", mean(it))));
+    lines.extend(
+        parts.iter().map(|(name, values)| format!("    mean of `{name}`: {:.4}", mean(values))),
+    );
     let pairs: Vec<RewardPair> = stored
         .iter()
         .zip(grades)
-        .flat_map(|(it, grades)| it.rewards.iter().zip(grades))
+        .flat_map(|(group, grades)| group.rewards.iter().zip(grades))
         .filter_map(|(before, now)| Some(RewardPair { one: (*before)?, other: now.reward()? }))
         .collect();
     if pairs.is_empty() {

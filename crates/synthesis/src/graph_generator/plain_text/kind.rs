@@ -16,7 +16,7 @@ pub(super) fn kind(passage: &Passage) -> Option<String> {
     let first = &text[..text.find(". ").unwrap_or(text.len())];
     let verb = [" is a ", " is an ", " was a ", " was an ", " is the ", " was the "]
         .iter()
-        .filter_map(|it| Some((first.find(it)?, it.len())))
+        .filter_map(|verb| Some((first.find(verb)?, verb.len())))
         .min()?;
     if !is_about(&first[..verb.0], &passage.title) {
         return None;
@@ -31,7 +31,7 @@ pub(super) fn kind(passage: &Passage) -> Option<String> {
         if *word == "and" {
             // `film and television producer` is one thing, `director and writer` are two.
             let rest = words[idx + 1..].iter().take(2);
-            let goes_on = rest.filter(|it| !ends(&plain(it)) && **it != "and").count() == 2
+            let goes_on = rest.filter(|word| !ends(&plain(word)) && **word != "and").count() == 2
                 && plain(words[idx + 1]) == words[idx + 1];
             if !goes_on || most > KIND_WORDS {
                 break;
@@ -54,7 +54,10 @@ pub(super) fn kind(passage: &Passage) -> Option<String> {
         }
     }
     // `one of the …`, `1999 film`: too many words say too much, the last ones say what it is.
-    while kind.last().is_some_and(|it| it.ends_with("ed") || it.ends_with("ly") && it != "family") {
+    while kind
+        .last()
+        .is_some_and(|word| word.ends_with("ed") || word.ends_with("ly") && word != "family")
+    {
         kind.pop();
     }
     let mut first = kind.len().saturating_sub(most);
@@ -72,7 +75,7 @@ pub(super) fn kind(passage: &Passage) -> Option<String> {
     let kind = kind.split_off(first);
     // `the second-most - populous city` was cut at its rank, `a 393 mi railway` at its number.
     let is_whole = kind.iter().all(|it| it.starts_with(char::is_alphanumeric) && it != "mi");
-    let says = kind.last().is_some_and(|it| says_what(it, kind.len()));
+    let says = kind.last().is_some_and(|word| says_what(word, kind.len()));
     let kind = kind.join(" ");
     let is_kind = is_whole
         && says

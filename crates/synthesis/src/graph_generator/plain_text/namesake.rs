@@ -50,7 +50,7 @@ fn is_work(kind: Option<usize>) -> bool {
 
 fn is_place(kind: Option<usize>) -> bool {
     let n_works = KINDS_OF_WORKS.len();
-    kind.is_some_and(|it| (n_works..n_works + KINDS_OF_PLACES.len()).contains(&it))
+    kind.is_some_and(|kind| (n_works..n_works + KINDS_OF_PLACES.len()).contains(&kind))
 }
 
 /// Meaning of a name.
@@ -102,23 +102,24 @@ impl<'a> Names<'a> {
             .match_kind(MatchKind::LeftmostLongest)
             .build(&names)
             .map_err(|source| TitleLinkError(Box::new(source)))?;
-        let kinds = kinds.iter().map(|it| kind_of(it.as_deref()?.rsplit(' ').next()?)).collect();
+        let kinds =
+            kinds.iter().map(|kind| kind_of(kind.as_deref()?.rsplit(' ').next()?)).collect();
         Ok(Self { passages, kinds, in_order: names, meanings, matcher })
     }
 
     /// Passages whose titles a text mentions.
     pub(super) fn mentioned(&self, text: &str) -> Vec<(Range<usize>, usize)> {
         let found = self.matcher.find_iter(text);
-        let mentions = found.filter_map(|it| {
-            let name = self.in_order[it.pattern().as_usize()];
+        let mentions = found.filter_map(|matched| {
+            let name = self.in_order[matched.pattern().as_usize()];
             let meaning = &self.meanings[name];
             let [passage] = meaning.passages.as_slice() else { return None };
-            let means = Mention { text, range: it.range() }.means(
+            let means = Mention { text, range: matched.range() }.means(
                 &self.passages[*passage],
                 self.kinds[*passage],
                 meaning.has_rivals,
             );
-            means.then_some((it.range(), *passage))
+            means.then_some((matched.range(), *passage))
         });
         mentions.collect()
     }
@@ -150,8 +151,9 @@ impl<'a> Mention<'a> {
             && (is_named || !has_rivals)
             && (!is_work(kind) || self.last_work() == kind)
             && self.articles_agree(name, article)
-            && self.numbers_beside().all(|it| article.text.contains(it))
-            && (!is_place(kind) || self.larger_place().is_none_or(|it| article.text.contains(it)))
+            && self.numbers_beside().all(|number| article.text.contains(number))
+            && (!is_place(kind)
+                || self.larger_place().is_none_or(|place| article.text.contains(place)))
     }
 
     fn before(&self) -> &'a str {
@@ -208,8 +210,8 @@ impl<'a> Mention<'a> {
     fn last_work(&self) -> Option<usize> {
         let sentence = &self.before()[sentence_start(self.text, self.range.start)..];
         let mut words = sentence.rsplit(|it: char| !it.is_alphanumeric());
-        let work = words.find_map(|it| kind_of(it).filter(|it| is_work(Some(*it))));
-        kind_of(self.word_after()).filter(|it| is_work(Some(*it))).or(work)
+        let work = words.find_map(|word| kind_of(word).filter(|kind| is_work(Some(*kind))));
+        kind_of(self.word_after()).filter(|kind| is_work(Some(*kind))).or(work)
     }
 
     /// `the Mississippi` is not what its own article calls `Mississippi`, and `a Florida park` is
@@ -236,9 +238,9 @@ impl<'a> Mention<'a> {
         let after = [" of ", " (", " "].iter().find_map(|it| after.strip_prefix(it));
         let after = after.unwrap_or_default();
         let after = after.split(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
-        let is_number = |it: &&str| {
-            it.ends_with(|it: char| it.is_ascii_digit())
-                && it.starts_with(|it: char| it.is_ascii_digit())
+        let is_number = |word: &&str| {
+            word.ends_with(|it: char| it.is_ascii_digit())
+                && word.starts_with(|it: char| it.is_ascii_digit())
         };
         [before, after].into_iter().filter(is_number)
     }
@@ -256,7 +258,9 @@ fn is_whole(text: &str, range: &Range<usize>) -> bool {
     let before = text[..range.start].chars().next_back();
     let mut after = text[range.end..].chars();
     let next = after.next();
-    let joins = |it: char| it.is_alphanumeric() || matches!(it, '-' | '–' | '/' | '\'' | '’');
+    let joins = |character: char| {
+        character.is_alphanumeric() || matches!(character, '-' | '–' | '/' | '\'' | '’')
+    };
     // `Paris Hilton` is no mention of Paris, and `New York` none of York.
     let goes_on = next == Some(' ') && after.next().is_some_and(char::is_uppercase);
     let last_before = text[..range.start].trim_end().rsplit(' ').next().unwrap_or_default();

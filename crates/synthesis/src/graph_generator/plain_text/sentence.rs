@@ -20,7 +20,8 @@ pub(super) fn cue(text: &str, range: &Range<usize>, article: &[&str]) -> Option<
         if !is_plain {
             return None;
         }
-        let n_found: usize = article.iter().map(|it| it.matches(cue.as_str()).count()).sum();
+        let n_found: usize =
+            article.iter().map(|passage| passage.matches(cue.as_str()).count()).sum();
         if n_found == 1 {
             return Some(cue);
         }
@@ -60,7 +61,7 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
 pub(super) fn is_part_of_quote(text: &str, range: &Range<usize>) -> bool {
     let sentence = &text[sentence_start(text, range.start)..range.start];
     let is_open = |open: &str, close: &str| {
-        sentence.rfind(open).is_some_and(|it| !sentence[it + open.len()..].contains(close))
+        sentence.rfind(open).is_some_and(|at| !sentence[at + open.len()..].contains(close))
     };
     let is_quoted =
         sentence.matches('"').count() % 2 == 1 || is_open("``", "''") || is_open("“", "”");

@@ -40,9 +40,9 @@ fn value(text: &str, words: &[(Range<usize>, &str)], idx: usize) -> (usize, Opti
         && !is_quoted_or_signed(text, here[0].0.start)
         && !next.is_some_and(|it| matches!(it.1, "AD" | "BC" | "CE" | "BCE"))
     {
-        let scaled = next.is_some_and(|it| {
-            matches!(it.1, "thousand" | "million" | "billion")
-                && text[here[0].0.end..it.0.start].trim().is_empty()
+        let scaled = next.is_some_and(|(range, word)| {
+            matches!(*word, "thousand" | "million" | "billion")
+                && text[here[0].0.end..range.start].trim().is_empty()
         });
         let is_free = !follows_name(text, words, idx);
         return (1 + usize::from(scaled), is_free.then_some(AnswerType::Number));
@@ -83,7 +83,7 @@ fn is_cut_well(text: &str, words: &[(Range<usize>, &str)]) -> bool {
     let is_initial = last.chars().count() == 1;
     let is_numbered = next.starts_with(|it: char| it.is_ascii_digit());
     let is_adjective = says_more && ADJECTIVE_SUFFIXES.iter().any(|it| last.ends_with(it));
-    let is_owner = words.iter().any(|it| it.1.ends_with("'s") || it.1.ends_with("’s"));
+    let is_owner = words.iter().any(|(_, word)| word.ends_with("'s") || word.ends_with("’s"));
     !is_initial && !is_numbered && !is_adjective && !is_owner
 }
 
@@ -96,7 +96,7 @@ fn span(words: &[(Range<usize>, &str)]) -> Range<usize> {
 fn date(text: &str, words: &[(Range<usize>, &str)]) -> Option<usize> {
     let word = |idx: usize| words.get(idx).map_or("", |it| it.1);
     let is_month = |it: &str| MONTHS.contains(it);
-    let is_day = |it: &str| it.parse::<u32>().is_ok_and(|it| (1..=31).contains(&it));
+    let is_day = |word: &str| word.parse::<u32>().is_ok_and(|day| (1..=31).contains(&day));
     let length = if is_month(word(0)) && is_day(word(1)) && is_year(word(2))
         || is_day(word(0)) && is_month(word(1)) && is_year(word(2))
     {
@@ -144,7 +144,7 @@ fn is_number(word: &str) -> bool {
 
 /// Number of words of a name at the beginning.
 fn name(text: &str, words: &[(Range<usize>, &str)]) -> usize {
-    let is_capital = |it: &str| it.chars().next().is_some_and(char::is_uppercase);
+    let is_capital = |word: &str| word.chars().next().is_some_and(char::is_uppercase);
     let mut length = 0;
     for (idx, (range, word)) in words.iter().enumerate() {
         // Punctuation ends a name.
