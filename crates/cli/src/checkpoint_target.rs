@@ -14,6 +14,7 @@ use forage_trajectory::Question;
 
 use crate::environment::open_engine;
 use crate::exit_code::{Code, Failure};
+use crate::gold_passages;
 use crate::model;
 use crate::prompt;
 use crate::questions::read_questions;
@@ -96,12 +97,17 @@ impl CheckpointTarget {
 
     /// Opens the search engine.
     pub fn open_retriever(&self) -> Result<SearchEngine> {
+        open_engine(&self.retriever()?, &self.config.device)
+    }
+
+    /// Search engine, with the index that the command line names.
+    fn retriever(&self) -> Result<RetrieverConfig> {
         let of_world = self.run.as_ref().map(|it| it.join("world/index")).filter(|it| it.exists());
         let section = match &self.config.source {
             Source::Data { retriever, .. } => Some(retriever),
             Source::World(_) => None,
         };
-        let config = match (&self.index, section, of_world) {
+        Ok(match (&self.index, section, of_world) {
             // The ranking of another index is that of the run file.
             (Some(index), Some(section), _) => section.with_index(index),
             (Some(index), None, _) => RetrieverConfig::of_index(index),
@@ -112,8 +118,7 @@ impl CheckpointTarget {
                     .hint("name one with `--index DIR`, or name a run's folder that has a world")
                     .into());
             }
-        };
-        open_engine(&config, &self.config.device)
+        })
     }
 
     /// Reads a question file. Default: the test questions of the target.
@@ -130,6 +135,8 @@ impl CheckpointTarget {
                 Failure::new(Code::Usage, "there are no questions to ask")
                     .hint("name a file with `--questions FILE`, or a run's folder"),
             )?;
-        read_questions(&file)
+        let mut questions = read_questions(&file)?;
+        gold_passages::fill(&mut questions, &self.retriever()?)?;
+        Ok(questions)
     }
 }

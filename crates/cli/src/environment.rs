@@ -1,6 +1,6 @@
 //! Environment of a run: opens its files, or generates its world.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -16,6 +16,7 @@ use forage_trajectory::{BoxError, Embedder, Passage, Question, Retriever};
 use forage_world::{Split, World, WorldError, WorldSection};
 
 use crate::exit_code::{Code, Failure, unwritable};
+use crate::gold_passages;
 use crate::model;
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, Source};
@@ -40,10 +41,19 @@ pub fn open(config: &RunConfig, run: &RunFolder) -> Result<(Environment, Option<
         }
     };
     let manifest = retriever.manifest().cloned();
-    let [train, dev, test] = splits.map(|path| read_questions(&path));
-    let environment =
-        Environment { train: train?, dev: dev?, test: test?, retriever: Box::new(retriever) };
+    let [train, dev, test] = read_splits(&config.source, &splits)?;
+    let environment = Environment { train, dev, test, retriever: Box::new(retriever) };
     Ok((environment, manifest))
+}
+
+/// Questions of the training, dev and test splits.
+fn read_splits(source: &Source, paths: &[PathBuf; 3]) -> Result<[Vec<Question>; 3]> {
+    let [train, dev, test] = paths.each_ref().map(|path| read_questions(path));
+    let mut splits = [train?, dev?, test?];
+    if let Source::Data { retriever, .. } = source {
+        gold_passages::fill(splits.iter_mut().flatten(), retriever)?;
+    }
+    Ok(splits)
 }
 
 /// Builds a search engine in memory, for the worlds of a warm start.
@@ -131,14 +141,13 @@ pub fn preflight(config: &RunConfig) -> Result<Preflight> {
         }
         Source::Data { data, retriever } => {
             let engine = open_engine(retriever, &config.device)?;
-            let [train, dev, test] =
-                [&data.train, &data.dev, &data.test].map(|path| read_questions(path));
+            let paths = [&data.train, &data.dev, &data.test].map(Clone::clone);
             Ok(Preflight {
                 corpus: engine.manifest().map_or_else(
                     || corpus_of_server(&retriever.engine),
                     |manifest| corpus(manifest.passages, &manifest.analyzer),
                 ),
-                questions: [train?, dev?, test?],
+                questions: read_splits(&config.source, &paths)?,
             })
         }
     }

@@ -20,6 +20,7 @@ mod run_paths;
 // What a run file names, opened.
 pub mod checkpoint_target;
 pub mod environment;
+pub mod gold_passages;
 pub mod model;
 pub mod plugins;
 pub mod prompt;

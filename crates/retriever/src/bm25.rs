@@ -32,8 +32,8 @@ const LONG_LIST: u32 = 128;
 /// that ask the same questions, find the same passages.
 const CACHED_BLOCKS: usize = 4096;
 
-/// Passages whose ids are read in one task.
-const IDS_A_TASK: u32 = 1 << 14;
+/// Stored passages that are read in one task.
+const PASSAGES_A_TASK: u32 = 1 << 14;
 
 /// Options of BM25. The defaults are Lucene's; Anserini's are k1 = 0.9 and b = 0.4.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -232,53 +232,55 @@ impl Bm25 {
 
     /// Passage by its number in the order of the corpus, from 0.
     pub fn passage(&self, doc: u32) -> Result<Passage, IndexError> {
-        let Hit { id, title, text, .. } = self.hit(ScoredDoc { doc, score: 0.0 })?;
-        Ok(Passage { id, title, text })
+        Ok(self.passage_of(&self.searcher.doc(DocAddress::new(0, doc))?))
     }
 
-    /// Those of some ids that no passage has. The stored passages are read for it: in an index of
-    /// millions this takes seconds.
-    pub fn missing_ids<'a>(
+    /// Passages with some ids, by id. The stored passages are read for it: in an index of millions
+    /// this takes seconds.
+    pub fn passages_by_id<'a>(
         &self,
         ids: impl IntoIterator<Item = &'a str>,
-    ) -> Result<BTreeSet<&'a str>, IndexError> {
-        let mut missing: BTreeSet<&str> = ids.into_iter().collect();
-        if missing.is_empty() {
-            return Ok(missing);
+    ) -> Result<BTreeMap<&'a str, Passage>, IndexError> {
+        let ids: BTreeSet<&str> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
         }
         let n_passages = self.manifest.passages as u32;
-        let chunks = n_passages.div_ceil(IDS_A_TASK);
-        let found_in = |chunk: u32| -> Result<Vec<&str>, IndexError> {
+        let chunks = n_passages.div_ceil(PASSAGES_A_TASK);
+        let found_in = |chunk: u32| -> Result<Vec<(&'a str, Passage)>, IndexError> {
             let store = self.searcher.segment_reader(0).get_store_reader(1).map_err(engine)?;
-            let start = chunk * IDS_A_TASK;
+            let start = chunk * PASSAGES_A_TASK;
             let mut found = Vec::new();
-            for doc in start..n_passages.min(start.saturating_add(IDS_A_TASK)) {
+            for doc in start..n_passages.min(start.saturating_add(PASSAGES_A_TASK)) {
                 let document: TantivyDocument = store.get(doc)?;
-                let id = document.get_first(self.fields.id).and_then(|it| it.as_str());
-                found.extend(id.and_then(|id| missing.get(id).copied()));
+                let id = document.get_first(self.fields.id).and_then(|value| value.as_str());
+                if let Some(id) = id.and_then(|id| ids.get(id).copied()) {
+                    found.push((id, self.passage_of(&document)));
+                }
             }
             Ok(found)
         };
-        let found: Vec<Vec<&str>> =
+        let found: Vec<Vec<(&str, Passage)>> =
             (0..chunks).into_par_iter().map(found_in).collect::<Result<_, _>>()?;
-        for id in found.into_iter().flatten() {
-            missing.remove(id);
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn passage_of(&self, document: &TantivyDocument) -> Passage {
+        let value = |field| {
+            let value = document.get_first(field).and_then(|value| value.as_str());
+            value.unwrap_or_default().to_owned()
+        };
+        Passage {
+            id: value(self.fields.id),
+            title: value(self.fields.title),
+            text: value(self.fields.text),
         }
-        Ok(missing)
     }
 
     /// Hit for a scored document.
     pub(crate) fn hit(&self, ranked: ScoredDoc) -> Result<Hit, IndexError> {
-        let document: TantivyDocument = self.searcher.doc(DocAddress::new(0, ranked.doc))?;
-        let value = |field| {
-            document.get_first(field).and_then(|it| it.as_str()).unwrap_or_default().to_owned()
-        };
-        Ok(Hit {
-            id: value(self.fields.id),
-            title: value(self.fields.title),
-            text: value(self.fields.text),
-            score: ranked.score,
-        })
+        let Passage { id, title, text } = self.passage(ranked.doc)?;
+        Ok(Hit { id, title, text, score: ranked.score })
     }
 }
 

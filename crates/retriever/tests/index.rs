@@ -538,11 +538,12 @@ fn any_number_of_hits() {
 }
 
 #[test]
-fn ids_that_no_passage_has() {
+fn passages_are_found_by_their_ids() {
     let bm25 = Bm25::in_memory(passages(), Analyzer::English, &SearchOptions::default()).unwrap();
-    let missing = bm25.missing_ids(["eight", "8", "7", "Eight", "8"]).unwrap();
-    assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["8", "Eight"]);
-    assert!(bm25.missing_ids([]).unwrap().is_empty());
+    let found = bm25.passages_by_id(["eight", "8", "7", "Eight", "8"]).unwrap();
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), ["7", "eight"]);
+    assert!(found.iter().all(|(id, passage)| passage.id == *id));
+    assert!(bm25.passages_by_id([]).unwrap().is_empty());
 }
 
 #[test]
