@@ -92,5 +92,14 @@ typedef struct {
   void (*destroy)(void *instance);
 } ForagePluginDecl;
 
-// The one symbol that a plugin exports, and defines.
+// Says how far the reward applies to each of the serialized questions. It may be called from many
+// threads at once, and calls no server.
+typedef ForageStatus (*ForageApplicabilityFn)(const void *instance,
+                                              ForageBytes request,
+                                              ForageSink sink);
+
+// The symbol that every plugin exports, and defines.
 extern const ForagePluginDecl FORAGE_REWARD_PLUGIN;
+
+// A symbol that a plugin may export besides.
+extern const ForageApplicabilityFn FORAGE_REWARD_APPLICABILITY;

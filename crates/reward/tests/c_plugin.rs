@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use forage_reward::wire::{Evidence, Grade, Group, Hit, Passage, Question, Score, Trajectory};
+use forage_reward::wire::{
+    Applicability, Evidence, Grade, Group, Hit, Passage, Question, Score, Trajectory,
+};
 use forage_reward::{Plugin, PluginErrorKind};
 use serde_json::json;
 
@@ -80,6 +82,10 @@ fn a_plugin_in_c_scores() {
     }
     let unjudged = plugin.score(&group(&[], &[Some("Paris"), None])).unwrap();
     assert_eq!(unjudged, [Grade::NotApplicable, Grade::NotApplicable]);
+
+    // It exports nothing that would say so, as plugins of older SDKs.
+    let applicability = plugin.applicability(&[Question::default(), Question::new("?", ["x"])]);
+    assert_eq!(applicability.unwrap(), [Applicability::default(), Applicability::default()]);
 
     let asked = group(&golds, &[Some("Paris"), Some("Lyon")]);
     thread::scope(|scope| {

@@ -82,6 +82,7 @@ fn plugins() -> &'static [(String, Plugin)] {
             ("format", json!({ "retrieval": 0.1 })),
             ("format", json!({ "mode": "validity" })),
             ("entity_match", json!({})),
+            ("entity_match", json!({ "strict": true, "where": "trajectory" })),
             ("entity_match", json!({ "matching": "words", "correct": "sub-em" })),
             ("step_search", json!({})),
             ("step_search", json!({ "preset": "released" })),

@@ -217,7 +217,7 @@ fn configurations_are_checked() {
         load("exact_match", json!({ "metrik": "em" })),
         &expect![[r#"
             reward plugin `$OUT/libexact_match.so`
-            caused by: bad configuration: unknown field `metrik`, expected one of `metric`, `aliases`, `max_words`"#]],
+            caused by: bad configuration: unknown field `metrik`, expected one of `metric`, `aliases`, `max_words`, `numbers`"#]],
     );
     check_refusal(
         load("exact_match", json!({ "metric": "f1" })),

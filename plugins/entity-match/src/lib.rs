@@ -186,12 +186,11 @@ impl Reward for EntityMatch {
             group.trajectories.iter().map(|it| self.gamma(&entities, it)).collect();
         let most = gammas.iter().copied().fold(0.0, f64::max);
         let alpha = self.alpha_at(group.step.unwrap_or(0));
-        let verdicts = match &self.judge {
-            Some(judge) => judge.are_right(group)?,
-            None => {
-                let verdict = |trajectory| Ok(self.is_correct(question, trajectory));
-                group.trajectories.iter().map(verdict).collect()
-            }
+        let verdicts = if let Some(judge) = &self.judge {
+            judge.are_right(group)?
+        } else {
+            let verdict = |trajectory| Ok(self.is_correct(question, trajectory));
+            group.trajectories.iter().map(verdict).collect()
         };
         let grade = |((trajectory, gamma), verdict): ((&Trajectory, f64), Result<bool, _>)| {
             let share = if most > 0.0 { gamma / most } else { 0.0 };

@@ -38,15 +38,12 @@ pub fn mark_numbers(text: &str) -> String {
     let mut marked = String::with_capacity(folded.len());
     let mut at = 0;
     while at < characters.len() {
-        match number(&characters, at) {
-            Some((number, end)) => {
-                marked.push_str(&number);
-                at = end;
-            }
-            None => {
-                marked.push(mark(&characters, at));
-                at += 1;
-            }
+        if let Some((number, end)) = number(&characters, at) {
+            marked.push_str(&number);
+            at = end;
+        } else {
+            marked.push(mark(&characters, at));
+            at += 1;
         }
     }
     marked
