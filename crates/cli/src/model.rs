@@ -80,7 +80,7 @@ fn adapter_base(path: &Path, given: Option<&Path>) -> Result<Option<PathBuf>> {
 
 /// Reads the tokenizer of a folder, or that of its base model: adapters are often published without.
 fn read_tokenizer(path: &Path, base: Option<&Path>) -> Result<Tokenizer> {
-    let has_own = ["tokenizer.json", "vocab.json"].iter().any(|it| path.join(it).exists());
+    let has_own = ["tokenizer.json", "vocab.json"].iter().any(|file| path.join(file).exists());
     let folder = base.filter(|_| !has_own).unwrap_or(path);
     Tokenizer::load(folder, &TAGS).with_context(|| unusable(path))
 }

@@ -45,10 +45,11 @@ pub fn base_folder(adapter: &Path) -> Result<PathBuf, CheckpointError> {
     };
     let tried = candidates(adapter, Path::new(&name));
     let mut found: Vec<PathBuf> = Vec::new();
-    for folder in tried.iter().filter(|it| it.is_dir() && !is_adapter(it)) {
+    for folder in tried.iter().filter(|folder| folder.is_dir() && !is_adapter(folder)) {
         // Two ways to one folder are one.
         let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        if !found.iter().any(|it| it.canonicalize().is_ok_and(|it| it == real)) {
+        let is_known = |known: &PathBuf| known.canonicalize().is_ok_and(|known| known == real);
+        if !found.iter().any(is_known) {
             found.push(folder.clone());
         }
     }
@@ -56,7 +57,7 @@ pub fn base_folder(adapter: &Path) -> Result<PathBuf, CheckpointError> {
         0 => fail(CheckpointErrorKind::NoBase { name: Some(name), tried }),
         1 => Ok(found.remove(0)),
         _ => {
-            let found = found.iter().map(|it| it.display().to_string()).collect();
+            let found = found.iter().map(|folder| folder.display().to_string()).collect();
             fail(CheckpointErrorKind::SeveralBases { name, found })
         }
     }
@@ -71,7 +72,7 @@ fn candidates(adapter: &Path, name: &Path) -> Vec<PathBuf> {
     let around = adapter.ancestors();
     // `RUN/checkpoints/step-000001`, and `average` in it.
     let run = adapter.ancestors().take(3).find(|it| it.ends_with("checkpoints"));
-    let of_run = run.into_iter().flat_map(|it| it.ancestors().skip(1).take(3));
+    let of_run = run.into_iter().flat_map(|checkpoints| checkpoints.ancestors().skip(1).take(3));
     let mut all: Vec<PathBuf> = vec![absolute(name)];
     for folder in around.take(2).chain(of_run).map(|folder| normal(&folder.join(name))) {
         if !all.contains(&folder) {

@@ -12,8 +12,9 @@ use crate::decoder::Decoder;
 use crate::error::{CheckpointError, CheckpointErrorKind};
 use crate::json_file::read_json;
 use crate::mismatch::MismatchCause;
+use crate::other_weights::OtherWeights;
 use crate::peft;
-use crate::shards::{OtherWeights, Shards};
+use crate::shards::Shards;
 use crate::tensor_names::canonical;
 
 /// Loads the configuration of a checkpoint folder (`config.json`).
@@ -96,7 +97,7 @@ fn check_tensors(
     let has_no_head = !is_tied && !shards.has(HEAD);
     let mut wanted = specs.iter().filter(|spec| !(has_no_head && spec.name == HEAD));
     let computed = config.model_type.spec().computed;
-    let all = specs.iter().map(|it| it.name.clone()).collect();
+    let all = specs.iter().map(|spec| spec.name.clone()).collect();
     let checked =
         wanted.try_for_each(|spec| shards.check(&spec.name, &spec.disk_shape())).and_then(|()| {
             shards.check_surplus(&all, |name| {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::Dtype;
 
 use crate::config::{EMBEDDING, HEAD, TIE};
-use crate::json_file::{JsonError, TextError};
 use crate::keys::ConfigError;
 use crate::mismatch::MismatchCause;
-use crate::shards::OtherWeights;
+use crate::other_weights::OtherWeights;
+use crate::text_file::{JsonError, TextError};
 use crate::tokenizer::TokenizerError;
 
 /// Checkpoint that could not be read or written: the file, and as its source the kind of failure.

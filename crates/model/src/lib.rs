@@ -79,11 +79,13 @@ mod checkpoint;
 mod error;
 mod json_file;
 mod mismatch;
+mod other_weights;
 mod peft;
 mod save;
 mod shards;
 mod tensor_names;
 mod tensors;
+mod text_file;
 mod tokenizer;
 
 // Embeddings.
@@ -98,18 +100,18 @@ pub use encoder::{EncoderOptions, TextEncoder};
 pub use error::{CheckpointError, CheckpointErrorKind};
 pub use families::ModelFamily;
 pub use generate::{GenerateError, Generator};
-pub use json_file::{JsonError, LfsPointer, TextError};
 pub use keys::ConfigError;
 pub use kv_cache::BatchKvCache;
 pub use logprobs::TokenLogprobs;
 pub use lora::LoraConfig;
 pub use mismatch::MismatchCause;
 pub use ops::numbers;
+pub use other_weights::OtherWeights;
 pub use peft::save_adapter;
 pub use rope::{Rope, RopeScaling, YarnScaling};
 pub use save::{NumberType, SaveOptions, save, save_folder};
-pub use shards::OtherWeights;
 pub use tensors::{read_tensors, write_tensors};
+pub use text_file::{JsonError, LfsPointer, TextError};
 pub use tokenizer::{
     ChatError, ChatTemplate, Conversation, Detokenizer, END_OF_TEXT, StopStrings, Tokenizer,
     TokenizerError,

@@ -129,7 +129,7 @@ fn candidates(
     let n_keys = keys.map(|rows| rows / config.head_dim().max(1));
     with("num_key_value_heads", n_keys, |it, value| it.num_key_value_heads = value);
     let head = queries.map(|rows| rows / config.num_attention_heads.max(1));
-    with("head_dim", head, |it, value| it.head_dim = Some(value));
+    with("head_dim", head, |config, value| config.head_dim = Some(value));
     for (key, value, changed) in [
         (
             "attention_bias",
@@ -176,7 +176,7 @@ fn counts(config: &ModelConfig, shapes: &Shapes<'_>) -> MismatchCause {
             Some(_) => {}
         }
     }
-    let names: BTreeSet<&str> = specs.iter().map(|it| it.name.as_str()).collect();
+    let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let computed = config.model_type.spec().computed;
     let surplus = shapes.keys().filter(|name| {
         !names.contains(**name) && **name != HEAD && !computed.iter().any(|end| name.ends_with(end))

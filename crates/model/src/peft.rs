@@ -76,7 +76,7 @@ impl Decoder {
         let file = TensorFile::open(&path)?;
         let mut surplus = file.names();
         // What the decoder had adapters for already is the model that it was loaded from.
-        let known = self.adapters().map(|it| it.base.as_str());
+        let known = self.adapters().map(|adapters| adapters.base.as_str());
         let base = known.or(base_name(&keys)).unwrap_or_default();
         let adapters = Adapters::new(&config, base, self.config(), |_, spec| {
             file.check(&spec.name, &spec.disk_shape()).map_err(Failure::File)?;

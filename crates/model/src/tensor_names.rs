@@ -33,7 +33,10 @@ pub(crate) fn canonical(name: &str) -> String {
         }
     }
     let leading = |name: &str| {
-        WRAPPERS.iter().chain(&PREFIXES).find_map(|it| name.strip_prefix(it).map(str::to_owned))
+        WRAPPERS
+            .iter()
+            .chain(&PREFIXES)
+            .find_map(|prefix| name.strip_prefix(prefix).map(str::to_owned))
     };
     while let Some(shorter) = leading(&name) {
         name = shorter;

@@ -17,7 +17,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
 use crate::error::{CheckpointError, CheckpointErrorKind};
-use crate::json_file::{LfsPointer, POINTER_START, TextError};
+use crate::text_file::{LfsPointer, POINTER_START, TextError};
 
 /// Bytes that are read at once; a multiple of the size of every number type.
 const WINDOW: usize = 1 << 20;

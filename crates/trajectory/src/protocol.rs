@@ -113,7 +113,11 @@ impl PromptThought {
             return Self::Open;
         }
         let inner = end.strip_suffix(THINK.close).map(str::trim_end);
-        if inner.is_some_and(|it| it.ends_with(THINK.open)) { Self::Empty } else { Self::None }
+        if inner.is_some_and(|inner| inner.ends_with(THINK.open)) {
+            Self::Empty
+        } else {
+            Self::None
+        }
     }
 }
 

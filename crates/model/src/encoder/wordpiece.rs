@@ -15,7 +15,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, TruncationParams};
 
-use crate::json_file::{parse_json, read_text};
+use crate::text_file::{parse_json, read_text};
 use crate::tokenizer::TokenizerError;
 
 /// Tokenizer of an encoder.

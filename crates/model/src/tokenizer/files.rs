@@ -8,7 +8,7 @@ use forage_trajectory::TokenId;
 use serde_json::{Map, Value, json};
 
 use super::{ChatError, TokenizerError};
-use crate::json_file::{parse_json, read_text};
+use crate::text_file::{parse_json, read_text};
 
 /// Names of the files that say how a tokenizer is used. They are kept as they are, and saved with
 /// it.
@@ -123,7 +123,7 @@ impl ConfigFiles {
             }
             Some(Value::Object(several)) => {
                 let named =
-                    several.iter().filter_map(|(name, it)| Some((name.as_str(), it.as_str()?)));
+                    several.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?)));
                 default_template(named).map(Some)
             }
             Some(_) => default_template(std::iter::empty()).map(Some),
@@ -136,7 +136,7 @@ fn default_template<'a>(
     named: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, ChatError> {
     let named: Vec<(&str, &str)> = named.collect();
-    let default = named.iter().find(|it| it.0 == "default").map(|it| it.1.to_owned());
+    let default = named.iter().find(|it| it.0 == "default").map(|(_, text)| (*text).to_owned());
     let names = || named.iter().map(|it| format!("`{}`", it.0)).collect::<Vec<_>>().join(", ");
     default.ok_or_else(|| ChatError::NoDefault(names()))
 }

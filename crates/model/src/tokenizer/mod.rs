@@ -29,7 +29,7 @@ pub use chat::{ChatError, ChatTemplate, Conversation};
 pub use detokenizer::{Detokenizer, StopStrings};
 
 use crate::config::ModelConfig;
-use crate::json_file::parse_json;
+use crate::text_file::parse_json;
 use files::ConfigFiles;
 use prefix_space::WithoutPrefixSpace;
 use token_bytes::TokenBytes;
@@ -273,7 +273,7 @@ impl Tokenizer {
     /// see [`ChatTemplate::thought`].
     pub fn chat_thought(&self) -> Result<Option<PromptThought>, ChatError> {
         let template = self.chat_template()?;
-        template.map(|it| it.thought(self.files.special_tokens())).transpose()
+        template.map(|template| template.thought(self.files.special_tokens())).transpose()
     }
 
     /// Encodes a text whose control tokens become single tokens, except where a mark, which is left
@@ -336,7 +336,7 @@ fn end_of_turn(
     control: &[&AddedToken],
     files: &ConfigFiles,
 ) -> Vec<TokenId> {
-    let is_control = |text: &str| control.iter().any(|it| it.content == text);
+    let is_control = |text: &str| control.iter().any(|token| token.content == text);
     let (message, turn) = END_OF_MESSAGE;
     let is_end = |end: &&&str| is_control(end) && !(**end == message && is_control(turn));
     let mut ends: Vec<TokenId> =
@@ -345,7 +345,7 @@ fn end_of_turn(
     ends.extend(declared.and_then(|it| inner.token_to_id(&it)));
     ends.extend(files.generation_ends());
     let of_model = files.model_ends().iter().copied();
-    ends.extend(of_model.filter(|id| inner.id_to_token(*id).is_some_and(|it| is_control(&it))));
+    ends.extend(of_model.filter(|id| inner.id_to_token(*id).is_some_and(|text| is_control(&text))));
     ends.sort_unstable();
     ends.dedup();
     ends
