@@ -12,7 +12,6 @@ use forage_retriever::{RetrieverConfig, SearchEngine};
 use forage_training::checkpoint::newest;
 use forage_trajectory::Question;
 
-use crate::environment::open_engine;
 use crate::exit_code::{Code, Failure};
 use crate::gold_passages;
 use crate::model;
@@ -20,6 +19,7 @@ use crate::prompt;
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, RunFile, Source};
 use crate::run_paths;
+use crate::search_engine::open_engine;
 
 /// Arguments of commands that run the agent with a trained model.
 #[derive(Debug, clap::Args)]

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use forage_retriever::{RetrieverConfig, SearchOptions};
 use forage_trajectory::{Passage, Question};
 
-use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
 use crate::output::message;
+use crate::search_engine::open_index;
 
 /// Fills in title and text of gold passages that have neither, where a run searches an index. What
 /// the index does not have is told; a server is not asked.

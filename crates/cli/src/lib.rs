@@ -25,6 +25,7 @@ pub mod model;
 pub mod plugins;
 pub mod prompt;
 pub mod questions;
+pub mod search_engine;
 
 // Synthesis of questions.
 pub mod synthesize;

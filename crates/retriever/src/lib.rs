@@ -50,6 +50,7 @@ mod analyzer;
 mod char_filter;
 mod contents;
 mod corpus;
+mod corpus_error;
 mod runs;
 mod script;
 mod segmentation;
@@ -92,7 +93,8 @@ pub use config::{
     EmbedderConfig, EncoderConfig, EngineConfig, IndexConfig, RankingMode, RetrieverConfig,
     RetrieverConfigError, VectorsConfig,
 };
-pub use corpus::{Corpus, CorpusError};
+pub use corpus::Corpus;
+pub use corpus_error::CorpusError;
 pub use coverage::{Coverage, CoverageError, Share, SourceCoverage};
 pub use dense::{
     CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,

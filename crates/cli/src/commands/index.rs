@@ -13,10 +13,10 @@ use forage_retriever::{
 use forage_trajectory::Embedder;
 
 use crate::commands::search::EmbeddingArgs;
-use crate::environment::open_index;
 use crate::exit_code::{Code, Failure};
 use crate::output::message;
 use crate::progress::{ByteProgress, Progress};
+use crate::search_engine::open_index;
 
 /// Passages in a request to the embedder.
 const PASSAGES_A_REQUEST: usize = 64;

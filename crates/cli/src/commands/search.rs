@@ -14,9 +14,9 @@ use forage_retriever::{
 use forage_trajectory::{Embedder, Hit, Retriever};
 use serde::Serialize;
 
-use crate::environment::encoder;
 use crate::exit_code::{Code, Failure};
 use crate::output::{message, print};
+use crate::search_engine::encoder;
 
 /// Approximate length of a snippet, in bytes.
 const SNIPPET_WIDTH: usize = 240;

@@ -12,9 +12,9 @@ use forage_world::World;
 
 use super::SynthesisConfig;
 use super::section::{CorpusSection, GeneratorSection};
-use crate::environment::{open_engine, open_index};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
+use crate::search_engine::{open_engine, open_index};
 
 /// Corpus of a run file.
 pub(super) struct SynthesisCorpus {

@@ -10,11 +10,11 @@ use forage_trajectory::Question;
 use serde_json::{Map, Value, json};
 
 use crate::commands::search::EngineArgs;
-use crate::environment::open_index;
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::output::print;
 use crate::progress::Progress;
 use crate::questions::read_questions;
+use crate::search_engine::open_index;
 
 /// Compare questions with an index: are their gold passages, titles and answers in it?
 ///

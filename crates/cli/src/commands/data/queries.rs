@@ -15,9 +15,9 @@ use forage_synthesis::reference_queries::{
 use forage_trajectory::{Question, Retriever};
 use serde_json::json;
 
-use crate::environment::open_engine;
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::progress::Progress;
+use crate::search_engine::open_engine;
 use crate::synthesize::stop_when_asked;
 
 /// Reference queries of sub-questions.
