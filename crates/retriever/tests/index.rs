@@ -190,7 +190,7 @@ fn bad_lines_are_named() {
     for (bad, expected) in [
         (
             "{\"id\": 2, \"text\": ",
-            "c.jsonl:3: not JSON: it ends in the middle, at byte 18 of the line",
+            "c.jsonl:3: not JSON: it ends in the middle, at byte 17 of the line",
         ),
         ("[1, 2]", "c.jsonl:3: a record is an object of JSON, and this is a list of 2 numbers"),
         (
