@@ -1,23 +1,18 @@
 //! Environment of a run: opens its files, or generates its world.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use forage_model::{EncoderOptions, TextEncoder};
 use forage_retriever::{
-    Analyzer, Bm25, Corpus, EncoderConfig, EngineConfig, EngineError, IndexManifest, IndexOptions,
-    RetrieverConfig, SearchEngine, SearchOptions, build_index,
+    Analyzer, Bm25, Corpus, EngineConfig, IndexManifest, IndexOptions, SearchOptions, build_index,
 };
 use forage_training::environment::Environment;
 use forage_training::run_folder::{RunFolder, jsonl};
-use forage_trajectory::{BoxError, Embedder, Passage, Question, Retriever};
-
+use forage_trajectory::{BoxError, Passage, Question, Retriever};
 use forage_world::{Split, World, WorldError, WorldSection};
 
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::gold_passages;
-use crate::model;
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, Source};
 use crate::search_engine::{open_engine, open_index};

@@ -88,7 +88,7 @@ impl Shards {
         names.dedup();
         let is_missing = |name: &&&String| !folder.join(name.as_str()).exists();
         let missing: Vec<String> =
-            names.iter().filter(is_missing).map(|it| it.to_string()).collect();
+            names.iter().filter(is_missing).map(|name| (*name).clone()).collect();
         if !missing.is_empty() {
             let kind = CheckpointErrorKind::MissingShards { missing, listed: names.len() };
             return Err(CheckpointError::new(&path, kind));

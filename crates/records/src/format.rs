@@ -89,16 +89,19 @@ impl Format {
 /// Text, unless it is in another encoding, a page of HTML, or binary.
 fn text(head: &[u8]) -> Format {
     let utf16 = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16 -t UTF-8`";
-    let utf16_le = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16LE -t UTF-8`";
-    let utf16_be = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16BE -t UTF-8`";
+    let little_endian =
+        "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16LE -t UTF-8`";
+    let big_endian = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16BE -t UTF-8`";
     let utf32 = "not UTF-8: it begins like UTF-32; convert it: `iconv -f UTF-32 -t UTF-8`";
     let foreign = match head {
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => utf32,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => utf16,
         // Without a mark: the first characters of all that is read are ASCII.
-        [9..=0x7f, 0, 0, 0, ..] | [0, 0, 0, 9..=0x7f, ..] => utf32,
-        [9..=0x7f, 0, 9..=0x7f, 0, ..] => utf16_le,
-        [0, 9..=0x7f, 0, 9..=0x7f, ..] => utf16_be,
+        [0xff, 0xfe, 0, 0, ..]
+        | [0, 0, 0xfe, 0xff, ..]
+        | [9..=0x7f, 0, 0, 0, ..]
+        | [0, 0, 0, 9..=0x7f, ..] => utf32,
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => utf16,
+        [9..=0x7f, 0, 9..=0x7f, 0, ..] => little_endian,
+        [0, 9..=0x7f, 0, 9..=0x7f, ..] => big_endian,
         _ if head.contains(&0) => "this is a binary file in a format that is not known here",
         _ if is_html(head) => {
             "this is a page of HTML, perhaps an error page that was saved; fetch the file again"

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forage_records::{Place, Record, RecordError, Records, describe_keys};
+use forage_records::{Place, Record, Records, describe_keys};
 use forage_trajectory::Passage;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};

@@ -127,7 +127,9 @@ impl Coverage {
                 .into_par_iter()
                 .map(|doc| Ok(wanted.seen_in(&index.passage(doc)?)))
                 .collect::<Result<_, IndexError>>()?;
-            found.into_iter().for_each(|found| seen.extend(found));
+            for found in found {
+                seen.extend(found);
+            }
             progress(u64::from(n_passages.min(start + BATCH as u32)));
         }
         let mut coverage = Self::default();

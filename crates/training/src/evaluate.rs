@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn the_first_batch_without_an_answer_is_the_last() {
-        let texts: Vec<String> = (0..BATCH + 1).map(|idx| format!("a{idx}")).collect();
+        let texts: Vec<String> = (0..=BATCH).map(|idx| format!("a{idx}")).collect();
         let queries: Vec<&'static str> =
             texts.iter().map(|text| &*Box::leak(text.clone().into_boxed_str())).collect();
         let queries: &'static [&'static str] = Vec::leak(queries);

@@ -19,11 +19,11 @@ use crate::update::UpdateStats;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UntrainedSteps {
     /// Steps without a trained token.
-    n_untrained: u64,
+    untrained: u64,
     /// Steps without a scored trajectory.
-    n_unscored: u64,
+    unscored: u64,
     /// Steps of self-distillation without a distilled token.
-    n_undistilled: u64,
+    undistilled: u64,
 }
 
 /// Past row of the metrics: the values that a resumed run needs.
@@ -71,7 +71,7 @@ impl UntrainedSteps {
         let is_unscored = grades.iter().flatten().all(|grade| grade.reward().is_none());
         let is_untrained = updates.sums.n_tokens == 0 && updates.skipped.is_empty();
         self.count(is_untrained, is_unscored);
-        if self.n_untrained == 1 || (is_untrained && self.n_unscored == 1) {
+        if self.untrained == 1 || (is_untrained && self.unscored == 1) {
             let cause = if is_unscored {
                 cause_of_unscored(grades)
             } else {
@@ -81,15 +81,15 @@ impl UntrainedSteps {
             context.observer.warning(&message);
         }
         let training = &context.config.training;
-        if self.n_unscored < training.skip_limit.min(training.steps) {
+        if self.unscored < training.skip_limit.min(training.steps) {
             return Ok(());
         }
-        Err(nothing_scored(self.n_unscored, grades, context.grader.names()))
+        Err(nothing_scored(self.unscored, grades, context.grader.names()))
     }
 
     fn count(&mut self, is_untrained: bool, is_unscored: bool) {
-        self.n_untrained = if is_untrained { self.n_untrained + 1 } else { 0 };
-        self.n_unscored = if is_unscored { self.n_unscored + 1 } else { 0 };
+        self.untrained = if is_untrained { self.untrained + 1 } else { 0 };
+        self.unscored = if is_unscored { self.unscored + 1 } else { 0 };
     }
 
     /// Warns of the first step of self-distillation in a row that has nothing to distil.
@@ -97,8 +97,8 @@ impl UntrainedSteps {
         let mut trained = batch.groups.iter().flatten();
         let is_undistilled =
             batch.is_distilled && trained.all(|one| one.sample.distillation.is_none());
-        self.n_undistilled = if is_undistilled { self.n_undistilled + 1 } else { 0 };
-        if self.n_undistilled == 1 {
+        self.undistilled = if is_undistilled { self.undistilled + 1 } else { 0 };
+        if self.undistilled == 1 {
             let cause = if batch.n_too_long > 0 {
                 "its teachers would read more than the model's positions"
             } else {

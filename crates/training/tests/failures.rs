@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use forage_model::{Decoder, Tokenizer};
 use forage_training::TrainingError;
+use forage_training::alarms::AlarmSection;
 use forage_training::checkpoint::TrainState;
 use forage_training::config::{FreshModel, TrainConfig};
 use forage_training::environment::Environment;
@@ -93,7 +94,7 @@ fn config(steps: u64) -> TrainConfig {
         critic: None,
         optimizer: toml::from_str("lr = 1e-3").unwrap(),
         evaluation: toml::from_str("every = 9").unwrap(),
-        alarms: Default::default(),
+        alarms: AlarmSection::default(),
         cache_tokens: None,
     }
 }

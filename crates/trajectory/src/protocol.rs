@@ -85,7 +85,7 @@ impl SegmentKind {
 
 /// Thought of a prompt: whether what is written after it begins within one.
 ///
-/// Chat templates of reasoning models end with `<think>` (DeepSeek-R1 and its distillations, QwQ,
+/// Chat templates of reasoning models end with `<think>` (DeepSeek-R1 and its distillations, `QwQ`,
 /// Qwen3-Thinking), or where thinking is switched off with an empty thought (Qwen3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptThought {

@@ -136,9 +136,12 @@ fn default_template<'a>(
     named: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<String, ChatError> {
     let named: Vec<(&str, &str)> = named.collect();
-    let default = named.iter().find(|it| it.0 == "default").map(|(_, text)| (*text).to_owned());
-    let names = || named.iter().map(|it| format!("`{}`", it.0)).collect::<Vec<_>>().join(", ");
-    default.ok_or_else(|| ChatError::NoDefault(names()))
+    let default =
+        named.iter().find(|(name, _)| *name == "default").map(|(_, text)| (*text).to_owned());
+    default.ok_or_else(|| {
+        let quoted: Vec<String> = named.iter().map(|(name, _)| format!("`{name}`")).collect();
+        ChatError::NoDefault(quoted.join(", "))
+    })
 }
 
 /// Token ids of a key that holds one or a list of them.

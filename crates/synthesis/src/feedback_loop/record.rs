@@ -12,6 +12,7 @@ use crate::chat::Usage;
 /// Round of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "nearly all rounds are tried")]
 pub enum Round {
     /// A pair was made and attempted.
     Tried {

@@ -228,18 +228,14 @@ fn summary(written: &[Vec<StepQueries>], tokens: u64) -> String {
     let dropped: usize = steps.iter().map(|step| step.dropped).sum();
     let empty = steps.iter().filter(|step| step.kept.is_empty()).count();
     let refused = steps.iter().filter(|step| step.refused.is_some()).count();
-    let mut text = format!(
+    let refused =
+        if refused > 0 { format!(", {refused} as the model refused") } else { String::new() };
+    let tokens = if tokens > 0 { format!("; {tokens} tokens") } else { String::new() };
+    format!(
         "{kept} queries for {} sub-questions; {dropped} found nothing, {empty} sub-questions have \
-         none",
+         none{refused}{tokens}",
         steps.len()
-    );
-    if refused > 0 {
-        text += &format!(", {refused} of them because the model refused");
-    }
-    if tokens > 0 {
-        text += &format!("; {tokens} tokens");
-    }
-    text
+    )
 }
 
 fn explained(error: ReferenceQueriesError) -> anyhow::Error {

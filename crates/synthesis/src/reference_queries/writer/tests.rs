@@ -92,7 +92,8 @@ fn queries_are_kept_for_which_half_of_the_engines_find_something() {
     let questions = [question("a", &[("port", "Halvik"), ("mayor", "Ott")])];
     let scripted = || Scripted { calls: AtomicU64::new(0), lasts: u64::MAX };
     // Engines, by the words for which they find something; the queries kept of each sub-question.
-    let table: [(&[&'static [&'static str]], [&[&str]; 2]); 4] = [
+    type Row<'a> = (&'a [&'static [&'static str]], [&'a [&'a str]; 2]);
+    let table: [Row; 4] = [
         (&[], [&["port", "all of port", "nothing"], &["mayor", "all of mayor", "nothing"]]),
         (&[&["all"]], [&["all of port"], &["all of mayor"]]),
         (&[&["port"], &["all"]], [&["port", "all of port"], &["all of mayor"]]),
