@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 
@@ -18,13 +19,17 @@ const QUESTIONS: [&str; 4] = ["town 1?", "town 2?", "town 3?", "town 4?"];
 fn serve(refuses: fn(&str) -> bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    answer_all(listener, refuses);
+    port
+}
+
+fn answer_all(listener: TcpListener, refuses: fn(&str) -> bool) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             // A client that is gone needs no answer.
             let _ = answer(stream.unwrap(), refuses);
         }
     });
-    port
 }
 
 fn answer(mut stream: TcpStream, refuses: fn(&str) -> bool) -> std::io::Result<()> {
@@ -129,16 +134,32 @@ fn questions_whose_search_fails_are_in_no_mean() {
 
 #[test]
 fn a_run_that_begins_before_its_server_goes_on_with_it() {
-    let scratch = over_server(nobody());
-    let ended = scratch.forage("train run.toml --out run".split(' ')).ended(3);
+    let port = nobody();
+    let scratch = over_server(port);
+    // The trained agent of the repository searches for what it is asked.
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/tiny-agent");
+    let text = "What is the birthplace of Mirko Tavel?";
+    let row = json!({ "id": "1", "question": text, "golden_answers": ["Halvik"] });
+    scratch.write("q.jsonl", format!("{row}\n"));
+    let edits = [
+        format!("model.path={}", agent.display()),
+        "training.steps=1".to_owned(),
+        "rollout.max_turn_tokens=48".to_owned(),
+    ];
+    let start = "train run.toml --out run".split(' ').map(str::to_owned);
+    let command: Vec<String> =
+        start.chain(edits.into_iter().flat_map(|edit| ["--set".to_owned(), edit])).collect();
+    let ended = scratch.forage(&command).ended(3);
     assert!(ended.stderr.contains("questions of an evaluation failed"), "{}", ended.stderr);
-    assert_eq!(
-        fs::read_dir(scratch.path("run"))
-            .unwrap()
-            .filter(|it| { it.as_ref().unwrap().file_name() == "evaluations" })
-            .count(),
-        0
-    );
+    for written in ["run/evaluations", "run/metrics.jsonl"] {
+        assert!(!scratch.path(written).exists(), "{written}");
+    }
+
+    answer_all(TcpListener::bind(("127.0.0.1", port)).unwrap(), |_| false);
+    scratch.forage(command.iter().map(String::as_str).chain(["--resume"])).done();
+    let row = &scratch.rows("run/metrics.jsonl")[0];
+    assert!(row["eval/greedy/searches"].as_f64().unwrap() > 0.0, "{row}");
+    assert!(scratch.path("run/evaluations/step-000000-greedy.json").exists());
 }
 
 #[test]

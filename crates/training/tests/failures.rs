@@ -55,7 +55,8 @@ impl Grader for GradeBy {
 }
 
 fn score(reward: f64) -> Grade {
-    Grade::Scored(Score { reward, ..Score::default() })
+    let parts = [("steps".to_owned(), reward)].into();
+    Grade::Scored(Score { reward, parts, ..Score::default() })
 }
 
 /// Observer that keeps warnings.

@@ -118,8 +118,9 @@ fn what_a_rollout_says() {
             ("outcome/over_length", 0.2),
             ("outcome/failed", 0.2),
             ("outcome/malformed", 0.0),
-            // One of two, both, none of them; the other group has no evidence.
-            ("rollout/gold_retrieved", 0.5),
+            // One of two, and both; the search of the third failed, and the other group has no
+            // evidence.
+            ("rollout/gold_retrieved", 0.75),
             // (-1 - 1 - 0.5 - 0.1) / 4, and -0.2.
             ("policy/correct_logprob", f64::midpoint(-0.65, -0.2)),
         ],
