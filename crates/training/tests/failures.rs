@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use forage_model::{Decoder, Tokenizer};
 use forage_training::TrainingError;
-use forage_training::alarms::AlarmSection;
 use forage_training::checkpoint::TrainState;
-use forage_training::config::{FreshModel, TrainConfig};
+use forage_training::config::{AlarmSection, FreshModel, TrainConfig};
 use forage_training::environment::Environment;
 use forage_training::error::ConfigurationError;
 use forage_training::observer::Observer;
