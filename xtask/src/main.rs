@@ -45,6 +45,12 @@ enum Command {
     /// Measure a model on questions
     #[command(disable_help_flag = true)]
     Eval(PassedOn),
+    /// Read questions of published data sets
+    #[command(disable_help_flag = true)]
+    Data(PassedOn),
+    /// Compare questions with an index: are their passages and answers in it?
+    #[command(disable_help_flag = true)]
+    Corpus(PassedOn),
     /// Build a search index from a corpus
     #[command(disable_help_flag = true)]
     Index(PassedOn),
@@ -150,6 +156,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Train(it) => product::start(&shell, "train", &it.arguments),
         Command::Sft(it) => product::start(&shell, "sft", &it.arguments),
         Command::Eval(it) => product::start(&shell, "eval", &it.arguments),
+        Command::Data(it) => product::start(&shell, "data", &it.arguments),
+        Command::Corpus(it) => product::start(&shell, "corpus", &it.arguments),
         Command::Index(it) => product::start(&shell, "index", &it.arguments),
         Command::Search(it) => product::start(&shell, "search", &it.arguments),
         Command::Serve(it) => product::start(&shell, "serve", &it.arguments),
