@@ -115,9 +115,13 @@ impl RolloutConfig {
 
     /// Prompt text for a question. A question mark is added as in Search-R1, unless the question
     /// ends with a mark of its own, in any script.
+    ///
+    /// A prompt other than the default one gets it after a full stop too: agents were trained with
+    /// such prompts.
     pub fn prompt_for(&self, question: &Question) -> String {
         let text = question.text.trim();
-        let mark = if ends_a_sentence(text) { "" } else { "?" };
+        let is_stop = text.ends_with('.') && self.prompt != PROMPT;
+        let mark = if ends_a_sentence(text) && !is_stop { "" } else { "?" };
         self.prompt.replace(PLACEHOLDER, &format!("{text}{mark}"))
     }
 }
@@ -188,7 +192,7 @@ mod tests {
             ("who directed Alien", "Q: who directed Alien?\n"),
             (" who directed Alien? ", "Q: who directed Alien?\n"),
             ("what is {question}?", "Q: what is {question}?\n"),
-            ("Name the director of Alien.", "Q: Name the director of Alien.\n"),
+            ("Name the director of Alien.", "Q: Name the director of Alien.?\n"),
             ("He asked \"who?\"", "Q: He asked \"who?\"\n"),
             ("who made \"Alien\"", "Q: who made \"Alien\"?\n"),
             ("谁导演了异形？", "Q: 谁导演了异形？\n"),
@@ -199,6 +203,18 @@ mod tests {
         ] {
             let question = Question { text: text.into(), ..Question::default() };
             assert_eq!(cfg.prompt_for(&question), prompt);
+        }
+    }
+
+    #[test]
+    fn the_default_prompt_adds_no_mark_after_a_full_stop() {
+        for (text, end) in [
+            ("Name the director of Alien.", "Question: Name the director of Alien.\n"),
+            ("who directed Alien", "Question: who directed Alien?\n"),
+        ] {
+            let question = Question { text: text.into(), ..Question::default() };
+            let prompt = RolloutConfig::default().prompt_for(&question);
+            assert!(prompt.ends_with(end), "{prompt}");
         }
     }
 }

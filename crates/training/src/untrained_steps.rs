@@ -56,9 +56,10 @@ impl UntrainedSteps {
     ///
     /// # Errors
     ///
-    /// Where nothing was scored in `training.skip_limit` steps in a row, or in all steps of a
-    /// shorter run: [`ConfigurationError::NothingApplies`] where no reward applies, and
-    /// [`TrainingError::NothingScored`] where one failed.
+    /// Where nothing was scored in `training.skip_limit` steps in a row:
+    /// [`TrainingError::NothingScored`] where a reward failed, and
+    /// [`ConfigurationError::NothingApplies`] where none applies, which is one for all steps of a
+    /// shorter run, too.
     pub fn watch(
         &mut self,
         context: &RunContext<'_>,
@@ -81,7 +82,12 @@ impl UntrainedSteps {
             context.observer.warning(&message);
         }
         let training = &context.config.training;
-        if self.unscored < training.skip_limit.min(training.steps) {
+        // A failure may be mended until the next step, and `tolerate` allows for some.
+        let limit = match first_failure(grades) {
+            Some(_) => training.skip_limit,
+            None => training.skip_limit.min(training.steps),
+        };
+        if self.unscored < limit {
             return Ok(());
         }
         Err(nothing_scored(self.unscored, grades, context.grader.names()))
