@@ -2,17 +2,18 @@
 //!
 //! [`StoredGroup`] is a group as a plugin gets it. Two formats are read, also mixed: the
 //! [`GroupRecord`]s of a run's `trajectories/`, and the flat rows that Search-R1 and verl dump,
-//! which `dump` parses. Files may be compressed with zstd, and rows may be in one JSON array.
+//! which `dump` parses. Files may be whatever `forage-records` reads: compressed, JSON lines, one
+//! JSON array, parquet.
 
 mod dump;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use forage_records::Records;
 use forage_reward::to_wire;
 use forage_reward_sdk::Group;
 use forage_training::record::GroupRecord;
-use serde_json::Value;
 
 use crate::exit_code::{Code, Failure};
 use dump::Row;
@@ -39,37 +40,25 @@ pub fn read_all(paths: &[impl AsRef<Path>]) -> Result<Vec<StoredGroup>> {
 }
 
 fn read(path: &Path, into: &mut Vec<StoredGroup>) -> Result<()> {
-    let shown = path.display();
-    let bytes = std::fs::read(path)
-        .with_context(|| Failure::new(Code::Input, format!("`{shown}` cannot be read")))?;
-    let is_compressed = bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let bytes = if is_compressed {
-        zstd::decode_all(bytes.as_slice())
-            .with_context(|| Failure::new(Code::Input, format!("`{shown}` is damaged")))?
-    } else {
-        bytes
-    };
-    let wrong = |place: &str| {
-        Failure::new(Code::Input, format!("{place} of `{shown}` is no trajectory"))
+    let unreadable = || {
+        Failure::new(Code::Input, format!("`{}` cannot be read as trajectories", path.display()))
             .hint("docs/rewards.md lists what can be read")
     };
-    let mut rows = Vec::new();
-    for (idx, value) in serde_json::Deserializer::from_slice(&bytes).into_iter().enumerate() {
-        let place = format!("value {}", idx + 1);
-        match value.with_context(|| wrong(&place))? {
-            Value::Array(items) => rows.extend(items),
-            item => rows.push(item),
-        }
-    }
     // A flat row is one trajectory; those of one question are a group.
     let mut flat: Vec<Row> = Vec::new();
-    for (idx, row) in rows.into_iter().enumerate() {
-        let place = format!("row {}", idx + 1);
+    for record in Records::open([path.to_owned()]).with_context(unreadable)? {
+        let record = record.with_context(unreadable)?;
+        let place = record.place().to_string();
+        let row = record.into_value().with_context(unreadable)?;
+        let no_trajectory = || {
+            Failure::new(Code::Input, format!("{place}: no trajectory"))
+                .hint("docs/rewards.md lists what can be read")
+        };
         if row.get("group").is_some() {
-            let record: GroupRecord = serde_json::from_value(row).with_context(|| wrong(&place))?;
+            let record: GroupRecord = serde_json::from_value(row).with_context(no_trajectory)?;
             into.push(ours(&record));
         } else {
-            flat.push(Row::read(&row).with_context(|| wrong(&place))?);
+            flat.push(Row::read(&row).with_context(no_trajectory)?);
         }
     }
     into.extend(dump::groups(flat));
@@ -117,15 +106,39 @@ mod tests {
         let path = folder.path().join("x.jsonl");
         for (text, message) in [
             ("", "there is no trajectory in these files"),
-            ("{\"output\": ", "value 1 of"),
-            ("{\"input\": \"x\"}", "row 1 of"),
-            ("[{\"output\": \"x\", \"gts\": [\"y\"]}, 3]", "row 2 of"),
-            ("{\"group\": 3}", "row 1 of"),
+            ("{\"output\": ", "x.jsonl` cannot be read as trajectories"),
+            ("{\"input\": \"x\"}", "x.jsonl:1: no trajectory"),
+            ("[{\"output\": \"x\", \"gts\": [\"y\"]}, 3]", "x.jsonl` cannot be read"),
+            ("\n{\"group\": 3}", "x.jsonl:2: no trajectory"),
         ] {
             std::fs::write(&path, text).unwrap();
             let err = read_all(&[&path]).unwrap_err().to_string();
             assert!(err.contains(message), "{text}: {err}");
         }
         assert!(read_all(&[folder.path().join("none")]).is_err());
+    }
+
+    #[test]
+    fn packed_files_and_arrays_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = "{\"output\": \"<answer> x </answer>\", \"gts\": [\"x\"], \"id\": 1}";
+        let lines = format!("{row}\n{row}\n");
+        // What pzstd writes begins with a frame that is to be skipped.
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4], zstd(&lines).as_slice()];
+        for bytes in [
+            lines.clone().into_bytes(),
+            format!("[{row},\n{row}]").into_bytes(),
+            zstd(&lines),
+            skipped.concat(),
+        ] {
+            let path = folder.path().join("dump");
+            std::fs::write(&path, bytes).unwrap();
+            let stored = read_all(&[path]).unwrap();
+            assert_eq!((stored.len(), stored[0].group.trajectories.len()), (1, 2));
+        }
+    }
+
+    fn zstd(text: &str) -> Vec<u8> {
+        zstd::encode_all(text.as_bytes(), 1).unwrap()
     }
 }

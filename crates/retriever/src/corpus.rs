@@ -206,14 +206,14 @@ fn passage(record: &Record) -> Result<Passage, CorpusError> {
         record.bad(format!("`{first}` and `{second}` name one thing, and differ"))
     };
     let id = row.id().map_err(differ)?.or_else(|| record.key().map(str::to_owned));
-    let id = id.ok_or_else(|| lacks(record, "id` (or `_id`, `docid`, `doc_id`, `pid"))?;
+    let id = id.ok_or_else(|| lacks(record, "`id` (or `_id`, `docid`, `doc_id`, `pid`)"))?;
     if id.is_empty() {
         return Err(record.bad("the id of the passage is an empty text").into());
     }
     let (title, text) = row
         .title_and_text()
         .map_err(differ)?
-        .ok_or_else(|| lacks(record, "text`, `contents` or `content"))?;
+        .ok_or_else(|| lacks(record, "`text`, `contents` or `content`"))?;
     Ok(Passage { id, title, text })
 }
 
@@ -237,7 +237,7 @@ fn lacks(record: &Record, keys: &str) -> CorpusError {
     match record.clone().into_object() {
         Ok(object) => {
             let found = describe_keys(object.keys().map(String::as_str));
-            record.bad(format!("the passage has no `{keys}`; it has {found}")).into()
+            record.bad(format!("the passage has no {keys}; it has {found}")).into()
         }
         Err(error) => error.into(),
     }

@@ -37,13 +37,13 @@ pub struct Evidence {
     pub shape: String,
     /// Entities on the reasoning path (E-GRPO, arXiv 2510.24694).
     pub entities: Vec<String>,
-    /// Other names of entities, by the name in `entities`. Default: none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub aliases: BTreeMap<String, Vec<String>>,
     /// Sub-questions, in order (StepSearch, arXiv 2505.15107).
     pub steps: Vec<EvidenceStep>,
     /// Gold passages: those that state the facts.
     pub passages: Vec<Passage>,
+    /// Other names of entities, by the name in `entities`. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Vec<String>>,
 }
 
 /// Sub-question with its answer and reference searches.
