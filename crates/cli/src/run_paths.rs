@@ -76,7 +76,8 @@ fn resolve(document: &mut DocumentMut, starts: &[PathBuf]) {
 
 /// Item of a nested key, where it is there.
 fn item_mut<'a>(item: &'a mut Item, keys: &[&str]) -> Option<&'a mut Item> {
-    keys.iter().try_fold(item, |item, key| item.get_mut(key))
+    // `Item::get_mut` would insert what is not there.
+    keys.iter().try_fold(item, |item, key| item.as_table_like_mut()?.get_mut(key))
 }
 
 #[cfg(test)]

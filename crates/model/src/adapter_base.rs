@@ -45,7 +45,7 @@ pub fn base_folder(adapter: &Path) -> Result<PathBuf, CheckpointError> {
     };
     let tried = candidates(adapter, Path::new(&name));
     let mut found: Vec<PathBuf> = Vec::new();
-    for folder in tried.iter().filter(|folder| folder.is_dir() && !is_adapter(folder)) {
+    for folder in tried.iter().filter(|folder| folder.join("config.json").exists()) {
         // Two ways to one folder are one.
         let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
         let is_known = |known: &PathBuf| known.canonicalize().is_ok_and(|known| known == real);
@@ -107,6 +107,11 @@ mod tests {
         fs::write(folder.join(CONFIG), keys.to_string()).unwrap();
     }
 
+    fn model_folder(folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("config.json"), "{}").unwrap();
+    }
+
     #[test]
     fn a_base_is_found_from_anywhere() {
         for (place, base, model) in [
@@ -128,7 +133,7 @@ mod tests {
                 kind.contains(&format!("`{}`", model.display())) || base.contains(".."),
                 "{kind}"
             );
-            fs::create_dir_all(&model).unwrap();
+            model_folder(&model);
             let found = base_folder(&folder).unwrap();
             assert!(found.is_absolute());
             assert_eq!(found.canonicalize().unwrap(), model.canonicalize().unwrap(), "{place}");
@@ -141,7 +146,7 @@ mod tests {
         let folder = parent.path().join("x/checkpoints/step-000001");
         adapter(&folder, "model");
         for model in ["x/model", "model"] {
-            fs::create_dir_all(parent.path().join(model)).unwrap();
+            model_folder(&parent.path().join(model));
         }
         let kind = base_folder(&folder).unwrap_err().kind().to_string();
         assert!(kind.contains("may be any of") && kind.contains("x/model`"), "{kind}");
