@@ -133,7 +133,7 @@ fn rows(members: &[Member]) -> Option<Layout> {
 
 /// Whether a member is a list of objects, or empty.
 fn is_list(member: &Member) -> bool {
-    let inner = member.value.strip_prefix(b"[").map(|inner| inner.trim_ascii_start());
+    let inner = member.value.strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
     inner.is_some_and(|inner| inner.is_empty() || matches!(inner[0], b'{' | b']'))
 }
 

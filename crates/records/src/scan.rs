@@ -39,14 +39,15 @@ impl ValueScanner {
             match byte {
                 b'"' => self.in_string = true,
                 b'{' | b'[' => self.depth += 1,
-                b'}' | b']' if self.depth == 0 => return Some(at),
+                b'}' | b']' | b',' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => {
+                    return Some(at);
+                }
                 b'}' | b']' => {
                     self.depth -= 1;
                     if self.depth == 0 {
                         return Some(at + 1);
                     }
                 }
-                b',' | b' ' | b'\t' | b'\n' | b'\r' if self.depth == 0 => return Some(at),
                 _ => {}
             }
             at += 1;

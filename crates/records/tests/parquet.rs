@@ -58,8 +58,7 @@ fn parquet_that_is_damaged_or_packed() {
     let error = |content: &[u8]| {
         let path = folder.path().join("x");
         fs::write(&path, content).unwrap();
-        let first =
-            Records::open([path]).and_then(|records| records.collect::<Result<Vec<_>, _>>());
+        let first = Records::open([path]).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         first.unwrap_err().to_string()
     };
     for cut in [4, 8, whole.len() / 2, whole.len() - 1] {
