@@ -17,10 +17,10 @@ pub(crate) enum Format {
 }
 
 /// Magic numbers of formats that are not read.
-const FOREIGN: [(&[u8], &str); 23] = [
+const FOREIGN: [(&[u8], &str); 20] = [
     (b"\xfd7zXZ\0", "this is an xz file; unpack it first: `xz -d`"),
     (b"\x04\x22\x4d\x18", "this is an lz4 file; unpack it first: `lz4 -d`"),
-    (b"LZIP", "this is an lzip file; unpack it first: `lzip -d`"),
+    (b"LZIP\x01", "this is an lzip file; unpack it first: `lzip -d`"),
     (b"\x5d\0\0", "this is an lzma file; unpack it first: `xz -d`"),
     (b"\x1f\x9d", "this is a file of `compress`; unpack it first: `gzip -d`"),
     (b"\xff\x06\0\0sNaPpY", "this is a framed snappy file; unpack it first"),
@@ -38,12 +38,9 @@ const FOREIGN: [(&[u8], &str); 23] = [
         b"\xff\xff\xff\xff",
         "this is an Arrow stream; write it as parquet or JSON lines: `to_parquet`",
     ),
-    (b"PARE", "this is an encrypted parquet file; decrypt it first"),
-    (b"ORC", "this is an ORC file; write it as parquet or JSON lines"),
     (b"Obj\x01", "this is an Avro file; write it as parquet or JSON lines"),
     (b"\x93NUMPY", "this is an array of NumPy; write its rows as JSON lines"),
     (b"%PDF-", "this is a PDF"),
-    (b"GGUF", "this is a model in GGUF"),
     (b"\x7fELF", "this is a program"),
     (
         b"version https://git-lfs",
@@ -63,7 +60,13 @@ impl Format {
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
                 Self::Bzip2
             }
-            [b'P', b'A', b'R', b'1', ..] => Self::Parquet,
+            [b'P', b'A', b'R', b'1', rest @ ..] if !is_word_end(rest) => Self::Parquet,
+            [b'P', b'A', b'R', b'E', rest @ ..] if has_binary(rest) => {
+                Self::Foreign("this is an encrypted parquet file; decrypt it first")
+            }
+            [b'O', b'R', b'C', rest @ ..] if has_binary(rest) => {
+                Self::Foreign("this is an ORC file; write it as parquet or JSON lines")
+            }
             [0x80, 2..=5, ..] => {
                 Self::Foreign("this is a pickle of Python; write its rows as JSON lines")
             }
@@ -86,22 +89,35 @@ impl Format {
     }
 }
 
+/// Whether what follows four letters shows that they begin a word or a line of a text.
+fn is_word_end(rest: &[u8]) -> bool {
+    rest.first().is_some_and(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+}
+
+/// Whether there is a byte that is in no text.
+fn has_binary(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| *byte < b'\t')
+}
+
 /// Text, unless it is in another encoding, a page of HTML, or binary.
 fn text(head: &[u8]) -> Format {
-    let utf16 = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16 -t UTF-8`";
-    let little_endian =
-        "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16LE -t UTF-8`";
-    let big_endian = "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16BE -t UTF-8`";
-    let utf32 = "not UTF-8: it begins like UTF-32; convert it: `iconv -f UTF-32 -t UTF-8`";
     let foreign = match head {
-        // Without a mark: the first characters of all that is read are ASCII.
+        // Without a mark, too: the first characters of all that is read are ASCII.
         [0xff, 0xfe, 0, 0, ..]
         | [0, 0, 0xfe, 0xff, ..]
         | [9..=0x7f, 0, 0, 0, ..]
-        | [0, 0, 0, 9..=0x7f, ..] => utf32,
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => utf16,
-        [9..=0x7f, 0, 9..=0x7f, 0, ..] => little_endian,
-        [0, 9..=0x7f, 0, 9..=0x7f, ..] => big_endian,
+        | [0, 0, 0, 9..=0x7f, ..] => {
+            "not UTF-8: it begins like UTF-32; convert it: `iconv -f UTF-32 -t UTF-8`"
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16 -t UTF-8`"
+        }
+        [9..=0x7f, 0, 9..=0x7f, 0, ..] => {
+            "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16LE -t UTF-8`"
+        }
+        [0, 9..=0x7f, 0, 9..=0x7f, ..] => {
+            "not UTF-8: it begins like UTF-16; convert it: `iconv -f UTF-16BE -t UTF-8`"
+        }
         _ if head.contains(&0) => "this is a binary file in a format that is not known here",
         _ if is_html(head) => {
             "this is a page of HTML, perhaps an error page that was saved; fetch the file again"
@@ -134,7 +150,11 @@ mod tests {
             (b"BZh91AY&SY", Format::Bzip2),
             // The beginning of a word.
             (b"BZh9 is a word", Format::Text),
-            (b"PAR1", Format::Parquet),
+            (b"PAR1\x15\x04", Format::Parquet),
+            (b"PAR1\xc3\x80 ", Format::Parquet),
+            (b"PAR1\tWho?\n", Format::Text),
+            (b"PARENT\tWho?\n", Format::Text),
+            (b"ORCHID\tWho?\n", Format::Text),
         ] {
             assert_eq!(Format::of(head), expected, "{head:?}");
         }
@@ -142,6 +162,7 @@ mod tests {
             (&b"\xfd7zXZ\0"[..], "xz"),
             (b"PK\x03\x04", "zip"),
             (b"ARROW1\0\0", "Arrow"),
+            (b"ORC\x08\x03", "ORC"),
             (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
             (b"\x80\x04\x95", "pickle"),
             (&tar, "tar"),

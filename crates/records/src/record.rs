@@ -44,7 +44,8 @@ impl Record {
     /// Parses the record. JSON goes from its bytes into the type without a value between.
     ///
     /// A message about an untagged enum says what is wanted only where the enum has
-    /// `#[serde(expecting = "…")]`.
+    /// `#[serde(expecting = "…")]`; that, and what a `Deserialize` by hand expects, names a thing,
+    /// such as "a text or a list of texts".
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, RecordError> {
         match &self.body {
             Body::Json(text) => serde_json::from_str(text).or_else(|_| {

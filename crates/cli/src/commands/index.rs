@@ -23,8 +23,9 @@ const PASSAGES_A_REQUEST: usize = 64;
 
 /// Build a search index of a corpus
 ///
-/// A corpus is JSON lines, plain or compressed by gzip or zstd: {"id", "title", "text"}, or
-/// {"id", "contents"} with the title in double quotes on the first line of the contents.
+/// A corpus is JSON lines, JSON or parquet, plain or compressed by gzip, zstd or bzip2, with rows
+/// {"id", "title", "text"}, or {"id", "contents"} with the title in double quotes on the first line
+/// of the contents.
 /// With `--vectors`, the passages are embedded too: those of the corpus, or without `--corpus`
 /// those of an existing index.
 #[derive(Debug, clap::Args)]
@@ -188,9 +189,10 @@ fn explained(error: IndexError) -> anyhow::Error {
             };
             ("the corpus has a bad line", hint)
         }
-        IndexError::Corpus(_) | IndexError::Empty { .. } => {
-            ("the corpus cannot be read", "`--corpus` names files of JSON lines")
-        }
+        IndexError::Corpus(_) | IndexError::Empty { .. } => (
+            "the corpus cannot be read",
+            "`--corpus` names files of JSON lines, JSON or parquet, or folders of them",
+        ),
         IndexError::Memory { .. } => {
             let failure = Failure::new(Code::Usage, "the index cannot be built");
             let failure = failure.hint("give `--memory` more megabytes, or leave it out");
