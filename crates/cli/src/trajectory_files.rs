@@ -124,12 +124,13 @@ mod tests {
         let row = "{\"output\": \"<answer> x </answer>\", \"gts\": [\"x\"], \"id\": 1}";
         let lines = format!("{row}\n{row}\n");
         // What pzstd writes begins with a frame that is to be skipped.
-        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4], zstd(&lines).as_slice()];
+        let mut skipped = vec![0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+        skipped.extend(zstd(&lines));
         for bytes in [
             lines.clone().into_bytes(),
             format!("[{row},\n{row}]").into_bytes(),
             zstd(&lines),
-            skipped.concat(),
+            skipped,
         ] {
             let path = folder.path().join("dump");
             std::fs::write(&path, bytes).unwrap();
