@@ -87,12 +87,13 @@ fn engines(words: &[&'static [&'static str]]) -> Vec<Arc<dyn Retriever>> {
     words.iter().map(|words| Arc::new(Words(words)) as Arc<dyn Retriever>).collect()
 }
 
+/// Words for which each engine finds something, and the queries kept of each sub-question.
+type Row<'a> = (&'a [&'static [&'static str]], [&'a [&'a str]; 2]);
+
 #[test]
 fn queries_are_kept_for_which_half_of_the_engines_find_something() {
     let questions = [question("a", &[("port", "Halvik"), ("mayor", "Ott")])];
     let scripted = || Scripted { calls: AtomicU64::new(0), lasts: u64::MAX };
-    // Engines, by the words for which they find something; the queries kept of each sub-question.
-    type Row<'a> = (&'a [&'static [&'static str]], [&'a [&'a str]; 2]);
     let table: [Row; 4] = [
         (&[], [&["port", "all of port", "nothing"], &["mayor", "all of mayor", "nothing"]]),
         (&[&["all"]], [&["all of port"], &["all of mayor"]]),
