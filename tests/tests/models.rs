@@ -60,6 +60,74 @@ fn adapters_of_a_run_are_exported_as_one_model() {
 }
 
 #[test]
+fn a_run_is_used_from_elsewhere() {
+    let scratch = Scratch::new();
+    let inner = |name: &str| scratch.path(format!("inner/{name}"));
+    write_model(&inner("model"), Shape::default());
+    let lora =
+        "[model]\npath = \"model\"\nlora = { rank = 2, alpha = 4.0, targets = [\"q_proj\"] }";
+    scratch.write(
+        "inner/corpus.jsonl",
+        "{\"id\": \"a\", \"text\": \"Alien was directed by Ridley Scott\"}\n",
+    );
+    let question = "{\"id\": \"q\", \"question\": \"who directed Alien\", \
+                    \"golden_answers\": [\"Ridley Scott\"]}\n";
+    scratch.write("inner/q.jsonl", question);
+    let data = "[data]\ntrain = \"q.jsonl\"\ndev = \"q.jsonl\"\ntest = \"q.jsonl\"\n\n\
+                [retriever]\nindex = \"index\"\n";
+    let (start, rest) = RUN_FILE.split_once("[world]").unwrap();
+    let (_, rest) = rest.split_once("[rollout]").unwrap();
+    let text = format!("{start}{data}\n[rollout]{rest}");
+    scratch.write("inner/run.toml", text.replace("[model]\npath = \"model\"", lora));
+    let within = |arguments: &[&str]| {
+        let mut command = scratch.command(arguments);
+        forage_tests::end_of(command.current_dir(inner("")).spawn().unwrap())
+    };
+    within(&["index", "--corpus", "corpus.jsonl", "--out", "index"]).done();
+    let short = ["--set", "training.steps=1", "--set", "evaluation.every=1"];
+    let once = ["--set", "training.questions_per_step=1"];
+    within(&[&["train", "run.toml", "--out", "run"][..], &short, &once].concat()).done();
+
+    let path = "inner/run/checkpoints/step-000001/adapter_config.json";
+    let config: Value = serde_json::from_str(&scratch.read(path)).unwrap();
+    let base = Path::new(config["base_model_name_or_path"].as_str().unwrap());
+    assert!(base.is_absolute() && base.ends_with("inner/model"), "{}", base.display());
+    scratch.forage(["export", "inner/run", "--out", "there"]).done();
+    scratch.forage(["eval", "inner/run"]).done();
+
+    // The run is moved together with its files, but for the model.
+    fs::rename(inner(""), scratch.path("moved")).unwrap();
+    fs::rename(scratch.path("moved/model"), scratch.path("elsewhere")).unwrap();
+    let lost = scratch.forage(["export", "moved/run", "--out", "x"]).ended(3);
+    for named in ["inner/model`, which is no model folder here: looked for", "--base DIR"] {
+        assert!(lost.stderr.contains(named), "{}", lost.stderr);
+    }
+    scratch.forage(["export", "moved/run", "--out", "moved-there", "--base", "elsewhere"]).done();
+    scratch.forage(["eval", "moved/run", "--base", "elsewhere"]).done();
+    let weights = |name: &str| fs::read(scratch.path(name).join("model.safetensors")).unwrap();
+    assert_eq!(weights("there"), weights("moved-there"));
+}
+
+#[test]
+fn a_prompt_that_opens_the_thought_is_told() {
+    let scratch = Scratch::ready();
+    for (end, told) in [
+        ("<think>\n", "the prompt opens a thought"),
+        ("<think>\n\n</think>\n\n", "the prompt ends with an empty thought"),
+        ("", ""),
+    ] {
+        let template = format!(
+            "{{% for m in messages %}}[{{{{ m.role }}}}] {{{{ m.content }}}}\n{{% endfor %}}\
+             {{% if add_generation_prompt %}}[assistant]\n{end}{{% endif %}}"
+        );
+        scratch.write("model/chat_template.jinja", template);
+        let checked = scratch.forage(["check", "run.toml", "--set", "rollout.chat=true"]).done();
+        assert!(checked.stdout.contains(told), "{}", checked.stdout);
+        assert_eq!(checked.stdout.contains("thought:"), !end.is_empty(), "{}", checked.stdout);
+    }
+}
+
+#[test]
 fn an_encoder_ranks_passages() {
     let scratch = Scratch::new();
     scratch.write(
