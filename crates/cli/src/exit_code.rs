@@ -235,7 +235,7 @@ fn plugin_hint(error: &PluginError) -> Option<String> {
                 .to_owned(),
         ),
         PluginErrorKind::Refused(_) => {
-            Some("the plugin's documentation says what its `config` may hold".to_owned())
+            Some("the plugin's documentation says what its `config` may hold, and what a program or server answers".to_owned())
         }
         _ => None,
     })

@@ -49,7 +49,7 @@ impl SynthesisCorpus {
         };
         let unreadable = || {
             Failure::new(Code::Input, "the corpus of the run file cannot be read")
-                .hint("`corpus.files` names files of JSON lines, as `forage index` reads")
+                .hint("`corpus.files` names files of passages, as `forage index` reads")
         };
         let corpus = Corpus::files(files.iter().cloned()).with_context(unreadable)?;
         let passages = corpus
