@@ -100,7 +100,8 @@ fn every_format_and_reward_has_the_value_computed_by_hand() {
             serde_json::from_str(scratch.read(&out).lines().nth(nth).unwrap()).unwrap();
         let group = Group { trajectories: vec![trajectory(&question)], question };
         let record = GroupRecord { step: 0, split: "train".into(), group, grades: Vec::new() };
-        records += &format!("{}\n", serde_json::to_string(&record).unwrap());
+        records.push_str(&serde_json::to_string(&record).unwrap());
+        records.push('\n');
     }
     scratch.write("groups.jsonl", records);
     for (column, reward) in REWARDS.into_iter().enumerate() {
@@ -164,8 +165,8 @@ fn run_file(path: &str, expected: &[Option<f64>; 5]) -> String {
     let reward = RUN_FILE.find("[reward.format]").unwrap();
     let optimizer = RUN_FILE.find("[optimizer]").unwrap();
     let rewards = REWARDS.iter().zip(expected).filter(|(_, value)| value.is_some());
-    let rewards: String =
-        rewards.map(|(name, _)| format!("[reward.{name}]\nplugin = \"{name}\"\n\n")).collect();
+    let sections = rewards.map(|(name, _)| format!("[reward.{name}]\nplugin = \"{name}\"\n\n"));
+    let rewards = sections.collect::<Vec<_>>().concat();
     let text = format!(
         "{}[data]\ntrain = '{path}'\ndev = '{path}'\ntest = '{path}'\n\n[retriever]\nindex = \
          'index'\n\n{}{rewards}{}",

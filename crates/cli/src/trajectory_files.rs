@@ -61,6 +61,16 @@ fn read(path: &Path, into: &mut Vec<StoredGroup>) -> Result<()> {
             flat.push(Row::read(&row).with_context(no_trajectory)?);
         }
     }
+    if !flat.is_empty() && !flat.iter().any(dump::has_tags) {
+        let message = format!(
+            "no text of `{}` has a tag such as <think>, <search> or <answer>: these are \
+             trajectories in another format",
+            path.display()
+        );
+        return Err(Failure::new(Code::Input, message)
+            .hint("docs/rewards.md lists what can be read")
+            .into());
+    }
     into.extend(dump::groups(flat));
     Ok(())
 }

@@ -26,7 +26,18 @@ const GOLD: [&str; 5] = ["golden_answers", "gts", "ground_truth", "reward_model"
 const ID: [&str; 4] = ["id", "question_id", "uid", "index"];
 const SCORE: [&str; 2] = ["score", "reward"];
 
-const ASSISTANT: &str = "<|im_start|>assistant";
+/// Heads of an assistant's turn in chat templates.
+const ASSISTANTS: [&str; 6] = [
+    "<|im_start|>assistant",
+    "<|start_header_id|>assistant<|end_header_id|>",
+    "<start_of_turn>model",
+    "[/INST]",
+    "<|assistant|>",
+    "<｜Assistant｜>",
+];
+/// Tags of tool calls and their results, which are not read.
+const TOOL_CALLS: [&str; 5] =
+    ["<tool_call>", "<tool_response>", "<|tool_calls_begin|>", "[TOOL_CALLS]", "<|python_tag|>"];
 /// Beginning and end of the warning of Search-R1 after an invalid action.
 const WARNING: (&str, &str) = ("My previous action is invalid.", "Let me try again.");
 
@@ -46,8 +57,9 @@ impl Row {
         let prompt = first(row, &PROMPT).and_then(Value::as_str);
         let (prompt, text) = match prompt {
             Some(prompt) => (prompt, text),
-            None => without_prompt(text),
+            None => without_prompt(text)?,
         };
+        check_response(text)?;
         let golden = first(row, &GOLD);
         let golden = golden.with_context(|| format!("it has no answers under any of {GOLD:?}"))?;
         let question = row.get("question").and_then(Value::as_str).unwrap_or_else(|| asked(prompt));
@@ -63,6 +75,12 @@ impl Row {
         let step = row.get("step").and_then(Value::as_u64);
         Ok(Self { question, step, trajectory: trajectory(prompt, text), reward })
     }
+}
+
+/// Whether a row has a tag of the agent loop: text between tags is a thought, a search or an answer.
+pub(super) fn has_tags(row: &Row) -> bool {
+    let is_tagged = |kind| matches!(kind, Kind::Think | Kind::Search | Kind::Answer);
+    row.trajectory.segments.iter().any(|segment| is_tagged(segment.kind))
 }
 
 /// Groups of the rows of the same question and step, in the order of their first rows.
@@ -111,13 +129,50 @@ fn answers(value: &Value) -> Result<Vec<String>> {
 }
 
 /// Prompt and response of a text that has both: after the head of the assistant's turn, or else
-/// after the line of the question.
-fn without_prompt(text: &str) -> (&str, &str) {
-    let begin = text.rfind(ASSISTANT).map(|at| at + ASSISTANT.len()).or_else(|| {
-        let line = text.find("Question:")?;
-        text[line..].find('\n').map(|it| line + it)
-    });
-    text.split_at(begin.unwrap_or(0))
+/// after the line of the question. Where there are several, some may be those of examples in the
+/// prompt.
+fn without_prompt(text: &str) -> Result<(&str, &str)> {
+    let heads = ends_of(text, &ASSISTANTS);
+    let questions: Vec<usize> = ends_of(text, &["Question:"]);
+    let begin = match (heads.as_slice(), questions.as_slice()) {
+        ([head], _) => *head,
+        ([], [question]) => text[*question..].find('\n').map_or(text.len(), |at| question + at),
+        ([], []) => 0,
+        ([], _) => bail!(
+            "its text has {} times `Question:`, and nothing tells examples from the question: give \
+             the prompt under `input`",
+            questions.len()
+        ),
+        _ => bail!(
+            "its text has {} turns of an assistant, and nothing tells examples from the response: \
+             give the prompt under `input`",
+            heads.len()
+        ),
+    };
+    Ok(text.split_at(begin))
+}
+
+/// Ends of the places where a text has one of some marks, in their order.
+fn ends_of(text: &str, marks: &[&str]) -> Vec<usize> {
+    let mut ends: Vec<usize> = marks
+        .iter()
+        .flat_map(|mark| text.match_indices(mark).map(|(at, mark)| at + mark.len()))
+        .collect();
+    ends.sort_unstable();
+    ends
+}
+
+/// Refuses a response of several turns or with tool calls, whose searches would not be seen.
+fn check_response(text: &str) -> Result<()> {
+    if let Some(tag) = TOOL_CALLS.into_iter().find(|tag| text.contains(tag)) {
+        bail!(
+            "its text has tool calls (`{tag}`), which are not read: only tags such as <search> are"
+        )
+    }
+    if let Some(head) = ASSISTANTS.into_iter().find(|head| text.contains(head)) {
+        bail!("its response has several turns (`{head}`), which are not read: only one text is")
+    }
+    Ok(())
 }
 
 /// Question of a prompt: the text after its last `Question:`, or all of it.
@@ -300,6 +355,29 @@ mod tests {
             it.searches[0].hits.iter().map(|it| (it.title.as_str(), it.text.as_str())).collect();
         assert_eq!(found, [("Alien (film)", "A film.\nOf 1979."), ("Ridley Scott", "A man.")]);
         assert_eq!((it.searches[0].query.as_str(), it.searches[0].segment), ("Alien film", 2));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let example = "Question: ex?\n<answer> A </answer>\n";
+        let chat = "<|im_start|>assistant\n<answer> A </answer><|im_end|>\n";
+        let call = "<tool_call>{\"name\": \"search\"}</tool_call><answer> y </answer>";
+        for (input, output, expected) in [
+            (None, format!("{example}Question: q?\n<answer> y </answer>"), "2 times `Question:`"),
+            (None, format!("{chat}{chat}"), "2 turns of an assistant"),
+            (Some("Question: q?"), call.to_owned(), "tool calls (`<tool_call>`)"),
+            (Some("Question: q?"), format!("<search> x </search>{chat}"), "several turns"),
+        ] {
+            let row = json!({ "input": input, "output": output, "gts": ["y"] });
+            let error = Row::read(&row).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        // Examples in a prompt of its own are none of the response.
+        let input = format!("{example}Question: q?\n");
+        let row = json!({ "input": input, "output": "<answer> y </answer>", "gts": ["y"] });
+        let row = Row::read(&row).unwrap();
+        assert_eq!(row.question.text, "q?");
+        assert_eq!(row.trajectory.answer.as_deref(), Some("y"));
     }
 
     #[test]
