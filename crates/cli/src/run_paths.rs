@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(at(&found["retriever"]["index"]), moved.join("index"));
         assert_eq!(at(&found["retriever"]["encoder"]["path"]), began.join("q.jsonl"));
         assert_eq!(found["rollout"]["prompt"].as_str(), Some("q.jsonl"));
-        assert_eq!(resolved("name = 'x'", &[began]).to_string(), "name = 'x'");
+        assert_eq!(resolved("name = 'x'\n", &[began]).to_string(), "name = 'x'\n");
     }
 
     #[test]

@@ -20,9 +20,9 @@ const NEAR: f64 = 0.8;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitShares {
-    /// Share of the validation split, from 0 to 1. Default: 0.
+    /// Share of the validation split, from 0 to 1.
     pub dev: f64,
-    /// Share of the test split, from 0 to 1. Default: 0.
+    /// Share of the test split, from 0 to 1.
     pub test: f64,
 }
 
