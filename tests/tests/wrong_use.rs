@@ -275,7 +275,7 @@ const CASES: &[Case] = &[
         },
         arguments: "check run.toml",
         code: 3,
-        stderr: &["`model.layers.2", "is missing: these weights belong to another model"],
+        stderr: &["`model.layers.2", "is missing", "all tensors fit with `num_hidden_layers` = 2"],
     },
     // Reward plugins.
     Case {
@@ -446,7 +446,7 @@ const CASES: &[Case] = &[
         },
         arguments: "eval run.toml --policy scripted",
         code: 3,
-        stderr: &["test.jsonl:2", "not a question in JSON", "line 1 column"],
+        stderr: &["test.jsonl:2: not JSON: it ends in the middle", "docs/data-formats.md"],
     },
     // The run's folder.
     Case {
