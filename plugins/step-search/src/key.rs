@@ -13,6 +13,9 @@ use crate::Key;
 pub(crate) fn key(rule: Key, steps: &[EvidenceStep], queries: &[&str]) -> f64 {
     let references: Vec<&[Text]> =
         steps.iter().map(|step| step.queries.as_slice()).filter(|it| !it.is_empty()).collect();
+    if references.is_empty() {
+        return 0.0;
+    }
     let mut values = vec![0.0_f64; references.len()];
     for query in queries {
         let scores: Vec<f64> = references.iter().map(|it| word_f1(query, it)).collect();
@@ -36,5 +39,5 @@ pub(crate) fn key(rule: Key, steps: &[EvidenceStep], queries: &[&str]) -> f64 {
             }
         }
     }
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+    values.iter().sum::<f64>() / values.len() as f64
 }
