@@ -26,6 +26,7 @@ pub mod plugins;
 pub mod prompt;
 pub mod questions;
 pub mod search_engine;
+pub mod text_file;
 
 // Synthesis of questions.
 pub mod synthesize;

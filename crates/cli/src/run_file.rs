@@ -23,6 +23,7 @@ use forage_world::WorldSection;
 use serde::{Deserialize, Serialize};
 
 use crate::exit_code::{Code, Failure};
+use crate::text_file;
 
 /// Run file as it is written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -205,7 +206,7 @@ pub struct RunFile {
 impl RunFile {
     /// Reads a run file and applies `KEY=VALUE` edits.
     pub fn read(path: &Path, edits: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
+        let text = text_file::read(path).with_context(|| {
             Failure::new(Code::Input, format!("run file `{}` cannot be read", path.display()))
                 .hint("name a run file, for example `configs/quickstart.toml`")
         })?;

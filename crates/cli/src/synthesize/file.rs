@@ -10,6 +10,7 @@ use super::section::SynthesisConfig;
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::run_file::set;
+use crate::text_file;
 
 /// Run file of a synthesis with its text.
 #[derive(Debug, Clone)]
@@ -28,13 +29,13 @@ impl SynthesisFile {
     /// Whether a run file is one of a synthesis. A file that cannot be parsed is none: its errors
     /// are those of a training run.
     pub fn is_one(path: &Path) -> bool {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = text_file::read(path).unwrap_or_default();
         text.parse::<toml_edit::DocumentMut>().is_ok_and(|it| it.contains_key("synthesis"))
     }
 
     /// Reads a run file and applies `KEY=VALUE` edits.
     pub fn read(path: &Path, edits: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
+        let text = text_file::read(path).with_context(|| {
             Failure::new(Code::Input, format!("run file `{}` cannot be read", path.display()))
                 .hint("name a run file, for example `configs/synthesize.toml`")
         })?;

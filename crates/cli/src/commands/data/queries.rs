@@ -19,6 +19,7 @@ use crate::exit_code::{Code, Failure, unwritable};
 use crate::progress::Progress;
 use crate::search_engine::open_engine;
 use crate::synthesize::stop_when_asked;
+use crate::text_file;
 
 /// Reference queries of sub-questions.
 #[derive(Debug, clap::Args)]
@@ -203,7 +204,7 @@ fn section(path: &str) -> Result<RetrieverConfig> {
         Failure::new(Code::Usage, format!("`{path}` has no search engine that can be used"))
             .hint("it is a TOML file with a `[retriever]` section, as in a run file")
     };
-    let text = std::fs::read_to_string(path).with_context(failure)?;
+    let text = text_file::read(Path::new(path)).with_context(failure)?;
     let sections: Sections = toml::from_str(&text).with_context(failure)?;
     Ok(sections.retriever)
 }
