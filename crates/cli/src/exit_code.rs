@@ -183,6 +183,12 @@ fn of_configuration(error: &ConfigurationError) -> Option<String> {
         ConfigurationError::EmptyStage { .. } => {
             "begin with more hops, or generate easier questions too".to_owned()
         }
+        ConfigurationError::NothingTrained { .. } => {
+            "begin with easier questions, larger groups, or a reward that differs more, such as one \
+             with partial credit; step rewards count with `placement = \"outcome\"` or an \
+             advantage that uses them"
+                .to_owned()
+        }
         ConfigurationError::NothingApplies { .. } => {
             "docs/rewards.md says what each reward needs of a question; `forage check` counts the \
              questions that have it"

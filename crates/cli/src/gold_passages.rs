@@ -1,27 +1,43 @@
 //! Texts of gold passages that questions name by their ids alone, out of the index of the run.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use forage_retriever::{RetrieverConfig, SearchOptions};
+use forage_reward_sdk::text::normalize_answer;
 use forage_trajectory::{Passage, Question};
 
 use crate::exit_code::{Code, Failure};
 use crate::output::message;
 use crate::search_engine::open_index;
 
+/// Share of the questions whose answer is to stand in their gold passages, so that the index is
+/// taken for that of their corpus.
+const LEAST_SHARE: f64 = 0.2;
+
 /// Fills in title and text of gold passages that have neither, where a run searches an index. What
 /// the index does not have is told; a server is not asked.
+///
+/// Fails where the index is one of another corpus, whose ids mean other passages: where nearly no
+/// question has an answer in what was filled in.
 pub fn fill<'a>(
     questions: impl IntoIterator<Item = &'a mut Question>,
     retriever: &RetrieverConfig,
 ) -> Result<()> {
     let Some(folder) = retriever.index() else { return Ok(()) };
-    let passages = questions.into_iter().flat_map(|question| &mut question.evidence.passages);
-    let mut bare: Vec<&mut Passage> = passages.filter(|passage| is_bare(passage)).collect();
-    if bare.is_empty() {
+    let mut questions: Vec<&mut Question> = questions
+        .into_iter()
+        .filter(|question| question.evidence.passages.iter().any(is_bare))
+        .collect();
+    if questions.is_empty() {
         return Ok(());
     }
+    let mut bare: Vec<&mut Passage> = questions
+        .iter_mut()
+        .flat_map(|question| &mut question.evidence.passages)
+        .filter(|passage| is_bare(passage))
+        .collect();
     let ids: BTreeSet<String> = bare.iter().map(|passage| passage.id.clone()).collect();
     let index = open_index(folder, &SearchOptions::default())?;
     let found = index.passages_by_id(ids.iter().map(String::as_str)).with_context(|| {
@@ -33,6 +49,7 @@ pub fn fill<'a>(
             found.clone_into(passage);
         }
     }
+    check_answers(&questions, folder)?;
     let mut missing = ids.iter().filter(|id| !found.contains_key(id.as_str()));
     if let Some(first) = missing.next() {
         message(format_args!(
@@ -44,6 +61,39 @@ pub fn fill<'a>(
         ));
     }
     Ok(())
+}
+
+/// Checks that answers stand in the gold passages, for questions that have some with a text.
+fn check_answers(questions: &[&mut Question], folder: &Path) -> Result<()> {
+    let found: Vec<bool> = questions.iter().filter_map(|question| has_answer(question)).collect();
+    let (n_found, n_questions) = (found.iter().filter(|found| **found).count(), found.len());
+    if n_questions == 0 || n_found as f64 >= LEAST_SHARE * n_questions as f64 {
+        return Ok(());
+    }
+    let message = format!(
+        "the gold passages are those of another corpus: for {n_found} of {n_questions} questions \
+         only, an answer stands in the passages with their ids in `{}`",
+        folder.display()
+    );
+    Err(Failure::new(Code::Input, message)
+        .hint("name the index of the corpus that the ids of the question file belong to")
+        .into())
+}
+
+/// Whether a golden answer stands in a gold passage; `None` where nothing can be looked for.
+fn has_answer(question: &Question) -> Option<bool> {
+    let answers: Vec<String> = question
+        .golden_answers
+        .iter()
+        .map(|answer| normalize_answer(answer))
+        .filter(|answer| !matches!(answer.as_str(), "" | "yes" | "no"))
+        .collect();
+    let passages = question.evidence.passages.iter().filter(|passage| !passage.text.is_empty());
+    let texts: Vec<String> = passages
+        .map(|passage| normalize_answer(&format!("{} {}", passage.title, passage.text)))
+        .collect();
+    let is_in_one = |answer: &String| texts.iter().any(|text| text.contains(answer.as_str()));
+    (!answers.is_empty() && !texts.is_empty()).then(|| answers.iter().any(is_in_one))
 }
 
 fn is_bare(passage: &Passage) -> bool {
@@ -73,9 +123,15 @@ mod tests {
             passage("1", "Ulm", "Another page of that id."),
         ];
         let evidence = Evidence { passages: golds.clone(), ..Evidence::default() };
-        let mut questions = [Question { evidence, ..Question::default() }];
+        let golden_answers = vec!["River!".to_owned()];
+        let mut questions = [Question { evidence, golden_answers, ..Question::default() }];
+        let mut others = questions.clone();
+        others[0].golden_answers = vec!["Alien".to_owned()];
         fill(&mut questions, &RetrieverConfig::of_index(&index)).unwrap();
         let expected = [passage("2", "Osk", "A river."), golds[1].clone(), golds[2].clone()];
         assert_eq!(questions[0].evidence.passages, expected);
+
+        let error = fill(&mut others, &RetrieverConfig::of_index(&index)).unwrap_err();
+        assert!(error.to_string().contains("for 0 of 1 questions only"), "{error}");
     }
 }

@@ -10,7 +10,15 @@ use crate::literal::{self, Reading};
 /// Keys of answers beside each other: all of them count.
 const KEYS: &[&str] = &["golden_answers", "answer", "answers", "Answer", "answer_aliases"];
 
-/// Reads the golden answers.
+/// Golden answers of a key: a text, a number or a list of them, which may be the text of one, as
+/// Python, `NumPy` and JSON print it.
+pub fn answer_texts(key: &str, value: &Value) -> Result<Vec<String>, RowError> {
+    let mut found = Answers::default();
+    found.add(key, value)?;
+    Ok(found.texts)
+}
+
+/// Golden answers of a row, those of all its keys.
 pub(crate) fn golden_answers(row: &Object, format: Format) -> Result<Vec<String>, RowError> {
     let mut found = Answers::default();
     if let Some(truth) = ground_truth(row) {

@@ -38,6 +38,7 @@ mod questions;
 mod reader;
 mod row;
 
+pub use answers::answer_texts;
 pub use corpus::{Addition, Corpus};
 pub use error::RowError;
 pub use format::Format;

@@ -227,6 +227,12 @@ pub enum ConfigurationError {
         /// Number of the steps.
         n_steps: u64,
     },
+    /// No step trained a token, from the first one on.
+    #[error("the first {n_steps} steps trained no token: in every group the rewards are equal")]
+    NothingTrained {
+        /// Number of the steps.
+        n_steps: u64,
+    },
     /// The estimator needs a value for each search, and no reward gives any.
     #[error("no reward gives the searches of a trajectory a value, which {user}")]
     NoStepRewards {

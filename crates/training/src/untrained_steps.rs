@@ -15,11 +15,17 @@ use crate::run::RunContext;
 use crate::run_folder::RunFolder;
 use crate::update::UpdateStats;
 
+/// Steps from the first one on that may train no token, before the run ends. A run that has trained
+/// may stop to: once it is right everywhere, the rewards of every group are equal.
+const MOST_UNTRAINED: u64 = 10;
+
 /// Steps in a row, up to the last one, that trained on nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UntrainedSteps {
     /// Steps without a trained token.
     untrained: u64,
+    /// Whether any step of the run trained a token.
+    has_trained: bool,
     /// Steps without a scored trajectory.
     unscored: u64,
     /// Steps of self-distillation without a distilled token.
@@ -52,7 +58,7 @@ impl UntrainedSteps {
         Ok(counts)
     }
 
-    /// Counts a step, and warns where it begins a row of steps that train on nothing.
+    /// Counts a step, and warns where it trains on nothing.
     ///
     /// # Errors
     ///
@@ -72,7 +78,7 @@ impl UntrainedSteps {
         let is_unscored = grades.iter().flatten().all(|grade| grade.reward().is_none());
         let is_untrained = updates.sums.n_tokens == 0 && updates.skipped.is_empty();
         self.count(is_untrained, is_unscored);
-        if self.untrained == 1 || (is_untrained && self.unscored == 1) {
+        if is_untrained {
             let cause = if is_unscored {
                 cause_of_unscored(grades)
             } else {
@@ -87,14 +93,18 @@ impl UntrainedSteps {
             Some(_) => training.skip_limit,
             None => training.skip_limit.min(training.steps),
         };
-        if self.unscored < limit {
-            return Ok(());
+        if self.unscored >= limit {
+            return Err(nothing_scored(self.unscored, grades, context.grader.names()));
         }
-        Err(nothing_scored(self.unscored, grades, context.grader.names()))
+        if !self.has_trained && self.untrained >= MOST_UNTRAINED {
+            return Err(ConfigurationError::NothingTrained { n_steps: self.untrained }.into());
+        }
+        Ok(())
     }
 
     fn count(&mut self, is_untrained: bool, is_unscored: bool) {
         self.untrained = if is_untrained { self.untrained + 1 } else { 0 };
+        self.has_trained |= !is_untrained;
         self.unscored = if is_unscored { self.unscored + 1 } else { 0 };
     }
 

@@ -6,12 +6,14 @@
 //! observations by tokens, so that one may lose its closing tag: see [`end_of_page`].
 
 use anyhow::{Context, Result, bail};
+use forage_dataset::answer_texts;
+use forage_records::describe;
 use forage_reward_sdk::{
     Evidence, Group, Hit, Kind, Origin, Outcome, Question, Search, Segment, Text, Trajectory,
 };
 use forage_rollout::grammar;
 use forage_trajectory::protocol::{
-    DOCUMENT_PREFIX, INFORMATION, PromptThought, SEARCH, THINK, TITLE_PREFIX,
+    DOCUMENT_PREFIX, INFORMATION, PromptThought, SEARCH, TAGS, THINK, TITLE_PREFIX,
 };
 use forage_trajectory::without_end_of_turn;
 use serde::Deserialize;
@@ -64,14 +66,14 @@ impl Row {
         let golden = golden.with_context(|| format!("it has no answers under any of {GOLD:?}"))?;
         let question = row.get("question").and_then(Value::as_str).unwrap_or_else(|| asked(prompt));
         let id = first(row, &ID).map_or_else(|| question.to_owned(), plain);
-        let evidence = row.get("evidence").map(Evidence::deserialize).transpose();
+        let evidence = first(row, &["evidence"]).map(Evidence::deserialize).transpose();
         let question = Question {
             id: id.into(),
             text: question.to_owned().into(),
             golden_answers: answers(golden)?.into_iter().map(Text::from).collect(),
             evidence: evidence.context("its `evidence`")?.unwrap_or_default().into_owned(),
         };
-        let reward = first(row, &SCORE).and_then(Value::as_f64);
+        let reward = first(row, &SCORE).map(score).transpose()?;
         let step = row.get("step").and_then(Value::as_u64);
         Ok(Self { question, step, trajectory: trajectory(prompt, text), reward })
     }
@@ -83,12 +85,14 @@ pub(super) fn has_tags(row: &Row) -> bool {
     row.trajectory.segments.iter().any(|segment| is_tagged(segment.kind))
 }
 
-/// Groups of the rows of the same question and step, in the order of their first rows.
+/// Groups of the rows of the same question and step, in the order of their first rows. Rows that
+/// have one id, but ask or want another thing, are different questions.
 pub(super) fn groups(rows: Vec<Row>) -> Vec<StoredGroup> {
     let mut all: Vec<StoredGroup> = Vec::new();
     let mut places = std::collections::HashMap::new();
     for Row { question, step, mut trajectory, reward } in rows {
-        let place = *places.entry((question.id.clone(), step)).or_insert(all.len());
+        let Question { id, text, golden_answers, .. } = question.clone();
+        let place = *places.entry((id, text, golden_answers, step)).or_insert(all.len());
         if place == all.len() {
             let group = Group { question, trajectories: Vec::new(), step };
             all.push(StoredGroup { group, rewards: Vec::new() });
@@ -105,6 +109,11 @@ fn first<'a>(row: &'a Value, names: &[&str]) -> Option<&'a Value> {
     names.iter().filter_map(|name| row.get(name)).find(|it| !it.is_null())
 }
 
+/// Score of a row. `NaN` has become null, and is none.
+fn score(value: &Value) -> Result<f64> {
+    value.as_f64().with_context(|| format!("its score is {}, not a number", describe(value)))
+}
+
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -115,11 +124,7 @@ fn answers(value: &Value) -> Result<Vec<String>> {
         Value::String(text) if text.starts_with("{'") => {
             bail!("its answers are Python's text of a table, not JSON: `{text}`")
         }
-        Value::String(text) => Ok(vec![text.clone()]),
-        Value::Array(items) => {
-            let all: Result<Vec<Vec<String>>> = items.iter().map(answers).collect();
-            Ok(all?.concat())
-        }
+        Value::String(_) | Value::Array(_) => Ok(answer_texts("golden_answers", value)?),
         Value::Object(fields) => {
             let inner = ["target", "ground_truth"].iter().find_map(|it| fields.get(*it));
             answers(inner.context("its answers have neither `target` nor `ground_truth`")?)
@@ -152,6 +157,19 @@ fn without_prompt(text: &str) -> Result<(&str, &str)> {
     Ok(text.split_at(begin))
 }
 
+/// Tag that follows a search and is none of the agent loop, such as `<result>`.
+fn foreign_page(text: &str) -> Option<&str> {
+    let afters =
+        text.match_indices(SEARCH.close).map(|(at, tag)| text[at + tag.len()..].trim_start());
+    let tags = afters.filter_map(|after| {
+        let name = after.strip_prefix('<')?.split_once('>')?.0;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        Some(&after[..name.len() + 2]).filter(|_| is_name)
+    });
+    let mut foreign = tags.filter(|tag| TAGS.iter().all(|known| known != tag));
+    foreign.next()
+}
+
 /// Ends of the places where a text has one of some marks, in their order.
 fn ends_of(text: &str, marks: &[&str]) -> Vec<usize> {
     let mut ends: Vec<usize> = marks
@@ -168,6 +186,9 @@ fn check_response(text: &str) -> Result<()> {
         bail!(
             "its text has tool calls (`{tag}`), which are not read: only tags such as <search> are"
         )
+    }
+    if let Some(tag) = foreign_page(text) {
+        bail!("what its searches found is in `{tag}`, which is not read: only <information> is")
     }
     if let Some(head) = ASSISTANTS.into_iter().find(|head| text.contains(head)) {
         bail!("its response has several turns (`{head}`), which are not read: only one text is")
@@ -367,6 +388,11 @@ mod tests {
             (None, format!("{chat}{chat}"), "2 turns of an assistant"),
             (Some("Question: q?"), call.to_owned(), "tool calls (`<tool_call>`)"),
             (Some("Question: q?"), format!("<search> x </search>{chat}"), "several turns"),
+            (
+                Some("Question: q?"),
+                "<search> x </search>\n<result> y </result><answer> y </answer>".to_owned(),
+                "in `<result>`, which is not read",
+            ),
         ] {
             let row = json!({ "input": input, "output": output, "gts": ["y"] });
             let error = Row::read(&row).unwrap_err().to_string();
