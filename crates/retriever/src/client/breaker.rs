@@ -23,6 +23,8 @@ struct State {
     until: Option<Instant>,
     /// Whether a trial is in flight: the breaker is half open.
     on_trial: bool,
+    /// Last failure.
+    cause: String,
 }
 
 impl CircuitBreaker {
@@ -30,16 +32,16 @@ impl CircuitBreaker {
         Self { pause, state: Mutex::default() }
     }
 
-    /// Admits a request, or gives the time until the next may be sent.
-    pub(super) fn admit(&self) -> Result<(), Duration> {
+    /// Admits a request, or gives the time until the next may be sent, and the last failure.
+    pub(super) fn admit(&self) -> Result<(), (Duration, String)> {
         let mut state = self.lock();
         let Some(until) = state.until else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());
         if !left.is_zero() {
-            return Err(left);
+            return Err((left, state.cause.clone()));
         }
         if state.on_trial {
-            return Err(self.pause);
+            return Err((self.pause, state.cause.clone()));
         }
         state.on_trial = true;
         Ok(())
@@ -51,9 +53,10 @@ impl CircuitBreaker {
     }
 
     /// Counts a failure of the server, and opens the breaker after a row of them.
-    pub(super) fn failed(&self) {
+    pub(super) fn failed(&self, cause: String) {
         let mut state = self.lock();
         state.failures += 1;
+        state.cause = cause;
         if state.on_trial || state.failures >= FAILURES {
             let factor = 2_u32.saturating_pow(state.pauses).min(LONGEST);
             state.until = Some(Instant::now() + self.pause * factor);
@@ -79,15 +82,15 @@ mod tests {
         let breaker = CircuitBreaker::new(pause);
         for _ in 0..FAILURES {
             assert_eq!(breaker.admit(), Ok(()));
-            breaker.failed();
+            breaker.failed("refused".to_owned());
         }
-        assert!(breaker.admit().is_err_and(|wait| wait <= pause));
+        assert!(breaker.admit().is_err_and(|(wait, cause)| wait <= pause && cause == "refused"));
         sleep(pause);
         // One request tries, the others wait for it.
         assert_eq!(breaker.admit(), Ok(()));
-        assert_eq!(breaker.admit(), Err(pause));
-        breaker.failed();
-        assert!(breaker.admit().is_err_and(|wait| wait <= pause * 2));
+        assert_eq!(breaker.admit(), Err((pause, "refused".to_owned())));
+        breaker.failed("refused".to_owned());
+        assert!(breaker.admit().is_err_and(|(wait, _)| wait <= pause * 2));
         sleep(pause * 2);
         assert_eq!(breaker.admit(), Ok(()));
         breaker.succeeded();

@@ -20,12 +20,14 @@ pub enum ClientError {
     #[error("queries could not be embedded")]
     Embedder(#[source] forage_trajectory::BoxError),
     /// Open circuit breaker: the server keeps failing, and nothing is sent for a while.
-    #[error("`{url}` keeps failing and is left alone for {:.1} s", wait.as_secs_f64())]
+    #[error("`{url}` keeps failing and is left alone for {:.1} s; the last: {cause}", wait.as_secs_f64())]
     CircuitOpen {
         /// Address of the request.
         url: String,
         /// Time until the next request may be sent.
         wait: Duration,
+        /// Last failure, with its causes.
+        cause: String,
     },
     /// Exhausted retries: every attempt of the request failed.
     #[error("{attempts} attempts failed")]

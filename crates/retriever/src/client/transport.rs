@@ -20,6 +20,7 @@ use forage_http::{
     Backoff, Credential, HttpClient, HttpError, HttpOptions, HttpRequest, MAX_BACKOFF, RetryClass,
     RetryPolicy,
 };
+use forage_trajectory::error_chain;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -239,7 +240,8 @@ impl Transport {
         read: &dyn Fn(Value) -> Result<T, String>,
     ) -> Result<T, ClientError> {
         let url = || request.url().to_owned();
-        self.breaker.admit().map_err(|wait| ClientError::CircuitOpen { url: url(), wait })?;
+        let open = |(wait, cause)| ClientError::CircuitOpen { url: url(), wait, cause };
+        self.breaker.admit().map_err(open)?;
         let answer = self.client.json(request).and_then(|answer| {
             let shape = |what: String| HttpError::Shape { url: url(), what: self.redact(&what) };
             read(answer).map_err(shape)
@@ -249,7 +251,9 @@ impl Transport {
                 self.breaker.succeeded();
                 self.pay_back();
             }
-            Err(error) if error.retry_class() == RetryClass::Unavailable => self.breaker.failed(),
+            Err(error) if error.retry_class() == RetryClass::Unavailable => {
+                self.breaker.failed(error_chain(error));
+            }
             // The server is alive.
             Err(_) => self.breaker.succeeded(),
         }
