@@ -70,6 +70,42 @@ fn bad_rows_are_named_or_skipped_and_counted() {
 }
 
 #[test]
+fn no_output_replaces_an_input() {
+    let scratch = read_rows(&["musique.jsonl"]);
+    scratch.forage(["index", "--corpus", "corpus.jsonl", "--out", "index"]).done();
+    let before = (scratch.read("q.jsonl"), scratch.read("corpus.jsonl"));
+    scratch.write("qrels", "1 0 a 1\n");
+    for arguments in [
+        "data q.jsonl --out ./q.jsonl",
+        "data q.jsonl --out out.jsonl --corpus q.jsonl",
+        "data q.jsonl --out out.jsonl --corpus out.jsonl",
+        "corpus audit --questions q.jsonl --index index --add q.jsonl",
+        "eval-retrieval --index index --questions q.jsonl --save-run q.jsonl",
+        "eval-retrieval --index index --qrels qrels --topics q.jsonl --save-run qrels",
+    ] {
+        let ended = scratch.forage(arguments.split(' ')).ended(2);
+        assert!(ended.stderr.contains("would replace"), "{arguments}: {}", ended.stderr);
+    }
+    assert_eq!((scratch.read("q.jsonl"), scratch.read("corpus.jsonl")), before);
+    assert_eq!(scratch.read("qrels"), "1 0 a 1\n");
+    assert!(!scratch.path("out.jsonl").exists());
+
+    // Questions are no corpus, and nothing is asked for with 0 passages.
+    let ended = scratch.forage(["index", "--corpus", "q.jsonl", "--out", "i"]).ended(3);
+    assert!(ended.stderr.contains("is a file of questions, not a corpus"), "{}", ended.stderr);
+    let audit = "corpus audit --questions q.jsonl --index index -k 0";
+    scratch.forage(audit.split(' ')).ended(2);
+}
+
+#[test]
+fn reference_queries_of_a_row_are_kept() {
+    let scratch = read_rows(&["stepsearch.jsonl"]);
+    let done = scratch.forage("data q.jsonl --out out.jsonl --queries 1".split(' ')).done();
+    assert!(done.stdout.contains("4 queries for 2 sub-questions"), "{}", done.stdout);
+    assert_eq!(scratch.read("out.jsonl"), scratch.read("q.jsonl"));
+}
+
+#[test]
 fn an_audit_finds_what_is_missing_and_adds_it() {
     let scratch = read_rows(&["musique.jsonl"]);
     let corpus = scratch.read("corpus.jsonl");

@@ -21,6 +21,7 @@ mod run_paths;
 pub mod checkpoint_target;
 pub mod environment;
 pub mod gold_passages;
+pub mod inputs;
 pub mod model;
 pub mod plugins;
 pub mod prompt;

@@ -7,6 +7,9 @@ use crate::fields::{Object, field, object, records, text};
 use crate::format::{Format, ground_truth};
 use crate::literal::{self, Reading};
 
+/// Answer of test splits that have none, such as `TriviaQA`'s.
+const WITHHELD: &str = "<unk>";
+
 /// Keys of answers beside each other: all of them count.
 const KEYS: &[&str] = &["golden_answers", "answer", "answers", "Answer", "answer_aliases"];
 
@@ -42,6 +45,12 @@ pub(crate) fn golden_answers(row: &Object, format: Format) -> Result<Vec<String>
     }
     if found.texts.is_empty() {
         return Err(RowError::NoAnswer { found: where_looked(row) });
+    }
+    if found.texts.iter().all(|text| text == WITHHELD) {
+        return Err(RowError::NotAQuestion {
+            what: format!("a question whose answer is withheld (`{WITHHELD}`)"),
+            hint: "use a split of the data set that has answers",
+        });
     }
     Ok(found.texts)
 }

@@ -39,18 +39,15 @@ pub(crate) fn object<'a>(object: &'a Object, key: &str) -> Option<Cow<'a, Object
     }
 }
 
-/// Identifier: a text, or a number as it was written.
+/// Identifier: a text, or a whole number as it was written. One that went through floating point may
+/// be that of another.
 pub(crate) fn id(key: &str, value: &Value) -> Result<String, RowError> {
-    // From here on, neighbouring numbers are one floating-point number.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
         Value::String(it) => Ok(it.clone()),
-        Value::Number(it) if !it.is_f64() || it.as_f64().is_some_and(|id| id.abs() < EXACT) => {
-            Ok(it.to_string())
-        }
+        Value::Number(it) if !it.is_f64() => Ok(it.to_string()),
         _ => Err(RowError::Shape {
             key: key.to_owned(),
-            expected: "an id is a text or a number of at most 15 digits",
+            expected: "an id is a text or a whole number, without a point",
             found: describe(value),
         }),
     }

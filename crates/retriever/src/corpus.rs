@@ -11,7 +11,7 @@ use std::sync::Arc;
 use forage_records::{Place, Record, Records, describe_keys};
 use forage_trajectory::Passage;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, Visitor};
 
 use crate::contents::split_contents;
 use crate::corpus_error::CorpusError;
@@ -97,6 +97,7 @@ struct Row {
     text: Option<String>,
     content: Option<String>,
     contents: Option<String>,
+    golden_answers: Option<IgnoredAny>,
 }
 
 /// Id: a text, or a whole number as it is written.
@@ -210,6 +211,11 @@ fn passage(record: &Record) -> Result<Passage, CorpusError> {
     if id.is_empty() {
         return Err(record.bad("the id of the passage is an empty text").into());
     }
+    if row.golden_answers.is_some() {
+        return Err(own_output(record).unwrap_or_else(|| {
+            record.bad("it has `golden_answers`: this is a question, not a passage").into()
+        }));
+    }
     let (title, text) = row
         .title_and_text()
         .map_err(differ)?
@@ -247,7 +253,9 @@ fn lacks(record: &Record, keys: &str) -> CorpusError {
 fn own_output(record: &Record) -> Option<CorpusError> {
     let object = record.clone().into_object().ok()?;
     let has = |keys: &[&str]| keys.iter().all(|key| object.contains_key(*key));
-    let what = if has(&["step", "split", "group", "grades"]) {
+    let what = if has(&["golden_answers", "evidence"]) {
+        "a file of questions"
+    } else if has(&["step", "split", "group", "grades"]) {
         "a trajectories file of forage"
     } else if has(&["question_id", "tokens", "segments"]) {
         "a file of trajectories of forage"

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aho_corasick::{AhoCorasick, BuildError};
-use forage_trajectory::{Hit, Passage, Question, Retriever};
+use forage_trajectory::{EvidenceStep, Hit, Passage, Question, Retriever};
 use rayon::prelude::*;
 
 use crate::analyzer::Analyzer;
@@ -151,15 +151,18 @@ impl Coverage {
         let mut queries: Vec<&str> = Vec::new();
         for question in questions {
             queries.push(&question.text);
-            queries.extend(question.evidence.steps.iter().map(|step| step.question.as_str()));
+            queries.extend(question.evidence.steps.iter().filter_map(query));
         }
         let mut found = engine.search(&queries, k).into_iter();
+        let mut next = || found.next().transpose().map(Option::unwrap_or_default);
         for question in questions {
-            let n_searches = 1 + question.evidence.steps.len();
-            let hits = found.by_ref().take(n_searches).collect::<Result<Vec<Vec<Hit>>, _>>()?;
+            let of_question = next()?;
             let source = self.sources.entry(question.source.clone()).or_default();
             source.add_index(question, seen);
-            source.add_hits(question, &hits);
+            source.add_hits(question, &of_question);
+            for step in question.evidence.steps.iter().filter(|step| query(step).is_some()) {
+                source.add_step(question, step, &next()?);
+            }
         }
         Ok(())
     }
@@ -178,24 +181,31 @@ impl SourceCoverage {
         self.answers.add((!answers.is_empty()).then(|| f64::from(u8::from(has_one))));
     }
 
-    /// Adds what the searches for a question and its sub-questions found.
-    fn add_hits(&mut self, question: &Question, hits: &[Vec<Hit>]) {
-        let Some((of_question, of_steps)) = hits.split_first() else { return };
+    /// Adds what the search for a question found.
+    fn add_hits(&mut self, question: &Question, hits: &[Hit]) {
         let golds: Vec<&Passage> = question.evidence.passages.iter().collect();
-        self.recall.add(recall(&golds, of_question));
+        self.recall.add(recall(&golds, hits));
         let titles = titles(&question.evidence.passages);
-        let found: HashSet<String> = of_question.iter().map(|hit| words(&hit.title)).collect();
+        let found: HashSet<String> = hits.iter().map(|hit| words(&hit.title)).collect();
         let n_found = titles.iter().filter(|title| found.contains(*title)).count();
         self.title_recall.add(share(n_found, titles.len()));
-        self.answer_in_hits.add(stands_in(&question.golden_answers, of_question));
-        for (step, hits) in question.evidence.steps.iter().zip(of_steps) {
-            let of_step = |gold: &&Passage| step.passage_ids.contains(&gold.id);
-            let golds: Vec<&Passage> = golds.iter().copied().filter(of_step).collect();
-            self.step_recall.add(recall(&golds, hits));
-            let answer = std::slice::from_ref(&step.answer);
-            self.step_answer_in_hits.add(stands_in(answer, hits));
-        }
+        self.answer_in_hits.add(stands_in(&question.golden_answers, hits));
     }
+
+    /// Adds what the search for a sub-question found.
+    fn add_step(&mut self, question: &Question, step: &EvidenceStep, hits: &[Hit]) {
+        let of_step = |gold: &&Passage| step.passage_ids.contains(&gold.id);
+        let golds: Vec<&Passage> = question.evidence.passages.iter().filter(of_step).collect();
+        self.step_recall.add(recall(&golds, hits));
+        let answer = std::slice::from_ref(&step.answer);
+        self.step_answer_in_hits.add(stands_in(answer, hits));
+    }
+}
+
+/// What is searched for a sub-question: its text, or its first reference query.
+fn query(step: &EvidenceStep) -> Option<&str> {
+    let texts = std::iter::once(&step.question).chain(&step.queries);
+    texts.map(|text| text.trim()).find(|text| !text.is_empty())
 }
 
 /// Share of gold passages among hits.
@@ -369,7 +379,7 @@ fn padded(texts: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use forage_trajectory::{Evidence, EvidenceStep};
+    use forage_trajectory::Evidence;
 
     use super::*;
     use crate::bm25::SearchOptions;

@@ -16,6 +16,7 @@ use forage_trajectory::Question;
 use self::corpus_file::CorpusFile;
 use self::queries::QueryArgs;
 use crate::exit_code::unwritable;
+use crate::inputs;
 use crate::output::{message, print};
 use crate::progress::ByteProgress;
 use crate::questions::unreadable;
@@ -59,6 +60,11 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     args.queries.check()?;
+    let files = || args.files.iter().map(PathBuf::as_path);
+    inputs::keep(files(), "--out", &args.out)?;
+    if let Some(corpus) = &args.corpus {
+        inputs::keep(files().chain([args.out.as_path()]), "--corpus", corpus)?;
+    }
     let mut reader = Reader::open(args)?;
     let mut corpus = args.corpus.as_deref().map(CorpusFile::create).transpose()?;
     let mut summary = Summary::default();

@@ -13,6 +13,7 @@ use forage_trajectory::Question;
 
 use super::search::EngineArgs;
 use crate::exit_code::{Code, Failure};
+use crate::inputs;
 use crate::output::{message, print};
 use crate::progress::Progress;
 use crate::questions::read_questions;
@@ -91,6 +92,10 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(path) = &args.save_run {
+        let read = [&args.qrels, &args.topics, &args.questions, &args.index];
+        inputs::keep(read.into_iter().flatten().map(PathBuf::as_path), "--save-run", path)?;
+    }
     let unreadable = || Failure::new(Code::Input, "the judgements or the run cannot be read");
     let (qrels, topics) = match (&args.questions, &args.qrels) {
         (Some(questions), _) => gold(questions)?,

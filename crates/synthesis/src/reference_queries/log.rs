@@ -16,7 +16,7 @@ pub struct StepQueries {
     pub kept: Vec<String>,
     /// Number of queries that were written but not kept.
     pub dropped: usize,
-    /// Why the model wrote none, where it refused.
+    /// Why there is none, where none was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
 }

@@ -11,7 +11,7 @@ use rand::Rng;
 
 use super::log::{QueryEvent, QueryLog, StepQueries};
 use super::parse::queries;
-use crate::chat::{Budget, ChatError, ChatModel, ChatRequest, Concern, Usage};
+use crate::chat::{Budget, ChatError, ChatModel, ChatReply, ChatRequest, Concern, Usage};
 use crate::event_log::LogError;
 
 /// Template of the prompt.
@@ -176,7 +176,8 @@ impl QueryWriter<'_> {
         Ok((all, usage))
     }
 
-    /// Queries as the model writes them; the inner error is that of one request alone.
+    /// Queries as the model writes them; those that a sub-question has are kept. The inner error is
+    /// that of one sub-question alone.
     fn write(
         &self,
         id: &str,
@@ -184,6 +185,12 @@ impl QueryWriter<'_> {
         seed: u64,
         usage: &mut Usage,
     ) -> Result<Result<Vec<String>, String>, ReferenceQueriesError> {
+        if !step.queries.is_empty() {
+            return Ok(Ok(step.queries.clone()));
+        }
+        if step.question.trim().is_empty() {
+            return Ok(Err("the sub-question has no text".to_owned()));
+        }
         let Some(model) = self.model else {
             return Ok(Ok(vec![step.question.trim().to_owned()]));
         };
@@ -191,7 +198,15 @@ impl QueryWriter<'_> {
         let temperature = self.config.temperature;
         let request = ChatRequest { prompt: &prompt, temperature, stop: &[], seed };
         match model.reply(&request, usage) {
-            Ok(reply) => Ok(Ok(queries(&reply.text, &step.answer, self.config.queries))),
+            Ok(reply) => {
+                let text = whole_lines(&reply);
+                match queries(text, &step.answer, self.config.queries) {
+                    none if none.is_empty() => {
+                        Ok(Err(format!("the model wrote no query: `{}`", beginning(&reply.text))))
+                    }
+                    written => Ok(Ok(written)),
+                }
+            }
             Err(error) if error.concern() == Concern::Request => Ok(Err(error.to_string())),
             Err(source) => Err(ReferenceQueriesError::Chat { id: id.to_owned(), source }),
         }
@@ -235,6 +250,17 @@ impl Found {
             }),
         }
     }
+}
+
+/// Reply without the line that the limit on tokens cut off.
+fn whole_lines(reply: &ChatReply) -> &str {
+    let whole = reply.text.rsplit_once('\n').filter(|_| reply.cut_off);
+    whole.map_or(reply.text.as_str(), |(whole, _)| whole)
+}
+
+/// Beginning of a text, for a message.
+fn beginning(text: &str) -> String {
+    text.trim().chars().take(60).collect()
 }
 
 /// The queries of all questions in their order.

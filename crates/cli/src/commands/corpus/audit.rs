@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use forage_dataset::{Ids, ReadOptions};
 use forage_retriever::{Coverage, CoverageError, SearchOptions, Share, SourceCoverage};
 use forage_training::run_folder::jsonl;
 use forage_trajectory::Question;
@@ -11,9 +12,10 @@ use serde_json::{Map, Value, json};
 
 use crate::commands::search::EngineArgs;
 use crate::exit_code::{Code, Failure, unwritable};
+use crate::inputs;
 use crate::output::print;
 use crate::progress::Progress;
-use crate::questions::read_questions;
+use crate::questions::unreadable;
 use crate::search_engine::open_index;
 
 /// Compare questions with an index: are their gold passages, titles and answers in it?
@@ -34,7 +36,7 @@ pub struct Args {
     pub index: PathBuf,
 
     /// Number of passages for each search
-    #[arg(short, value_name = "N", default_value_t = 10)]
+    #[arg(short, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub k: usize,
 
     /// Ranking
@@ -50,11 +52,27 @@ pub struct Args {
     pub json: bool,
 }
 
+/// Number of passages of a search, 1 or more.
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be 1 or more".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("it is no number of passages".to_owned()),
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(add) = &args.add {
+        let read = args.questions.iter().map(PathBuf::as_path).chain([args.index.as_path()]);
+        inputs::keep(read, "--add", add)?;
+    }
+    // Questions that name no source have that of their format.
+    let options = ReadOptions { ids: Ids::WithSource, ..ReadOptions::default() };
     let mut questions: Vec<Question> = Vec::new();
     for path in &args.questions {
-        questions.extend(read_questions(path)?);
+        let read = forage_dataset::read_questions([path.clone()], options.clone());
+        questions.extend(read.map_err(|error| unreadable(path, error))?.0);
     }
     let index = open_index(&args.index, &SearchOptions::default())?;
     let engine = args.engine.open(&args.index)?;

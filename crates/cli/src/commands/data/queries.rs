@@ -15,6 +15,7 @@ use forage_synthesis::reference_queries::{
 use forage_trajectory::{Question, Retriever};
 use serde_json::json;
 
+use crate::commands::corpus::audit::at_least_one;
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::progress::Progress;
 use crate::search_engine::open_engine;
@@ -56,7 +57,7 @@ pub struct QueryArgs {
     pub engines: Vec<String>,
 
     /// Number of passages that an engine is asked for
-    #[arg(long, value_name = "K", requires = "engines", default_value_t = 3)]
+    #[arg(long, value_name = "K", requires = "engines", default_value_t = 3, value_parser = at_least_one)]
     pub depth: usize,
 
     /// What an engine must find: any passage, or a gold passage or the answer of the sub-question
@@ -148,6 +149,8 @@ impl QueryArgs {
         let config = ChatConfig {
             api_key_env: self.api_key_env.clone(),
             concurrency: self.in_flight.max(1),
+            // A person waits, and the journal keeps what is done.
+            patience_seconds: 60.0,
             ..ChatConfig::new(url, model)
         };
         let client = ChatClient::new(&config, Arc::clone(budget), Arc::clone(stop));
