@@ -11,6 +11,7 @@ const SLASH: char = '\u{10603}';
 const PLUS: char = '\u{10604}';
 const SHARP: char = '\u{10605}';
 const RANGE: char = '\u{10606}';
+const COMMA: char = '\u{10607}';
 
 /// Text in which numbers keep their sign and their decimal point through
 /// [`normalize_answer`](super::normalize_answer), for comparing them with the other metrics of this
@@ -19,7 +20,8 @@ const RANGE: char = '\u{10606}';
 /// - `35` is not `3.5`, `5` is not `-5`, `15 %` is not `1.5 %`, `$12 million` is not
 ///   `$1.2 million`, `1030` is not `10:30`.
 /// - A number is compared by its value: `1,000` is `1000`, `3.50` is `3.5`, `.5` is `0.5`. The
-///   comma separates groups of three digits, and the point is the decimal one.
+///   comma separates groups of three digits, and the point is the decimal one. A comma between
+///   other digits stays: `3,5` is neither `35` nor `3.5`.
 /// - `+`, `#` and `-` at the end of a word count: `C++` is not `C`.
 /// - Units, currencies and the percent sign are treated as without it.
 ///
@@ -70,11 +72,12 @@ fn number(characters: &[char], begin: usize) -> Option<(String, usize)> {
     };
     let mut end = digits(at);
     let mut whole: String = characters[at..end].iter().collect();
-    while (1..=3).contains(&(end - at)) || whole.len() > end - at {
+    let may_have_groups = (1..=3).contains(&whole.len());
+    while may_have_groups {
         // Groups of three digits, as long as they follow.
         let is_group = characters.get(end).is_some_and(|c| is_group_separator(*c))
             && digits(end + 1) == end + 4;
-        if !is_group || whole.is_empty() {
+        if !is_group {
             break;
         }
         whole.extend(&characters[end + 1..end + 4]);
@@ -90,7 +93,8 @@ fn number(characters: &[char], begin: usize) -> Option<(String, usize)> {
     if whole.is_empty() && !(has_fraction && starts_word) {
         return None;
     }
-    let mut number = sign.to_owned();
+    let is_zero = whole.chars().all(|digit| digit == '0');
+    let mut number = if is_zero && !has_fraction { String::new() } else { sign.to_owned() };
     number.push_str(if whole.is_empty() { "0" } else { &whole });
     if !has_fraction || goes_on {
         return Some((number, end));
@@ -115,8 +119,14 @@ fn mark(characters: &[char], at: usize) -> char {
             ':' => COLON,
             '/' => SLASH,
             '-' => RANGE,
+            // One that does not separate groups of three digits may be a decimal one.
+            ',' => COMMA,
             other => other,
         };
+    }
+    let is_exponent = matches!(before, Some('e' | 'E')) && at >= 2 && is_digit(characters[at - 2]);
+    if character == '-' && is_exponent && after.is_some_and(is_digit) {
+        return MINUS;
     }
     // Signs at the end of a word, such as those of C++ and of A−.
     let ends_word = |sign: char| {
@@ -173,7 +183,11 @@ mod tests {
             ("1,234,567", "1234567", true, true),
             ("1'000", "1,000", true, true),
             ("1\u{202f}000", "1000", true, false),
-            ("1,00", "100", true, true),
+            ("1,00", "100", false, true),
+            ("3,5", "35", false, true),
+            ("1,2,3", "123", false, true),
+            ("1e-5", "1e5", false, true),
+            ("-0", "0", true, true),
             ("1911.0", "1911", true, false),
             ("3.50", "3.5", true, false),
             (".5", "0.5", true, false),
