@@ -52,7 +52,10 @@ pub fn run(args: &Args) -> Result<()> {
             args.a, args.b
         );
         let hint = "`forage reward replay` says what one of them makes of the file";
-        return Err(Failure::new(Code::Plugin, what).hint(hint).into());
+        let grades = || scored_a.iter().chain(&scored_b).flatten();
+        let has_failed = grades().any(|grade| matches!(grade, Grade::Failed(_)));
+        let code = if has_failed { Code::Plugin } else { Code::Input };
+        return Err(Failure::new(code, what).hint(hint).into());
     }
     Ok(())
 }
