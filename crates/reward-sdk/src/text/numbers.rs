@@ -72,14 +72,12 @@ fn number(characters: &[char], begin: usize) -> Option<(String, usize)> {
     };
     let mut end = digits(at);
     let mut whole: String = characters[at..end].iter().collect();
+    // Groups of three digits, as long as they follow one of up to three.
+    let is_group = |end: usize| {
+        characters.get(end).is_some_and(|c| is_group_separator(*c)) && digits(end + 1) == end + 4
+    };
     let may_have_groups = (1..=3).contains(&whole.len());
-    while may_have_groups {
-        // Groups of three digits, as long as they follow.
-        let is_group = characters.get(end).is_some_and(|c| is_group_separator(*c))
-            && digits(end + 1) == end + 4;
-        if !is_group {
-            break;
-        }
+    while may_have_groups && is_group(end) {
         whole.extend(&characters[end + 1..end + 4]);
         end += 4;
     }
