@@ -159,8 +159,9 @@ fn rows_that_are_refused() {
     // The row; a part of the message.
     let table = [
         ("[1]", "the row is a list of 1, not an object"),
-        (r#"{"id": [1], "question": "who?"}"#, "an id is a text or a number"),
-        (r#"{"id": 1e300, "question": "who?", "answer": "x"}"#, "at most 15 digits"),
+        (r#"{"id": [1], "question": "who?"}"#, "an id is a text or a whole number"),
+        (r#"{"id": 1.0, "question": "who?", "answer": "x"}"#, "without a point"),
+        (r#"{"id": 1e300, "question": "who?", "answer": "x"}"#, "without a point"),
         (
             r#"{"id": "2", "answer": "x"}"#,
             "the question has no text: the row has the keys `id`, `answer`",

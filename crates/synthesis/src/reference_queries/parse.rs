@@ -47,18 +47,23 @@ fn is_talk(line: &str) -> bool {
 
 /// A line without its number or bullet, and without quotes around the rest.
 fn without_marks(line: &str) -> &str {
-    let line = line.trim();
+    let line = without_bold(line.trim());
     let unmarked = line.trim_start_matches(['-', '*', '•', '–']).trim_start();
     let digits = unmarked.len() - unmarked.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let rest = &unmarked[digits..];
     let numbered = digits > 0 && digits <= 2 && rest.starts_with(['.', ')', ':']);
     let text = if numbered { rest[1..].trim_start() } else { unmarked };
-    let text = text.strip_prefix("**").and_then(|text| text.strip_suffix("**")).unwrap_or(text);
+    let text = without_bold(text);
     let quotes: [(char, char); 4] = [('"', '"'), ('“', '”'), ('\'', '\''), ('`', '`')];
     let inner = quotes.iter().find_map(|&(open, close)| {
         text.strip_prefix(open)?.strip_suffix(close).filter(|inner| !inner.contains(open))
     });
     inner.unwrap_or(text).trim()
+}
+
+/// A text without the marks of bold type around it.
+fn without_bold(text: &str) -> &str {
+    text.strip_prefix("**").and_then(|text| text.strip_suffix("**")).unwrap_or(text)
 }
 
 /// Whether the words of a query have those of the answer in a row.
