@@ -146,7 +146,9 @@ fn steps_in_which_no_reward_applies_end_the_run() {
         panic!("{end:?}");
     };
     assert_eq!((rewards.as_slice(), n_steps), (["steps".to_owned()].as_slice(), 3));
-    assert_eq!(warnings, ["step 1 trained no token: no reward applies to its questions"]);
+    let warned = [1, 2, 3]
+        .map(|step| format!("step {step} trained no token: no reward applies to its questions"));
+    assert_eq!(warnings, warned);
     let rows = rows(folder.path());
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[1]["reward/not_applicable"], 2);
@@ -173,9 +175,16 @@ fn rewards_that_fail_end_the_run_and_equal_ones_are_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let (end, warnings) = run(folder.path(), 4, &OnePage::default(), |_| score(1.0));
     end.unwrap();
-    assert_eq!(warnings, ["step 1 trained no token: the rewards of every group are equal"]);
+    let warned = [1, 2, 3, 4]
+        .map(|step| format!("step {step} trained no token: the rewards of every group are equal"));
+    assert_eq!(warnings, warned);
     let text = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap();
     assert!(!text.contains("not_applicable"), "{text}");
+    // Ten of them from the first one on, those before the resumption included, are an error.
+    let (end, _) = run(folder.path(), 12, &OnePage::default(), |_| score(1.0));
+    let end = end.unwrap_err().to_string();
+    let expected = "the first 10 steps trained no token: in every group the rewards are equal";
+    assert_eq!(end, expected);
 
     let folder = tempfile::tempdir().unwrap();
     let (end, warnings) = run(folder.path(), 4, &OnePage::default(), |idx| score(idx as f64));
