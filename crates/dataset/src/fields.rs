@@ -93,8 +93,17 @@ fn record(path: &str, item: &Value, names: &[&str]) -> Result<Option<Object>, Ro
 
 fn columns_to_records(path: &str, columns: &Object) -> Result<Option<Vec<Object>>, RowError> {
     let mut records: Vec<Object> = Vec::new();
+    let mut length = None;
     for (name, column) in columns.iter().filter(|(_, column)| !column.is_null()) {
         let Value::Array(values) = structure(path, column)?.into_owned() else { return Ok(None) };
+        let first = *length.get_or_insert(values.len());
+        if values.len() != first {
+            return Err(RowError::Shape {
+                key: format!("{path}.{name}"),
+                expected: "columns of a table have one length",
+                found: format!("a list of {} beside one of {first}", values.len()),
+            });
+        }
         records.resize_with(records.len().max(values.len()), Object::new);
         for (record, value) in records.iter_mut().zip(values) {
             record.insert(name.clone(), value);

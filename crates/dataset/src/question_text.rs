@@ -57,6 +57,14 @@ fn without_rival(row: &Object, key: &'static str, question: &str) -> Result<Stri
     let is_question =
         |text: &str| text.ends_with('?') && !text.contains(". ") && !text.contains('\n');
     let trimmed = question.trim();
+    // The first four keys name nothing but questions.
+    let mut others = KEYS[..4].iter().filter(|other| **other != key);
+    let differs = |other: &&&'static str| {
+        text(row, other).is_some_and(|other| !other.trim().is_empty() && other.trim() != trimmed)
+    };
+    if let Some(other) = others.find(differs).filter(|_| key != "text") {
+        return Err(RowError::TwoQuestions { one: key, other });
+    }
     if rival.is_some_and(|rival| rival != trimmed && is_question(rival)) && is_question(trimmed) {
         return Err(RowError::TwoQuestions { one: key, other: "text" });
     }

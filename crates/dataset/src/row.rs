@@ -49,13 +49,24 @@ fn row_id(row: &Object, format: Format) -> Result<String, RowError> {
         Format::NaturalQuestions => &["id", "_id", "example_id"],
         _ => &["id", "_id"],
     };
+    let mut found: Option<(&str, String)> = None;
     for key in keys {
-        if let Some(it) = field(row, key) {
-            let id = id(key, it)?;
-            if !id.trim().is_empty() {
-                return Ok(id);
+        let id = field(row, key).map(|value| id(key, value)).transpose()?;
+        let Some(id) = id.filter(|id| !id.trim().is_empty()) else { continue };
+        match &found {
+            None => found = Some((key, id)),
+            Some((first, known)) if *known != id && ["id", "_id"].contains(first) => {
+                return Err(RowError::Shape {
+                    key: (*key).to_owned(),
+                    expected: "two keys of the id agree",
+                    found: format!("`{id}`, and `{first}` is `{known}`"),
+                });
             }
+            Some(_) => {}
         }
+    }
+    if let Some((_, id)) = found {
+        return Ok(id);
     }
     Ok(if format == Format::Verl {
         id_of_extra_info(row).unwrap_or_default()

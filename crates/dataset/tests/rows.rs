@@ -161,6 +161,19 @@ fn rows_that_are_refused() {
         ("[1]", "the row is a list of 1, not an object"),
         (r#"{"id": [1], "question": "who?"}"#, "an id is a text or a whole number"),
         (r#"{"id": 1.0, "question": "who?", "answer": "x"}"#, "without a point"),
+        (
+            r#"{"id": "a", "_id": "b", "question": "who?", "answer": "x"}"#,
+            "two keys of the id agree",
+        ),
+        (
+            r#"{"question": "who?", "query": "what?", "answer": "x"}"#,
+            "`question` and `query` are two different questions",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "supporting_facts": {"title": ["A", "B"], "sent_id": [0]}}"#,
+            "columns of a table have one length",
+        ),
+        (r#"{"question": "who?", "answer": {"Value": "<unk>"}}"#, "withheld"),
         (r#"{"id": 1e300, "question": "who?", "answer": "x"}"#, "without a point"),
         (
             r#"{"id": "2", "answer": "x"}"#,

@@ -8,10 +8,12 @@ use forage_model::Tokenizer;
 use forage_optimizer::OptimizerConfig;
 use forage_retriever::IndexManifest;
 use forage_training::checkpoint::TrainState;
+use forage_training::environment::Environment;
 use forage_training::record::GroupRecord;
 use forage_training::run::RunContext;
-use forage_training::run_folder::{Opening, RunFolder};
+use forage_training::run_folder::{Opening, RunFolder, jsonl};
 use forage_training::train::{TrainingResults, train};
+use forage_trajectory::Question;
 use serde_json::{Value, json};
 
 use crate::environment::{self, preflight};
@@ -94,7 +96,9 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
     let (environment, index) = environment::open(config, &run)?;
-    let manifest = manifest(file, &task.model, &tokenizer, &loaded.manifest, index.as_ref())?;
+    let mut manifest = manifest(file, &task.model, &tokenizer, &loaded.manifest, index.as_ref())?;
+    manifest["questions"] = hashes_of_questions(&environment)?;
+    check_questions(&run, &manifest["questions"])?;
     run.write_json("manifest.json", &manifest)?;
     if let Some((before, steps)) = run.raised_steps() {
         run.write_configuration(&file.text)?;
@@ -173,6 +177,34 @@ fn manifest(
         "plugins": plugins,
         "index": index,
     }))
+}
+
+/// Hashes of the questions of a run, by split.
+fn hashes_of_questions(environment: &Environment) -> Result<Value> {
+    let hash = |questions: &[Question]| -> Result<String> {
+        Ok(blake3::hash(&jsonl(questions)?).to_hex().to_string())
+    };
+    Ok(json!({
+        "train": hash(&environment.train)?,
+        "dev": hash(&environment.dev)?,
+        "test": hash(&environment.test)?,
+    }))
+}
+
+/// Refuses to go on with other questions than those that the run was started with. Runs of earlier
+/// versions do not say.
+fn check_questions(run: &RunFolder, hashes: &Value) -> Result<()> {
+    let Ok(bytes) = std::fs::read(run.path("manifest.json")) else { return Ok(()) };
+    let started: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let differs = |split: &&str| {
+        let before = &started["questions"][split];
+        before.is_string() && *before != hashes[split]
+    };
+    let Some(split) = ["train", "dev", "test"].into_iter().find(differs) else { return Ok(()) };
+    let message = format!("the {split} questions are not those that the run was started with");
+    Err(Failure::new(Code::Usage, message)
+        .hint("bring back the question file, or start a new run with another `--out`")
+        .into())
 }
 
 /// Prints three transcripts, and the evaluations before and after training.

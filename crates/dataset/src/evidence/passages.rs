@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use forage_trajectory::Passage;
 use serde_json::Value;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::error::RowError;
 use crate::fields::{Object, field, first_text, id, index, records, structure, texts};
@@ -43,9 +44,14 @@ impl Passages {
 
     /// Ids of the passages with a title.
     pub(crate) fn ids_of_title(&self, title: &str) -> Vec<String> {
-        let titled = self.all.iter().filter(|passage| passage.title == title);
+        let titled = self.all.iter().filter(|passage| is_same_title(&passage.title, title));
         titled.map(|passage| passage.id.clone()).collect()
     }
+}
+
+/// Whether two titles are the same to a reader: composed or not, with or without blanks around.
+fn is_same_title(one: &str, other: &str) -> bool {
+    one == other || one.trim().nfc().eq(other.trim().nfc())
 }
 
 /// Identifier of a passage whose data set gives it none: its title without blanks, and a hash of
@@ -99,9 +105,10 @@ fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Res
     }
     // Where a page of the supporting facts is missing, as in HotpotQA's full-wiki setting, the rest
     // would pass for all of the evidence.
-    let is_whole = titles.iter().all(|title| found.iter().any(|passage| passage.title == *title));
+    let is_whole =
+        titles.iter().all(|title| found.iter().any(|passage| is_same_title(&passage.title, title)));
     for passage in found {
-        let is_gold = is_whole && titles.contains(&passage.title);
+        let is_gold = is_whole && titles.iter().any(|title| is_same_title(title, &passage.title));
         passages.add(passage, is_gold);
     }
     Ok(())
