@@ -155,12 +155,8 @@ fn questions_and_answers() {
 }
 
 #[test]
-fn rows_that_are_refused() {
-    // The row; a part of the message.
-    let table = [
-        ("[1]", "the row is a list of 1, not an object"),
-        (r#"{"id": [1], "question": "who?"}"#, "an id is a text or a whole number"),
-        (r#"{"id": 1.0, "question": "who?", "answer": "x"}"#, "without a point"),
+fn rows_that_contradict_themselves_are_refused() {
+    for (row, expected) in [
         (
             r#"{"id": "a", "_id": "b", "question": "who?", "answer": "x"}"#,
             "two keys of the id agree",
@@ -174,6 +170,19 @@ fn rows_that_are_refused() {
             "columns of a table have one length",
         ),
         (r#"{"question": "who?", "answer": {"Value": "<unk>"}}"#, "withheld"),
+    ] {
+        let error = read_row(&parse(row)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{row}: {error}");
+    }
+}
+
+#[test]
+fn rows_that_are_refused() {
+    // The row; a part of the message.
+    let table = [
+        ("[1]", "the row is a list of 1, not an object"),
+        (r#"{"id": [1], "question": "who?"}"#, "an id is a text or a whole number"),
+        (r#"{"id": 1.0, "question": "who?", "answer": "x"}"#, "without a point"),
         (r#"{"id": 1e300, "question": "who?", "answer": "x"}"#, "without a point"),
         (
             r#"{"id": "2", "answer": "x"}"#,
