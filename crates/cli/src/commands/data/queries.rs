@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::commands::corpus::audit::at_least_one;
 use crate::exit_code::{Code, Failure, unwritable};
+use crate::output::message;
 use crate::progress::Progress;
 use crate::search_engine::open_engine;
 use crate::synthesize::stop_when_asked;
@@ -109,6 +110,9 @@ impl QueryArgs {
         let budget = Arc::new(Budget::new(BudgetLimits::default()));
         let client = self.client(&budget, &stop)?;
         let log = self.open_log(out, questions)?;
+        if let (Some(model), Some(url)) = (&self.model, &self.server) {
+            message(format_args!("asking `{model}` at {url}"));
+        }
         let total = questions.len() as u64;
         let mut progress = Progress::new("queries", log.n_done() as u64, total);
         let writer = QueryWriter {
