@@ -116,8 +116,9 @@ fn supporting_titles(part: &Object) -> Result<Vec<String>, RowError> {
 fn searches(row: &Object) -> Option<Value> {
     let of_row = field(row, "sub_searchs").cloned();
     let of_truth = || field(ground_truth(row)?.as_object()?, "search_keys").cloned();
+    let beside = || field(row, "search_keys").cloned();
     let is_some = |list: &Value| !list.as_array().is_some_and(Vec::is_empty);
-    of_row.filter(is_some).or_else(of_truth).filter(is_some)
+    of_row.filter(is_some).or_else(of_truth).filter(is_some).or_else(beside).filter(is_some)
 }
 
 /// Ids of the documents of `StepSearch`, one a step.

@@ -155,6 +155,17 @@ fn questions_and_answers() {
 }
 
 #[test]
+fn search_keys_alone_are_reference_queries() {
+    let row = r#"{"question": "who?", "final_answer": "x", "sub_searchs": [], "search_keys": ["of a", "of b"], "sub_support_docs": [{"title": "A", "paragraph_text": "a"}, {"title": "B", "paragraph_text": "b"}]}"#;
+    let steps = read_row(&parse(row)).unwrap().question.evidence.steps;
+    let queries: Vec<&[String]> = steps.iter().map(|step| step.queries.as_slice()).collect();
+    assert_eq!(queries, [["of a"], ["of b"]]);
+    let row = r#"{"question": "who?", "final_answer": "x", "sub_searchs": [{"query": "of a"}]}"#;
+    let error = read_row(&parse(row)).unwrap_err().to_string();
+    assert!(error.contains("reference queries are a list of lists of texts"), "{error}");
+}
+
+#[test]
 fn rows_that_contradict_themselves_are_refused() {
     for (row, expected) in [
         (

@@ -137,6 +137,13 @@ pub(crate) fn add_queries(
     steps.resize_with(groups.len(), EvidenceStep::default);
     for (step, group) in steps.iter_mut().zip(groups) {
         step.queries = texts("sub_searchs", group)?;
+        if step.queries.is_empty() && !group.is_null() && *group != Value::Array(Vec::new()) {
+            return Err(RowError::Shape {
+                key: "sub_searchs".to_owned(),
+                expected: "reference queries are a list of lists of texts",
+                found: format!("a list with {}", describe(group)),
+            });
+        }
     }
     if documents.len() == steps.len() {
         for (step, document) in steps.iter_mut().zip(documents) {
