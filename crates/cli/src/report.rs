@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit_code::{Code, Failure};
+use crate::run_paths::WORKING_DIRECTORY;
 
 const TEMPLATE: &str = include_str!("report/template.html");
 const STYLE: &str = include_str!("report/style.css");
@@ -105,18 +106,26 @@ fn name_of(run: &Path) -> anyhow::Result<String> {
 }
 
 fn data(run: &Path) -> anyhow::Result<RunData> {
-    let manifest = run.join("manifest.json");
     Ok(RunData {
         run: name_of(run)?,
-        manifest: match read(&manifest)? {
-            Some(text) => parse(&text, &manifest)?,
-            None => Value::Null,
-        },
+        manifest: manifest(run)?,
         config: read(&run.join("config.toml"))?,
         curves: curves::read(run)?,
         evaluations: evaluations(&run.join("evaluations"))?,
         trajectories: trajectories::read(&run.join("trajectories"))?,
     })
+}
+
+/// Content of `manifest.json` without the folder that the run was started in: a report is shown to
+/// others.
+fn manifest(run: &Path) -> anyhow::Result<Value> {
+    let path = run.join("manifest.json");
+    let Some(text) = read(&path)? else { return Ok(Value::Null) };
+    let mut manifest: Value = parse(&text, &path)?;
+    if let Some(object) = manifest.as_object_mut() {
+        object.shift_remove(WORKING_DIRECTORY);
+    }
+    Ok(manifest)
 }
 
 /// Text of a page. Placeholders are replaced in the template only, never in what replaced one.

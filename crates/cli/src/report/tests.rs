@@ -47,6 +47,16 @@ fn embedded(page: &str) -> Value {
 }
 
 #[test]
+fn a_page_does_not_tell_where_the_run_was_started() {
+    let run = tempfile::tempdir().unwrap();
+    let manifest = r#"{"name": "x", "working_directory": "/home/me/secret", "seed": 1}"#;
+    fs::write(run.path().join("manifest.json"), manifest).unwrap();
+    let page = fs::read_to_string(write(run.path()).unwrap()).unwrap();
+    assert!(!page.contains("secret"));
+    assert_eq!(embedded(&page)["manifest"], serde_json::json!({ "name": "x", "seed": 1 }));
+}
+
+#[test]
 fn an_empty_folder_gives_a_page() {
     let run = tempfile::tempdir().unwrap();
     let path = write(run.path()).unwrap();
