@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use forage_optimizer::AdvantageEstimator;
 use forage_reward::{Rewards, copy_plugin, find_plugin};
+use forage_training::batch;
 use forage_training::run_folder::RunFolder;
-use forage_trajectory::Question;
+use forage_trajectory::protocol::{ANSWER, SEARCH, THINK, TagPair};
+use forage_trajectory::{
+    Grade, Group, Hit, Origin, Outcome, Question, Search, SegmentKind, Trajectory,
+};
 use serde_json::{Value, json};
 
-use crate::exit_code::{Code, Failure, plugin_failure};
+use crate::exit_code::{Code, Failure, plugin_failure, training_failure};
 use crate::output::message;
 use crate::run_file::{RunFile, Task};
 
@@ -77,6 +82,57 @@ pub fn check_applicability(rewards: &Rewards, questions: &[Question]) -> Result<
         message(format_args!("warning: the reward {reward}"));
     }
     Ok(found.iter().map(ToString::to_string).collect())
+}
+
+/// Checks that some reward gives searches a value, where the advantage estimator needs one.
+///
+/// The rewards score one trajectory of each of the first questions: it searches with the question,
+/// finds the gold passages and gives the golden answer.
+///
+/// # Errors
+///
+/// Rewards that score such trajectories without a value of a search, and rewards that break.
+pub fn check_step_rewards(
+    rewards: &Rewards,
+    advantage: &AdvantageEstimator,
+    questions: &[Question],
+) -> Result<()> {
+    const PLAYED: usize = 4;
+    if advantage.step_scale().is_none() {
+        return Ok(());
+    }
+    let groups: Vec<Group> = questions.iter().take(PLAYED).map(ideal_group).collect();
+    let grades = groups.iter().map(|group| rewards.score(group).map_err(plugin_failure));
+    let grades: Vec<Vec<Grade>> = grades.collect::<Result<_>>()?;
+    let scored: Vec<(&Group, &[Grade])> =
+        groups.iter().zip(grades.iter().map(Vec::as_slice)).collect();
+    let checked = batch::check_step_rewards(advantage, &scored);
+    checked.map_err(|error| training_failure(error.into()))
+}
+
+/// Group of one trajectory that searches once, finds everything and is right.
+fn ideal_group(question: &Question) -> Group {
+    let mut played = Trajectory::new(question.id.clone(), 0);
+    played.push_given(Origin::Prompt, SegmentKind::Prompt, &question.text, &[0]);
+    let mut say = |kind, tag: TagPair, content: &str| {
+        let at = played.tokens.len();
+        played.push_sampled(&[0], &[0.0]);
+        played.tag(kind, &tag.wrap(content), at..at + 1, Some(content));
+    };
+    say(SegmentKind::Think, THINK, &question.text);
+    say(SegmentKind::Search, SEARCH, &question.text);
+    say(SegmentKind::Answer, ANSWER, question.golden_answers.first().map_or("", String::as_str));
+    let hits = question.evidence.passages.iter().cloned().map(|passage| Hit {
+        id: passage.id,
+        title: passage.title,
+        text: passage.text,
+        score: 1.0,
+    });
+    let hits = hits.collect();
+    let query = question.text.clone();
+    played.searches.push(Search { query, hits, segment: 2, failure: None });
+    played.outcome = Outcome::Answered;
+    Group { question: question.clone(), trajectories: vec![played] }
 }
 
 /// Refuses plugins that differ from those of the start of the run, unless `accept_new`.

@@ -6,6 +6,7 @@ use crate::error::{ANSWERS, RowError, beginning, describe, keys};
 use crate::fields::{Object, field, object, records, text};
 use crate::format::{Format, ground_truth};
 use crate::literal::{self, Reading};
+use crate::visible::visible;
 
 /// Answer of test splits that have none, such as `TriviaQA`'s.
 const WITHHELD: &str = "<unk>";
@@ -36,13 +37,7 @@ pub(crate) fn golden_answers(row: &Object, format: Format) -> Result<Vec<String>
     if found.texts.is_empty() {
         add_of_format(&mut found, row, format)?;
     }
-    if field(row, "choices").is_some() && found.n_numbers > 0 {
-        return Err(RowError::NotAQuestion {
-            what: "a question with `choices` whose answer is a number, the place of a choice"
-                .into(),
-            hint: "write the text of the choice as the answer",
-        });
-    }
+    refuse_places_of_choices(row, &found)?;
     if found.texts.is_empty() {
         return Err(RowError::NoAnswer { found: where_looked(row) });
     }
@@ -53,6 +48,35 @@ pub(crate) fn golden_answers(row: &Object, format: Format) -> Result<Vec<String>
         });
     }
     Ok(found.texts)
+}
+
+/// Refuses a question of several choices whose answer is the place of one: its number or letter.
+fn refuse_places_of_choices(row: &Object, found: &Answers) -> Result<(), RowError> {
+    const KEYS: [&str; 3] = ["choices", "options", "candidates"];
+    let has = |key: &&str| field(row, key).is_some();
+    let choices = KEYS.into_iter().find(has).or_else(|| {
+        // A key for each choice.
+        ["A", "B"].iter().all(has).then_some("A")
+    });
+    let Some(key) = choices else { return Ok(()) };
+    let letter = found.texts.iter().find(|text| is_letter_of_choice(text));
+    let place = if found.n_numbers > 0 {
+        "a number"
+    } else if letter.is_some() {
+        "a letter"
+    } else {
+        return Ok(());
+    };
+    Err(RowError::NotAQuestion {
+        what: format!("a question with `{key}` whose answer is {place}, the place of a choice"),
+        hint: "write the text of the choice as the answer",
+    })
+}
+
+/// `B`, `b`, `(B)`, `B.` and `B)`.
+fn is_letter_of_choice(text: &str) -> bool {
+    let inside = text.trim_matches(|c: char| "().: ".contains(c));
+    inside.len() == 1 && inside.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 fn where_looked(row: &Object) -> String {
@@ -117,6 +141,7 @@ struct Answers {
 
 impl Answers {
     fn push(&mut self, answer: &str) {
+        let answer = visible(answer);
         let answer = answer.trim();
         if !answer.is_empty() && !self.texts.iter().any(|it| it == answer) {
             self.texts.push(answer.to_owned());

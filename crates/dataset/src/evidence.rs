@@ -54,7 +54,8 @@ pub(crate) fn evidence(
         let documents = documents(&parts)?;
         steps::add_queries(&mut steps, &searches, &documents)?;
     }
-    titles.extend(passages.gold().map(|passage| passage.title.clone()));
+    let with_title = passages.gold().filter(|passage| !passage.title.is_empty());
+    titles.extend(with_title.map(|passage| passage.title.clone()));
     let inner = steps.iter().map(|step| step.answer.as_str());
     let names = titles.iter().map(String::as_str).chain(inner);
     let entities = entities::entities(names, question, answers);
@@ -69,6 +70,7 @@ pub(crate) fn evidence(
         steps,
         passages: gold,
     };
+    passages.all.retain(|passage| !passage.text.is_empty());
     Ok(Found { evidence, passages: passages.all })
 }
 
@@ -121,20 +123,13 @@ fn searches(row: &Object) -> Option<Value> {
     of_row.filter(is_some).or_else(of_truth).filter(is_some).or_else(beside).filter(is_some)
 }
 
-/// Ids of the documents of `StepSearch`, one a step.
-fn documents(parts: &[Cow<'_, Object>]) -> Result<Vec<String>, RowError> {
-    for part in parts {
-        for key in ["sub_support_docs", "support_docs"] {
-            let Some(list) = field(part, key) else { continue };
-            let rows = records(key, list, &[])?.unwrap_or_default();
-            let ids = rows.iter().map(|row| Ok(passages::passage(key, row)?.map(|it| it.id)));
-            let ids: Vec<Option<String>> = ids.collect::<Result<_, RowError>>()?;
-            if !ids.is_empty() {
-                return Ok(ids.into_iter().collect::<Option<_>>().unwrap_or_default());
-            }
-        }
-    }
-    Ok(Vec::new())
+/// Ids of the documents of `StepSearch`, by step.
+fn documents(parts: &[Cow<'_, Object>]) -> Result<Vec<Vec<String>>, RowError> {
+    const KEY: &str = "sub_support_docs";
+    let list = parts.iter().find_map(|part| field(part, KEY));
+    let documents = list.map_or(Ok(Vec::new()), |list| passages::documents(KEY, list))?;
+    let ids = |step: Vec<Passage>| step.into_iter().map(|passage| passage.id).collect();
+    Ok(documents.into_iter().map(ids).collect())
 }
 
 /// Gold passages by id alone.

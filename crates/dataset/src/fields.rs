@@ -81,6 +81,29 @@ pub(crate) fn records(
     }
 }
 
+/// Rows of a small table, as [`records`]; an error for anything else.
+pub(crate) fn table(
+    path: &str,
+    value: &Value,
+    names: &[&str],
+    expected: &'static str,
+) -> Result<Vec<Object>, RowError> {
+    records(path, value, names)?.ok_or_else(|| RowError::Shape {
+        key: path.to_owned(),
+        expected,
+        found: odd_entry(value, names).map_or_else(
+            || describe(value),
+            |(position, entry)| format!("a list whose entry {position} is {}", describe(entry)),
+        ),
+    })
+}
+
+/// The first entry of a list that is no row of a table, with its position.
+fn odd_entry<'a>(value: &'a Value, names: &[&str]) -> Option<(usize, &'a Value)> {
+    let entries = value.as_array()?.iter().enumerate();
+    entries.into_iter().find(|(_, entry)| !matches!(record("", entry, names), Ok(Some(_))))
+}
+
 fn record(path: &str, item: &Value, names: &[&str]) -> Result<Option<Object>, RowError> {
     Ok(match structure(path, item)?.into_owned() {
         Value::Object(it) => Some(it),

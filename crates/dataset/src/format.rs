@@ -212,7 +212,12 @@ const QUESTIONS: &[&str] = &["question", "Question", "query", "prompt", "questio
 /// `MuSiQue` marks them; `FlashRAG` keeps the mark in `metadata`.
 fn is_unanswerable(row: &Object) -> bool {
     let is_false = |object: &Object| {
-        field(object, "answerable").is_some_and(|value| *value == false || *value == "false")
+        field(object, "answerable").is_some_and(|value| match value {
+            Value::Bool(it) => !it,
+            Value::Number(it) => it.as_f64() == Some(0.0),
+            Value::String(it) => it.eq_ignore_ascii_case("false") || it == "0",
+            _ => false,
+        })
     };
     is_false(row) || object(row, "metadata").is_some_and(|metadata| is_false(&metadata))
 }

@@ -37,6 +37,7 @@ mod question_text;
 mod questions;
 mod reader;
 mod row;
+mod visible;
 
 pub use answers::answer_texts;
 pub use corpus::{Addition, Corpus};

@@ -9,6 +9,7 @@ use crate::evidence::evidence;
 use crate::fields::{Object, field, id, index, object, text};
 use crate::format::Format;
 use crate::question_text::question_text;
+use crate::visible::visible;
 
 /// Row that was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +34,7 @@ pub fn read_row(row: &Value) -> Result<ReadRow, RowError> {
     let found = evidence(row, &text, &golden_answers)?;
     let question = Question {
         id,
-        text,
+        text: visible(&text).into_owned(),
         golden_answers,
         evidence: found.evidence,
         source: source(row).unwrap_or_default().to_owned(),

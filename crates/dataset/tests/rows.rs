@@ -239,23 +239,23 @@ fn rows_that_are_refused() {
         ),
         (r#"{"question": ["who?"], "answer": "x"}"#, "a question is a text"),
         (
-            r#"{"question": "who?", "answer": "x", "supporting_facts": "A"}"#,
-            "supporting facts are [[title, sentence], …]",
-        ),
-        (
-            r#"{"question": "who?", "answer": "x", "supporting_facts": "[['A', 0], ..."}"#,
-            "`supporting_facts` is a text that looks like a list",
-        ),
-        (
-            r#"{"question": "who?", "answer": "x", "evidence": {"steps": [{"queries": "q"}]}}"#,
-            "`evidence.steps[0].queries` is the text `q`",
-        ),
-        (
             r#"{"question": "who?", "golden_answers": [0], "choices": ["x", "y"]}"#,
             "a question with `choices`",
         ),
         (
             r#"{"id": "2hop", "question": "who?", "answer": "x", "answerable": false, "paragraphs": []}"#,
+            "cannot be answered",
+        ),
+        (
+            r#"{"question": "who?", "answer": "B", "options": ["x", "y"]}"#,
+            "a question with `options` whose answer is a letter, the place of a choice",
+        ),
+        (
+            r#"{"question": "who?", "answer": "(b)", "A": "x", "B": "y"}"#,
+            "a question with `A` whose answer is a letter",
+        ),
+        (
+            r#"{"id": "2hop", "question": "who?", "answer": "x", "answerable": 0, "paragraphs": []}"#,
             "cannot be answered",
         ),
         (r#"{"_id": "q1", "text": "who?", "metadata": {}}"#, "a query without an answer"),
@@ -286,6 +286,57 @@ fn rows_that_are_refused() {
             "a trajectory that verl dumped",
         ),
     ];
+    assert_refused(&table);
+}
+
+#[test]
+fn evidence_that_is_refused() {
+    assert_refused(&[
+        (
+            r#"{"question": "who?", "answer": "x", "supporting_facts": "A"}"#,
+            "supporting facts are [[title, sentence], …]",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "supporting_facts": "[['A', 0], ..."}"#,
+            "`supporting_facts` is a text that looks like a list",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "evidence": {"steps": [{"queries": "q"}]}}"#,
+            "`evidence.steps[0].queries` is the text `q`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "question_decomposition": [{"question": "a?", "answer": "A"}, {"question": "of #5?", "answer": "x"}]}"#,
+            "stand for the answer of an earlier step, but `question_decomposition` is `#5` in step 2",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "paragraphs": [{"idx": 0, "title": "T", "paragraph_text": "t"}], "question_decomposition": [{"question": "a?", "answer": "A", "paragraph_support_idx": 7}]}"#,
+            "`paragraph_support_idx` is the number `7`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "paragraphs": ["paragraph_text"]}"#,
+            "`paragraphs` is a list whose entry 0 is the text `paragraph_text`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "paragraphs": [{"title": "T", "paragraph_text": ""}]}"#,
+            "`paragraphs[0]` is an object with the keys `title`, `paragraph_text`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "sub_searchs": [["q"], ["r"]], "sub_support_docs": [{"title": "A", "paragraph_text": "a"}]}"#,
+            "a list of 1 beside 2 steps",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "sub_searchs": [["q"]], "sub_support_docs": [["A", "a text"]]}"#,
+            "documents are objects with `title` and `text`, texts or ids",
+        ),
+        (
+            r#"{"query_id": "1", "query": "who?", "answer": "x", "gold_docs": true}"#,
+            "`gold_docs` is `true`",
+        ),
+    ]);
+}
+
+/// Checks that rows are refused with a message that contains a text.
+fn assert_refused(table: &[(&str, &str)]) {
     for (line, expected) in table {
         let error = read_row(&parse(line)).expect_err(line);
         assert!(error.to_string().contains(expected), "{line}: {error}");
@@ -304,9 +355,9 @@ fn evidence_in_the_keys_of_many_sets() {
     let ids: Vec<&str> = evidence.passages.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["5", "7"]);
 
-    let musique = r##"{"id": "2hop", "question": "who?", "answer": "y", "decomposition": [{"question": "of?", "answer": "x", "gold_pid": 17}, {"question": "#1 >> follows #2, #1", "answer": "y", "gold_pid": 8}]}"##;
+    let musique = r##"{"id": "2hop", "question": "who?", "answer": "y", "decomposition": [{"question": "of?", "answer": "x", "gold_pid": 17}, {"question": "#1 >> follows # 2, #1", "answer": "y", "gold_pid": 8}]}"##;
     let evidence = read_row(&parse(musique)).unwrap().question.evidence;
-    assert_eq!(evidence.steps[1].question, "x >> follows #2, x");
+    assert_eq!(evidence.steps[1].question, "x >> follows # 2, x");
     assert_eq!(evidence.steps[1].passage_ids, ["8"]);
     assert_eq!(evidence.entities, ["x"]);
 }
@@ -374,6 +425,50 @@ fn documents_of_browsecomp_plus() {
     assert_eq!(read.format, Format::BrowseCompPlus);
     assert_eq!(ids(&read.question.evidence.passages), ["54", "55"]);
     assert_eq!(ids(&read.passages), ["54", "55", "9"]);
+}
+
+#[test]
+fn documents_are_passages_texts_or_ids() {
+    let row = json!({
+        "question": "who?", "answer": "x",
+        "sub_searchs": [["of a"], ["of b"], ["of c"], ["of d"]],
+        "sub_support_docs": ["A is a port.", "4711", {"docid": "7", "text": "c"}, null],
+    });
+    let read = read_row(&row).unwrap();
+    let by_step: Vec<&[String]> =
+        read.question.evidence.steps.iter().map(|step| step.passage_ids.as_slice()).collect();
+    let golds = &read.question.evidence.passages;
+    assert_eq!(golds.len(), 3);
+    assert_eq!(golds[0].text, "A is a port.");
+    assert_eq!((golds[1].id.as_str(), golds[1].text.as_str()), ("4711", ""));
+    assert_eq!(by_step[0], [golds[0].id.clone()]);
+    assert_eq!(
+        (by_step[1], by_step[2], by_step[3].len()),
+        (&["4711".into()][..], &["7".into()][..], 0)
+    );
+    // What has no text is no passage of a corpus.
+    assert_eq!(read.passages.len(), 2);
+
+    let row = json!({"query_id": "1", "query": "who?", "answer": "x", "gold_docs": ["54", 55]});
+    let golds = read_row(&row).unwrap().question.evidence.passages;
+    assert_eq!(golds.iter().map(|gold| gold.id.as_str()).collect::<Vec<_>>(), ["54", "55"]);
+}
+
+#[test]
+fn a_number_in_the_first_step_is_text() {
+    let row = json!({"question": "who?", "answer": "x", "question_decomposition": [
+        {"question": "who reached #1?", "answer": "A"}, {"question": "wife of #1?", "answer": "x"},
+    ]});
+    let steps = read_row(&row).unwrap().question.evidence.steps;
+    assert_eq!([&steps[0].question, &steps[1].question], ["who reached #1?", "wife of A?"]);
+}
+
+#[test]
+fn what_nobody_sees_is_removed() {
+    let row = json!({"question": "\u{feff}who\u{200b} is it?", "answer": ["Pa\u{ad}ris", "Paris"]});
+    let question = read_row(&row).unwrap().question;
+    assert_eq!((question.text.as_str(), question.golden_answers.len()), ("who is it?", 1));
+    assert_eq!(question.golden_answers, ["Paris"]);
 }
 
 #[test]

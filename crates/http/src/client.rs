@@ -147,8 +147,16 @@ impl HttpClient {
         if !response.is_success() {
             return Err(self.status_error(request.url, &response).into());
         }
-        serde_json::from_slice(&response.body)
-            .map_err(|source| HttpError::NotJson { url: request.url.to_owned(), source })
+        serde_json::from_slice(&response.body).map_err(|source| {
+            let url = request.url.to_owned();
+            match python_number(&response.body) {
+                Some(number) => {
+                    let what = format!("it has the number `{number}`, which JSON does not know");
+                    HttpError::Shape { url, what }
+                }
+                None => HttpError::NotJson { url, source },
+            }
+        })
     }
 
     /// Error for a response with a status other than success.
@@ -179,6 +187,18 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+/// Number that Python writes into JSON and that JSON does not know, as a value of the text.
+fn python_number(body: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(body).ok()?;
+    ["NaN", "-Infinity", "Infinity"].into_iter().find(|number| {
+        text.match_indices(number).any(|(at, _)| {
+            let before = text[..at].trim_end().chars().next_back();
+            let after = text[at + number.len()..].trim_start().chars().next();
+            matches!(before, Some(':' | ',' | '[')) && matches!(after, Some(',' | ']' | '}'))
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader, Write};
@@ -207,6 +227,19 @@ mod tests {
     fn client() -> HttpClient {
         let credential = Credential::new(AUTHORIZATION, "k3y", "***");
         HttpClient::new(&HttpOptions::default(), credential)
+    }
+
+    #[test]
+    fn numbers_of_python_are_named() {
+        let cases: [(&str, Option<&str>); 4] = [
+            (r#"{"scores": [1.0, NaN]}"#, Some("NaN")),
+            (r#"{"score": -Infinity}"#, Some("-Infinity")),
+            (r#"{"text": "NaN", "score": 1"#, None),
+            ("", None),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(python_number(body.as_bytes()), expected, "{body}");
+        }
     }
 
     #[test]

@@ -4,13 +4,14 @@ use crate::describe::{describe, shortened};
 use crate::layout::{Layout, WINDOW, blank_start, foreign_text, is_about};
 use crate::scan::{ValueScanner, repaired};
 use crate::text::{TextInput, utf8};
-use crate::{Place, Record, RecordError};
+use crate::{Place, PlaceUnit, Record, RecordError};
 
 /// Reader of the records of a JSON file.
 pub(crate) struct JsonReader {
     input: TextInput,
     state: State,
     line: Vec<u8>,
+    n_rows: u64,
 }
 
 /// Where in the file the reader is.
@@ -49,7 +50,7 @@ impl JsonReader {
                 State::Entries { begin, is_first: true }
             }
         };
-        Ok(Self { input, state, line: Vec::new() })
+        Ok(Self { input, state, line: Vec::new(), n_rows: 0 })
     }
 
     /// The next record.
@@ -217,8 +218,14 @@ impl JsonReader {
         Ok(key)
     }
 
+    /// Reads a record. One in a list or an object is named by its number too: often, the whole list
+    /// is one line.
     fn read_record(&mut self, key: Option<String>) -> Next {
-        let place = self.input.place();
+        let mut place = self.input.place();
+        self.n_rows += 1;
+        if matches!(self.state, State::List { .. } | State::Entries { .. }) {
+            place.unit = PlaceUnit::LineOfRow(self.n_rows);
+        }
         let (value, wants_repair) = self.input.read_value()?;
         record(place, key, &value, wants_repair)
     }

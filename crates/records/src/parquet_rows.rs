@@ -37,7 +37,7 @@ impl ParquetRows {
         let refused = |what| RecordError::Format { path: name.to_path_buf(), what };
         let n_bytes = file.metadata().map_err(open)?.len();
         let reader = guarded(|| SerializedFileReader::new(file)).map_err(|error| {
-            refused(format!("this begins like parquet, but its end cannot be read, so it may have been cut off: {error}"))
+            refused(format!("this begins like parquet, but its end cannot be read, so it may have been cut off; copy or download it again ({error})"))
         })?;
         let metadata = reader.metadata().file_metadata();
         check_schema(metadata.schema()).map_err(refused)?;
@@ -101,7 +101,8 @@ fn fault(error: &ParquetError) -> String {
         return "a text in this row is not UTF-8".to_owned();
     }
     let text = text.strip_prefix("Parquet error: ").unwrap_or(&text);
-    crate::describe::shortened(text)
+    let text = crate::describe::shortened(text);
+    format!("the parquet file is damaged from this row on ({text}); copy or download it again")
 }
 
 /// Refuses columns that cannot be told apart or that the reader does not know.

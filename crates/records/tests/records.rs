@@ -230,8 +230,8 @@ fn bad_records_and_broken_files() {
     let found = read(&write(&folder, "c", "[{\"a\":1},\n 5, {\"a\" 1},\n {\"a\":2}]"));
     let expected = [
         "1: {\"a\":1}",
-        "error: c:2: a record is an object of JSON, and this is the number 5",
-        "error: c:2: not JSON: a key has no `:` after it, at byte 6 of the line",
+        "error: c:2, row 2: a record is an object of JSON, and this is the number 5",
+        "error: c:2, row 3: not JSON: a key has no `:` after it, at byte 6 of the line",
         "3: {\"a\":2}",
     ];
     assert_eq!(found, expected);

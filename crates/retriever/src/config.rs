@@ -302,6 +302,10 @@ impl TryFrom<RawRetriever> for RetrieverConfig {
                     Ok(VectorsConfig { folder, rank, candidates, embedder })
                 };
                 raw.vectors.map(vectors).transpose().map(|vectors| {
+                    // A default that is written out is no other configuration.
+                    let default = SearchOptions::default();
+                    let k1 = k1.filter(|k1| k1.total_cmp(&default.k1).is_ne());
+                    let b = b.filter(|b| b.total_cmp(&default.b).is_ne());
                     EngineConfig::Index(IndexConfig { folder, analyzer, k1, b, vectors })
                 })
             }

@@ -33,6 +33,17 @@ pub struct Coverage {
     /// Gold passages with a text that the index does not have, each once, in the order of the
     /// questions.
     pub missing: Vec<Passage>,
+    /// Those of [`Self::missing`] that got another id.
+    pub renamed: Vec<Renamed>,
+}
+
+/// Missing gold passage whose id another passage has: one of the index, or another gold passage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// Id in the question.
+    pub gold: String,
+    /// Id in [`Coverage::missing`].
+    pub added: String,
 }
 
 /// Corpus coverage of the questions of a source.
@@ -136,7 +147,7 @@ impl Coverage {
         for batch in questions.chunks(QUERIES) {
             coverage.add(batch, &seen, engine, k)?;
         }
-        coverage.missing = missing(questions, &seen);
+        (coverage.missing, coverage.renamed) = missing(questions, &seen);
         Ok(coverage)
     }
 
@@ -326,10 +337,10 @@ impl Seen {
 }
 
 /// Gold passages that can be added to the corpus: those with a text that is not there.
-fn missing(questions: &[Question], seen: &Seen) -> Vec<Passage> {
+fn missing(questions: &[Question], seen: &Seen) -> (Vec<Passage>, Vec<Renamed>) {
     let mut contents = HashSet::new();
     let mut ids: HashMap<String, usize> = HashMap::new();
-    let mut missing = Vec::new();
+    let (mut missing, mut renamed) = (Vec::new(), Vec::new());
     for question in questions {
         for gold in &question.evidence.passages {
             let is_new = !gold.text.trim().is_empty()
@@ -344,11 +355,14 @@ fn missing(questions: &[Question], seen: &Seen) -> Vec<Passage> {
                     (1, false) => gold.id.clone(),
                     (n, _) => format!("{}#added-{n}", gold.id),
                 };
+                if id != gold.id {
+                    renamed.push(Renamed { gold: gold.id.clone(), added: id.clone() });
+                }
                 missing.push(Passage { id, ..gold.clone() });
             }
         }
     }
-    missing
+    (missing, renamed)
 }
 
 /// Titles of gold passages, each once, as their words.
@@ -472,5 +486,8 @@ mod tests {
         let found = coverage(&[question("s", "?", "x", &golds)]);
         let ids: Vec<&str> = found.missing.iter().map(|passage| passage.id.as_str()).collect();
         assert_eq!(ids, ["1#added-1", "a", "a#added-2"]);
+        let renamed: Vec<[&str; 2]> =
+            found.renamed.iter().map(|it| [it.gold.as_str(), it.added.as_str()]).collect();
+        assert_eq!(renamed, [["1", "1#added-1"], ["a", "a#added-2"]]);
     }
 }

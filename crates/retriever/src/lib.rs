@@ -95,7 +95,7 @@ pub use config::{
 };
 pub use corpus::Corpus;
 pub use corpus_error::CorpusError;
-pub use coverage::{Coverage, CoverageError, Share, SourceCoverage};
+pub use coverage::{Coverage, CoverageError, Renamed, Share, SourceCoverage};
 pub use dense::{
     CANDIDATES, Dense, DenseError, Embeddings, EmbeddingsConfig, build_graph, build_vectors,
 };

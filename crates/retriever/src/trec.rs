@@ -272,7 +272,13 @@ fn topic_of_record(record: Record) -> Result<TrecTopic, RecordError> {
     let object = record.into_object()?;
     let id = only(&object, &ID_KEYS).map_err(|what| bad.bad(what))?.or(key.as_ref());
     let query = only(&object, &QUERY_KEYS).map_err(|what| bad.bad(what))?;
-    let query = query.or_else(|| object.get("text").filter(|text| !text.is_null()));
+    let text = object.get("text").filter(|text| !text.is_null());
+    if let (Some(Value::String(query)), Some(Value::String(text))) = (query, text)
+        && is_other_question(query, text)
+    {
+        return Err(bad.bad("the query and `text` are two different questions".to_owned()));
+    }
+    let query = query.or(text);
     let found = || describe_keys(object.keys().map(String::as_str));
     match (id, query) {
         (None, _) => Err(bad.bad(format!("the topic has no `id`; it has {}", found()))),
@@ -288,6 +294,14 @@ fn topic_of_record(record: Record) -> Result<TrecTopic, RecordError> {
             Err(bad.bad(format!("the query is a text, and this is {}", describe(other))))
         }
     }
+}
+
+/// Whether a text beside a query is another question, and no passage.
+fn is_other_question(query: &str, text: &str) -> bool {
+    let is_question =
+        |text: &str| text.ends_with('?') && !text.contains(". ") && !text.contains('\n');
+    let (query, text) = (query.trim(), text.trim());
+    query != text && is_question(query) && is_question(text)
 }
 
 /// Value of the one of these keys that an object has; null is no value.

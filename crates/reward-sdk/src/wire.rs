@@ -476,15 +476,20 @@ pub fn check(group: &Group, grades: &[Grade]) -> Result<(), Breach> {
     Ok(())
 }
 
+/// Largest magnitude of a reward, a part or a value of a step: the square of a larger one, and with
+/// it a standard deviation, does not fit into an `f32`.
+pub const MOST_REWARD: f64 = 1e18;
+
 fn fault(score: &Score, n_searches: usize) -> Option<String> {
-    if !score.reward.is_finite() {
-        return Some(format!("a reward of {}", score.reward));
+    let is_wrong = |value: f64| value.is_nan() || value.abs() > MOST_REWARD;
+    if is_wrong(score.reward) {
+        return Some(format!("a reward of {:e}", score.reward));
     }
-    if let Some((name, value)) = score.parts.iter().find(|(_, value)| !value.is_finite()) {
-        return Some(format!("part `{name}` is {value}"));
+    if let Some((name, value)) = score.parts.iter().find(|(_, value)| is_wrong(**value)) {
+        return Some(format!("part `{name}` is {value:e}"));
     }
-    if let Some((idx, value)) = score.steps.iter().enumerate().find(|(_, it)| !it.is_finite()) {
-        return Some(format!("the value of step {idx} is {value}"));
+    if let Some((idx, value)) = score.steps.iter().enumerate().find(|(_, it)| is_wrong(**it)) {
+        return Some(format!("the value of step {idx} is {value:e}"));
     }
     let n_steps = score.steps.len();
     (n_steps != 0 && n_steps != n_searches)

@@ -226,12 +226,13 @@ fn ranks(keys: &[Option<Vec<f64>>]) -> Vec<f64> {
     keys.iter().map(|key| key.as_ref().map_or(0.0, rank)).collect()
 }
 
-/// Grade of a combined score, which fails if a sum is not finite.
+/// Grade of a combined score, which fails if a sum is not finite or too large to be squared.
 fn finite(score: Score) -> Grade {
-    if score.reward.is_finite() && score.steps.iter().all(|it| it.is_finite()) {
+    let fits = |value: f64| value.abs() <= wire::MOST_REWARD;
+    if fits(score.reward) && score.steps.iter().copied().all(fits) {
         Grade::Scored(score)
     } else {
-        Grade::Failed("the weighted sum of the rewards is not finite".to_owned())
+        Grade::Failed("the weighted sum of the rewards is not finite, or beyond 1e18".to_owned())
     }
 }
 

@@ -77,7 +77,7 @@ pub fn make_batch(
     step: u64,
 ) -> Result<Batch, TrainingError> {
     let algorithm = &context.config.algorithm;
-    check_steps(&algorithm.advantage, groups)?;
+    check_step_rewards(&algorithm.advantage, groups)?;
     let max_tokens = policies.decoder.config().max_position_embeddings;
     let distillation = distill(context, groups, max_tokens, step)?;
     assemble(&context.config.training, algorithm, policies, groups, distillation)
@@ -145,7 +145,12 @@ fn entries<'a>(
 
 /// Refuses an estimator that needs step rewards where no reward gives any: it would silently be
 /// another estimator, or a key would do nothing.
-fn check_steps(
+///
+/// # Errors
+///
+/// [`ConfigurationError::NoStepRewards`] where trajectories with searches are scored, and no search
+/// of any has a value.
+pub fn check_step_rewards(
     advantage: &AdvantageEstimator,
     groups: &[(&Group, &[Grade])],
 ) -> Result<(), ConfigurationError> {

@@ -30,6 +30,8 @@ pub struct UntrainedSteps {
     unscored: u64,
     /// Steps of self-distillation without a distilled token.
     undistilled: u64,
+    /// Whether the warning of unused step rewards was given.
+    has_warned_of_steps: bool,
 }
 
 /// Past row of the metrics: the values that a resumed run needs.
@@ -75,6 +77,7 @@ impl UntrainedSteps {
         updates: &UpdateStats,
     ) -> Result<(), TrainingError> {
         self.watch_distillation(context, step, batch);
+        self.watch_step_rewards(context, grades);
         let is_unscored = grades.iter().flatten().all(|grade| grade.reward().is_none());
         let is_untrained = updates.sums.n_tokens == 0 && updates.skipped.is_empty();
         self.count(is_untrained, is_unscored);
@@ -106,6 +109,21 @@ impl UntrainedSteps {
         self.untrained = if is_untrained { self.untrained + 1 } else { 0 };
         self.has_trained |= !is_untrained;
         self.unscored = if is_unscored { self.unscored + 1 } else { 0 };
+    }
+
+    /// Warns, once, of step rewards that the advantage estimator does not use.
+    fn watch_step_rewards(&mut self, context: &RunContext<'_>, grades: &[Vec<Grade>]) {
+        let has_steps =
+            |grade: &Grade| matches!(grade, Grade::Scored(score) if !score.steps.is_empty());
+        let is_unused = context.config.algorithm.advantage.step_scale().is_none();
+        if is_unused && !self.has_warned_of_steps && grades.iter().flatten().any(has_steps) {
+            self.has_warned_of_steps = true;
+            context.observer.warning(
+                "a reward gives the searches values of their own, which `algorithm.advantage` does \
+                 not use: choose `step-gae` or `gigpo`, or add them to the reward where it can, as \
+                 `step-search` does with `placement = \"outcome\"`",
+            );
+        }
     }
 
     /// Warns of the first step of self-distillation in a row that has nothing to distil.

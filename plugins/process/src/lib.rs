@@ -63,9 +63,12 @@ impl Reward for Process {
 
     fn new(config: Config) -> Result<Self, RewardError> {
         let Config { command, workers, timeout_s } = config;
-        if command.is_empty() {
+        let Some(program) = command.first() else {
             return Err(RewardError::new("`command` is empty: it names a program"));
-        }
+        };
+        worker::find(program).map_err(|what| {
+            RewardError::new(format!("`command`: the program `{program}` {what}"))
+        })?;
         if workers == 0 {
             return Err(RewardError::new("`workers` is 0"));
         }

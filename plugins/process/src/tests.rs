@@ -48,6 +48,8 @@ fn programs_that_fail_say_why() {
         ("exit 3", "ended without an answer (exit status: 3)"),
         ("echo 'no module named x' >&2; exit 1", "it said: no module named x"),
         ("sleep 60", "gave no answer within 0.5 s"),
+        ("read line; printf 'ab\\377\\n'; sleep 60", "not UTF-8, at byte 2 of a line: `ab\\xff`"),
+        ("read line; exec >&-; sleep 60", "closed its standard output without an answer"),
         ("read line; echo hello", "the reply is no list in JSON"),
         ("read line; echo '[true]'", "element 0 of the reply is neither"),
         ("read line; echo '[NaN]'", "the reply has `NaN`, which is no finite number"),
@@ -61,8 +63,18 @@ fn programs_that_fail_say_why() {
             assert!(err.to_string().contains(message), "`{script}`: {err}");
         }
     }
-    let err = process(&["no-such-program"], 1, 0.5).score_group(&group(1)).unwrap_err();
-    assert!(err.to_string().starts_with("the program `no-such-program` could not be started"));
+}
+
+#[test]
+fn a_program_that_is_not_there_is_found_before_it_is_needed() {
+    for (program, message) in [
+        ("no-such-program", "`command`: the program `no-such-program` is in none of the folders"),
+        ("./no/such/program", "`command`: the program `./no/such/program` is not a file"),
+    ] {
+        let config = Config { command: vec![program.to_owned()], workers: 1, timeout_s: 1.0 };
+        let err = Process::new(config).unwrap_err();
+        assert!(err.to_string().starts_with(message), "{err}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Worker: one running program, which reads and writes lines.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +11,15 @@ use std::time::Duration;
 
 /// Number of last lines of standard error that an error message repeats.
 const STDERR_LINES: usize = 5;
+/// Length limit of a line of standard output, in bytes.
+const LINE_BYTES: u64 = 64 << 20;
 
 /// Running program, which is killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Worker {
     child: Child,
     stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
+    lines: Receiver<Result<String, String>>,
     last_stderr: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -42,9 +45,11 @@ impl Worker {
         // A thread, because a pipe cannot be read with a timeout. It ends with the program.
         let (sender, lines) = channel();
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines() {
-                let Ok(line) = line else { break };
-                if sender.send(line).is_err() {
+            let mut stdout = BufReader::new(stdout);
+            // After a line that is none, nothing can be trusted.
+            while let Some(line) = read_line(&mut stdout) {
+                let is_bad = line.is_err();
+                if sender.send(line).is_err() || is_bad {
                     break;
                 }
             }
@@ -73,7 +78,7 @@ impl Worker {
     pub(crate) fn ask(&mut self, request: &str, timeout: Duration) -> Result<String, String> {
         // A line that nobody asked for would be taken for the reply to this request.
         if let Ok(line) = self.lines.try_recv() {
-            let start: String = line.chars().take(200).collect();
+            let start: String = line?.chars().take(200).collect();
             return Err(format!("wrote a line that is no reply to a group: `{start}`"));
         }
         let mut stdin = self.stdin.take().ok_or("no longer listens")?;
@@ -86,6 +91,7 @@ impl Worker {
         });
         match self.lines.recv_timeout(timeout) {
             Ok(reply) => {
+                let reply = reply?;
                 if let Ok(Ok(stdin)) = written.recv_timeout(timeout) {
                     self.stdin = Some(stdin);
                     return Ok(reply);
@@ -98,10 +104,14 @@ impl Worker {
                 self.last_stderr()
             )),
             Err(RecvTimeoutError::Disconnected) => {
-                let how = self.child.wait().map_or_else(|err| err.to_string(), |it| it.to_string());
-                // Its last lines may not have been read yet.
+                // Its end and its last lines may come a moment later.
                 thread::sleep(Duration::from_millis(50));
-                Err(format!("ended without an answer ({how}){}", self.last_stderr()))
+                let how = match self.child.try_wait() {
+                    Ok(Some(status)) => format!("ended without an answer ({status})"),
+                    Ok(None) => "closed its standard output without an answer".to_owned(),
+                    Err(error) => format!("ended without an answer ({error})"),
+                };
+                Err(format!("{how}{}", self.last_stderr()))
             }
         }
     }
@@ -115,6 +125,49 @@ impl Worker {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         format!("; it said: {}", lines.join(" / "))
     }
+}
+
+/// The next line; `None` at the end. An error is the rest of the sentence "the program …".
+fn read_line(stdout: &mut impl BufRead) -> Option<Result<String, String>> {
+    let mut line = Vec::new();
+    let read = stdout.take(LINE_BYTES).read_until(b'\n', &mut line);
+    if read.is_err() || line.is_empty() {
+        return None;
+    }
+    if line.pop_if(|last| *last == b'\n').is_none() && line.len() as u64 == LINE_BYTES {
+        return Some(Err(format!("wrote a line of more than {LINE_BYTES} bytes")));
+    }
+    line.pop_if(|last| *last == b'\r');
+    Some(String::from_utf8(line).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let bytes = error.as_bytes();
+        let shown = &bytes[at.saturating_sub(20)..bytes.len().min(at + 20)];
+        format!(
+            "wrote bytes that are not UTF-8, at byte {at} of a line: `{}`",
+            shown.escape_ascii()
+        )
+    }))
+}
+
+/// Checks that a program can be found, before it is needed: a path is a file, and a name stands in
+/// one of the folders of `PATH`.
+///
+/// # Errors
+///
+/// The rest of the sentence "the program …".
+pub(crate) fn find(program: &str) -> Result<(), String> {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        let missing = || "is not a file; a path begins in the folder of the run".to_owned();
+        return path.is_file().then_some(()).ok_or_else(missing);
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |folder: PathBuf| {
+        folder.join(program).is_file()
+            || folder.join(format!("{program}{}", std::env::consts::EXE_SUFFIX)).is_file()
+    };
+    let missing = || "is in none of the folders of `PATH`".to_owned();
+    std::env::split_paths(&folders).any(is_there).then_some(()).ok_or_else(missing)
 }
 
 impl Drop for Worker {

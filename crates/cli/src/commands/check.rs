@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use forage_optimizer::{DistillationConfig, DistillationPositions};
 use forage_training::config::TrainConfig;
+use forage_training::question_sampler::QuestionSampler;
 use forage_trajectory::protocol::PromptThought;
 
 use crate::environment::preflight;
+use crate::exit_code::training_failure;
 use crate::output::{message, print_line};
 use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunFile, Task};
@@ -81,8 +83,12 @@ pub fn run(args: &Args) -> Result<()> {
         print_line(format_args!("reward {sentence}"))?;
     }
     if let Task::Train(task) = &config.task {
-        warn_without_queries(&task.config);
+        let advantage = &task.config.algorithm.advantage;
+        plugins::check_step_rewards(&rewards, advantage, &found.questions[0])?;
         let training = &task.config.training;
+        let sampler = QuestionSampler { all: &found.questions[0], training, seed: config.seed };
+        sampler.check().map_err(|error| training_failure(error.into()))?;
+        warn_without_queries(&task.config);
         let trajectories = training.questions_per_step * training.group_size;
         let updates = match training.n_updates() {
             1 => "one optimizer step".to_owned(),

@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn add_passages(corpus: &mut Option<CorpusFile>, row: &ReadRow) -> Result<()> {
     let Some(corpus) = corpus else { return Ok(()) };
-    row.passages.iter().try_for_each(|passage| corpus.add(passage))
+    row.passages.iter().try_for_each(|passage| corpus.add(passage, &row.question.id))
 }
 
 fn write_questions(path: &Path, questions: &[Question]) -> Result<()> {

@@ -91,6 +91,8 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         budget.check(split, questions)?;
     }
     plugins::check_applicability(&loaded.rewards, &found.questions[0])?;
+    let advantage = &task.config.algorithm.advantage;
+    plugins::check_step_rewards(&loaded.rewards, advantage, &found.questions[0])?;
     drop(found);
     let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;

@@ -9,8 +9,8 @@ use forage_trajectory::Passage;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::error::RowError;
-use crate::fields::{Object, field, first_text, id, index, records, structure, texts};
+use crate::error::{RowError, describe, keys};
+use crate::fields::{Object, field, first_text, id, index, records, structure, table, texts};
 
 /// Passages of a row, each once.
 #[derive(Debug, Default)]
@@ -79,13 +79,14 @@ pub(crate) fn add_all(
     add_context(passages, part, titles)?;
     add_paragraphs(passages, part)?;
     add_contexts_of_dpr(passages, part)?;
-    for (key, is_gold) in [("gold_docs", true), ("evidence_docs", true), ("negative_docs", false)] {
-        add_list(passages, part, key, |_| is_gold)?;
+    for key in ["gold_docs", "evidence_docs", "sub_support_docs", "support_docs"] {
+        if let Some(list) = field(part, key) {
+            for passage in documents(key, list)?.into_iter().flatten() {
+                passages.add(passage, true);
+            }
+        }
     }
-    for key in ["sub_support_docs", "support_docs"] {
-        add_list(passages, part, key, |_| true)?;
-    }
-    for key in ["entity_pages", "EntityPages", "search_results", "SearchResults"] {
+    for key in ["negative_docs", "entity_pages", "EntityPages", "search_results", "SearchResults"] {
         add_list(passages, part, key, |_| false)?;
     }
     Ok(())
@@ -116,9 +117,14 @@ fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Res
 
 /// `paragraphs` of `MuSiQue`.
 fn add_paragraphs(passages: &mut Passages, part: &Object) -> Result<(), RowError> {
+    const EXPECTED: &str = "paragraphs are a list of objects with `title` and `paragraph_text`";
     let Some(paragraphs) = field(part, "paragraphs") else { return Ok(()) };
-    for (position, row) in (0..).zip(records("paragraphs", paragraphs, &[])?.unwrap_or_default()) {
-        let Some(it) = passage("paragraphs", &row)? else { continue };
+    for (position, row) in (0..).zip(table("paragraphs", paragraphs, &[], EXPECTED)?) {
+        let it = passage("paragraphs", &row)?.ok_or_else(|| RowError::Shape {
+            key: format!("paragraphs[{position}]"),
+            expected: EXPECTED,
+            found: format!("an object with {}", keys(&row)),
+        })?;
         let is_gold = field(&row, "is_supporting").is_some_and(is_true);
         let id = passages.add(it, is_gold);
         passages.by_number.insert(index(&row, "idx").unwrap_or(position), id);
@@ -130,9 +136,60 @@ fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(it) => *it,
         Value::Number(it) => it.as_f64() == Some(1.0),
-        Value::String(it) => it.eq_ignore_ascii_case("true"),
+        Value::String(it) => it.eq_ignore_ascii_case("true") || it == "1",
         _ => false,
     }
+}
+
+/// Documents of a list, by entry. An entry is a passage, the text of one, the id of one (a text
+/// without a blank, or a number), or a list of passages.
+pub(crate) fn documents(key: &str, list: &Value) -> Result<Vec<Vec<Passage>>, RowError> {
+    let list = structure(key, list)?;
+    match list.as_ref() {
+        Value::Array(items) => items.iter().map(|item| documents_of(key, item)).collect(),
+        Value::Object(_) => {
+            let rows = table(key, &list, &[], DOCUMENTS)?;
+            rows.into_iter().map(|row| Ok(vec![document(key, &Value::Object(row))?])).collect()
+        }
+        other => Err(no_document(key, other)),
+    }
+}
+
+fn documents_of(key: &str, entry: &Value) -> Result<Vec<Passage>, RowError> {
+    let entry = structure(key, entry)?;
+    match entry.as_ref() {
+        Value::Null => Ok(Vec::new()),
+        // Two texts may be two passages, or the title and the text of one.
+        Value::Array(items) if items.len() < 2 || items.iter().all(Value::is_object) => {
+            items.iter().map(|item| document(key, item)).collect()
+        }
+        entry => Ok(vec![document(key, entry)?]),
+    }
+}
+
+fn document(key: &str, entry: &Value) -> Result<Passage, RowError> {
+    let by_id = |id: &str| Passage { id: id.to_owned(), ..Passage::default() };
+    match entry {
+        Value::Object(row) => {
+            if let Some(it) = passage(key, row)? {
+                return Ok(it);
+            }
+            own_id(row)?.map(|id| by_id(&id)).ok_or_else(|| no_document(key, entry))
+        }
+        Value::String(it) if it.trim().contains(char::is_whitespace) => {
+            let text = it.trim().to_owned();
+            Ok(Passage { id: id_of_content("", &text), title: String::new(), text })
+        }
+        Value::String(it) if !it.trim().is_empty() => Ok(by_id(it.trim())),
+        Value::Number(_) => id(key, entry).map(|id| by_id(&id)),
+        other => Err(no_document(key, other)),
+    }
+}
+
+const DOCUMENTS: &str = "documents are objects with `title` and `text`, texts or ids";
+
+fn no_document(key: &str, found: &Value) -> RowError {
+    RowError::Shape { key: key.to_owned(), expected: DOCUMENTS, found: describe(found) }
 }
 
 /// DPR's lists of contexts. The first positive one is the gold passage, as DPR trains with it; the
@@ -149,8 +206,9 @@ fn add_list(
     key: &str,
     is_gold: impl Fn(usize) -> bool,
 ) -> Result<(), RowError> {
+    const EXPECTED: &str = "passages are a list of objects with `title` and `text`";
     let Some(list) = field(part, key) else { return Ok(()) };
-    for (idx, row) in records(key, list, &[])?.unwrap_or_default().into_iter().enumerate() {
+    for (idx, row) in table(key, list, &[], EXPECTED)?.into_iter().enumerate() {
         if let Some(it) = passage(key, &row)? {
             passages.add(it, is_gold(idx));
         }
@@ -160,12 +218,17 @@ fn add_list(
 
 /// Passage of an object with a text under any of the field's names; `None` without a text.
 pub(crate) fn passage(path: &str, row: &Object) -> Result<Option<Passage>, RowError> {
-    const IDS: [&str; 4] = ["docid", "passage_id", "psg_id", "doc_id"];
     let Some(text) = body(path, row)? else { return Ok(None) };
     let title = title(first_text(row, &["title", "Title"]).unwrap_or_default());
-    let own = IDS.iter().find_map(|key| field(row, key).map(|it| id(key, it))).transpose()?;
-    let id = own.filter(|it| !it.is_empty()).unwrap_or_else(|| id_of_content(&title, &text));
+    let id = own_id(row)?.unwrap_or_else(|| id_of_content(&title, &text));
     Ok(Some(Passage { id, title, text }))
+}
+
+/// Identifier that the data set gives a passage.
+fn own_id(row: &Object) -> Result<Option<String>, RowError> {
+    const KEYS: [&str; 4] = ["docid", "passage_id", "psg_id", "doc_id"];
+    let own = KEYS.iter().find_map(|key| field(row, key).map(|it| id(key, it))).transpose()?;
+    Ok(own.filter(|it| !it.is_empty()))
 }
 
 fn body(path: &str, row: &Object) -> Result<Option<String>, RowError> {

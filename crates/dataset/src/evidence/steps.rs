@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::passages::{self, Passages};
 use crate::error::{RowError, describe};
-use crate::fields::{Object, field, first_text, id, index, records, structure, texts};
+use crate::fields::{Object, field, first_text, id, index, records, structure, table, texts};
 
 /// Reads the sub-questions of a part of the row, and adds the passages that only they have.
 pub(crate) fn steps(part: &Object, found: &mut Passages) -> Result<Vec<EvidenceStep>, RowError> {
@@ -37,7 +37,7 @@ fn decomposition(
         let question = first_text(&row, &["question", "sub_question"]).unwrap_or_default();
         let answer = field(&row, "answer").map_or(Ok(Vec::new()), |it| texts(key, it))?;
         let step = EvidenceStep {
-            question: fill_references(question, &steps),
+            question: fill_references(key, question, &steps)?,
             answer: answer.into_iter().next().unwrap_or_default(),
             queries: Vec::new(),
             passage_ids: passage_of_step(key, &row, found)?.into_iter().collect(),
@@ -75,11 +75,26 @@ fn passage_of_step(
     {
         return Ok(Some(found.add(passage, true)));
     }
-    Ok(index(row, "paragraph_support_idx").and_then(|idx| found.by_number.get(&idx).cloned()))
+    paragraph_by_number(row, found)
 }
 
-/// Puts the answers of earlier steps in the place of `#1`, `#2`, ….
-pub(crate) fn fill_references(question: &str, before: &[EvidenceStep]) -> String {
+/// The passage that `paragraph_support_idx` names, where the row has paragraphs.
+fn paragraph_by_number(row: &Object, found: &Passages) -> Result<Option<String>, RowError> {
+    const KEY: &str = "paragraph_support_idx";
+    let Some(number) = field(row, KEY).filter(|_| !found.by_number.is_empty()) else {
+        return Ok(None);
+    };
+    let id = index(row, KEY).and_then(|idx| found.by_number.get(&idx));
+    id.map(|id| Some(id.clone())).ok_or_else(|| RowError::Shape {
+        key: KEY.to_owned(),
+        expected: "a step names one of the paragraphs of its row by `idx`",
+        found: describe(number),
+    })
+}
+
+/// Puts the answers of earlier steps in the place of `#1`, `#2`, …. Nothing is before the first
+/// step: there, `#1` is text. Later, a number that names no earlier answer is an error.
+fn fill_references(key: &str, question: &str, before: &[EvidenceStep]) -> Result<String, RowError> {
     let mut parts = question.split('#');
     let mut filled = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -90,18 +105,25 @@ pub(crate) fn fill_references(question: &str, before: &[EvidenceStep]) -> String
         if let Some(step) = step.filter(|step| !step.answer.trim().is_empty()) {
             filled.push_str(&step.answer);
             filled.push_str(rest);
-        } else {
+        } else if before.is_empty() || n_digits == 0 {
             filled.push('#');
             filled.push_str(part);
+        } else {
+            return Err(RowError::Shape {
+                key: key.to_owned(),
+                expected: "`#1` and its like stand for the answer of an earlier step",
+                found: format!("`#{number}` in step {}", before.len() + 1),
+            });
         }
     }
-    filled
+    Ok(filled)
 }
 
 /// `2WikiMultihopQA`'s triples of subject, relation and object, as `MuSiQue` writes such steps:
 /// `subject >> relation`.
 fn triples(value: &Value, found: &Passages) -> Result<Vec<EvidenceStep>, RowError> {
-    let rows = records("evidences", value, &["fact", "relation", "entity"])?.unwrap_or_default();
+    const EXPECTED: &str = "evidences are triples of subject, relation and object";
+    let rows = table("evidences", value, &["fact", "relation", "entity"], EXPECTED)?;
     let step = |row: &Object| {
         let subject = passages::title(first_text(row, &["fact", "subject"])?);
         let relation = first_text(row, &["relation"])?;
@@ -116,11 +138,11 @@ fn triples(value: &Value, found: &Passages) -> Result<Vec<EvidenceStep>, RowErro
     Ok(rows.iter().filter_map(step).collect())
 }
 
-/// `StepSearch`: a list of reference queries for each step, and the document of each.
+/// `StepSearch`: a list of reference queries for each step, and the documents of each.
 pub(crate) fn add_queries(
     steps: &mut Vec<EvidenceStep>,
     searches: &Value,
-    documents: &[String],
+    documents: &[Vec<String>],
 ) -> Result<(), RowError> {
     let searches = structure("sub_searchs", searches)?;
     let Value::Array(groups) = searches.as_ref() else {
@@ -145,11 +167,24 @@ pub(crate) fn add_queries(
             });
         }
     }
-    if documents.len() == steps.len() {
-        for (step, document) in steps.iter_mut().zip(documents) {
-            if step.passage_ids.is_empty() {
-                step.passage_ids.push(document.clone());
-            }
+    add_documents(steps, documents)
+}
+
+/// Gives each step that names no passage its documents.
+fn add_documents(steps: &mut [EvidenceStep], documents: &[Vec<String>]) -> Result<(), RowError> {
+    if documents.is_empty() {
+        return Ok(());
+    }
+    if documents.len() != steps.len() {
+        return Err(RowError::Shape {
+            key: "sub_support_docs".to_owned(),
+            expected: "there are documents for each step of the reference queries",
+            found: format!("a list of {} beside {} steps", documents.len(), steps.len()),
+        });
+    }
+    for (step, ids) in steps.iter_mut().zip(documents) {
+        if step.passage_ids.is_empty() {
+            step.passage_ids.clone_from(ids);
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use forage_dataset::{Ids, ReadOptions};
-use forage_retriever::{Coverage, CoverageError, SearchOptions, Share, SourceCoverage};
+use forage_retriever::{Coverage, CoverageError, Renamed, SearchOptions, Share, SourceCoverage};
 use forage_training::run_folder::jsonl;
 use forage_trajectory::Question;
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::search::EngineArgs;
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::inputs;
-use crate::output::print;
+use crate::output::{message, print};
 use crate::progress::Progress;
 use crate::questions::unreadable;
 use crate::search_engine::open_index;
@@ -85,10 +85,33 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.add {
         forage_fs::write_file(path, &jsonl(&coverage.missing)?)
             .with_context(|| unwritable(path))?;
+        warn_of_renamed(&coverage.renamed);
     }
     let text = if args.json { json_text(&coverage, args.k) } else { table(&coverage, args) };
     print(&text)?;
     Ok(())
+}
+
+/// Warns of added passages whose id belongs to another passage: what compares ids, such as
+/// `forage eval --retrieval`, takes that one for gold.
+fn warn_of_renamed(all: &[Renamed]) {
+    const SHOWN: usize = 3;
+    if all.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = all
+        .iter()
+        .take(SHOWN)
+        .map(|renamed| format!("`{}` is `{}`", renamed.gold, renamed.added))
+        .collect();
+    let more = if all.len() > SHOWN { ", …" } else { "" };
+    message(format_args!(
+        "warning: {} added passages have the id of another passage and got one of their own ({}{more}): \
+         what compares ids takes the other passage for gold. Write the questions with ids of their \
+         own, such as `source/id`, to measure retrieval by id",
+        all.len(),
+        shown.join(", "),
+    ));
 }
 
 fn explained(error: CoverageError) -> anyhow::Error {

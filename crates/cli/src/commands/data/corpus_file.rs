@@ -23,14 +23,15 @@ impl CorpusFile {
         Ok(Self { path: path.to_owned(), file, corpus: Corpus::default() })
     }
 
-    /// Adds a passage with a text that is not there yet. Another passage of the same id is an error.
-    pub(super) fn add(&mut self, passage: &Passage) -> Result<()> {
+    /// Adds a passage of a question with a text that is not there yet. Another passage of the same
+    /// id is an error.
+    pub(super) fn add(&mut self, passage: &Passage, question: &str) -> Result<()> {
         if passage.text.is_empty() {
             return Ok(());
         }
         match self.corpus.add(passage) {
             Addition::Repeated => Ok(()),
-            Addition::Conflict => Err(conflict(&self.path, &passage.id).into()),
+            Addition::Conflict => Err(conflict(&self.path, &passage.id, question).into()),
             Addition::New => {
                 let mut line = serde_json::to_vec(passage)?;
                 line.push(b'\n');
@@ -46,8 +47,14 @@ impl CorpusFile {
     }
 }
 
-fn conflict(path: &Path, id: &str) -> Failure {
+fn conflict(path: &Path, id: &str, question: &str) -> Failure {
     let shown = path.display();
-    Failure::new(Code::Input, format!("two passages for `{shown}` have the id `{id}`"))
-        .hint("read the data sets one by one, each with a `--corpus` of its own")
+    Failure::new(
+        Code::Input,
+        format!(
+            "the question `{question}` has a passage with the id `{id}`, which an earlier passage \
+                 for `{shown}` has, with another text"
+        ),
+    )
+    .hint("read the data sets one by one, each with a `--corpus` of its own")
 }

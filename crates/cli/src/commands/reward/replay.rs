@@ -43,16 +43,22 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         print(&summary(&plugin, &stored, &grades))?;
     }
-    all_failed(&args.plugin, &grades)
+    nothing_scored(&args.plugin, &grades)
 }
 
-/// Refuses a replay in which no trajectory could be scored, since the reward failed.
-fn all_failed(plugin: &str, grades: &[Vec<Grade>]) -> Result<()> {
+/// Refuses a replay in which no trajectory was scored, since the reward failed or does not apply.
+fn nothing_scored(plugin: &str, grades: &[Vec<Grade>]) -> Result<()> {
     let n_failed =
         grades.iter().flatten().filter(|grade| matches!(grade, Grade::Failed(_))).count();
     let n_scored = grades.iter().flatten().filter(|grade| grade.reward().is_some()).count();
-    if n_failed == 0 || n_scored > 0 {
+    if n_scored > 0 {
         return Ok(());
+    }
+    if n_failed == 0 {
+        let what = format!("the reward `{plugin}` applies to none of the trajectories");
+        let hint = "docs/rewards.md says what a reward needs of a question; stored trajectories have \
+                    what the question file had";
+        return Err(Failure::new(Code::Usage, what).hint(hint).into());
     }
     let what = format!("the reward `{plugin}` failed for {n_failed} trajectories and scored none");
     let hint = "see to what it depends on, such as a server, or to the file";
