@@ -86,8 +86,8 @@ pub fn check_applicability(rewards: &Rewards, questions: &[Question]) -> Result<
 
 /// Checks that some reward gives searches a value, where the advantage estimator needs one.
 ///
-/// The rewards score one trajectory of each of the first questions: it searches with the question,
-/// finds the gold passages and gives the golden answer.
+/// The rewards score one trajectory of some questions, the first ones and the first with gold
+/// passages: it searches with the question, finds the gold passages and gives the golden answer.
 ///
 /// # Errors
 ///
@@ -101,7 +101,10 @@ pub fn check_step_rewards(
     if advantage.step_scale().is_none() {
         return Ok(());
     }
-    let groups: Vec<Group> = questions.iter().take(PLAYED).map(ideal_group).collect();
+    // In a mixture, the first questions may be those of a data set without evidence.
+    let with_golds = questions.iter().filter(|question| !question.evidence.passages.is_empty());
+    let played = questions.iter().take(PLAYED).chain(with_golds.take(PLAYED));
+    let groups: Vec<Group> = played.map(ideal_group).collect();
     let grades = groups.iter().map(|group| rewards.score(group).map_err(plugin_failure));
     let grades: Vec<Vec<Grade>> = grades.collect::<Result<_>>()?;
     let scored: Vec<(&Group, &[Grade])> =
