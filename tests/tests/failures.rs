@@ -202,10 +202,12 @@ fn a_run_goes_on_for_more_steps() {
     assert_eq!(steps, [0, 1, 2, 3, 4]);
     scratch.forage(&more).done();
 
+    // Neither is the default that only one of them has.
+    scratch.write("run.toml", RUN_FILE.replace("steps = 8", "temperature = 1.0\nsteps = 8"));
     let fewer = [&run[..], &["--resume", "--set", "training.steps=3", "--set", "seed=2"]].concat();
     let told = scratch.forage(fewer).ended(2).stderr;
     for part in [
-        "`seed` is 2 and was 1; `training.steps` is 3 and was 4",
+        "another configuration: `seed` is 2 and was 1; `training.steps` is 3 and was 4",
         "model.path=run/checkpoints/step-000004",
     ] {
         assert!(told.contains(part), "{told}");

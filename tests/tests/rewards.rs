@@ -161,6 +161,11 @@ fn stored_trajectories_are_scored_again_and_compared() {
     assert!(diff.contains("groups that differ           1 by A only, 0 by B only"), "{diff}");
     assert!(diff.contains("<answer> Mirko Tavel </answer>"), "{diff}");
 
+    // A dump has no gold passages.
+    let nowhere = scratch.forage(["reward", "replay", "retrieval-recall", "dump.jsonl"]).ended(2);
+    let told = "the reward `retrieval-recall` applies to none of the trajectories";
+    assert!(nowhere.stderr.contains(told), "{}", nowhere.stderr);
+
     let missing = scratch.forage(["reward", "replay", "format", "nowhere.jsonl"]).ended(3);
     assert!(missing.stderr.contains("`nowhere.jsonl` cannot be read"), "{}", missing.stderr);
 }

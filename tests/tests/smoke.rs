@@ -224,6 +224,8 @@ fn a_warm_start_makes_a_model_to_train() {
         names(&scratch.path("warm/model")),
         ["config.json", "model.safetensors", "tokenizer.json"]
     );
+    let manifest: Value = serde_json::from_str(&scratch.read("warm/manifest.json")).unwrap();
+    assert!(manifest["working_directory"].is_string(), "{manifest}");
     for row in scratch.rows("warm/metrics.jsonl") {
         assert!(row["loss/imitation"].as_f64().is_some_and(|it| it.is_finite() && it > 0.0));
     }

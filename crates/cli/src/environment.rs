@@ -44,18 +44,14 @@ pub fn open(config: &RunConfig, run: &RunFolder) -> Result<(Environment, Option<
 
 /// Questions of the training, dev and test splits.
 fn read_splits(source: &Source, paths: &[PathBuf; 3]) -> Result<[Vec<Question>; 3]> {
-    let [train_path, dev_path, test_path] = paths;
-    let train = read_questions(train_path)?;
-    // A file of several splits is read, and warned of, once.
-    let dev = if dev_path == train_path { train.clone() } else { read_questions(dev_path)? };
-    let test = if test_path == train_path {
-        train.clone()
-    } else if test_path == dev_path {
-        dev.clone()
-    } else {
-        read_questions(test_path)?
-    };
-    let mut splits = [train, dev, test];
+    let mut splits: [Vec<Question>; 3] = Default::default();
+    for (idx, path) in paths.iter().enumerate() {
+        // A file of several splits is read, and warned of, once.
+        splits[idx] = match paths[..idx].iter().position(|other| other == path) {
+            Some(first) => splits[first].clone(),
+            None => read_questions(path)?,
+        };
+    }
     if let Source::Data { retriever, .. } = source {
         gold_passages::fill(splits.iter_mut().flatten(), retriever)?;
     }

@@ -40,6 +40,7 @@ pub mod trajectory_files;
 // Results, messages and signals.
 pub mod exit_code;
 pub mod interrupt;
+mod manifest;
 pub mod output;
 pub mod progress;
 pub mod report;

@@ -98,7 +98,7 @@ pub fn check_step_rewards(
     questions: &[Question],
 ) -> Result<()> {
     const PLAYED: usize = 4;
-    if advantage.step_scale().is_none() {
+    if batch::user_of_step_rewards(advantage).is_none() {
         return Ok(());
     }
     // In a mixture, the first questions may be those of a data set without evidence.

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit_code::{Code, Failure};
-use crate::run_paths::WORKING_DIRECTORY;
+use crate::manifest::WORKING_DIRECTORY;
 
 const TEMPLATE: &str = include_str!("report/template.html");
 const STYLE: &str = include_str!("report/style.css");

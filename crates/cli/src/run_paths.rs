@@ -11,10 +11,8 @@ use serde_json::Value;
 use toml_edit::{DocumentMut, Item};
 
 use crate::exit_code::{Code, Failure};
+use crate::manifest::WORKING_DIRECTORY;
 use crate::run_file::RunFile;
-
-/// Key of `manifest.json` with the folder that a run was started in.
-pub(crate) const WORKING_DIRECTORY: &str = "working_directory";
 
 /// Keys of a run file that hold paths.
 const PATHS: [&[&str]; 8] = [

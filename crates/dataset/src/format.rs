@@ -188,7 +188,7 @@ fn not_a_question(row: &Object) -> Option<RowError> {
     } else if is_query_alone(row) {
         (
             "a query without an answer, as BEIR has them",
-            "give a file with answers; to measure search alone there are `forage eval --retrieval` and qrels",
+            "give a file with answers; to measure search alone there are `forage eval-retrieval` and qrels",
         )
     } else {
         return None;

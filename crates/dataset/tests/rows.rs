@@ -449,9 +449,15 @@ fn documents_are_passages_texts_or_ids() {
     // What has no text is no passage of a corpus.
     assert_eq!(read.passages.len(), 2);
 
-    let row = json!({"query_id": "1", "query": "who?", "answer": "x", "gold_docs": ["54", 55]});
+    let row = json!({
+        "query_id": "1", "query": "who?", "answer": "x", "gold_docs": ["54", 55],
+        "evidence_docs": [{"docid": "54", "text": "Halvik is a port."}], "negative_docs": ["9"],
+    });
     let golds = read_row(&row).unwrap().question.evidence.passages;
-    assert_eq!(golds.iter().map(|gold| gold.id.as_str()).collect::<Vec<_>>(), ["54", "55"]);
+    let golds: Vec<[&str; 2]> =
+        golds.iter().map(|gold| [gold.id.as_str(), gold.text.as_str()]).collect();
+    // What one list has by its id alone has its text from another.
+    assert_eq!(golds, [["54", "Halvik is a port."], ["55", ""]]);
 }
 
 #[test]

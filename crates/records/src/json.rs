@@ -224,7 +224,7 @@ impl JsonReader {
         let mut place = self.input.place();
         self.n_rows += 1;
         if matches!(self.state, State::List { .. } | State::Entries { .. }) {
-            place.unit = PlaceUnit::LineOfRow(self.n_rows);
+            place.unit = PlaceUnit::RowOnLine(self.n_rows);
         }
         let (value, wants_repair) = self.input.read_value()?;
         record(place, key, &value, wants_repair)

@@ -22,9 +22,9 @@ pub enum PlaceUnit {
     Line,
     /// Rows of a table: `train.parquet, row 12`.
     Row,
-    /// Lines of a text in which a list of rows stands, with the number of the row, from 1:
-    /// `train.json:1, row 12`.
-    LineOfRow(u64),
+    /// Lines of a text with a list of rows, often on one line, and the number of the row in it,
+    /// from 1: `train.json:1, row 12`.
+    RowOnLine(u64),
 }
 
 impl Place {
@@ -45,7 +45,7 @@ impl fmt::Display for Place {
         match unit {
             PlaceUnit::Line => write!(f, "{}:{number}", file.display()),
             PlaceUnit::Row => write!(f, "{}, row {number}", file.display()),
-            PlaceUnit::LineOfRow(row) => write!(f, "{}:{number}, row {row}", file.display()),
+            PlaceUnit::RowOnLine(row) => write!(f, "{}:{number}, row {row}", file.display()),
         }
     }
 }

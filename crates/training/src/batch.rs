@@ -143,6 +143,22 @@ fn entries<'a>(
     Ok(entries)
 }
 
+/// Key that needs step rewards, as the end of a sentence, and the remedy where no reward gives any;
+/// `None` for an estimator that does without.
+pub fn user_of_step_rewards(
+    advantage: &AdvantageEstimator,
+) -> Option<(&'static str, &'static str)> {
+    match advantage {
+        AdvantageEstimator::StepGae(_) => {
+            Some(("`algorithm.advantage.name = \"step-gae\"` places on their tokens", "`gae`"))
+        }
+        AdvantageEstimator::Gigpo(Gigpo { step_scale: Some(_), .. }) => {
+            Some(("`algorithm.advantage.step_scale` multiplies", "leave the key out"))
+        }
+        _ => None,
+    }
+}
+
 /// Refuses an estimator that needs step rewards where no reward gives any: it would silently be
 /// another estimator, or a key would do nothing.
 ///
@@ -154,15 +170,7 @@ pub fn check_step_rewards(
     advantage: &AdvantageEstimator,
     groups: &[(&Group, &[Grade])],
 ) -> Result<(), ConfigurationError> {
-    let (user, otherwise) = match advantage {
-        AdvantageEstimator::StepGae(_) => {
-            ("`algorithm.advantage.name = \"step-gae\"` places on their tokens", "`gae`")
-        }
-        AdvantageEstimator::Gigpo(Gigpo { step_scale: Some(_), .. }) => {
-            ("`algorithm.advantage.step_scale` multiplies", "leave the key out")
-        }
-        _ => return Ok(()),
-    };
+    let Some((user, otherwise)) = user_of_step_rewards(advantage) else { return Ok(()) };
     let mut is_missing = false;
     for (group, grades) in groups {
         for (trajectory, grade) in group.trajectories.iter().zip(*grades) {

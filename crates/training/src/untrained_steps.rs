@@ -5,6 +5,7 @@
 //! to the questions or all of them failed: a run of such steps trains on nothing, and ends. Or the
 //! rewards of every group are equal, as at the end of a training that has learned all there is:
 //! that is a warning only. A step of self-distillation without a query to distil is a warning too.
+//! So are step rewards that the advantage estimator does not use.
 
 use forage_trajectory::Grade;
 use serde::Deserialize;

@@ -47,6 +47,7 @@ fn programs_that_fail_say_why() {
     for (script, message) in [
         ("exit 3", "ended without an answer (exit status: 3)"),
         ("echo 'no module named x' >&2; exit 1", "it said: no module named x"),
+        ("printf '\\377 is gone\\n' >&2; exit 1", "it said: \u{fffd} is gone"),
         ("sleep 60", "gave no answer within 0.5 s"),
         ("read line; printf 'ab\\377\\n'; sleep 60", "not UTF-8, at byte 2 of a line: `ab\\xff`"),
         ("read line; exec >&-; sleep 60", "closed its standard output without an answer"),

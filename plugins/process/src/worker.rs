@@ -57,8 +57,10 @@ impl Worker {
         let last_stderr = Arc::new(Mutex::new(VecDeque::new()));
         let kept = Arc::clone(&last_stderr);
         thread::spawn(move || {
-            for line in BufReader::new(stderr).lines() {
+            // In any encoding: a program whose standard error nobody reads may wait for ever.
+            for line in BufReader::new(stderr).split(b'\n') {
                 let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 forage_reward_sdk::warn(&line);
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.push_back(line);
@@ -104,16 +106,29 @@ impl Worker {
                 self.last_stderr()
             )),
             Err(RecvTimeoutError::Disconnected) => {
-                // Its end and its last lines may come a moment later.
-                thread::sleep(Duration::from_millis(50));
-                let how = match self.child.try_wait() {
-                    Ok(Some(status)) => format!("ended without an answer ({status})"),
-                    Ok(None) => "closed its standard output without an answer".to_owned(),
-                    Err(error) => format!("ended without an answer ({error})"),
-                };
+                let how = self.end().map_or_else(
+                    || "closed its standard output without an answer".to_owned(),
+                    |how| format!("ended without an answer ({how})"),
+                );
                 Err(format!("{how}{}", self.last_stderr()))
             }
         }
+    }
+
+    /// How the program ended, which may be a moment after its output; `None` where it goes on.
+    fn end(&mut self) -> Option<String> {
+        const PAUSE: Duration = Duration::from_millis(50);
+        const PAUSES: usize = 20;
+        for _ in 0..PAUSES {
+            // Its last lines may come later, too.
+            thread::sleep(PAUSE);
+            match self.child.try_wait() {
+                Ok(Some(status)) => return Some(status.to_string()),
+                Ok(None) => {}
+                Err(error) => return Some(error.to_string()),
+            }
+        }
+        None
     }
 
     /// Last lines of standard error, as the end of an error message.

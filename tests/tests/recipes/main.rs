@@ -193,7 +193,7 @@ fn keys_that_an_algorithm_does_not_use_are_errors() {
         let stderr = train(&scratch, recipe, &[edit]).ended(2).stderr;
         assert!(stderr.contains(expected), "{edit}: {stderr}");
     }
-    // What only shows when a run is played.
+    // What only shows when rewards have scored something.
     let gigpo = "algorithm.advantage={ name = \"gigpo\", step_scale = 1.0 }";
     for (recipe, edits, user) in [
         (
@@ -208,5 +208,7 @@ fn keys_that_an_algorithm_does_not_use_are_errors() {
         let expected =
             format!("no reward gives the searches of a trajectory a value, which {user}");
         assert!(stderr.contains(&expected), "{stderr}");
+        // Before anything is played, so that nothing is left of it.
+        assert!(!scratch.path("run").exists());
     }
 }

@@ -7,15 +7,14 @@ use burn::tensor::Device;
 use forage_model::{Decoder, Tokenizer};
 use forage_training::run_folder::{Opening, RunFolder};
 use forage_training::sft::{self, SftContext};
-use serde_json::{Value, json};
 
 use crate::environment::{self, build_retriever, generate, preflight};
 use crate::exit_code::{Code, Failure};
+use crate::manifest;
 use crate::model::{device_of, open_trainable, tokenizer};
 use crate::progress::TerminalObserver;
 use crate::prompt::{self, PromptBudget};
 use crate::run_file::{RunConfig, RunFile, SftStart, SftTask, Task};
-use crate::run_paths::WORKING_DIRECTORY;
 
 /// Warm-start a model by supervised fine-tuning on scripted demonstrations.
 #[derive(Debug, clap::Args)]
@@ -54,7 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
     let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
     let (environment, _) = environment::open(config, &run)?;
-    run.write_json("manifest.json", &manifest(&config.name, &config.device, config.seed))?;
+    run.write_json("manifest.json", &manifest::of(config))?;
     let (decoder, tokenizer) = start(config, task, &device)?;
     let budget = PromptBudget {
         rollout: &config.rollout,
@@ -73,19 +72,6 @@ pub fn run(args: &Args) -> Result<()> {
         observer: &TerminalObserver::default(),
     };
     Ok(sft::sft(&context, decoder)?)
-}
-
-/// Manifest of the run: what it depends on besides its configuration.
-fn manifest(name: &str, device: &str, seed: u64) -> Value {
-    json!({
-        "name": name,
-        "version": env!("CARGO_PKG_VERSION"),
-        "commit": std::env::var("FORAGE_COMMIT").ok(),
-        "device": device,
-        "seed": seed,
-        // Relative paths of the run file begin here.
-        (WORKING_DIRECTORY): std::env::current_dir().ok(),
-    })
 }
 
 /// Initial model and its tokenizer: loaded, or fresh.

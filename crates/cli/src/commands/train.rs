@@ -4,9 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use forage_model::Tokenizer;
 use forage_optimizer::OptimizerConfig;
-use forage_retriever::IndexManifest;
 use forage_training::checkpoint::TrainState;
 use forage_training::environment::Environment;
 use forage_training::record::GroupRecord;
@@ -19,11 +17,11 @@ use serde_json::{Value, json};
 use crate::environment::{self, preflight};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure, training_failure};
+use crate::manifest;
 use crate::output::{message, print_line};
 use crate::progress::TerminalObserver;
 use crate::prompt::PromptBudget;
 use crate::run_file::{RunFile, Task};
-use crate::run_paths::WORKING_DIRECTORY;
 
 use crate::{model, plugins, prompt, report, table, transcript};
 
@@ -98,7 +96,12 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
     let (environment, index) = environment::open(config, &run)?;
-    let mut manifest = manifest(file, &task.model, &tokenizer, &loaded.manifest, index.as_ref())?;
+    let mut manifest = manifest::of(config);
+    manifest["model"] = task.model.display().to_string().into();
+    manifest["weights"] = hash_of_weights(&task.model)?.into();
+    manifest["tokenizer"] = blake3::hash(tokenizer.json().as_bytes()).to_hex().to_string().into();
+    manifest["plugins"] = loaded.manifest.clone().into();
+    manifest["index"] = serde_json::to_value(&index)?;
     manifest["questions"] = hashes_of_questions(&environment)?;
     check_questions(&run, &manifest["questions"])?;
     run.write_json("manifest.json", &manifest)?;
@@ -153,32 +156,13 @@ fn going_on(optimizer: &OptimizerConfig, before: u64, steps: u64) -> String {
     format!("`training.steps` was {before} and is {steps}: {schedule}")
 }
 
-/// Manifest of the run: what it depends on besides its configuration.
-fn manifest(
-    file: &RunFile,
-    model: &Path,
-    tokenizer: &Tokenizer,
-    plugins: &[Value],
-    index: Option<&IndexManifest>,
-) -> Result<Value> {
+/// Hash of the weights of a model's folder.
+fn hash_of_weights(model: &Path) -> Result<String> {
     let mut weights = blake3::Hasher::new();
     for path in forage_model::weight_files(model)? {
         weights.update_mmap(path)?;
     }
-    Ok(json!({
-        "name": file.config.name,
-        "version": env!("CARGO_PKG_VERSION"),
-        "commit": std::env::var("FORAGE_COMMIT").ok(),
-        "device": file.config.device,
-        "seed": file.config.seed,
-        "model": model.display().to_string(),
-        // Relative paths of the run file begin here.
-        (WORKING_DIRECTORY): std::env::current_dir().ok(),
-        "weights": weights.finalize().to_hex().to_string(),
-        "tokenizer": blake3::hash(tokenizer.json().as_bytes()).to_hex().to_string(),
-        "plugins": plugins,
-        "index": index,
-    }))
+    Ok(weights.finalize().to_hex().to_string())
 }
 
 /// Hashes of the questions of a run, by split.

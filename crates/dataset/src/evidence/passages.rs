@@ -25,13 +25,15 @@ pub(crate) struct Passages {
 }
 
 impl Passages {
-    /// Adds a passage, and returns its id.
+    /// Adds a passage, and returns its id. One that was there by its id alone gets title and text.
     pub(crate) fn add(&mut self, passage: Passage, is_gold: bool) -> String {
         let id = passage.id.clone();
         let idx = *self.by_id.entry(id.clone()).or_insert(self.all.len());
         if idx == self.all.len() {
             self.all.push(passage);
             self.is_gold.push(false);
+        } else if self.all[idx].text.is_empty() {
+            self.all[idx] = passage;
         }
         self.is_gold[idx] |= is_gold;
         id
@@ -79,14 +81,19 @@ pub(crate) fn add_all(
     add_context(passages, part, titles)?;
     add_paragraphs(passages, part)?;
     add_contexts_of_dpr(passages, part)?;
-    for key in ["gold_docs", "evidence_docs", "sub_support_docs", "support_docs"] {
-        if let Some(list) = field(part, key) {
-            for passage in documents(key, list)?.into_iter().flatten() {
-                passages.add(passage, true);
-            }
+    for (key, is_gold) in [
+        ("gold_docs", true),
+        ("evidence_docs", true),
+        ("negative_docs", false),
+        ("sub_support_docs", true),
+        ("support_docs", true),
+    ] {
+        let Some(list) = field(part, key) else { continue };
+        for passage in documents(key, list)?.into_iter().flatten() {
+            passages.add(passage, is_gold);
         }
     }
-    for key in ["negative_docs", "entity_pages", "EntityPages", "search_results", "SearchResults"] {
+    for key in ["entity_pages", "EntityPages", "search_results", "SearchResults"] {
         add_list(passages, part, key, |_| false)?;
     }
     Ok(())

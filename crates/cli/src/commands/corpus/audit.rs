@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Warns of added passages whose id belongs to another passage: what compares ids, such as
-/// `forage eval --retrieval`, takes that one for gold.
+/// `forage eval-retrieval`, takes that one for gold.
 fn warn_of_renamed(all: &[Renamed]) {
     const SHOWN: usize = 3;
     if all.is_empty() {
@@ -107,8 +107,8 @@ fn warn_of_renamed(all: &[Renamed]) {
     let more = if all.len() > SHOWN { ", …" } else { "" };
     message(format_args!(
         "warning: {} added passages have the id of another passage and got one of their own ({}{more}): \
-         what compares ids takes the other passage for gold. Write the questions with ids of their \
-         own, such as `source/id`, to measure retrieval by id",
+         what compares ids, such as `forage eval-retrieval`, takes the other passage for gold until \
+         the evidence of the questions has the new id",
         all.len(),
         shown.join(", "),
     ));

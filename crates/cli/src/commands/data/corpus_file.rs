@@ -53,7 +53,7 @@ fn conflict(path: &Path, id: &str, question: &str) -> Failure {
         Code::Input,
         format!(
             "the question `{question}` has a passage with the id `{id}`, which an earlier passage \
-                 for `{shown}` has, with another text"
+             for `{shown}` has, with another text"
         ),
     )
     .hint("read the data sets one by one, each with a `--corpus` of its own")
