@@ -97,14 +97,24 @@ pub fn write_folder<E: From<io::Error>>(
     let fresh = part.path().join("new");
     fs::create_dir(&fresh)?;
     fill(&fresh)?;
-    sync_tree(&fresh)?;
-    if path.exists() {
-        fs::rename(path, &old)?;
-    }
-    fs::rename(&fresh, path)?;
-    sync_folder(folder)?;
+    replace_folder(&fresh, path, &old)?;
     remove_if_there(&old)?;
     Ok(())
+}
+
+/// Syncs a complete folder and gives it its name. A folder of that name is renamed to `old`, and
+/// stays there.
+///
+/// # Errors
+///
+/// Those of the file system. Where the second rename fails, `old` is what was there before.
+pub fn replace_folder(fresh: &Path, path: &Path, old: &Path) -> io::Result<()> {
+    sync_tree(fresh)?;
+    if path.exists() {
+        fs::rename(path, old)?;
+    }
+    fs::rename(fresh, path)?;
+    sync_folder(parent(path))
 }
 
 /// Puts back a folder whose replacement was cut short between its two renames. True where there
@@ -172,7 +182,7 @@ fn prefix_of(path: &Path) -> String {
 }
 
 /// Syncs a folder, so that the names in it outlive a loss of power.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+fn sync_folder(folder: &Path) -> io::Result<()> {
     // Elsewhere folders cannot be opened.
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,7 +1,7 @@
 //! Staging folder of a build: a build that is cut short leaves what was there as it was.
 //!
-//! [`forage_fs::write_folder`] replaces a folder as a whole, too. Here a lock also keeps two
-//! processes from the same build, which may take an hour, and parts are built beside the result.
+//! As [`forage_fs::write_folder`], but a lock also keeps two processes from the same build, which
+//! may take an hour, and parts are built beside the result.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -69,17 +69,10 @@ impl StagingDir {
         Ok(folder)
     }
 
-    /// Renames a folder to the target, in the place of the one that may be there.
+    /// Syncs a folder and gives it the name of the target, in the place of the one that may be there.
     pub(crate) fn publish(&self, fresh: &Path) -> Result<(), IndexError> {
-        let old = self.folder.join("old");
-        if self.target.exists() {
-            fs::rename(&self.target, &old).map_err(IndexError::file("replace", &self.target))?;
-        }
-        fs::rename(fresh, &self.target).map_err(IndexError::file("create", &self.target))?;
-        if let Some(parent) = self.target.parent() {
-            forage_fs::sync_folder(parent).map_err(IndexError::file("sync", parent))?;
-        }
-        Ok(())
+        forage_fs::replace_folder(fresh, &self.target, &self.folder.join("old"))
+            .map_err(IndexError::file("replace", &self.target))
     }
 }
 
