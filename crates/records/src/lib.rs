@@ -36,7 +36,7 @@
 //! assert_eq!(second.place().number, 2);
 //! let error = second.parse::<Row>().err().unwrap();
 //! assert!(error.is_bad_record());
-//! assert!(error.to_string().ends_with("rows.json:2: `id` is the number 7 where a text is wanted"));
+//! assert!(error.to_string().ends_with("rows.json:2, row 2: `id` is the number 7 where a text is wanted"));
 //! assert!(records.next().is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
