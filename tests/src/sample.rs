@@ -394,6 +394,7 @@ fn evaluate(records: &[GroupRecord], step: u64, sampling: &str) -> Evaluation {
             name: name.into(),
             n: records.len(),
             failed: 0,
+            prompt_too_long: 0,
             em: part("answer/em"),
             f1: part("answer/f1"),
             searches: trajectories.iter().map(|it| it.searches.len()).sum::<usize>() as f64 / n,

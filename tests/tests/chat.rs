@@ -111,6 +111,11 @@ fn a_warm_start_teaches_in_the_template() {
                reading = 1\ncomparison = 1\nrecall = 1\n\n";
     scratch.write("sft.toml", text.replace(&text[from..to], sft));
     scratch.forage(["sft", "sft.toml", "--out", "warm"]).done();
+    let manifest: serde_json::Value =
+        serde_json::from_str(&scratch.read("warm/manifest.json")).unwrap();
+    let folder = scratch.path("").canonicalize().unwrap();
+    assert_eq!(manifest["working_directory"], folder.to_str().unwrap());
+    assert_eq!(manifest["model"], "model");
     assert_eq!(scratch.read("warm/model/chat_template.jinja"), TEMPLATE);
     scratch
         .forage([

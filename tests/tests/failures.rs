@@ -178,9 +178,45 @@ fn prompts_without_room_are_told_before_anything_is_asked() {
     let long = json!({ "id": "long", "question": "x".repeat(9_000), "golden_answers": ["y"] });
     scratch.write("q.jsonl", format!("{}{long}\n", scratch.read("q.jsonl")));
     let ended = scratch.forage(["check", "run.toml"]).done();
-    let warning = "warning: train: the prompt of question `long` takes ";
-    assert!(ended.stderr.contains(warning), "{}", ended.stderr);
-    assert!(ended.stderr.contains("of 320 tokens; 1 of 5 questions cannot"), "{}", ended.stderr);
+    for part in [
+        "warning: train: the prompt of question `long` takes ",
+        "of 320 tokens; 1 of 5 questions cannot be asked: they are left out of the training",
+        "questions cannot be asked: they are counted as `prompt_too_long` and are in no mean",
+    ] {
+        assert!(ended.stderr.contains(part), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn questions_that_cannot_be_asked_are_in_no_mean_and_not_trained() {
+    let scratch = Scratch::ready();
+    scratch
+        .write("corpus.jsonl", "{\"id\": \"1\", \"title\": \"Veltor\", \"text\": \"A film.\"}\n");
+    scratch.forage(["index", "--corpus", "corpus.jsonl", "--out", "index"]).done();
+    let question = |id: &str, text: &str| {
+        format!("{}\n", json!({ "id": id, "question": text, "golden_answers": ["y"] }))
+    };
+    scratch.write("q.jsonl", question("short", "who?") + &question("long", &"x".repeat(9_000)));
+    let (begin, end) = (RUN_FILE.find("[world]").unwrap(), RUN_FILE.find("[rollout]").unwrap());
+    let data = "[data]\ntrain = 'q.jsonl'\ndev = 'q.jsonl'\ntest = 'q.jsonl'\n\n\
+                [retriever]\nindex = 'index'\n\n";
+    let text = format!("{}{data}{}", &RUN_FILE[..begin], &RUN_FILE[end..]);
+    scratch.write("run.toml", text.replace("steps = 8", "steps = 2"));
+    let trained = scratch.forage(["train", "run.toml", "--out", "run"]).done();
+    assert!(trained.stdout.contains("a prompt that is too long and in no mean: 1"), "{trained:?}");
+    let rows = scratch.rows("run/metrics.jsonl");
+    assert_eq!(rows[0]["eval/greedy/prompt_too_long"], 1.0, "{}", rows[0]);
+    for row in &rows[1..] {
+        // Two questions a step of one that can be asked.
+        assert!(row["rollout/policy_tokens"].as_f64().unwrap() > 0.0, "{row}");
+        assert_eq!(row["outcome/over_length"], 0.0, "{row}");
+    }
+    let evaluated = scratch.forage(["eval", "run", "--out", "e"]).done();
+    let told = "2 questions of test, greedy (1 have a prompt that is too long and are in no mean)";
+    assert!(evaluated.stdout.contains(told), "{}", evaluated.stdout);
+    let row =
+        &serde_json::from_str::<Value>(&scratch.read("e/evaluation.json")).unwrap()["rows"][0];
+    assert_eq!((&row["n"], &row["prompt_too_long"]), (&json!(1), &json!(1)));
 }
 
 #[test]
@@ -193,6 +229,13 @@ fn a_run_goes_on_for_more_steps() {
     let text = RUN_FILE.replace("steps = 8", "temperature = 1.0 # the default\nsteps = 2");
     scratch.write("same.toml", text);
     scratch.forage(["train", "same.toml", "--out", "run", "--resume"]).done();
+    let defaults = "combination.rule = 'sum'\nalarms.unsearched = 0.5\n";
+    let text = scratch.read("same.toml").replace("lr = 3e-4", "lr = 3e-4\nclip_low = 0.2");
+    scratch.write("defaults.toml", format!("{defaults}{text}"));
+    let resumed = ["train", "defaults.toml", "--out", "run", "--resume"];
+    scratch.forage(resumed).done();
+    let told = scratch.forage([&resumed[..], &["--set", "seed=2"]].concat()).ended(2).stderr;
+    assert!(told.contains("another configuration: `seed` is 2 and was 1\n"), "{told}");
 
     let more = [&run[..], &["--resume", "--set", "training.steps=4"]].concat();
     let told = scratch.forage(&more).done().stderr;

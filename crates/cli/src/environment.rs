@@ -13,6 +13,7 @@ use forage_world::{Split, World, WorldError, WorldSection};
 
 use crate::exit_code::{Code, Failure, unwritable};
 use crate::gold_passages;
+use crate::prompt::{PromptBudget, QuestionUse};
 use crate::questions::read_questions;
 use crate::run_file::{RunConfig, Source};
 use crate::search_engine::{open_engine, open_index};
@@ -74,9 +75,14 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Questions by the name of their split.
-    pub fn splits(&self) -> impl Iterator<Item = (&'static str, &[Question])> {
-        ["train", "dev", "test"].into_iter().zip(self.questions.iter().map(Vec::as_slice))
+    /// Checks the prompts of all questions, and leaves out the training questions that cannot be
+    /// asked.
+    pub fn fit_prompts(&mut self, budget: PromptBudget<'_>) -> Result<()> {
+        let [train, dev, test] = &mut self.questions;
+        budget.check("train", train, QuestionUse::Training)?;
+        budget.check("dev", dev, QuestionUse::Evaluation)?;
+        budget.check("test", test, QuestionUse::Evaluation)?;
+        budget.retain(train)
     }
 }
 

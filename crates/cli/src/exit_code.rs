@@ -183,6 +183,12 @@ fn of_configuration(error: &ConfigurationError) -> Option<String> {
         ConfigurationError::EmptyStage { .. } => {
             "begin with more hops, or generate easier questions too".to_owned()
         }
+        ConfigurationError::UnknownHops => {
+            "leave `training.curriculum` out, or give the questions `evidence.steps`, one a hop: \
+             `forage data` reads them from published data sets"
+                .to_owned()
+        }
+        ConfigurationError::NoPromptFits { .. } => "raise `rollout.max_tokens`".to_owned(),
         ConfigurationError::NothingTrained { .. } => {
             "begin with easier questions, larger groups, or a reward that differs more, such as one \
              with partial credit; step rewards count with `placement = \"outcome\"` or an \

@@ -14,6 +14,7 @@
 
 // The command line and the run file.
 pub mod commands;
+mod effective_configuration;
 pub mod run_file;
 mod run_paths;
 

@@ -63,6 +63,15 @@ pub struct PromptBudget<'a> {
     pub max_positions: usize,
 }
 
+/// Use of some questions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuestionUse {
+    /// Training: what cannot be asked is left out.
+    Training,
+    /// Evaluation: what cannot be asked is counted apart.
+    Evaluation,
+}
+
 /// Most tokens that a byte of a text becomes: a normalizer may take a character apart.
 const TOKENS_A_BYTE: usize = 4;
 
@@ -73,11 +82,17 @@ impl PromptBudget<'_> {
     /// # Errors
     ///
     /// Where no prompt of the split fits, and where one cannot be encoded.
-    pub fn check(&self, split: &str, questions: &[Question]) -> Result<()> {
+    pub fn check(&self, split: &str, questions: &[Question], of: QuestionUse) -> Result<()> {
         let Some(excess) = self.excess(questions)? else { return Ok(()) };
         let text = format!("{split}: {}", excess.describe(self.max_tokens(), questions));
-        if excess.n_over < questions.len() {
-            message(format_args!("warning: {text}"));
+        if excess.over.len() < questions.len() {
+            let consequence = match of {
+                QuestionUse::Training => "they are left out of the training",
+                QuestionUse::Evaluation => {
+                    "they are counted as `prompt_too_long` and are in no mean"
+                }
+            };
+            message(format_args!("warning: {text}: {consequence}"));
             return Ok(());
         }
         let hint = if self.rollout.max_tokens < self.max_positions {
@@ -89,6 +104,17 @@ impl PromptBudget<'_> {
             )
         };
         Err(Failure::new(Code::Usage, text).hint(hint).into())
+    }
+
+    /// Leaves out the questions that cannot be asked.
+    pub fn retain(&self, questions: &mut Vec<Question>) -> Result<()> {
+        let Some(Excess { over, .. }) = self.excess(questions)? else { return Ok(()) };
+        let mut idx = 0;
+        questions.retain(|_| {
+            idx += 1;
+            over.binary_search(&(idx - 1)).is_err()
+        });
+        Ok(())
     }
 
     fn max_tokens(&self) -> usize {
@@ -113,7 +139,7 @@ impl PromptBudget<'_> {
             if n_tokens < self.max_tokens() {
                 continue;
             }
-            excess.get_or_insert(Excess { question, n_tokens, n_over: 0 }).n_over += 1;
+            excess.get_or_insert(Excess { n_tokens, over: Vec::new() }).over.push(question);
         }
         Ok(excess)
     }
@@ -125,25 +151,23 @@ impl PromptBudget<'_> {
 }
 
 /// Prompts that leave no token for the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Excess {
-    /// Index of the first question.
-    question: usize,
-    /// Tokens of its prompt.
+    /// Tokens of the first of them.
     n_tokens: usize,
-    /// Number of such questions.
-    n_over: usize,
+    /// Indices of their questions, ascending; at least one.
+    over: Vec<usize>,
 }
 
 impl Excess {
     fn describe(&self, max_tokens: usize, questions: &[Question]) -> String {
         format!(
             "the prompt of question `{}` takes {} of {} tokens; {} of {} questions cannot be \
-             answered",
-            questions[self.question].id,
+             asked",
+            questions[self.over[0]].id,
             grouped(self.n_tokens),
             grouped(max_tokens),
-            grouped(self.n_over),
+            grouped(self.over.len()),
             grouped(questions.len()),
         )
     }
@@ -195,18 +219,22 @@ mod tests {
         let tokens = |at: usize| budget(30).n_tokens(&questions[at]).unwrap();
         assert_eq!([tokens(0), tokens(1), tokens(2)], [19, 20, 2_400]);
         for (max_positions, from, expected) in [
-            (3_000, 0, "`1` takes 20 of 20 tokens; 2 of 3 questions cannot be answered"),
-            (19, 0, "`0` takes 19 of 19 tokens; 3 of 3 questions cannot be answered"),
-            (3_000, 2, "`2` takes 2,400 of 20 tokens; 1 of 1 questions cannot be answered"),
+            (3_000, 0, "`1` takes 20 of 20 tokens; 2 of 3 questions cannot be asked"),
+            (19, 0, "`0` takes 19 of 19 tokens; 3 of 3 questions cannot be asked"),
+            (3_000, 2, "`2` takes 2,400 of 20 tokens; 1 of 1 questions cannot be asked"),
         ] {
             let (budget, questions) = (budget(max_positions), &questions[from..]);
             let excess = budget.excess(questions).unwrap().unwrap();
             let told = excess.describe(budget.max_tokens(), questions);
             assert!(told.ends_with(expected), "{told}");
-            assert_eq!(budget.check("dev", questions).is_err(), excess.n_over == questions.len());
+            let found = budget.check("dev", questions, QuestionUse::Evaluation);
+            assert_eq!(found.is_err(), excess.over.len() == questions.len());
         }
         assert_eq!(budget(3_000).excess(&questions[..1]).unwrap(), None);
-        budget(3_000).check("dev", &[]).unwrap();
+        budget(3_000).check("dev", &[], QuestionUse::Evaluation).unwrap();
+        let mut asked = questions.clone();
+        budget(3_000).retain(&mut asked).unwrap();
+        assert_eq!(asked, questions[..1]);
     }
 
     #[test]

@@ -19,7 +19,6 @@ use forage_training::config::{
     AlarmSection, CriticSection, EvaluationSection, FreshModel, SftConfig, SftSection, TrainConfig,
     TrainingSection,
 };
-use forage_training::configuration_change::differences;
 use forage_world::WorldSection;
 use serde::{Deserialize, Serialize};
 
@@ -231,56 +230,13 @@ impl RunFile {
     }
 }
 
-impl RunFile {
-    /// Text to compare with the configuration in the folder of a run: that configuration itself
-    /// where it means the same, for example since a key that is given has its default. Else, it is
-    /// this file without the keys that only write a default out, and with those of the folder.
-    pub fn text_of_run(&self, run: &Path) -> String {
-        let path = run.join("config.toml");
-        let Ok(text) = std::fs::read_to_string(&path) else { return self.text.clone() };
-        let Ok(started) = Self::parse(&path, &text, &[]) else { return self.text.clone() };
-        if started.config == self.config {
-            return text;
-        }
-        self.aligned(&started).unwrap_or_else(|| self.text.clone())
+impl RawRunConfig {
+    /// Algorithm of the file; where it has none, GRPO with PPO's clip.
+    pub(crate) fn algorithm_or_default(&self) -> AlgorithmConfig {
+        let [low, high] = self.optimizer.clip();
+        let default = || AlgorithmConfig::grpo(Surrogate::ppo(low, high));
+        self.algorithm.clone().unwrap_or_else(default)
     }
-
-    /// The text with the keys of another file: a key that only one of them has is taken out, or
-    /// copied, where that changes nothing of what this file means.
-    fn aligned(&self, other: &Self) -> Option<String> {
-        let mut text = self.text.clone();
-        for difference in differences(&other.text, &self.text).ok()? {
-            let mut document: toml_edit::DocumentMut = text.parse().ok()?;
-            let edited = match (&difference.before, &difference.now) {
-                (None, Some(_)) => remove(&mut document, &difference.key),
-                (Some(value), None) => {
-                    set(&mut document, &format!("{}={value}", difference.key)).is_ok()
-                }
-                _ => false,
-            };
-            let candidate = document.to_string();
-            let means_the_same = || {
-                Self::parse(&self.path, &candidate, &[])
-                    .is_ok_and(|parsed| parsed.config == self.config)
-            };
-            if edited && means_the_same() {
-                text = candidate;
-            }
-        }
-        Some(text)
-    }
-}
-
-/// Removes a key with its sections; false where it is not there.
-fn remove(document: &mut toml_edit::DocumentMut, key: &str) -> bool {
-    let mut names: Vec<&str> = key.split('.').collect();
-    let Some(last) = names.pop() else { return false };
-    let table = names
-        .into_iter()
-        .try_fold(document.as_item_mut(), |item, name| item.as_table_like_mut()?.get_mut(name));
-    table
-        .and_then(toml_edit::Item::as_table_like_mut)
-        .is_some_and(|table| table.remove(last).is_some())
 }
 
 impl RunConfig {
@@ -412,9 +368,7 @@ fn refuse_training_keys(raw: &RawRunConfig) -> Result<()> {
 
 /// Reinforcement learning, with everything that its sections ask of each other.
 fn train_task(raw: &RawRunConfig, training: &TrainingSection, model: PathBuf) -> Result<TrainTask> {
-    let [low, high] = raw.optimizer.clip();
-    let default = || AlgorithmConfig::grpo(Surrogate::ppo(low, high));
-    let algorithm = raw.algorithm.clone().unwrap_or_else(default);
+    let algorithm = raw.algorithm_or_default();
     algorithm.check()?;
     if raw.algorithm.is_some() && raw.optimizer.clips() {
         bail!(

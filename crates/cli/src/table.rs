@@ -2,21 +2,22 @@
 
 use std::fmt::Write as _;
 
-use forage_training::record::{Evaluation, Interval};
+use forage_training::record::{Evaluation, EvaluationRow, Interval};
 
 /// Table of one evaluation.
 pub fn of_one(evaluation: &Evaluation) -> String {
-    let (n, n_failed) = evaluation.rows.first().map_or((0, 0), |row| (row.n, row.failed));
-    let failed = match n_failed {
-        0 => String::new(),
-        n_failed => format!(" ({n_failed} failed and are in no mean)"),
-    };
-    let head = if n_failed > 0 { "  failed" } else { "" };
+    let all = evaluation.rows.first().cloned().unwrap_or_default();
+    let (n_failed, n_too_long) = (all.failed, all.prompt_too_long);
+    let mut head = if n_failed > 0 { "  failed" } else { "" }.to_owned();
+    if n_too_long > 0 {
+        head += "  prompt too long";
+    }
     let mut text = format!(
-        "{} questions of {}, {}{failed}\n\n  hops      n   exact match            F1     searches  answered{head}\n",
-        n + n_failed,
+        "{} questions of {}, {}{}\n\n  hops      n   exact match            F1     searches  answered{head}\n",
+        all.n + n_failed + n_too_long,
         evaluation.questions,
         evaluation.sampling,
+        in_no_mean(&all),
     );
     for row in &evaluation.rows {
         write!(
@@ -33,9 +34,24 @@ pub fn of_one(evaluation: &Evaluation) -> String {
         if n_failed > 0 {
             write!(text, "      {:>6}", row.failed).expect("writing to a string");
         }
+        if n_too_long > 0 {
+            let gap = if n_failed > 0 { "  " } else { "      " };
+            write!(text, "{gap}{:>15}", row.prompt_too_long).expect("writing to a string");
+        }
         text.push('\n');
     }
     text
+}
+
+/// Numbers of questions that are in no mean, in brackets; empty where there are none.
+fn in_no_mean(row: &EvaluationRow) -> String {
+    let counts = [(row.failed, "failed"), (row.prompt_too_long, "have a prompt that is too long")];
+    let told: Vec<String> =
+        counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    format!(" ({} and are in no mean)", told.join(", "))
 }
 
 /// Table of the exact match before and after training.
@@ -63,6 +79,11 @@ pub fn before_after(before: &Evaluation, after: &Evaluation) -> String {
         writeln!(text, "\n  failed and in no mean: {} before, {} after", failed[0], failed[1])
             .expect("writing to a string");
     }
+    let too_long = after.rows.first().map_or(0, |row| row.prompt_too_long);
+    if too_long > 0 {
+        writeln!(text, "\n  with a prompt that is too long and in no mean: {too_long}")
+            .expect("writing to a string");
+    }
     text
 }
 
@@ -75,7 +96,6 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use forage_training::record::EvaluationRow;
 
     fn evaluation(em: f64) -> Evaluation {
         let interval = Interval { mean: em, low: em - 0.05, high: em + 0.05 };
@@ -109,6 +129,25 @@ mod tests {
               failed and in no mean: 10 before, 0 after
         "]]
         .assert_eq(&before_after(&failing(0.5, 10), &after));
+    }
+
+    #[test]
+    fn prompts_that_are_too_long_are_told() {
+        let mut evaluation = evaluation(0.5);
+        evaluation.rows[0].prompt_too_long = 3;
+        expect![[r"
+            243 questions of test, greedy (3 have a prompt that is too long and are in no mean)
+
+              hops      n   exact match            F1     searches  answered  prompt too long
+              all     240   0.500 [0.450, 0.550]   0.000      0.00      0.00                    3
+        "]]
+        .assert_eq(&of_one(&evaluation));
+        let told = before_after(&evaluation, &evaluation);
+        assert!(told.ends_with("\n  with a prompt that is too long and in no mean: 3\n"), "{told}");
+        evaluation.rows[0].failed = 2;
+        let told = of_one(&evaluation);
+        let counts = "(2 failed, 3 have a prompt that is too long and are in no mean)";
+        assert!(told.contains(counts), "{told}");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Recorded {
     engine: Option<Box<dyn Retriever>>,
     /// Name of engine and settings, which tells their searches from those of others.
     source: String,
+    /// Name that older records have for it, if it is another one.
+    older_source: Option<String>,
     log: Mutex<Log>,
     in_flight: Mutex<HashMap<Key, Arc<InFlight>>>,
 }
@@ -135,7 +137,24 @@ impl Recorded {
     }
 
     fn over(engine: Option<Box<dyn Retriever>>, source: String, log: Log) -> Self {
-        Self { engine, source, log: Mutex::new(log), in_flight: Mutex::default() }
+        let (log, in_flight) = (Mutex::new(log), Mutex::default());
+        Self { engine, source, older_source: None, log, in_flight }
+    }
+
+    /// The same, which also finds the searches that were recorded under another name of engine and
+    /// settings.
+    #[must_use]
+    pub fn with_older_source(self, source: impl Into<String>) -> Self {
+        Self { older_source: Some(source.into()), ..self }
+    }
+
+    /// Recorded hits of a search.
+    fn recorded(&self, query: &str, k: usize) -> Result<Option<Vec<Hit>>, RecordError> {
+        let mut log = lock(&self.log);
+        match (log.get(self.key(query, k))?, &self.older_source) {
+            (None, Some(source)) => log.get(key(source, query, k)),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Number of recorded searches.
@@ -197,7 +216,7 @@ impl Retriever for Recorded {
                 continue;
             }
             match self.join(self.key(query, k)) {
-                Ok(leader) => match lock(&self.log).get(leader.key) {
+                Ok(leader) => match self.recorded(query, k) {
                     Ok(Some(hits)) => {
                         leader.complete(Ok(hits.clone()));
                         answers.insert(query, Some(Ok(hits)));

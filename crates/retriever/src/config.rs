@@ -14,7 +14,7 @@ use crate::analyzer::Analyzer;
 use crate::bm25::SearchOptions;
 use crate::cassette::RecordConfig;
 use crate::client::{ElasticConfig, QdrantConfig, RemoteConfig};
-use crate::dense::EmbeddingsConfig;
+use crate::dense::{CANDIDATES, EmbeddingsConfig};
 use crate::web::WebConfig;
 
 /// Search engine of a run: the `[retriever]` section of a run file.
@@ -160,6 +160,20 @@ impl RetrieverConfig {
             _ => return Self::of_index(folder),
         };
         Self { engine, record: None }
+    }
+
+    /// The same section with its defaults written out.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Self {
+        if let EngineConfig::Index(index) = &mut self.engine {
+            let SearchOptions { k1, b, .. } = index.options();
+            (index.k1, index.b) = (Some(k1), Some(b));
+            if let Some(vectors) = &mut index.vectors {
+                vectors.rank = Some(vectors.rank.unwrap_or_default());
+                vectors.candidates = vectors.candidates.or(NonZeroUsize::new(CANDIDATES));
+            }
+        }
+        self
     }
 
     /// Folder of the index; none where a server searches.

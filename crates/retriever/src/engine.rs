@@ -4,7 +4,7 @@
 //! model: the encoder of dense search is loaded by the caller.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forage_trajectory::{BoxError, Embedder, Hit, Retriever, SearchError};
@@ -63,11 +63,14 @@ impl SearchEngine {
         let Some(RecordConfig { file, mode }) = &config.record else {
             return Self::open_engine(engine, load);
         };
-        let source = source_name(engine)?;
+        let source = source_name(engine, absolute)?;
+        // Records of earlier versions have the path of an encoder as the run file has it.
+        let older = source_name(engine, Path::to_owned)?;
         match mode {
             RecordMode::Record => {
                 let Self { retriever, manifest, given_up } = Self::open_engine(engine, load)?;
-                let retriever = Box::new(Recorded::record(retriever, source, file)?);
+                let recorded = Recorded::record(retriever, source, file)?;
+                let retriever = Box::new(recorded.with_older_source(older));
                 Ok(Self { retriever, manifest, given_up })
             }
             RecordMode::Replay => {
@@ -77,7 +80,8 @@ impl SearchEngine {
                     }
                     _ => None,
                 };
-                let retriever = Box::new(Recorded::replay(source, file)?);
+                let recorded = Recorded::replay(source, file)?;
+                let retriever = Box::new(recorded.with_older_source(older));
                 Ok(Self { retriever, manifest, given_up: never() })
             }
         }
@@ -143,8 +147,12 @@ fn open_embedder(
 }
 
 /// Name of an engine with its settings, which tells its recorded searches from those of others.
-/// Records that exist hold it: its wording must not change.
-fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
+/// Records that exist hold it: its wording must not change. `path_of` is how the path of an encoder
+/// is written: from another folder, a relative one would name another encoder.
+fn source_name(
+    engine: &EngineConfig,
+    path_of: fn(&Path) -> PathBuf,
+) -> Result<String, EngineError> {
     Ok(match engine {
         EngineConfig::Index(index) => {
             let (manifest, name) = IndexManifest::read(&index.folder, index.analyzer)?;
@@ -159,7 +167,8 @@ fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
             let rank = vectors.map(|config| config.rank.unwrap_or_default());
             let candidates = vectors.and_then(|it| it.candidates);
             let candidates = candidates.map_or(String::new(), |it| format!(" of {it}"));
-            let embedder = vectors.map_or(String::new(), |config| embedder_name(&config.embedder));
+            let embedder =
+                vectors.map_or(String::new(), |config| embedder_name(&config.embedder, path_of));
             format!(
                 "{fingerprint} {analyzer}{version} k1 {k1} b {b} {rank:?}{candidates}{embedder}"
             )
@@ -170,7 +179,7 @@ fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
         }
         EngineConfig::Qdrant { collection, embedder } => {
             let QdrantConfig { url, collection, vector, .. } = collection;
-            format!("qdrant {url} {collection} {vector:?}{}", embedder_name(embedder))
+            format!("qdrant {url} {collection} {vector:?}{}", embedder_name(embedder, path_of))
         }
         EngineConfig::Web(WebConfig { engine, url, blocked, page_bytes, .. }) => {
             format!("web {engine:?} {url:?} without {blocked:?}, pages {page_bytes:?}")
@@ -178,13 +187,17 @@ fn source_name(engine: &EngineConfig) -> Result<String, EngineError> {
     })
 }
 
-fn embedder_name(embedder: &EmbedderConfig) -> String {
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn embedder_name(embedder: &EmbedderConfig, path_of: fn(&Path) -> PathBuf) -> String {
     match embedder {
         EmbedderConfig::Server(EmbeddingsConfig { model, query_prefix, .. }) => {
             format!(" {model} {query_prefix:?}")
         }
         EmbedderConfig::Encoder(EncoderConfig { path, query_prefix, max_tokens, .. }) => {
-            format!(" {} {query_prefix:?} {max_tokens:?}", path.display())
+            format!(" {} {query_prefix:?} {max_tokens:?}", path_of(path).display())
         }
     }
 }
@@ -216,5 +229,21 @@ impl Retriever for SearchEngine {
 
     fn has_given_up(&self) -> bool {
         (self.given_up)()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoder_is_recorded_by_an_absolute_path() {
+        let here = std::env::current_dir().unwrap();
+        let name = |path: &str| {
+            let encoder = EncoderConfig { path: path.into(), ..EncoderConfig::default() };
+            embedder_name(&EmbedderConfig::Encoder(encoder), absolute)
+        };
+        assert_eq!(name("models/e5"), format!(" {} None None", here.join("models/e5").display()));
+        assert_eq!(name("/models/e5"), " /models/e5 None None");
     }
 }

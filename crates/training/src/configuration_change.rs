@@ -39,6 +39,37 @@ pub fn differences(before: &str, now: &str) -> Result<Vec<KeyDifference>, toml::
     let removed = before.into_iter();
     found.extend(removed.map(|(key, old)| KeyDifference { key, before: Some(old), now: None }));
     found.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(without_filled_tables(found))
+}
+
+/// Leaves out tables that are empty in one configuration: the keys that the other has in them are
+/// named.
+fn without_filled_tables(found: Vec<KeyDifference>) -> Vec<KeyDifference> {
+    let keys: Vec<String> = found.iter().map(|difference| difference.key.clone()).collect();
+    let is_filled = |difference: &KeyDifference| {
+        let values = difference.before.iter().chain(&difference.now);
+        let inside = format!("{}.", difference.key);
+        values.into_iter().all(Value::is_table) && keys.iter().any(|key| key.starts_with(&inside))
+    };
+    found.into_iter().filter(|difference| !is_filled(difference)).collect()
+}
+
+/// Keys that differ between two effective configurations, which have their defaults filled in. Where
+/// those leave out a key, its value is the one that was written.
+///
+/// # Errors
+///
+/// A text that is no TOML.
+pub fn effective_differences(
+    written: [&str; 2],
+    [before, now]: [&str; 2],
+) -> Result<Vec<KeyDifference>, toml::de::Error> {
+    let mut found = differences(before, now)?;
+    let [before, now] = [values(written[0])?, values(written[1])?];
+    for KeyDifference { key, before: old, now: new } in &mut found {
+        *old = old.take().or_else(|| before.get(key).cloned());
+        *new = new.take().or_else(|| now.get(key).cloned());
+    }
     Ok(found)
 }
 
@@ -132,6 +163,7 @@ mod tests {
         for (before, now, expected) in [
             ("a.b = 1", "a.b = 3", "`a.b` is 3 and was 1"),
             ("a.b = 1", "a.c = 1", "`a.b` is not given and was 1, `a.c` is 1 and was not given"),
+            ("[a.b]", "a.b.c = 1", "`a.b.c` is 1 and was not given"),
             ("a = 'x'", "a = 'y\"'", "`a` is \"y\\\"\" and was \"x\""),
             ("[[p]]\ns = 1\n[[p]]\ns = 2", "[[p]]\ns = 1\n[[p]]\ns = 4", "`p[1].s` is 4 and was 2"),
             (
@@ -145,6 +177,14 @@ mod tests {
         let long = format!("a = '{}'", "é".repeat(200));
         assert!(told("", &long)[0].chars().count() < 120);
         assert!(differences("a = ", "").is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_left_out_is_shown_as_it_was_written() {
+        let (before, now) = ("a = 'default'\nb = 1", "a = 'other'\nb = 1\nc = 2");
+        let found = effective_differences([before, now], ["", "a = 'other'"]).unwrap();
+        let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["`a` is \"other\" and was \"default\""]);
     }
 
     #[test]

@@ -216,6 +216,12 @@ pub enum ConfigurationError {
         /// Its bound of hops.
         hops: usize,
     },
+    /// The hops of no training question are known, so that the curriculum would do nothing.
+    #[error(
+        "`training.curriculum` goes by hops, and no training question says how many it has: none has \
+         `evidence.steps`"
+    )]
+    UnknownHops,
     /// There is no training question.
     #[error("there is no training question")]
     NoQuestion,
@@ -240,6 +246,14 @@ pub enum ConfigurationError {
         user: &'static str,
         /// Remedy beside another reward.
         otherwise: &'static str,
+    },
+    /// No prompt of an evaluation leaves a token for the policy.
+    #[error(
+        "the prompts of all {n_questions} questions of an evaluation take all tokens of a trajectory"
+    )]
+    NoPromptFits {
+        /// Number of the questions.
+        n_questions: usize,
     },
     /// The generated world cannot be made as configured.
     #[error("the world cannot be made")]

@@ -2,6 +2,9 @@
 //!
 //! A question whose search failed has no result: it is counted apart and is in no mean. Where no
 //! search succeeds, or the budget of failures is spent, the evaluation is an error.
+//!
+//! Neither has a question whose prompt leaves no token for the policy, which was never asked: verl
+//! filters such prompts out by default (`filter_overlong_prompts`).
 
 use std::collections::BTreeMap;
 
@@ -14,7 +17,7 @@ use forage_trajectory::{
 use rand::RngExt;
 
 use crate::environment::Environment;
-use crate::error::{Diverged, TrainingError};
+use crate::error::{ConfigurationError, Diverged, TrainingError};
 use crate::observer::Observer;
 use crate::record::{Evaluation, EvaluationRow, GradeRecord, GroupRecord, Interval};
 use crate::run_folder::RunFolder;
@@ -143,13 +146,26 @@ impl EvaluatedTrajectory {
         }
     }
 
-    /// Record for the report, with exact match as the reward; without a reward where a search
-    /// failed.
+    /// Whether the prompt left no token for the policy, which has not been asked.
+    pub fn is_prompt_too_long(&self) -> bool {
+        let trajectory = &self.trajectory;
+        trajectory.outcome == Outcome::OverLength && trajectory.n_policy_tokens() == 0
+    }
+
+    /// Reason why the question has no result; `None` where it has one.
+    fn no_result(&self) -> Option<String> {
+        let too_long = || {
+            let n_tokens = self.trajectory.tokens.len();
+            format!("its prompt takes {n_tokens} tokens, which leave none for the policy")
+        };
+        self.failure().map(str::to_owned).or_else(|| self.is_prompt_too_long().then(too_long))
+    }
+
+    /// Record for the report, with exact match as the reward; without a reward where the question
+    /// has no result.
     pub fn record(self, step: u64, split: &str, question: &Question) -> GroupRecord {
-        let grade = match self.failure() {
-            Some(reason) => {
-                GradeRecord { failure: Some(reason.to_owned()), ..GradeRecord::default() }
-            }
+        let grade = match self.no_result() {
+            Some(reason) => GradeRecord { failure: Some(reason), ..GradeRecord::default() },
             None => GradeRecord {
                 reward: Some(self.em),
                 parts: [("em".to_owned(), self.em), ("f1".to_owned(), self.f1)].into(),
@@ -170,6 +186,7 @@ impl EvaluatedTrajectory {
 ///
 /// # Errors
 ///
+/// [`ConfigurationError::NoPromptFits`] where no question could be asked,
 /// [`TrainingError::NoEvaluation`] where no search succeeded, or every question failed, and
 /// [`TrainingError::EvaluationStopped`] where the search engine has given up; a search that fails
 /// beside others is in [`EvaluatedTrajectory::failure`]. [`Diverged::Evaluation`] where the model
@@ -206,6 +223,9 @@ pub fn answer_questions(
         check_searches(retriever, &answered)?;
         tick(answered.len());
     }
+    if !answered.is_empty() && answered.iter().all(EvaluatedTrajectory::is_prompt_too_long) {
+        return Err(ConfigurationError::NoPromptFits { n_questions: answered.len() }.into());
+    }
     Ok(answered)
 }
 
@@ -214,7 +234,7 @@ fn check_searches(
     retriever: &dyn Retriever,
     answered: &[EvaluatedTrajectory],
 ) -> Result<(), TrainingError> {
-    let n_questions = answered.len();
+    let n_questions = answered.iter().filter(|one| !one.is_prompt_too_long()).count();
     let n_failed = answered.iter().filter(|one| one.failure().is_some()).count();
     let Some(failure) = answered.iter().find_map(EvaluatedTrajectory::failure) else {
         return Ok(());
@@ -283,7 +303,7 @@ pub fn sampling_name(sampling: Sampling) -> String {
 
 fn row(name: String, played: &[&EvaluatedTrajectory], seed: u64) -> EvaluationRow {
     let answered: Vec<&&EvaluatedTrajectory> =
-        played.iter().filter(|one| one.failure().is_none()).collect();
+        played.iter().filter(|one| one.no_result().is_none()).collect();
     let numbers = |of: fn(&EvaluatedTrajectory) -> f64| -> Vec<f64> {
         answered.iter().map(|one| of(one)).collect()
     };
@@ -292,7 +312,8 @@ fn row(name: String, played: &[&EvaluatedTrajectory], seed: u64) -> EvaluationRo
     EvaluationRow {
         name,
         n: answered.len(),
-        failed: played.len() - answered.len(),
+        failed: played.iter().filter(|one| one.failure().is_some()).count(),
+        prompt_too_long: played.iter().filter(|one| one.is_prompt_too_long()).count(),
         em: interval(&numbers(|one| one.em), seed),
         f1: interval(&numbers(|one| one.f1), seed),
         searches: mean(&numbers(|one| one.trajectory.searches.len() as f64)),
@@ -411,6 +432,37 @@ mod tests {
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Evaluation>(&json).unwrap(), found);
         assert!(!serde_json::to_string(&found.rows[1]).unwrap().contains("failed"));
+    }
+
+    #[test]
+    fn questions_that_cannot_be_asked_are_counted_and_in_no_mean() {
+        let none = Failing { queries: &[], has_given_up: false, asked: Mutex::default() };
+        let long = format!("known {}", "x".repeat(60));
+        let rollout = RolloutConfig {
+            prompt: "{question}".to_owned(),
+            max_tokens: 60,
+            max_searches: 0,
+            ..RolloutConfig::default()
+        };
+        let play = |questions: &[Question]| {
+            let mut policy = ScriptedPolicy::new(Bytes, |context: &str, _: usize, _: usize| {
+                format!("<answer> {} </answer>", context.split('?').next().unwrap_or_default())
+            });
+            answer_questions(&mut policy, &none, &rollout, questions, Sampling::Greedy, 1, |_| {})
+        };
+        let asked = questions(&["known", &long, "known too"]);
+        let played = play(&asked).unwrap();
+        let found = summarize(0, Sampling::Greedy, "test", &asked, &played, 1);
+        let all = &found.rows[0];
+        assert_eq!((all.n, all.failed, all.prompt_too_long), (2, 0, 1));
+        assert_eq!((all.em.mean, all.answered), (1.0, 1.0));
+        assert_eq!(found.rows.len(), 2, "the only question of two hops was not asked");
+        let record = played[1].clone().record(0, "greedy", &asked[1]);
+        assert_eq!(record.grades[0].reward, None);
+        let reason = record.grades[0].failure.as_ref().unwrap();
+        assert!(reason.ends_with("tokens, which leave none for the policy"), "{reason}");
+        let error = play(&asked[1..2]).unwrap_err().to_string();
+        assert!(error.starts_with("the prompts of all 1 questions"), "{error}");
     }
 
     #[test]

@@ -279,8 +279,8 @@ pub struct CriticMetrics {
 }
 
 /// Metrics of an evaluation on the dev questions: `eval/greedy/{em,f1,searches}`, and the same by
-/// number of hops with `/HOPS` behind. Where searches failed, also `eval/greedy/failed`, the number
-/// of questions that are in no mean.
+/// number of hops with `/HOPS` behind. Where there are any, also `eval/greedy/failed` and
+/// `eval/greedy/prompt_too_long`, the numbers of questions that are in no mean.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EvaluationMetrics {
     /// Exact match over all questions; `None` where the evaluation has no row `all`.
@@ -331,6 +331,10 @@ impl EvaluationMetrics {
             rows.0.push((format!("eval/greedy/searches{suffix}"), row.searches));
             if row.failed > 0 {
                 rows.0.push((format!("eval/greedy/failed{suffix}"), row.failed as f64));
+            }
+            if row.prompt_too_long > 0 {
+                let name = format!("eval/greedy/prompt_too_long{suffix}");
+                rows.0.push((name, row.prompt_too_long as f64));
             }
         }
         Self { exact_match, rows }

@@ -22,10 +22,14 @@ pub struct QuestionSampler<'a> {
 }
 
 impl<'a> QuestionSampler<'a> {
-    /// Checks that every stage of the curriculum has a question.
+    /// Checks that every stage of the curriculum has a question, and that it bounds any.
     pub fn check(&self) -> Result<(), ConfigurationError> {
         if self.all.is_empty() {
             return Err(ConfigurationError::NoQuestion);
+        }
+        let has_hops = || self.all.iter().any(|question| question.hops().is_some());
+        if !self.training.curriculum.is_empty() && !has_hops() {
+            return Err(ConfigurationError::UnknownHops);
         }
         for &CurriculumStage { from, hops } in &self.training.curriculum {
             if self.eligible(from).is_empty() {
@@ -152,5 +156,8 @@ mod tests {
         let hard: Vec<Question> = (0..4).map(|it| question(it, 4)).collect();
         let error = QuestionSampler { all: &hard, ..sampler }.check().unwrap_err();
         assert!(error.to_string().contains("`training.curriculum`"), "{error}");
+        let unknown: Vec<Question> = (0..4).map(|it| question(it, 0)).collect();
+        let error = QuestionSampler { all: &unknown, ..sampler }.check().unwrap_err();
+        assert!(matches!(error, ConfigurationError::UnknownHops), "{error}");
     }
 }

@@ -26,6 +26,10 @@ pub struct EvaluationRow {
     /// Number of further questions without a result, since a search failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: usize,
+    /// Number of further questions that were not asked, since their prompt leaves no token for the
+    /// policy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub prompt_too_long: usize,
     /// Exact match.
     pub em: Interval,
     /// Token F1.
@@ -45,7 +49,7 @@ pub struct Evaluation {
     pub sampling: String,
     /// Name of the question file.
     pub questions: String,
-    /// `all` first, then by hops. A number of hops of which every question failed has no row.
+    /// `all` first, then by hops. A number of hops of which no question has a result has no row.
     pub rows: Vec<EvaluationRow>,
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::configuration_change::{KeyDifference, differences};
+use crate::configuration_change::{KeyDifference, differences, effective_differences};
 use crate::error::TrainingError;
 use crate::record::{Evaluation, GroupRecord};
 
@@ -38,10 +38,14 @@ pub enum Opening {
     Resume,
 }
 
+/// Effective configurations, as TOML, of that of a run and of the one that it is resumed with: with
+/// their defaults filled in. `None` where they are compared as they are written.
+pub type EffectiveConfigurations<'a> = &'a dyn Fn(&str, &str) -> Option<[String; 2]>;
+
 impl RunFolder {
     /// Creates or reopens a folder and writes the configuration into it.
     ///
-    /// Configurations are compared by their values. A run that is resumed for more
+    /// Configurations are compared by their values, as they are written. A run that is resumed for more
     /// [`raised_steps`](Self::raised_steps) keeps the configuration that it was started with, until
     /// [`write_configuration`](Self::write_configuration).
     ///
@@ -50,6 +54,16 @@ impl RunFolder {
     /// [`TrainingError::Busy`], [`TrainingError::AlreadyARun`] and
     /// [`TrainingError::OtherConfiguration`] where the folder is not free for this run.
     pub fn open(path: &Path, config_text: &str, opening: Opening) -> Result<Self> {
+        Self::open_with(path, config_text, opening, &|_, _| None)
+    }
+
+    /// [`open`](Self::open), which compares effective configurations.
+    pub fn open_with(
+        path: &Path,
+        config_text: &str,
+        opening: Opening,
+        effective: EffectiveConfigurations<'_>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(TrainingError::write(path))?;
         let lock = lock(path)?;
         for name in ["", "checkpoints", "evaluations", "trajectories", "skipped"] {
@@ -64,7 +78,7 @@ impl RunFolder {
                 return Err(TrainingError::AlreadyARun { run: path.to_owned() });
             }
             Ok(text) if text != config_text => {
-                folder.raised_steps = compare(path, &config, &text, config_text)?;
+                folder.raised_steps = compare(path, &config, [&text, config_text], effective)?;
             }
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -224,8 +238,17 @@ impl RunFolder {
 ///
 /// [`TrainingError::OtherConfiguration`], and [`TrainingError::Damaged`] where the configuration
 /// of the run is no TOML.
-fn compare(run: &Path, path: &Path, before: &str, now: &str) -> Result<Option<(u64, u64)>> {
-    let found = differences(before, now).map_err(TrainingError::damaged(path))?;
+fn compare(
+    run: &Path,
+    path: &Path,
+    [before, now]: [&str; 2],
+    effective: EffectiveConfigurations<'_>,
+) -> Result<Option<(u64, u64)>> {
+    let found = match effective(before, now) {
+        Some([one, other]) => effective_differences([before, now], [&one, &other]),
+        None => differences(before, now),
+    };
+    let found = found.map_err(TrainingError::damaged(path))?;
     if found.is_empty() {
         return Ok(None);
     }

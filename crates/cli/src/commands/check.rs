@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
     for (name, plugin) in rewards.plugins() {
         print_line(format_args!("reward {name}: {} {}", plugin.name(), plugin.version()))?;
     }
-    let found = preflight(config)?;
+    let mut found = preflight(config)?;
     let [n_train, n_dev, n_test] = found.questions.each_ref().map(Vec::len);
     print_line(format_args!("corpus: {}", found.corpus))?;
     print_line(format_args!("questions: {n_train} train, {n_dev} dev, {n_test} test"))?;
@@ -75,9 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         let rollout = &config.rollout;
         let budget = PromptBudget { rollout, tokenizer: &tokenizer, folder, max_positions };
-        for (split, questions) in found.splits() {
-            budget.check(split, questions)?;
-        }
+        found.fit_prompts(budget)?;
     }
     for sentence in plugins::check_applicability(&rewards, &found.questions[0])? {
         print_line(format_args!("reward {sentence}"))?;

@@ -19,7 +19,7 @@ use crate::exit_code::{Code, Failure};
 use crate::model::device_of;
 use crate::output::{message, print};
 use crate::progress::Progress;
-use crate::prompt::PromptBudget;
+use crate::prompt::{PromptBudget, QuestionUse};
 use crate::table;
 
 /// Policy of an evaluation.
@@ -140,7 +140,7 @@ fn policy(
             folder: target.model_folder()?,
             max_positions: decoder.config().max_position_embeddings,
         };
-        budget.check(&name_of(args), questions)?;
+        budget.check(&name_of(args), questions, QuestionUse::Evaluation)?;
         return Ok(Box::new(generator(decoder, tokenizer, target.config.model.cache_tokens)));
     }
     let texts: Vec<String> = questions.iter().map(|question| question.text.clone()).collect();

@@ -8,12 +8,13 @@ use forage_model::{Decoder, Tokenizer};
 use forage_training::run_folder::{Opening, RunFolder};
 use forage_training::sft::{self, SftContext};
 
+use crate::effective_configuration::effective_configurations;
 use crate::environment::{self, build_retriever, generate, preflight};
 use crate::exit_code::{Code, Failure};
 use crate::manifest;
 use crate::model::{device_of, open_trainable, tokenizer};
 use crate::progress::TerminalObserver;
-use crate::prompt::{self, PromptBudget};
+use crate::prompt::{self, PromptBudget, QuestionUse};
 use crate::run_file::{RunConfig, RunFile, SftStart, SftTask, Task};
 
 /// Warm-start a model by supervised fine-tuning on scripted demonstrations.
@@ -51,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     preflight(config)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&config.name));
     let opening = if args.resume { Opening::Resume } else { Opening::Fresh };
-    let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
+    let run = RunFolder::open_with(&out, &file.text, opening, &effective_configurations)?;
     let (environment, _) = environment::open(config, &run)?;
     run.write_json("manifest.json", &manifest::of(config))?;
     let (decoder, tokenizer) = start(config, task, &device)?;
@@ -61,7 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
         folder: config.model_folder().unwrap_or(&out),
         max_positions: decoder.config().max_position_embeddings,
     };
-    budget.check("dev", &environment.dev)?;
+    budget.check("dev", &environment.dev, QuestionUse::Evaluation)?;
     let context = SftContext {
         config: &task.config,
         run: &run,

@@ -37,7 +37,8 @@ pub fn run(args: &Args) -> Result<()> {
     if args.resume {
         file.replace_in(&out)?;
     }
-    let run = RunFolder::open(&out, &file.text, opening)?;
+    let run =
+        RunFolder::open_with(&out, &file.text, opening, &SynthesisFile::effective_configurations)?;
     synthesize(&file, &run)?;
     print_line(format_args!("questions in {}", out.display()))?;
     Ok(())

@@ -14,6 +14,7 @@ use forage_training::train::{TrainingResults, train};
 use forage_trajectory::Question;
 use serde_json::{Value, json};
 
+use crate::effective_configuration::effective_configurations;
 use crate::environment::{self, preflight};
 use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure, training_failure};
@@ -84,18 +85,16 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
         folder: &task.model,
         max_positions: decoder.config().max_position_embeddings,
     };
-    let found = preflight(config)?;
-    for (split, questions) in found.splits() {
-        budget.check(split, questions)?;
-    }
+    let mut found = preflight(config)?;
+    found.fit_prompts(budget)?;
     plugins::check_applicability(&loaded.rewards, &found.questions[0])?;
     let advantage = &task.config.algorithm.advantage;
     plugins::check_step_rewards(&loaded.rewards, advantage, &found.questions[0])?;
     drop(found);
-    let run = RunFolder::open(&out, &file.text_of_run(&out), opening)?;
+    let run = RunFolder::open_with(&out, &file.text, opening, &effective_configurations)?;
     plugins::check_unchanged(&run, &loaded.manifest, args.accept_new_plugins)?;
     let loaded = plugins::load(file, &run.path("plugins"))?;
-    let (environment, index) = environment::open(config, &run)?;
+    let (mut environment, index) = environment::open(config, &run)?;
     let mut manifest = manifest::of(config);
     manifest["model"] = task.model.display().to_string().into();
     manifest["weights"] = hash_of_weights(&task.model)?.into();
@@ -104,6 +103,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     manifest["index"] = serde_json::to_value(&index)?;
     manifest["questions"] = hashes_of_questions(&environment)?;
     check_questions(&run, &manifest["questions"])?;
+    budget.retain(&mut environment.train)?;
     run.write_json("manifest.json", &manifest)?;
     if let Some((before, steps)) = run.raised_steps() {
         run.write_configuration(&file.text)?;

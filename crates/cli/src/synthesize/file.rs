@@ -55,6 +55,15 @@ impl SynthesisFile {
         Ok(Self { config, text, path: path.to_owned(), identity })
     }
 
+    /// Configurations of a synthesis and of the one that it is resumed with, with the defaults of
+    /// their keys; `None` where one of them is no such configuration.
+    pub fn effective_configurations(before: &str, now: &str) -> Option<[String; 2]> {
+        let effective = |text: &str| -> Option<String> {
+            toml::to_string(&toml::from_str::<RawConfig>(text).ok()?).ok()
+        };
+        Some([effective(before)?, effective(now)?])
+    }
+
     /// Replaces the configuration of a run's folder, if the journal depends on nothing in which the
     /// two differ. Any other is left for the folder to refuse.
     pub fn replace_in(&self, folder: &Path) -> Result<()> {

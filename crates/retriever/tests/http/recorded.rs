@@ -75,6 +75,12 @@ fn what_was_found_is_found_again() {
     let recorded = Recorded::record(engine(), "one", &file).unwrap();
     assert_eq!(id(&recorded, "c", 3), "5");
     drop(recorded);
+    let renamed = Recorded::replay("new", &file).unwrap();
+    assert!(renamed.search(&["a"], 3)[0].is_err());
+    drop(renamed);
+    let renamed = Recorded::replay("new", &file).unwrap().with_older_source("one");
+    assert!(renamed.search(&["a"], 3)[0].is_ok());
+    drop(renamed);
     let recorded = Recorded::record(engine(), "another", &file).unwrap();
     assert_eq!((recorded.len(), id(&recorded, "a", 3).as_str()), (4, "6"));
     drop(recorded);
