@@ -97,13 +97,27 @@ fn grades(scratch: &Scratch, path: &str) -> Vec<Value> {
 
 #[test]
 fn an_evaluation_without_a_server_is_no_evaluation() {
-    let scratch = over_server(nobody());
+    let port = nobody();
+    let scratch = over_server(port);
     let ended = scratch.forage("eval run.toml --policy scripted --out e".split(' ')).ended(3);
     for part in ["4 of 4 questions of an evaluation failed", "hint: try again when the search"] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }
     assert_eq!(ended.stdout, "");
     assert!(!scratch.path("e").exists());
+    // Where the server is asked again, whoever waits is told of it.
+    let again = "eval run.toml --policy scripted --out e --set retriever.remote.http.attempts=3";
+    let ended = scratch.forage(again.split(' ')).ended(3);
+    let (server, often) = (
+        format!("no answer from `http://127.0.0.1:{port}/retrieve`: "),
+        "; it is asked again 2 times, after 0.0 s at first",
+    );
+    let warnings: Vec<&str> = ended.stderr.lines().filter(|it| it.contains("WARN")).collect();
+    assert!(
+        matches!(warnings[..], [it] if it.contains(&server) && it.contains(often)),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]

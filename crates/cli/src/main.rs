@@ -1,10 +1,11 @@
 //! The program `forage`: parses the command line, runs the command, and reports its error.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use forage_cli::output::message;
-use forage_cli::{commands, exit_code, interrupt};
+use forage_cli::{commands, exit_code, interrupt, progress};
 
 /// Trains search agents by reinforcement learning.
 ///
@@ -40,7 +41,8 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("FORAGE_LOG")
                 .unwrap_or_else(|_| "forage=warn".into()),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(|| progress::LogWriter)
+        .with_ansi(std::io::stderr().is_terminal())
         // It would panic where standard error is closed.
         .log_internal_errors(false)
         .init();

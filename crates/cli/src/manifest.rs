@@ -15,6 +15,7 @@ pub(crate) fn of(config: &RunConfig) -> Value {
         "commit": std::env::var("FORAGE_COMMIT").ok(),
         "device": config.device,
         "seed": config.seed,
+        "model": config.model_folder().map(|folder| folder.display().to_string()),
         (WORKING_DIRECTORY): std::env::current_dir().ok(),
     })
 }

@@ -1,11 +1,12 @@
 //! Progress on standard error: a bar in a terminal, elsewhere a line every ten seconds.
 
 use std::cell::{Cell, RefCell};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use forage_training::observer::Observer;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle, WeakProgressBar};
 
 use crate::{interrupt, output};
 
@@ -13,6 +14,37 @@ use crate::{interrupt, output};
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 /// Time between messages of a bar.
 const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// The bar that is drawn last, for which the log makes room.
+static DRAWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+/// Writer of the log: standard error, without disturbing the bar.
+#[derive(Debug)]
+pub struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let drawn = DRAWN
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .and_then(WeakProgressBar::upgrade);
+        match drawn {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// The bar, once the log knows of it.
+fn known_to_log(bar: ProgressBar) -> ProgressBar {
+    *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+    bar
+}
 
 /// Progress of a known number of items.
 #[derive(Debug)]
@@ -38,7 +70,7 @@ impl Progress {
             bar.set_position(done);
             bar.reset_eta();
             bar.enable_steady_tick(Duration::from_millis(200));
-            bar
+            known_to_log(bar)
         });
         let now = Instant::now();
         Self { bar, what, total, done, started_at: done, start: now, said: now }
@@ -93,7 +125,7 @@ impl ByteProgress {
     /// Starts at the first of `total` bytes.
     pub fn new(total: Option<u64>) -> Self {
         let now = Instant::now();
-        let bar = std::io::stderr().is_terminal().then(|| byte_bar(total));
+        let bar = std::io::stderr().is_terminal().then(|| known_to_log(byte_bar(total)));
         Self { bar, total, start: now, said: Cell::new(now) }
     }
 

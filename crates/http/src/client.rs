@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use forage_records::Document;
 use ureq::Agent;
 use ureq::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 
@@ -142,20 +142,23 @@ impl HttpClient {
     ///
     /// Those of [`send`](Self::send), [`HttpError::Status`] for a status other than success, and
     /// [`HttpError::NotJson`].
-    pub fn json(&self, request: &HttpRequest<'_>) -> Result<Value, HttpError> {
+    pub fn json(&self, request: &HttpRequest<'_>) -> Result<Document, HttpError> {
         let response = self.send(request)?;
         if !response.is_success() {
             return Err(self.status_error(request.url, &response).into());
         }
-        serde_json::from_slice(&response.body).map_err(|source| {
-            let url = request.url.to_owned();
-            match python_number(&response.body) {
-                Some(number) => {
-                    let what = format!("it has the number `{number}`, which JSON does not know");
-                    HttpError::Shape { url, what }
-                }
-                None => HttpError::NotJson { url, source },
-            }
+        self.document(request.url, &response.body)
+    }
+
+    /// Parses the JSON of a response.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::NotJson`].
+    pub fn document(&self, url: &str, body: &[u8]) -> Result<Document, HttpError> {
+        Document::parse(body).map_err(|what| {
+            let what = self.redact(&what);
+            HttpError::NotJson { url: url.to_owned(), what }
         })
     }
 
@@ -185,18 +188,6 @@ impl HttpClient {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// Number that Python writes into JSON and that JSON does not know, as a value of the text.
-fn python_number(body: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(body).ok()?;
-    ["NaN", "-Infinity", "Infinity"].into_iter().find(|number| {
-        text.match_indices(number).any(|(at, _)| {
-            let before = text[..at].trim_end().chars().next_back();
-            let after = text[at + number.len()..].trim_start().chars().next();
-            matches!(before, Some(':' | ',' | '[')) && matches!(after, Some(',' | ']' | '}'))
-        })
-    })
 }
 
 #[cfg(test)]
@@ -230,19 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_python_are_named() {
-        let cases: [(&str, Option<&str>); 4] = [
-            (r#"{"scores": [1.0, NaN]}"#, Some("NaN")),
-            (r#"{"score": -Infinity}"#, Some("-Infinity")),
-            (r#"{"text": "NaN", "score": 1"#, None),
-            ("", None),
-        ];
-        for (body, expected) in cases {
-            assert_eq!(python_number(body.as_bytes()), expected, "{body}");
-        }
-    }
-
-    #[test]
     fn a_status_is_an_error_without_the_key() {
         let (url, server) = answer(
             "HTTP/1.1 429 Slow\r\nRetry-After: 0.5\r\nContent-Length: 17\r\n\r\nbad key\n  `k3y` !",
@@ -258,10 +236,11 @@ mod tests {
     fn only_whole_json_is_a_response() {
         let (url, _server) = answer("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}");
         let request = HttpRequest::get(&url);
-        assert_eq!(client().json(&request).unwrap(), serde_json::json!({ "a": 1 }));
+        assert_eq!(client().json(&request).unwrap().value, serde_json::json!({ "a": 1 }));
         let (url, _server) = answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{\"a\"");
         let error = client().json(&HttpRequest::get(&url)).unwrap_err();
-        assert!(matches!(error, HttpError::NotJson { .. }), "{error:?}");
+        let expected = "is not JSON: it ends in the middle, at byte 4";
+        assert!(error.to_string().ends_with(expected), "{error}");
         let (url, _server) = answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{\"a\"");
         let error = client().json(&HttpRequest::get(&url)).unwrap_err();
         assert!(matches!(error, HttpError::NoAnswer { .. }), "{error:?}");

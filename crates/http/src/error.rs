@@ -17,12 +17,12 @@ pub enum HttpError {
     #[error(transparent)]
     Status(#[from] StatusError),
     /// Body that is not JSON, or not all of it.
-    #[error("the answer of `{url}` is not whole JSON")]
+    #[error("the answer of `{url}` is not JSON: {what}")]
     NotJson {
         /// Address of the request.
         url: String,
-        /// Error of the parser.
-        source: serde_json::Error,
+        /// Fault, in words; without credentials.
+        what: String,
     },
     /// JSON of another shape than was asked for.
     #[error("the answer of `{url}` is not what was asked for: {what}")]

@@ -6,6 +6,8 @@
 //! | [`Credential`] | API key or bearer token; sent with every request and redacted in every text |
 //! | [`HttpError`] | the one error of an exchange; [`RetryClass`] says whether a retry can help |
 //! | [`RetryPolicy`] | exponential backoff with deterministic jitter; [`Backoff`] is that of one request |
+//! | [`OutageLog`] | warnings while a server is waited for, and a line when it answers again |
+//! | [`ShapeFault`] | member of an answer that is not what was asked for: its path, and what is there |
 //!
 //! A protocol puts its retry loop on top, because protocols differ in when they give up: the
 //! clients of search engines have a circuit breaker and a retry budget, those of language models
@@ -16,9 +18,11 @@
 //! use std::thread;
 //! use std::time::Duration;
 //!
-//! use forage_http::{HttpClient, HttpError, HttpOptions, HttpRequest, RetryClass, RetryPolicy};
+//! use forage_http::{
+//!     Document, HttpClient, HttpError, HttpOptions, HttpRequest, RetryClass, RetryPolicy,
+//! };
 //!
-//! fn get(client: &HttpClient, url: &str) -> Result<serde_json::Value, HttpError> {
+//! fn get(client: &HttpClient, url: &str) -> Result<Document, HttpError> {
 //!     let policy = RetryPolicy::new(Duration::from_millis(500));
 //!     let mut backoff = policy.backoff(&[url.as_bytes()]);
 //!     for _ in 0..3 {
@@ -40,10 +44,15 @@
 mod client;
 mod credential;
 mod error;
+mod outage;
 mod retry;
+mod shape;
 
 pub use client::{HttpClient, HttpOptions, HttpRequest, HttpResponse};
 pub use credential::Credential;
 pub use error::{HttpError, RetryClass, StatusError};
+pub use forage_records::Document;
+pub use outage::OutageLog;
 pub use retry::{Backoff, MAX_BACKOFF, RetryPolicy};
+pub use shape::{ShapeFault, elements, list, member, number, text};
 pub use ureq::http::header;

@@ -16,6 +16,7 @@
 //! become texts. A key that is there twice is an error where it is read. Messages
 //! are in words of the file: [`describe`] says what a value is.
 //!
+//! [`Document`] is JSON that arrived whole: the body of a request, the answer of a server.
 //! [`open_text`] gives the lines of texts in other formats, with the same care.
 //!
 //! ```
@@ -42,6 +43,7 @@
 //! ```
 
 mod describe;
+mod document;
 mod error;
 mod files;
 mod format;
@@ -58,6 +60,7 @@ mod text;
 mod words;
 
 pub use describe::{describe, describe_keys};
+pub use document::Document;
 pub use error::RecordError;
 pub use files::find_files;
 pub use place::{Place, PlaceUnit};

@@ -80,20 +80,26 @@ pub(crate) fn value_len(text: &[u8]) -> Option<usize> {
 /// JSON with `null` for `NaN` and the infinities, and with integers beyond 64 bits as texts, so that
 /// no id passes through floating point.
 pub(crate) fn repaired(text: &str) -> Cow<'_, str> {
+    with_words_replaced(text, |word| match word {
+        "NaN" | "Infinity" | "-Infinity" => Some("null".to_owned()),
+        _ if is_huge_integer(word) => Some(format!("\"{word}\"")),
+        _ => None,
+    })
+}
+
+/// JSON in which words and numbers outside of texts are replaced.
+pub(crate) fn with_words_replaced(
+    text: &str,
+    replacement: impl Fn(&str) -> Option<String>,
+) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let mut repaired = String::new();
+    let mut replaced = String::new();
     let (mut copied, mut at) = (0, 0);
     while at < bytes.len() {
         let token = token_len(&bytes[at..]);
-        let word = &text[at..at + token];
-        let instead = match word {
-            "NaN" | "Infinity" | "-Infinity" => Some("null".to_owned()),
-            _ if is_huge_integer(word) => Some(format!("\"{word}\"")),
-            _ => None,
-        };
-        if let Some(instead) = instead {
-            repaired.push_str(&text[copied..at]);
-            repaired.push_str(&instead);
+        if let Some(instead) = replacement(&text[at..at + token]) {
+            replaced.push_str(&text[copied..at]);
+            replaced.push_str(&instead);
             copied = at + token;
         }
         at += token;
@@ -101,8 +107,8 @@ pub(crate) fn repaired(text: &str) -> Cow<'_, str> {
     if copied == 0 {
         return Cow::Borrowed(text);
     }
-    repaired.push_str(&text[copied..]);
-    Cow::Owned(repaired)
+    replaced.push_str(&text[copied..]);
+    Cow::Owned(replaced)
 }
 
 /// Length of a text with its quotes, of a run of letters and digits, or of one other byte.
@@ -122,7 +128,7 @@ fn is_word(byte: u8) -> bool {
 }
 
 /// Whether a token is an integer that neither `i64` nor `u64` holds.
-fn is_huge_integer(word: &str) -> bool {
+pub(crate) fn is_huge_integer(word: &str) -> bool {
     let digits = word.strip_prefix('-').unwrap_or(word);
     digits.len() >= MANY_DIGITS as usize
         && digits.bytes().all(|byte| byte.is_ascii_digit())

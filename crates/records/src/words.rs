@@ -12,19 +12,58 @@ pub(crate) fn syntax_fault(text: &str, error: &serde_json::Error) -> String {
     if let Some(key) = duplicate_key(&error.to_string()) {
         return format!("the object has the key `{key}` twice");
     }
-    let inner = text[1..].trim_start();
-    if inner.starts_with('\'') || inner.starts_with("u'") {
+    if is_python(text) {
         return "not JSON: Python's notation, with keys in single quotes; write it with \
                 `json.dumps`"
             .to_owned();
     }
+    let found = syntax_in_words(error);
+    match error.line() {
+        1 => format!("not JSON: {found}, at byte {} of the line", error.column()),
+        line => format!("not JSON: {found}, {} lines below, at byte {}", line - 1, error.column()),
+    }
+}
+
+/// Why a whole text is not JSON, with the place in it.
+pub(crate) fn document_fault(text: &str, error: &serde_json::Error) -> String {
+    if let Some(key) = duplicate_key(&error.to_string()) {
+        return format!("an object has the key `{key}` twice");
+    }
+    let start = text.trim_start();
+    if start.is_empty() {
+        return "it is empty".to_owned();
+    }
+    if is_python(start) {
+        return "it is in Python's notation, with keys in single quotes; `json.dumps` writes JSON"
+            .to_owned();
+    }
+    if !start.starts_with(|char| matches!(char, '{' | '[' | '"' | '-' | '0'..='9'))
+        && !["true", "false", "null"].iter().any(|word| start.starts_with(word))
+    {
+        return format!("it begins with `{}`", shortened(start));
+    }
+    let found = syntax_in_words(error);
+    let lines_before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let at = lines_before.map(str::len).sum::<usize>() + error.column();
+    format!("{found}, at byte {at}")
+}
+
+/// Whether an object of Python was printed and not written as JSON.
+fn is_python(text: &str) -> bool {
+    let inner = text.strip_prefix('{').map_or("", str::trim_start);
+    inner.starts_with('\'') || inner.starts_with("u'")
+}
+
+/// Fault of syntax in words, without its place.
+fn syntax_in_words(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(first, _)| first);
     let found = match message {
         _ if error.is_eof() => "it ends in the middle",
         "key must be a string" => "a key is not in double quotes",
         "trailing comma" => "a comma has nothing after it",
-        "expected value" => "a value is missing or has no quotes",
+        "trailing characters" => "something follows after its end",
+        "expected value" | "expected ident" => "a value is missing or has no quotes",
         "expected `:`" => "a key has no `:` after it",
         "expected `,` or `}`" | "expected `,` or `]`" => "a comma or a closing bracket is missing",
         "invalid escape" => "a text has a `\\` that escapes nothing",
@@ -39,10 +78,7 @@ pub(crate) fn syntax_fault(text: &str, error: &serde_json::Error) -> String {
         "recursion limit exceeded" => "lists or objects are nested more than 127 deep",
         other => other,
     };
-    match error.line() {
-        1 => format!("not JSON: {found}, at byte {} of the line", error.column()),
-        line => format!("not JSON: {found}, {} lines below, at byte {}", line - 1, error.column()),
-    }
+    found.to_owned()
 }
 
 /// Why a value is not a `T`: the key, what it has, and what is wanted.

@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use crate::RewardError;
 
+/// Largest reply, in bytes.
+const MAX_REPLY: u64 = 1 << 26;
+/// Bytes on either side of a fault that a message shows.
+const SHOWN: usize = 20;
+
 /// HTTP server with its headers, timeout and number of retries.
 #[derive(Debug)]
 pub struct Server {
@@ -59,11 +64,18 @@ impl Server {
         let mut n_left = self.n_retries;
         loop {
             let (problem, may_help) = match self.once(&url, body) {
-                Ok((status, text)) if (200..300).contains(&status) => return Ok(text),
-                Ok((status, text)) => {
-                    let start: String = text.chars().take(200).collect();
-                    let problem = format!("answered with status {status}: `{}`", start.trim());
+                Ok((200..300, bytes)) => match String::from_utf8(bytes) {
+                    Ok(text) => return Ok(text),
+                    Err(err) => (not_utf8(&err), false),
+                },
+                Ok((status, bytes)) => {
+                    let text = String::from_utf8_lossy(&bytes);
+                    let start: String = text.trim().chars().take(200).collect();
+                    let problem = format!("answered with status {status}: `{start}`");
                     (problem, status == 429 || status >= 500)
+                }
+                Err(ureq::Error::BodyExceedsLimit(most)) => {
+                    (format!("answered with more than {most} bytes"), false)
                 }
                 Err(err) => (format!("could not be asked: {err}"), true),
             };
@@ -71,18 +83,39 @@ impl Server {
             if n_left == 0 || !may_help {
                 return Err(RewardError::broken(problem));
             }
-            crate::warn(&format!("{problem}; it is asked again"));
+            let wait_s = wait.as_secs_f64();
+            let times = if n_left == 1 { "once".to_owned() } else { format!("{n_left} times") };
+            crate::warn(&format!(
+                "{problem}; it is asked again {times}, after {wait_s} s at first"
+            ));
             n_left -= 1;
             thread::sleep(wait);
             wait *= 2;
         }
     }
 
-    fn once(&self, url: &str, body: &str) -> Result<(u16, String), ureq::Error> {
+    fn once(&self, url: &str, body: &str) -> Result<(u16, Vec<u8>), ureq::Error> {
         let request = self.agent.post(url).header("Content-Type", "application/json");
         let request = self.headers.iter().fold(request, |it, (name, value)| it.header(name, value));
         let mut response = request.send(body)?;
-        let text = response.body_mut().read_to_string()?;
-        Ok((response.status().as_u16(), text))
+        let bytes = response.body_mut().with_config().limit(MAX_REPLY).read_to_vec()?;
+        Ok((response.status().as_u16(), bytes))
     }
+
+    /// URL, without the path of a request.
+    #[cfg(feature = "judge")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Fault of a reply that is no text: where, and the bytes there.
+fn not_utf8(err: &std::string::FromUtf8Error) -> String {
+    let (at, bytes) = (err.utf8_error().valid_up_to(), err.as_bytes());
+    let shown = &bytes[at.saturating_sub(SHOWN)..bytes.len().min(at + SHOWN)];
+    format!(
+        "answered with bytes that are not UTF-8, at byte {}: `{}`",
+        at + 1,
+        shown.escape_ascii()
+    )
 }

@@ -54,6 +54,8 @@ pub fn reply_to(group: &Group, text: &str) -> Result<Vec<Grade>, RewardError> {
 /// ```
 pub fn reply(text: &str) -> Result<Vec<Grade>, RewardError> {
     let broken = |what: String| RewardError::broken(format!("{what}: `{}`", shortened(text)));
+    // A byte-order mark, which programs on Windows write.
+    let text = text.trim_start_matches('\u{feff}');
     let elements: Vec<Value> = serde_json::from_str(text).map_err(|_| broken(not_a_list(text)))?;
     elements
         .into_iter()
@@ -140,6 +142,7 @@ mod tests {
         assert_eq!(reply(text).unwrap(), expected);
         for (text, what) in [
             ("", "the reply is no list in JSON; "),
+            ("\u{feff}[true]", "element 0 of the reply is neither a number nor `null`"),
             ("loading model", "the reply is no list in JSON; "),
             ("{}", "the reply is JSON, but no list of grades: `{}`"),
             ("0.5", "the reply is JSON, but no list of grades: `0.5`"),

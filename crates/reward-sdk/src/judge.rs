@@ -244,10 +244,33 @@ impl Judge {
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.freed.notify_one();
 
-        let content = serde_json::from_str::<Value>(&reply?).ok().and_then(|completion| {
-            Some(completion.pointer("/choices/0/message/content")?.as_str()?.to_owned())
-        });
-        content.ok_or_else(|| RewardError::broken("the judge replied with no chat completion"))
+        completion_text(&reply?, &format!("the judge `{}` at `{}`", self.model, self.server.url()))
+    }
+}
+
+/// Text of a chat completion.
+fn completion_text(reply: &str, judge: &str) -> Result<String, RewardError> {
+    let broken = |what: &str| {
+        let start: String = reply.trim().chars().take(200).collect();
+        Err(RewardError::broken(format!("{judge} replied with {what}: `{start}`")))
+    };
+    let Ok(completion) = serde_json::from_str::<Value>(reply.trim_start_matches('\u{feff}')) else {
+        return broken("something else than JSON");
+    };
+    let Some(choice) = completion.pointer("/choices/0") else {
+        return broken("no chat completion, which has `choices`");
+    };
+    match choice.pointer("/message/content") {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(Value::Array(parts)) => {
+            Ok(parts.iter().filter_map(|part| part["text"].as_str()).collect())
+        }
+        // The model said nothing to this answer; to others it may.
+        Some(Value::Null) => {
+            let why = choice["finish_reason"].as_str().unwrap_or("unknown");
+            Err(RewardError::new(format!("{judge} said nothing; its `finish_reason` is `{why}`")))
+        }
+        _ => broken("no `choices[0].message.content` that is a text"),
     }
 }
 
@@ -291,6 +314,42 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(verdict(reply), expected, "{reply}");
+        }
+    }
+
+    #[test]
+    fn completions() {
+        let read = |reply: &str| completion_text(reply, "the judge `m` at `U`");
+        let parts = r#"{"choices": [{"message": {"content": [{"text": "verdict: "}, {"text": "right"}]}}]}"#;
+        assert_eq!(read(parts).unwrap(), "verdict: right");
+        let plain = "\u{feff}{\"choices\": [{\"message\": {\"content\": \"x\"}}]}";
+        assert_eq!(read(plain).unwrap(), "x");
+        for (reply, is_broken, message) in [
+            (
+                "<html>",
+                true,
+                "the judge `m` at `U` replied with something else than JSON: `<html>`",
+            ),
+            (
+                r#"{"error": "loading"}"#,
+                true,
+                "the judge `m` at `U` replied with no chat completion, which has `choices`: \
+                 `{\"error\": \"loading\"}`",
+            ),
+            (
+                r#"{"choices": [{"text": "x"}]}"#,
+                true,
+                "the judge `m` at `U` replied with no `choices[0].message.content` that is a text: \
+                 `{\"choices\": [{\"text\": \"x\"}]}`",
+            ),
+            (
+                r#"{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}"#,
+                false,
+                "the judge `m` at `U` said nothing; its `finish_reason` is `length`",
+            ),
+        ] {
+            let err = read(reply).unwrap_err();
+            assert_eq!((err.is_broken(), err.to_string().as_str()), (is_broken, message));
         }
     }
 

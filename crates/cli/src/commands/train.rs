@@ -96,7 +96,6 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     let loaded = plugins::load(file, &run.path("plugins"))?;
     let (mut environment, index) = environment::open(config, &run)?;
     let mut manifest = manifest::of(config);
-    manifest["model"] = task.model.display().to_string().into();
     manifest["weights"] = hash_of_weights(&task.model)?.into();
     manifest["tokenizer"] = blake3::hash(tokenizer.json().as_bytes()).to_hex().to_string().into();
     manifest["plugins"] = loaded.manifest.clone().into();

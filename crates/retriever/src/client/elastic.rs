@@ -1,6 +1,6 @@
 //! Client of `OpenSearch`, Elasticsearch and Quickwit, by their common `_msearch` API.
 
-use forage_http::{HttpError, StatusError};
+use forage_http::{HttpError, ShapeFault, StatusError, elements};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -109,42 +109,37 @@ impl Elastic {
                 body.push('\n');
             }
         }
-        let read = |answer: Value| {
-            let responses = hits::list(hits::member(&answer, "responses")?)?;
-            hits::check_count(responses.len(), queries.len())?;
-            Ok(responses.iter().map(|it| self.response(it)).collect())
+        let read = |answer: &Value| {
+            hits::of_member(answer, "responses", |responses| {
+                hits::checked_count(responses, queries.len())?;
+                elements(responses, |response| self.response(response))
+            })
         };
         self.transport.post(&self.url, "application/x-ndjson", body.as_bytes(), &read)
     }
 
-    fn response(&self, response: &Value) -> Result<Vec<Hit>, ClientError> {
+    /// Hits of one query, or the error that stands in their place.
+    fn response(&self, response: &Value) -> Result<Result<Vec<Hit>, ClientError>, ShapeFault> {
         if let Some(error) = response.get("error") {
             let status = response.get("status").and_then(Value::as_u64).unwrap_or(500) as u16;
             let (url, body) = (self.url.clone(), self.transport.redact(&error.to_string()));
-            return Err(
-                HttpError::from(StatusError { url, status, body, retry_after: None }).into()
-            );
+            let error = HttpError::from(StatusError { url, status, body, retry_after: None });
+            return Ok(Err(error.into()));
         }
-        let wrong = |what| ClientError::from(HttpError::Shape { url: self.url.clone(), what });
-        let found = hits::member(response, "hits").and_then(|it| hits::member(it, "hits"));
-        let found = hits::list(found.map_err(wrong)?).map_err(wrong)?;
-        let hit = |(idx, row): (usize, &Value)| {
-            let source = hits::member(row, "_source")?;
-            let id = source.get("id").or_else(|| row.get("_id")).cloned();
-            let score = row["sort"].get(0).filter(|it| it.is_number()).unwrap_or(&row["_score"]);
-            hits::hit(&json!({ "document": with_id(source, id), "score": score }), idx + 1)
-        };
-        found.iter().enumerate().map(hit).collect::<Result<_, String>>().map_err(wrong)
+        let found = hits::of_member(response, "hits", |found| {
+            hits::of_member(found, "hits", |rows| elements(rows, hit))
+        });
+        found.map(Ok)
     }
 }
 
-/// Document with its id in the field `id`.
-pub(super) fn with_id(document: &Value, id: Option<Value>) -> Value {
-    let mut document = document.clone();
-    if let (Some(object), Some(id)) = (document.as_object_mut(), id) {
-        object.insert("id".to_owned(), id);
-    }
-    document
+/// Hit of a row. Quickwit has the score among the sort values.
+fn hit(row: &Value) -> Result<Hit, ShapeFault> {
+    let score = match row["sort"].get(0).filter(|it| it.is_number()) {
+        Some(sorted_by) => hits::score(sorted_by)?,
+        None => hits::of_member(row, "_score", hits::score)?,
+    };
+    hits::of_member(row, "_source", |source| hits::hit_of(source, row.get("_id"), score))
 }
 
 impl Retriever for Elastic {

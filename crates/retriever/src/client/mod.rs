@@ -15,7 +15,7 @@ mod transport;
 
 pub use elastic::{Elastic, ElasticConfig, ElasticEngine};
 pub use error::ClientError;
-pub(crate) use hits::{list, member};
+pub(crate) use hits::of_member;
 pub use qdrant::{Qdrant, QdrantConfig};
 pub(crate) use remote::in_requests;
 pub use remote::{Remote, RemoteConfig};

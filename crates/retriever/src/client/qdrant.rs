@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use forage_http::{ShapeFault, elements};
 use forage_trajectory::{Embedder, Hit, Retriever, SearchError, TextRole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::elastic::with_id;
 use super::error::ClientError;
 use super::hits;
 use super::remote::{Found, in_halves, in_requests};
@@ -84,24 +84,22 @@ impl Qdrant {
         };
         let searches: Vec<Value> = vectors.iter().map(search).collect();
         let body = json!({ "searches": searches }).to_string();
-        let read = |answer: Value| {
-            let results = hits::list(hits::member(&answer, "result")?)?;
-            hits::check_count(results.len(), queries.len())?;
-            results.iter().map(|result| points(result).map(Ok)).collect::<Result<Vec<_>, String>>()
+        let read = |answer: &Value| {
+            hits::of_member(answer, "result", |results| {
+                hits::checked_count(results, queries.len())?;
+                elements(results, |result| {
+                    hits::of_member(result, "points", |points| elements(points, hit)).map(Ok)
+                })
+            })
         };
         self.transport.post(&self.url, "application/json", body.as_bytes(), &read)
     }
 }
 
-/// Hits of one query.
-fn points(result: &Value) -> Result<Vec<Hit>, String> {
-    let hit = |(idx, point): (usize, &Value)| {
-        let payload = hits::member(point, "payload")?;
-        let id = payload.get("id").or_else(|| point.get("id")).cloned();
-        let document = with_id(payload, id);
-        hits::hit(&json!({ "document": document, "score": point["score"] }), idx + 1)
-    };
-    hits::list(hits::member(result, "points")?)?.iter().enumerate().map(hit).collect()
+/// Hit of a point.
+fn hit(point: &Value) -> Result<Hit, ShapeFault> {
+    let score = hits::of_member(point, "score", hits::score)?;
+    hits::of_member(point, "payload", |payload| hits::hit_of(payload, point.get("id"), score))
 }
 
 impl Retriever for Qdrant {

@@ -85,9 +85,9 @@ impl Remote {
             Dialect::FlashRag => json!({"query": queries, "top_n": k, "return_score": true}),
             Dialect::R1Searcher => json!({"queries": queries, "k": k}),
         };
-        let read = |answer: Value| {
-            let found = hits::read(&answer, dialect, queries.len())?;
-            Ok(hits::without_skipped(&answer, found))
+        let read = |answer: &Value| {
+            let found = hits::read(answer, dialect, queries.len())?;
+            Ok(hits::without_skipped(answer, found))
         };
         let (url, body) = (&self.config.url, body.to_string());
         let mut found = self.transport.post(url, "application/json", body.as_bytes(), &read)?;

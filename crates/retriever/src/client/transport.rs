@@ -8,6 +8,8 @@
 //! | five failures in a row | the circuit breaker opens for a pause that doubles; then one request tries |
 //! | the retry budget is spent | every failure is final until a request succeeds |
 //!
+//! The first wait of an outage is a warning in the log, which names the server and the cause.
+//!
 //! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,8 +19,8 @@ use std::time::Duration;
 
 use forage_http::header::{AUTHORIZATION, HeaderName};
 use forage_http::{
-    Backoff, Credential, HttpClient, HttpError, HttpOptions, HttpRequest, MAX_BACKOFF, RetryClass,
-    RetryPolicy,
+    Backoff, Credential, HttpClient, HttpError, HttpOptions, HttpRequest, MAX_BACKOFF, OutageLog,
+    RetryClass, RetryPolicy, ShapeFault,
 };
 use forage_trajectory::error_chain;
 use serde::{Deserialize, Serialize};
@@ -119,6 +121,7 @@ pub(crate) struct Transport {
     config: HttpConfig,
     policy: RetryPolicy,
     breaker: CircuitBreaker,
+    outages: OutageLog,
     /// Failures that are left in the retry budget.
     budget: Mutex<u32>,
     given_up: AtomicBool,
@@ -154,6 +157,7 @@ impl Transport {
             config: config.clone(),
             policy: RetryPolicy::new(backoff),
             breaker: CircuitBreaker::new(backoff * 4),
+            outages: OutageLog::default(),
             budget: Mutex::new(config.retry_budget),
             given_up: AtomicBool::new(false),
             answered: AtomicU64::new(0),
@@ -187,7 +191,7 @@ impl Transport {
         url: &str,
         media_type: &str,
         body: &[u8],
-        read: &dyn Fn(Value) -> Result<T, String>,
+        read: &dyn Fn(&Value) -> Result<T, ShapeFault>,
     ) -> Result<T, ClientError> {
         self.send(&HttpRequest::post(url, media_type, body), read)
     }
@@ -196,7 +200,7 @@ impl Transport {
     pub(crate) fn get<T>(
         &self,
         url: &str,
-        read: &dyn Fn(Value) -> Result<T, String>,
+        read: &dyn Fn(&Value) -> Result<T, ShapeFault>,
     ) -> Result<T, ClientError> {
         self.send(&HttpRequest::get(url), read)
     }
@@ -204,7 +208,7 @@ impl Transport {
     fn send<T>(
         &self,
         request: &HttpRequest<'_>,
-        read: &dyn Fn(Value) -> Result<T, String>,
+        read: &dyn Fn(&Value) -> Result<T, ShapeFault>,
     ) -> Result<T, ClientError> {
         let answer = self.send_with_retries(request, read);
         let counter = if answer.is_ok() { &self.answered } else { &self.failed };
@@ -217,7 +221,7 @@ impl Transport {
     fn send_with_retries<T>(
         &self,
         request: &HttpRequest<'_>,
-        read: &dyn Fn(Value) -> Result<T, String>,
+        read: &dyn Fn(&Value) -> Result<T, ShapeFault>,
     ) -> Result<T, ClientError> {
         let mut backoff = self.policy.backoff(&[request.url().as_bytes(), request.body()]);
         let mut attempts = 0;
@@ -227,7 +231,9 @@ impl Transport {
                 Err(error) => error,
             };
             attempts += 1;
+            let cause = error_chain(&error);
             let delay = self.delay_after(error, attempts, &mut backoff)?;
+            self.outages.failed(|| cause, || self.patience(attempts, delay));
             thread::sleep(delay);
             self.retried.fetch_add(1, Ordering::Relaxed);
         }
@@ -237,18 +243,21 @@ impl Transport {
     fn attempt<T>(
         &self,
         request: &HttpRequest<'_>,
-        read: &dyn Fn(Value) -> Result<T, String>,
+        read: &dyn Fn(&Value) -> Result<T, ShapeFault>,
     ) -> Result<T, ClientError> {
         let url = || request.url().to_owned();
         let open = |(wait, cause)| ClientError::CircuitOpen { url: url(), wait, cause };
         self.breaker.admit().map_err(open)?;
         let answer = self.client.json(request).and_then(|answer| {
-            let shape = |what: String| HttpError::Shape { url: url(), what: self.redact(&what) };
-            read(answer).map_err(shape)
+            read(&answer.value).map_err(|fault| {
+                let what = self.redact(&answer.explained(fault.to_string()));
+                HttpError::Shape { url: url(), what }
+            })
         });
         match &answer {
             Ok(_) => {
                 self.breaker.succeeded();
+                self.outages.answered(request.url());
                 self.pay_back();
             }
             Err(error) if error.retry_class() == RetryClass::Unavailable => {
@@ -258,6 +267,16 @@ impl Transport {
             Err(_) => self.breaker.succeeded(),
         }
         answer.map_err(ClientError::from)
+    }
+
+    /// How long a request is tried again, as the rest of the sentence "it is asked again …".
+    fn patience(&self, attempts: u32, delay: Duration) -> String {
+        let times = match self.config.attempts.saturating_sub(attempts) {
+            1 => "once".to_owned(),
+            n => format!("{n} times"),
+        };
+        let (delay, timeout) = (delay.as_secs_f64(), self.config.timeout_seconds);
+        format!("{times}, after {delay:.1} s at first, and each time for up to {timeout} s")
     }
 
     /// Delay before the next attempt, or the error that ends the request.

@@ -1,11 +1,12 @@
 //! Embedding servers: clients of `/v1/embeddings`, which vLLM, TEI, llama.cpp, Ollama and `OpenAI`
 //! have.
 
+use forage_http::{ShapeFault, elements, list, number};
 use forage_trajectory::{BoxError, Embedder, TextRole};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::Transport;
+use crate::client::{Transport, of_member};
 use crate::{ClientError, HttpConfig};
 
 /// Embedding server: address and model.
@@ -42,20 +43,6 @@ pub struct Embeddings {
     dimension: usize,
 }
 
-/// Response of the server.
-#[derive(Deserialize)]
-struct Answer {
-    data: Vec<Datum>,
-}
-
-/// Vector of one text.
-#[derive(Deserialize)]
-struct Datum {
-    /// Ordinal of the text; servers that leave it out answer in order.
-    index: Option<usize>,
-    embedding: Vec<f32>,
-}
-
 impl Embeddings {
     /// Connects to a server: embeds one text, whose vector gives the dimension.
     pub fn connect(config: &EmbeddingsConfig) -> Result<Self, ClientError> {
@@ -80,9 +67,8 @@ impl Embeddings {
         let input: Vec<String> = texts.iter().map(|it| format!("{prefix}{it}")).collect();
         let body = json!({ "model": model, "input": input, "encoding_format": "float" });
         let body = body.to_string();
-        let read = |answer: Value| {
-            let answer: Answer = serde_json::from_value(answer).map_err(|it| it.to_string())?;
-            vectors(answer.data, texts.len())
+        let read = |answer: &Value| {
+            of_member(answer, "data", |data| vectors(data, texts.len(), self.dimension))
         };
         self.transport.post(url, "application/json", body.as_bytes(), &read)
     }
@@ -106,17 +92,50 @@ impl Embedder for Embeddings {
     }
 }
 
-/// Vectors of a response, in the order of the texts.
-fn vectors(mut data: Vec<Datum>, n_texts: usize) -> Result<Vec<Vec<f32>>, String> {
-    data.sort_by_key(|it| it.index);
-    let is_at = |(idx, datum): (usize, &Datum)| datum.index.is_none_or(|it| it == idx);
-    let in_order = data.iter().enumerate().all(is_at);
-    if data.len() != n_texts || !in_order {
-        return Err(format!("{n_texts} texts have {} vectors, or some of them twice", data.len()));
+/// Vectors of a response, in the order of the texts. `dimension` is 0 where it is not known yet.
+fn vectors(data: &Value, n_texts: usize, dimension: usize) -> Result<Vec<Vec<f32>>, ShapeFault> {
+    let rows = list(data)?;
+    if rows.len() != n_texts {
+        let what = format!("has {} vectors, and {n_texts} texts were sent", rows.len());
+        return Err(ShapeFault::new(what));
     }
-    data.into_iter()
-        .map(|datum| unit(datum.embedding).ok_or_else(|| "a vector has no length".to_owned()))
-        .collect()
+    let mut vectors: Vec<Option<Vec<f32>>> = vec![None; n_texts];
+    for (row_idx, row) in rows.iter().enumerate() {
+        let (idx, vector) = vector(row, row_idx, dimension).map_err(|fault| fault.at(row_idx))?;
+        let Some(place) = vectors.get_mut(idx).filter(|place| place.is_none()) else {
+            let what = format!("is {idx}, which is of no text or was there before");
+            return Err(ShapeFault::new(what).under("index").at(row_idx));
+        };
+        *place = Some(vector);
+    }
+    // As many as texts, and no two in one place.
+    Ok(vectors.into_iter().flatten().collect())
+}
+
+/// Ordinal of a text and its vector; servers that leave the ordinal out answer in order.
+fn vector(row: &Value, row_idx: usize, dimension: usize) -> Result<(usize, Vec<f32>), ShapeFault> {
+    let idx = match row.get("index") {
+        None | Some(Value::Null) => row_idx,
+        Some(index) => index
+            .as_u64()
+            .map(|it| it as usize)
+            .ok_or_else(|| ShapeFault::wanted(index, "the ordinal of a text").under("index"))?,
+    };
+    of_member(row, "embedding", |embedding| {
+        let numbers = elements(embedding, |value| Ok(number(value)? as f32))?;
+        let n = numbers.len();
+        if dimension != 0 && n != dimension {
+            let what = format!("has {n} numbers, and the vectors before it have {dimension}");
+            return Err(ShapeFault::new(what));
+        }
+        let unit = unit(numbers).ok_or_else(|| {
+            let what = format!(
+                "is a list of {n} numbers that is no direction: its length is 0 or infinite"
+            );
+            ShapeFault::new(what)
+        });
+        unit.map(|vector| (idx, vector))
+    })
 }
 
 /// Unit vector in the same direction; none for zeros and what is not finite.

@@ -35,6 +35,12 @@ impl ErrorResponse {
         Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
+    /// The same, with an example of a right body.
+    pub(super) fn with_example(mut self, example: &str) -> Self {
+        self.message = format!("{}; a request is `{example}`", self.message);
+        self
+    }
+
     /// HTTP response with the body `{"error": "…"}`.
     pub(super) fn into_response(self) -> Response<Body> {
         let body = serde_json::json!({ "error": self.message }).to_string();

@@ -10,14 +10,13 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
 use axum::routing::{get, post};
-use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::error_response::ErrorResponse;
 use super::metrics::Metrics;
 use super::queue::{Job, Queue};
-use super::wire::{self, from_json};
-use super::{Endpoint, PageStore, ServerOptions};
+use super::request_body::{self, ACCESS_EXAMPLE};
+use super::{Endpoint, PageStore, ServerOptions, wire};
 use crate::Dialect;
 
 /// Multiple of the limit up to which a body that is too large is read to its end, so that the
@@ -124,16 +123,10 @@ impl App {
 
     /// Whole pages by address.
     async fn access(&self, request: Request) -> Result<Vec<u8>, ErrorResponse> {
-        /// Request of `ASearcher`.
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct AccessRequest {
-            urls: Vec<String>,
-        }
         let (parts, body) = request.into_parts();
         self.admit(&parts.headers)?;
         let body = read(body, self.options.limits.body_bytes).await?;
-        let AccessRequest { urls } = from_json(&body)?;
+        let urls = request_body::urls(&body).map_err(|error| error.with_example(ACCESS_EXAMPLE))?;
         let Some(pages) = &self.pages else {
             let what = "this server has no pages; `forage serve --pages FILE` gives it some";
             return Err(ErrorResponse::new(StatusCode::NOT_FOUND, what));
@@ -143,14 +136,16 @@ impl App {
             let what = format!("the request has {} urls; this server takes {most}", urls.len());
             return Err(ErrorResponse::unprocessable(what));
         }
-        let page = |url: &String| match pages.page(url) {
-            Ok(Some(contents)) => Ok(serde_json::json!({ "contents": contents })),
-            Ok(None) => Ok(serde_json::Value::Null),
-            Err(error) => {
-                let what = format!("the pages cannot be read: {error}");
-                Err(ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, what))
-            }
-        };
+        // What is no text is the address of no page.
+        let page =
+            |url: &serde_json::Value| match url.as_str().map_or(Ok(None), |it| pages.page(it)) {
+                Ok(Some(contents)) => Ok(serde_json::json!({ "contents": contents })),
+                Ok(None) => Ok(serde_json::Value::Null),
+                Err(error) => {
+                    let what = format!("the pages cannot be read: {error}");
+                    Err(ErrorResponse::new(StatusCode::INTERNAL_SERVER_ERROR, what))
+                }
+            };
         let result = urls.iter().map(page).collect::<Result<Vec<_>, ErrorResponse>>()?;
         Ok(serde_json::json!({ "result": result }).to_string().into_bytes())
     }

@@ -23,6 +23,7 @@ mod handlers;
 mod metrics;
 mod pages;
 mod queue;
+mod request_body;
 mod wire;
 
 use std::io;

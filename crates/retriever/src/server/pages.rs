@@ -9,7 +9,9 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::Deserialize;
+use forage_http::{Document, text};
+
+use crate::client::of_member;
 
 /// Page store: pages by address, in a file.
 #[derive(Debug)]
@@ -31,22 +33,31 @@ pub enum PageStoreError {
         source: io::Error,
     },
     /// Line that is no page.
-    #[error("{}:{line}: not a page: {{\"url\", \"contents\"}}", path.display())]
+    #[error("{}:{line}: not a page, {{\"url\": \"…\", \"contents\": \"…\"}}: {what}", path.display())]
     Line {
         /// File.
         path: PathBuf,
         /// Line, from 1.
         line: u64,
-        /// Cause.
-        source: serde_json::Error,
+        /// Fault, in words.
+        what: String,
     },
 }
 
 /// Line of the file.
-#[derive(Deserialize)]
 struct Page {
     url: String,
     contents: String,
+}
+
+impl Page {
+    /// Parses a line; a fault is in words.
+    fn parse(line: &[u8]) -> Result<Self, String> {
+        let page = Document::parse(line)?.value;
+        let field = |key| of_member(&page, key, text).map(str::to_owned);
+        let page = field("url").and_then(|url| Ok(Self { url, contents: field("contents")? }));
+        page.map_err(|fault| fault.to_string())
+    }
 }
 
 impl PageStore {
@@ -55,17 +66,19 @@ impl PageStore {
         let read = |source| PageStoreError::Read { path: path.to_owned(), source };
         let mut reader = BufReader::new(File::open(path).map_err(read)?);
         let mut lines = HashMap::new();
-        let (mut text, mut start, mut line) = (Vec::new(), 0, 0);
+        let (mut bytes, mut start, mut line) = (Vec::new(), 0, 0);
         loop {
-            text.clear();
-            let n = reader.read_until(b'\n', &mut text).map_err(read)?;
+            bytes.clear();
+            let n = reader.read_until(b'\n', &mut bytes).map_err(read)?;
             if n == 0 {
                 break;
             }
             line += 1;
-            if !text.trim_ascii().is_empty() {
-                let page: Page = serde_json::from_slice(&text).map_err(|source| {
-                    PageStoreError::Line { path: path.to_owned(), line, source }
+            if !bytes.trim_ascii().is_empty() {
+                let page = Page::parse(&bytes).map_err(|what| PageStoreError::Line {
+                    path: path.to_owned(),
+                    line,
+                    what,
                 })?;
                 lines.entry(key(&page.url)).or_insert((start, n as u32));
             }
@@ -92,7 +105,7 @@ impl PageStore {
         file.seek(SeekFrom::Start(start))?;
         file.read_exact(&mut line)?;
         drop(file);
-        let page: Page = serde_json::from_slice(&line)?;
+        let page = Page::parse(&line).map_err(io::Error::other)?;
         Ok(Some(page.contents))
     }
 }

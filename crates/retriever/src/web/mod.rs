@@ -20,12 +20,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use forage_http::header::{AUTHORIZATION, HeaderName};
+use forage_http::{ShapeFault, elements, text};
 use forage_trajectory::{Hit, Retriever, SearchError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::client::{Transport, default_connections, in_requests, list, member, seconds};
+use crate::client::{Transport, default_connections, in_requests, of_member, seconds};
 use crate::{Analyzer, ClientError, HttpConfig, HttpCounts, Snippet};
 use guard::Blocklist;
 use page::PageReader;
@@ -173,8 +174,7 @@ impl Web {
             WebEngine::Serper => {
                 let body = json!({ "q": query, "num": n }).to_string();
                 let url = self.url.as_str();
-                let read = |it: Value| serper(&it);
-                self.transport.post(url, "application/json", body.as_bytes(), &read)?
+                self.transport.post(url, "application/json", body.as_bytes(), &serper)?
             }
             WebEngine::Brave => {
                 let count = n.to_string();
@@ -212,11 +212,11 @@ impl Web {
     fn get(
         &self,
         pairs: &[(&str, &str)],
-        read: fn(&Value) -> Result<Vec<Hit>, String>,
+        read: fn(&Value) -> Result<Vec<Hit>, ShapeFault>,
     ) -> Result<Vec<Hit>, ClientError> {
         let mut url = self.url.clone();
         url.query_pairs_mut().extend_pairs(pairs);
-        self.transport.get(url.as_str(), &|it| read(&it))
+        self.transport.get(url.as_str(), &read)
     }
 
     /// Hit with a snippet of its page, where pages are read and this one can be.
@@ -264,38 +264,40 @@ fn truncated(query: &str) -> String {
 }
 
 /// Hits of Serper.
-fn serper(answer: &Value) -> Result<Vec<Hit>, String> {
-    rows(list(member(answer, "organic")?)?, "link", "snippet")
+fn serper(answer: &Value) -> Result<Vec<Hit>, ShapeFault> {
+    of_member(answer, "organic", |it| rows(it, "link", "snippet"))
 }
 
 /// Hits of Brave.
-fn brave(answer: &Value) -> Result<Vec<Hit>, String> {
+fn brave(answer: &Value) -> Result<Vec<Hit>, ShapeFault> {
     match answer.get("web") {
         // A search without results has no such part.
         None if answer["type"] == "search" => Ok(Vec::new()),
-        _ => rows(list(member(member(answer, "web")?, "results")?)?, "url", "description"),
+        _ => of_member(answer, "web", |web| {
+            of_member(web, "results", |it| rows(it, "url", "description"))
+        }),
     }
 }
 
 /// Hits of `SearXNG`.
-fn searxng(answer: &Value) -> Result<Vec<Hit>, String> {
-    let found = rows(list(member(answer, "results")?)?, "url", "content")?;
+fn searxng(answer: &Value) -> Result<Vec<Hit>, ShapeFault> {
+    let found = of_member(answer, "results", |it| rows(it, "url", "content"))?;
     let silent = answer.get("unresponsive_engines").and_then(Value::as_array);
     match silent.filter(|engines| found.is_empty() && !engines.is_empty()) {
         // No engine searched, which is not the same as an empty result.
-        Some(silent) => Err(format!("no engine behind it answered: {}", json!(silent))),
+        Some(silent) => {
+            let what = format!("found nothing, as no engine behind it answered: {}", json!(silent));
+            Err(ShapeFault::new(what))
+        }
         None => Ok(found),
     }
 }
 
 /// Hits with their addresses as ids. Titles and snippets may hold markup.
-fn rows(rows: &[Value], url: &str, text: &str) -> Result<Vec<Hit>, String> {
-    let of = |row: &Value, key: &str| row.get(key).and_then(Value::as_str).map(str::to_owned);
-    let hit = |row: &Value| {
-        let id = of(row, url).ok_or_else(|| format!("a result has no `{url}`"))?;
-        let [title, text] =
-            ["title", text].map(|key| html::plain(&of(row, key).unwrap_or_default()));
-        Ok(Hit { id, title, text, score: 0.0 })
-    };
-    rows.iter().map(hit).collect()
+fn rows(rows: &Value, url: &str, snippet: &str) -> Result<Vec<Hit>, ShapeFault> {
+    elements(rows, |row| {
+        let id = of_member(row, url, text)?.to_owned();
+        let plain = |key| html::plain(row.get(key).and_then(Value::as_str).unwrap_or_default());
+        Ok(Hit { id, title: plain("title"), text: plain(snippet), score: 0.0 })
+    })
 }

@@ -168,8 +168,12 @@ fn brave_and_searxng_are_asked_by_address() {
 #[test]
 fn what_is_no_answer_is_an_error() {
     for (head, body, expected) in [
-        (JSON, r#"{"message": "no credits"}"#, "there is no `organic`"),
-        (JSON, r#"{"organic": [{"title": "x"}]}"#, "a result has no `link`"),
+        (JSON, r#"{"message": "no credits"}"#, "it has no `organic`, but the key `message`"),
+        (
+            JSON,
+            r#"{"organic": [{"title": "x"}]}"#,
+            "`organic[0]` has no `link`, but the key `title`",
+        ),
         ("403 No\nContent-Type: text/plain", "bad key {key}", "answered 403: bad key ***"),
         ("500 No\nContent-Type: text/plain", "", "1 attempts failed"),
         (JSON, "{\"orga", "1 attempts failed"),

@@ -105,12 +105,11 @@ fn documents_come_in_many_shapes() {
 /// What the server does, what comes of it, and what is counted.
 type Fault = (&'static str, Vec<Act>, Result<(), &'static str>, HttpCounts);
 
-#[test]
-fn faults_are_retried_or_reported() {
+fn faults() -> Vec<Fault> {
     use Act::{Answer, HalfBody, HalfJson, Hang, Reset, Say, Slow, Status};
     let counts = |answered, failed, retried| HttpCounts { answered, failed, retried };
     let millis = Duration::from_millis;
-    let cases: Vec<Fault> = vec![
+    vec![
         ("well", vec![Answer], Ok(()), counts(1, 0, 0)),
         ("slow, but in time", vec![Slow(millis(200))], Ok(()), counts(1, 0, 0)),
         ("hangs once", vec![Hang, Answer], Ok(()), counts(1, 0, 1)),
@@ -154,42 +153,52 @@ fn faults_are_retried_or_reported() {
         (
             "always says half",
             vec![HalfJson],
-            Err("3 attempts failed: the answer of `URL` is not whole JSON: EOF"),
+            Err(
+                "3 attempts failed: the answer of `URL` is not JSON: it ends in the middle, at byte 32",
+            ),
             counts(0, 1, 2),
         ),
         ("breaks off", vec![HalfBody, Answer], Ok(()), counts(1, 0, 1)),
         (
             "miscounts",
             vec![Say(r#"{"result": []}"#)],
-            Err("the answer of `URL` is not what was asked for: 1 queries have 0 answers"),
+            Err(
+                "the answer of `URL` is not what was asked for: `result` is a list of 0, and 1 query was sent",
+            ),
             counts(0, 1, 0),
         ),
         (
             "speaks otherwise",
             vec![Say(r#"{"results": []}"#)],
-            Err("is not what was asked for: there is no `result`"),
+            Err("is not what was asked for: it has no `result`, but the key `results`"),
             counts(0, 1, 0),
         ),
         (
             "says no with a yes",
             vec![Say(r#"{"error": "index is loading"}"#)],
-            Err("there is no `result`, but an error: \"index is loading\""),
+            Err("it has no `result`, but an error: \"index is loading\""),
             counts(0, 1, 0),
         ),
         (
             "finds no words",
             vec![Say(r#"{"result": [[{"id": 1}]]}"#)],
-            Err("a document has no `contents` and no `text`"),
+            Err(
+                "`result[0][0]` is an object with the key `id` where a document with `contents` or",
+            ),
             counts(0, 1, 0),
         ),
         (
             "is a web page",
             vec![Say("<html>")],
-            Err("3 attempts failed: the answer of `URL` is not whole JSON"),
+            Err("3 attempts failed: the answer of `URL` is not JSON: it begins with `<html>`"),
             counts(0, 1, 2),
         ),
-    ];
-    for (name, script, expected, counted) in cases {
+    ]
+}
+
+#[test]
+fn faults_are_retried_or_reported() {
+    for (name, script, expected, counted) in faults() {
         let server = Faulty::start(script);
         let remote = Remote::new(&config(server.url())).unwrap();
         let found = remote.search(&["q"], 3).remove(0);
@@ -205,6 +214,120 @@ fn faults_are_retried_or_reported() {
         assert_eq!(remote.counts(), counted, "{name}");
         assert_eq!(server.requests().len() as u64, 1 + counted.retried, "{name}");
     }
+}
+
+/// Answers that are not what was asked for: the place in them, and what is there.
+const WRONG: &[(Dialect, &str, &str)] = &[
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": 2}, {"document": {"contents": "y"}, "score": NaN}]]}"#,
+        "`result[0][1].score` is null where a number is wanted; `NaN` was written there, which \
+         JSON does not have",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": -Infinity}]]}"#,
+        "`result[0][0].score` is null where a number is wanted; `-Infinity` was written there",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": 1e999}]]}"#,
+        "`result[0][0].score` is null where a number is wanted; `1e999` was written there",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": null}]]}"#,
+        "`result[0][0].score` is null where a number is wanted",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": "0.5"}]]}"#,
+        "`result[0][0].score` is the text `0.5` where a number is wanted",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"contents": "x"}, "score": 1e300}]]}"#,
+        "`result[0][0].score` is the number 1e+300 where a number that fits 32 bits is wanted",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"score": 1}]]}"#,
+        "`result[0][0]` is an object with the key `score` where a document with `contents`",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": null, "score": 1}]]}"#,
+        "`result[0][0].document` is null where a document is wanted",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"id": 1, "contents": NaN}, "score": 1}]]}"#,
+        "`result[0][0].document.contents` is null where a text is wanted; `NaN` was written there",
+    ),
+    (
+        Dialect::SearchR1,
+        r#"{"result": [[{"document": {"id": 7.0, "contents": "x"}, "score": 1}]]}"#,
+        "`result[0][0].document.id` is the number 7.0 where a text or a whole number is wanted",
+    ),
+    (Dialect::SearchR1, r#"{"result": [null]}"#, "`result[0]` is null where a list is wanted"),
+    (Dialect::SearchR1, r#"{"result": null}"#, "`result` is null where a list is wanted"),
+    (Dialect::SearchR1, r#"{"result": [[], []]}"#, "`result` is a list of 2, and 1 query was sent"),
+    (Dialect::SearchR1, "[]", "it is an empty list where an object with `result` is wanted"),
+    (
+        Dialect::Rllm,
+        r#"{"results": [7]}"#,
+        "`results[0]` is the number 7 where a document is wanted",
+    ),
+    (
+        Dialect::FlashRag,
+        r#"[[[{"contents": "x"}]], [[NaN]]]"#,
+        "`[1][0][0]` is null where a number is wanted; `NaN` was written there",
+    ),
+    (
+        Dialect::FlashRag,
+        r#"[[[{"contents": "x"}]], [[]]]"#,
+        "`[1][0]` has 0 scores for 1 documents",
+    ),
+    (Dialect::FlashRag, r#"[[[{"contents": "x"}]], []]"#, "`[1]` is a list of 0, and 1 query was"),
+    (
+        Dialect::FlashRag,
+        "[[]]",
+        "it is a list of 1 list where a list of two, documents and scores,",
+    ),
+    (
+        Dialect::R1Searcher,
+        r#"{"answers": [[7]]}"#,
+        "`answers[0][0]` is the number 7 where a document",
+    ),
+];
+
+#[test]
+fn wrong_answers_are_told_with_their_place() {
+    for &(dialect, answer, expected) in WRONG {
+        let server = Faulty::start(vec![Act::Say(answer)]);
+        let remote = Remote::new(&RemoteConfig { dialect, ..config(server.url()) }).unwrap();
+        let error = remote.search(&["q"], 3).remove(0).unwrap_err();
+        let why = why(&error, &server.url());
+        let start = format!(
+            "search for `q` failed: the answer of `URL` is not what was asked for: {expected}"
+        );
+        assert!(why.starts_with(&start), "{answer}: {why}");
+        assert_eq!(server.requests().len(), 1, "{answer}: it would be the same again");
+    }
+}
+
+/// What Python writes where it does not matter.
+#[test]
+fn answers_are_read_with_their_small_faults() {
+    let answer = concat!(
+        "\u{feff}",
+        r#"{"result": [[{"document": {"id": 123456789012345678901234, "title": NaN, "contents": "a\ud800"}, "score": 2, "rank": NaN}]]}"#
+    );
+    let server = Faulty::start(vec![Act::Say(answer)]);
+    let remote = Remote::new(&config(server.url())).unwrap();
+    let hits = remote.search(&["q"], 3).remove(0).unwrap();
+    let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+    assert_eq!((hit.id.as_str(), hit.text.as_str()), ("123456789012345678901234", "a\u{fffd}"));
 }
 
 #[test]

@@ -216,13 +216,38 @@ fn vectors_from_a_server() {
     );
 
     for (answer, expected) in [
-        (r#"{"data": []}"#, "1 texts have 0 vectors"),
-        (r#"{"data": [{"index": 3, "embedding": [1]}]}"#, "or some of them twice"),
-        (r#"{"data": [{"index": 0, "embedding": [0, 0]}]}"#, "a vector has no length"),
-        (r#"{"error": "x"}"#, "missing field `data`"),
+        (r#"{"data": []}"#, "`data` has 0 vectors, and 1 texts were sent"),
+        (
+            r#"{"data": [{"index": 3, "embedding": [1]}]}"#,
+            "`data[0].index` is 3, which is of no text or was there before",
+        ),
+        (
+            r#"{"data": [{"index": 0, "embedding": [0, 0]}]}"#,
+            "`data[0].embedding` is a list of 2 numbers that is no direction",
+        ),
+        (
+            r#"{"data": [{"index": 0, "embedding": [0.5, NaN]}]}"#,
+            "`data[0].embedding[1]` is null where a number is wanted; `NaN` was written there",
+        ),
+        (
+            r#"{"data": [{"index": 0, "embedding": "AACAPw=="}]}"#,
+            "`data[0].embedding` is the text `AACAPw==` where a list is wanted",
+        ),
+        (
+            r#"{"data": [{"index": -1, "embedding": [1]}]}"#,
+            "`data[0].index` is the number -1 where",
+        ),
+        (r#"{"data": [{"index": 0}]}"#, "`data[0]` has no `embedding`, but the key `index`"),
+        (r#"{"error": "x"}"#, "it has no `data`, but an error: \"x\""),
     ] {
         let server = Faulty::start(vec![Act::Say(answer)]);
         let error = Embeddings::connect(&config(&server)).err().unwrap().to_string();
         assert!(error.contains(expected), "{error}");
     }
+    let longer = r#"{"data": [{"embedding": [1, 2, 3]}]}"#;
+    let server = Faulty::start(vec![Act::Say(one), Act::Say(longer)]);
+    let embeddings = Embeddings::connect(&config(&server)).unwrap();
+    let error = embeddings.embed(&["a"], TextRole::Query).unwrap_err().to_string();
+    let expected = "`data[0].embedding` has 3 numbers, and the vectors before it have 2";
+    assert!(error.contains(expected), "{error}");
 }

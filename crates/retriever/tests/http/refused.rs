@@ -28,42 +28,78 @@ fn cases() -> Vec<Case> {
 }
 
 const SHORT: &[(&str, &[u8], u16, &str)] = &[
-    ("no JSON", b"nonsense", 400, "the body is not JSON: expected ident"),
-    ("nothing", b"", 400, "the body is not JSON: EOF"),
-    ("half of it", br#"{"queries": ["a""#, 400, "the body is not JSON: EOF"),
-    ("two of them", br#"{"queries": ["a"]} {}"#, 400, "the body is not JSON: trailing"),
-    ("no UTF-8", b"{\"queries\": [\"\xff\xfe\"]}", 400, "the body is not UTF-8 at byte 14"),
-    ("no object", br#""a""#, 422, "expected an object such as {\"queries\""),
-    ("both", br#"{"query": "a", "queries": ["a"]}"#, 422, "both `query` and `queries`"),
-    ("a text for a list", br#"{"queries": "a"}"#, 422, "`queries` is a list of texts"),
-    ("a number for a query", br#"{"query": 1}"#, 422, "`query` is a text or a list of texts"),
-    ("a text for a number", br#"{"queries": ["a"], "topk": "3"}"#, 422, "a whole number such as 3"),
-    ("a fraction", br#"{"queries": ["a"], "topk": 2.5}"#, 422, "`topk` is 2.5; it must be a whole"),
-    ("less than nothing", br#"{"queries": ["a"], "topk": -1}"#, 422, "`topk` is -1; it must be a"),
+    ("no JSON", b"nonsense", 400, "the body is not JSON of a request: it begins with `nonsense`"),
+    ("nothing", b"", 400, "the body is not JSON of a request: it is empty"),
+    ("half of it", br#"{"queries": ["a""#, 400, "it ends in the middle, at byte 16"),
     (
-        "a text for a truth value",
-        br#"{"queries": ["a"], "return_scores": "yes"}"#,
-        422,
-        "true or false",
+        "two of them",
+        br#"{"queries": ["a"]} {}"#,
+        400,
+        "something follows after its end, at byte 20",
     ),
-    ("no hits", br#"{"query": "a", "top_k": 0}"#, 422, "`top_k` is 0; it must be 1 or more"),
+    ("no UTF-8", b"{\"queries\": [\"\xff\xfe\"]}", 400, "it is not UTF-8: the byte 0xff at 15"),
+    ("another encoding", b"\xff\xfe{\0}\0", 400, "it is UTF-16, and UTF-8 is wanted"),
+    ("Python's notation", b"{'queries': ['a']}", 400, "it is in Python's notation"),
+    ("a bare line break", b"{\"queries\": [\"a\nb\"]}", 400, "a text has a line break or another"),
+    ("a key twice", br#"{"queries": ["a"], "queries": ["b"]}"#, 400, "has the key `queries` twice"),
+    ("no object", br#"["a"]"#, 422, "the body is a list of 1 text, and a request is an object"),
+    ("both", br#"{"query": "a", "queries": ["a"]}"#, 422, "both `query` and `queries`"),
+    (
+        "a text for a list",
+        br#"{"queries": "a"}"#,
+        422,
+        "`queries` is the text `a` where a list of texts is wanted",
+    ),
+    (
+        "a number for a query",
+        br#"{"query": 1}"#,
+        422,
+        "`query` is the number 1 where a text or a list of texts is wanted",
+    ),
+    (
+        "a text for a number",
+        br#"{"queries": ["a"], "topk": "3"}"#,
+        422,
+        "`topk` is the text `3` where a whole number from 1 to 1000, the most of this server, is",
+    ),
+    ("a fraction", br#"{"queries": ["a"], "topk": 2.5}"#, 422, "`topk` is the number 2.5 where"),
+    (
+        "less than nothing",
+        br#"{"queries": ["a"], "topk": -1}"#,
+        422,
+        "`topk` is the number -1 where",
+    ),
+    ("no hits", br#"{"query": "a", "top_k": 0}"#, 422, "`top_k` is the number 0 where"),
+    (
+        "no hits of FlashRAG",
+        br#"{"query": ["a"], "top_n": 0}"#,
+        422,
+        "`top_n` is the number 0 where",
+    ),
+    ("no hits of R1-Searcher", br#"{"queries": ["a"], "k": 0}"#, 422, "`k` is the number 0 where"),
+    (
+        "no rank",
+        br#"{"queries": ["a"], "topk_retrieval": 0}"#,
+        422,
+        "`topk_retrieval` is the number 0",
+    ),
     (
         "a billion hits",
         br#"{"queries": ["a"], "topk": 1000000000}"#,
         422,
-        "`topk` is 1000000000; this server gives at most 1000",
+        "`topk` is the number 1000000000 where a whole number from 1 to 1000",
     ),
     (
         "the largest number",
         br#"{"queries": ["a"], "topk": 18446744073709551615}"#,
         422,
-        "`topk` is 18446744073709551615; this server gives at most 1000",
+        "`topk` is the number 18446744073709551615 where",
     ),
     (
         "more digits than a number has",
         br#"{"queries": ["a"], "topk": 99999999999999999999999}"#,
         422,
-        "it must be a whole number, 1 or more",
+        "`99999999999999999999999` where a whole number from 1 to 1000",
     ),
     (
         "two numbers of hits",
@@ -71,8 +107,24 @@ const SHORT: &[(&str, &[u8], u16, &str)] = &[
         422,
         "`top_k` is 2 and `k` is 3: which of them?",
     ),
-    ("an unknown key", br#"{"queries": ["a"], "topK": 3}"#, 422, "unknown field `topK`"),
-    ("a key twice", br#"{"queries": ["a"], "queries": ["b"]}"#, 422, "duplicate field `queries`"),
+    (
+        "a text for a truth value",
+        br#"{"queries": ["a"], "return_scores": "yes"}"#,
+        422,
+        "`return_scores` is the text `yes` where true or false is wanted",
+    ),
+    (
+        "two wishes for scores",
+        br#"{"queries": ["a"], "return_scores": true, "return_score": false}"#,
+        422,
+        "`return_scores` is true and `return_score` is false: which of them?",
+    ),
+    (
+        "an unknown key",
+        br#"{"queries": ["a"], "topK": 3}"#,
+        422,
+        "`topK` is no key of a request; there are `queries`, `query`, `topk`",
+    ),
 ];
 
 #[test]
@@ -83,6 +135,8 @@ fn what_is_no_request_is_refused_with_a_sentence() {
         let reply = post(server.address(), "/retrieve", &body);
         let error = reply.body["error"].as_str().unwrap_or_default();
         assert!(reply.status == status && error.contains(expected), "{name}: {reply:?}");
+        let example = r#"; a request is `{"queries": ["who wrote Hamlet?"], "topk": 3, "return_scores": true}`"#;
+        assert!(status == 413 || error.ends_with(example), "{name}: {error}");
     }
     for (path, status, expected) in [
         ("/retrieve?dialect=klingon", 400, "no dialect is called `klingon`"),
@@ -90,7 +144,11 @@ fn what_is_no_request_is_refused_with_a_sentence() {
         ("/retrieve?dialect=rllm", 422, "one `query` at a time"),
         ("/nothing", 404, "there is no `/nothing`; there are `/retrieve`"),
         ("/health", 405, "searches are posted"),
-        ("/access", 422, "unknown field `queries`"),
+        (
+            "/access",
+            422,
+            "`queries` is no key of a request; there are `urls`; a request is `{\"urls\": [",
+        ),
     ] {
         let reply = post(server.address(), path, br#"{"queries": ["a"]}"#);
         let error = reply.body["error"].as_str().unwrap_or_default();
@@ -100,6 +158,22 @@ fn what_is_no_request_is_refused_with_a_sentence() {
             continue;
         }
         assert!(reply.status == status && error.contains(expected), "{path}: {reply:?}");
+    }
+    for (path, example) in [
+        ("/search", r#"{"query": "who wrote Hamlet?", "top_n": 3, "return_score": true}"#),
+        ("/batch_search", r#"{"query": ["who wrote Hamlet?"], "top_n": 3, "return_score": true}"#),
+        ("/queries", r#"{"queries": ["who wrote Hamlet?"], "k": 3}"#),
+        ("/retrieve?dialect=rllm", r#"{"query": "who wrote Hamlet?", "top_k": 3}"#),
+        ("/access", r#"{"urls": ["https://example.org/page"]}"#),
+    ] {
+        let reply = post(server.address(), path, b"[]");
+        let expected = format!(
+            "the body is an empty list, and a request is an object; a request is `{example}`"
+        );
+        assert_eq!((reply.status, &reply.body), (422, &json!({ "error": expected })), "{path}");
+        if path != "/access" {
+            assert_eq!(post(server.address(), path, example.as_bytes()).status, 200, "{path}");
+        }
     }
     let reply = post(server.address(), "/access", br#"{"urls": ["a"]}"#);
     assert_eq!(reply.status, 404);

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use forage_retriever::{
-    Analyzer, Bm25, Dialect, PageStore, RequestLimits, SearchOptions, Server, ServerOptions,
+    Analyzer, Bm25, Corpus, Dialect, IndexOptions, PageStore, RequestLimits, SearchOptions, Server,
+    ServerOptions, build_index,
 };
 use forage_trajectory::{Hit, Passage, Retriever, SearchError};
 use serde_json::{Value, json};
@@ -263,6 +264,58 @@ fn a_silly_query_costs_the_others_nothing() {
     }
 }
 
+/// Queries as models write them, all in one batch, over a real index: each costs only itself.
+#[test]
+fn every_silly_query_of_a_batch_is_answered() {
+    let folder = TempDir::new().unwrap();
+    let passage = |(id, text): (&str, &str)| Passage {
+        id: id.to_owned(),
+        title: String::new(),
+        text: text.to_owned(),
+    };
+    let passages = [("0", "Hamlet was written by Shakespeare"), ("1", "the whale is white")];
+    let index = folder.path().join("index");
+    let corpus = Corpus::memory(passages.map(passage).into());
+    build_index(corpus, &index, &IndexOptions::default(), &|_| {}).unwrap();
+    let bm25 = Bm25::open(&index, &SearchOptions::default()).unwrap();
+    let server = start_with(bm25, None, ServerOptions::default());
+
+    let long = "whale ".repeat(200_000);
+    let queries = [
+        ("hamlet", vec!["0"], None),
+        ("", vec![], Some("the query is empty")),
+        (r" \t\n\u00a0", vec![], Some("the query is empty")),
+        (&long, vec![], Some("the query has 1200000 bytes; this server takes at most 16384")),
+        (r"\u0001whale\u001f\u007f", vec!["1"], None),
+        (r"\u0000 whale", vec!["1"], None),
+        (r#"?!.,;:()[]{}\"\\/+-*~^&|"#, vec![], None),
+        (r"whale \ud800", vec!["1"], None),
+        (r"\udfff", vec![], None),
+        (r#"AND OR NOT (title: \""#, vec![], None),
+        (r"whale \ufeff\u202e\u0301", vec!["1"], None),
+        ("whale", vec!["1"], None),
+    ];
+    let texts: Vec<String> = queries.iter().map(|it| format!("\"{}\"", it.0)).collect();
+    // As a program on Windows sends it, and with half a character that is not escaped.
+    let body =
+        format!("\u{feff}{{\"queries\": [{}, \"hamlet ###\"], \"topk\": 1}}", texts.join(", "));
+    let mut body = body.into_bytes();
+    let half = body.windows(3).position(|bytes| bytes == b"###").unwrap();
+    body[half..half + 3].copy_from_slice(b"\xed\xa0\x80");
+    let reply = post(server.address(), "/retrieve", &body);
+    assert_eq!(reply.status, 200, "{:?}", reply.body["error"]);
+    let skipped = reply.body["skipped"].as_array().unwrap();
+    for (idx, (query, expected, reason)) in queries.iter().enumerate() {
+        let hits = reply.body["result"][idx].as_array().unwrap();
+        let ids: Vec<&str> =
+            hits.iter().map(|hit| hit["document"]["id"].as_str().unwrap()).collect();
+        assert_eq!(&ids, expected, "{query:.40}");
+        let told = skipped.iter().find(|it| it["query"] == idx).map(|it| it["reason"].as_str());
+        assert_eq!(told.flatten(), *reason, "{query:.40}");
+    }
+    assert_eq!(reply.body["result"][queries.len()][0]["document"]["id"], "0");
+}
+
 /// `ZeroSearch` sends to `/retrieve` of a fixed address: the server is started with its dialect.
 #[test]
 fn a_server_of_one_dialect() {
@@ -278,15 +331,19 @@ fn a_server_of_one_dialect() {
 fn pages_are_found_by_their_address() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("pages.jsonl");
-    let lines = "{\"url\": \"https://a\", \"contents\": \"page A\"}\n\n\
+    let lines = "\u{feff}{\"url\": \"https://a\", \"contents\": \"page A\"}\n\n\
                  {\"url\": \"https://b\", \"contents\": \"page\\nB\", \"more\": 1}\n";
     fs::write(&file, lines).unwrap();
     let pages = PageStore::open(&file).unwrap();
     assert_eq!(pages.len(), 2);
     let server = start_with(crate::Canned, Some(pages), ServerOptions::default());
-    let reply =
-        post(server.address(), "/access", br#"{"urls": ["https://b", "https://c", "https://a"]}"#);
-    let expected = json!({ "result": [{ "contents": "page\nB" }, null, { "contents": "page A" }] });
+    let reply = post(
+        server.address(),
+        "/access",
+        br#"{"urls": ["https://b", "https://c", null, "https://a"]}"#,
+    );
+    let expected =
+        json!({ "result": [{ "contents": "page\nB" }, null, null, { "contents": "page A" }] });
     assert_eq!((reply.status, reply.body), (200, expected));
 
     // A passage whose id is an address has it as `url`, too.
@@ -295,7 +352,9 @@ fn pages_are_found_by_their_address() {
 
     fs::write(&file, "{\"url\": \"https://a\"}\n").unwrap();
     let error = PageStore::open(&file).unwrap_err().to_string();
-    assert!(error.ends_with("pages.jsonl:1: not a page: {\"url\", \"contents\"}"), "{error}");
+    let expected = "pages.jsonl:1: not a page, {\"url\": \"…\", \"contents\": \"…\"}: it has no \
+                    `contents`, but the key `url`";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]

@@ -10,7 +10,8 @@
 //! | the budget does not reach for the call | fails at once; nothing is sent |
 //!
 //! The backoff is that of [`forage_http::RetryPolicy`]: exponential, with deterministic jitter.
-//! Only the time of a request depends on it.
+//! Only the time of a request depends on it. The first wait of an outage is a warning in the log,
+//! which names the server, the cause and how long it is waited for.
 //!
 //! A call reserves the most that it can use: the bytes of its prompt, since no token has less than
 //! one, and `max_tokens`. A reply without `usage` is entered with its bytes. An attempt without a
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 
 use forage_http::header::AUTHORIZATION;
 use forage_http::{
-    Backoff, Credential, HttpClient, HttpOptions, HttpRequest, RetryClass, RetryPolicy,
+    Backoff, Credential, HttpClient, HttpOptions, HttpRequest, OutageLog, RetryClass, RetryPolicy,
 };
+use forage_trajectory::error_chain;
 use serde_json::{Map, Value, json};
 
 use super::budget::{Budget, Usage};
@@ -35,6 +37,8 @@ use super::{ChatModel, ChatReply, ChatRequest};
 
 /// Poll interval of waiting requests, which end when the run stops.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Pause of a rate limit from which on a warning tells of it.
+const LONG_PAUSE: Duration = Duration::from_secs(5);
 /// Largest body of a reply, in bytes.
 const MAX_BODY: u64 = 1 << 28;
 /// Stands in the place of the key in texts.
@@ -61,6 +65,7 @@ pub struct ChatClient {
     config: ChatConfig,
     checked: Checked,
     policy: RetryPolicy,
+    outages: OutageLog,
     budget: Arc<Budget>,
     stop: Arc<AtomicBool>,
     free: Slots,
@@ -108,6 +113,7 @@ impl ChatClient {
             http: HttpClient::new(&options, credential),
             config: config.clone(),
             policy: RetryPolicy::new(checked.backoff),
+            outages: OutageLog::default(),
             checked,
             budget,
             stop,
@@ -162,7 +168,10 @@ impl ChatClient {
         loop {
             self.wait_for_rate()?;
             match self.attempt(&body, request, usage) {
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.outages.answered(&self.checked.url);
+                    return Ok(reply);
+                }
                 Err(error) => retries.wait_after(error)?,
             }
         }
@@ -311,6 +320,10 @@ impl<'a> Retries<'a> {
             if is_late(delay) {
                 return Err(ChatError::PutOff { seconds, source: Box::new(error) });
             }
+            if delay >= LONG_PAUSE {
+                let patience = || format!("after {:.0} s", delay.as_secs_f64());
+                client.outages.failed(|| error_chain(&error), patience);
+            }
             client.hold_until(Instant::now() + delay);
             client.put_off.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -323,6 +336,11 @@ impl<'a> Retries<'a> {
         if is_late(delay) {
             return Err(ChatError::Outage { seconds, source: Box::new(error) });
         }
+        let patience = || {
+            let left = patience.saturating_sub(since.elapsed()).as_secs_f64();
+            format!("for up to {left:.0} s")
+        };
+        client.outages.failed(|| error_chain(&error), patience);
         client.wait_until(Instant::now() + delay)?;
         client.retried.fetch_add(1, Ordering::Relaxed);
         Ok(())

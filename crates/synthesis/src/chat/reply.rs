@@ -1,6 +1,6 @@
 //! Parsing of chat completions and of error responses.
 
-use forage_http::{HttpClient, HttpError, HttpResponse, StatusError};
+use forage_http::{HttpClient, HttpError, HttpResponse, ShapeFault, StatusError, list, member};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -28,76 +28,51 @@ pub(super) struct Metered {
     pub(super) completion_tokens: u64,
 }
 
-#[derive(Deserialize)]
-struct Completion {
-    choices: Option<Vec<Choice>>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    message: Message,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Option<Value>,
-    refusal: Option<String>,
-}
-
 impl ReplyParser<'_> {
     /// Parses a response of success. Its usage is returned also where it cannot be used.
     pub(super) fn read(self, body: &[u8]) -> (Option<Metered>, Result<ChatReply, ChatError>) {
-        let url = || self.url.to_owned();
-        let reply: Value = match serde_json::from_slice(body) {
+        let reply = match self.client.document(self.url, body) {
             Ok(reply) => reply,
-            Err(source) => {
-                return (None, Err(HttpError::NotJson { url: url(), source }.into()));
-            }
+            Err(error) => return (None, Err(error.into())),
         };
-        let metered = reply.get("usage").and_then(|usage| Metered::deserialize(usage).ok());
-        let read = match serde_json::from_value::<Completion>(reply) {
-            Ok(completion) => self.completion(completion),
-            Err(error) => Err(self.shape(&error.to_string())),
+        let usage = reply.value.get("usage");
+        let metered = usage.and_then(|usage| Metered::deserialize(usage).ok());
+        let error = reply.value.get("error").filter(|error| !error.is_null());
+        let read = match error {
+            Some(error) => Err(self.error_in_reply(error)),
+            None => match choice(&reply.value) {
+                Ok(choice) => self.text(choice),
+                Err(fault) => Err(self.shape(&reply.explained(fault.to_string()))),
+            },
         };
         (metered, read)
     }
 
-    fn completion(self, completion: Completion) -> Result<ChatReply, ChatError> {
+    /// Error that stands in a reply of status 200: some servers put those of servers behind them
+    /// there.
+    fn error_in_reply(self, error: &Value) -> ChatError {
+        let status = error.get("code").and_then(Value::as_u64).unwrap_or(500) as u16;
+        let body = error.to_string().into_bytes();
+        self.error_of(&HttpResponse { status, retry_after: None, body })
+    }
+
+    /// Text of a choice; none where there is no choice.
+    fn text(self, choice: Option<Choice<'_>>) -> Result<ChatReply, ChatError> {
         let (url, model) = (self.url.to_owned(), self.model.to_owned());
-        if let Some(error) = completion.error.filter(|it| !it.is_null()) {
-            // Some servers put errors of those behind them into a reply of status 200.
-            let status = error.get("code").and_then(Value::as_u64).unwrap_or(500) as u16;
-            let body = error.to_string().into_bytes();
-            return Err(self.error_of(&HttpResponse { status, retry_after: None, body }));
-        }
-        let Some(choices) = completion.choices else {
-            return Err(self.shape("it has no `choices`"));
-        };
-        let Some(choice) = choices.into_iter().next() else {
+        let Some(Choice { finish_reason, refusal, content }) = choice else {
             return Err(ChatError::NoChoice { url });
         };
-        let finish = choice.finish_reason.unwrap_or_default();
-        if finish == "content_filter" {
+        if finish_reason == "content_filter" {
             return Err(ChatError::Filtered { model });
         }
-        if let Some(said) = choice.message.refusal.filter(|refusal| !refusal.trim().is_empty()) {
-            return Err(ChatError::Refused { model, said: self.client.excerpt(&said) });
+        if !refusal.trim().is_empty() {
+            return Err(ChatError::Refused { model, said: self.client.excerpt(refusal) });
         }
-        let text = match choice.message.content {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text,
-            Some(Value::Array(parts)) => {
-                parts.iter().filter_map(|part| part["text"].as_str()).collect()
-            }
-            Some(_) => return Err(self.shape("`content` is no text")),
-        };
-        let cut_off = finish == "length";
-        if text.trim().is_empty() {
+        let cut_off = finish_reason == "length";
+        if content.trim().is_empty() {
             return Err(ChatError::Empty { model, cut_off });
         }
-        Ok(ChatReply { text, cut_off })
+        Ok(ChatReply { text: content, cut_off })
     }
 
     /// Error of a response with a status other than success.
@@ -119,5 +94,49 @@ impl ReplyParser<'_> {
     /// Error of JSON that is no chat completion.
     fn shape(self, what: &str) -> ChatError {
         HttpError::Shape { url: self.url.to_owned(), what: self.client.redact(what) }.into()
+    }
+}
+
+/// Choice of a completion. What is not there is empty.
+struct Choice<'a> {
+    finish_reason: &'a str,
+    refusal: &'a str,
+    content: String,
+}
+
+/// The first choice of a completion, if it has one.
+fn choice(reply: &Value) -> Result<Option<Choice<'_>>, ShapeFault> {
+    let choices = member(reply, "choices")?;
+    let Some(first) = list(choices).map_err(|fault| fault.under("choices"))?.first() else {
+        return Ok(None);
+    };
+    let read = || {
+        let message = member(first, "message")?;
+        let content = message.get("content").unwrap_or(&Value::Null);
+        let content = match content {
+            _ if !message.is_object() => Err(ShapeFault::wanted(message, "an object")),
+            content => content_text(content).map_err(|fault| fault.under("content")),
+        };
+        Ok(Choice {
+            finish_reason: text_of(first, "finish_reason"),
+            refusal: text_of(message, "refusal"),
+            content: content.map_err(|fault| fault.under("message"))?,
+        })
+    };
+    read().map(Some).map_err(|fault: ShapeFault| fault.at(0).under("choices"))
+}
+
+/// Text of a member; empty where it has none.
+fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Text of a message, which may be in parts; none is an empty one.
+fn content_text(content: &Value) -> Result<String, ShapeFault> {
+    match content {
+        Value::Null => Ok(String::new()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Array(parts) => Ok(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        other => Err(ShapeFault::wanted(other, "a text")),
     }
 }
