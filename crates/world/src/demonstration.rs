@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::Comparison;
 use crate::error::WorldError;
+use crate::wandering::wander;
 use crate::wording::search_query;
 use crate::world::World;
 
@@ -25,12 +26,25 @@ pub struct Perturbations {
     /// Probability, after the last search, of answering with another value of the same passage.
     /// Default: 0.
     pub misread: f64,
+    /// Probability, after each search but the last one, of going on from another entity of the same
+    /// passage: as many searches, and a wrong end. Default: 0.
+    pub wander: f64,
+    /// Probability, after each search, of searching for the same once more. Default: 0.
+    pub repeat: f64,
+    /// Probability that a search names its entity alone, without kind and relation. Default: 0.
+    pub vague: f64,
 }
 
 impl Perturbations {
-    /// Checks that both are probabilities.
+    /// Checks that all are probabilities.
     pub fn check(&self) -> Result<(), WorldError> {
-        for (key, value) in [("stop_early", self.stop_early), ("misread", self.misread)] {
+        for (key, value) in [
+            ("stop_early", self.stop_early),
+            ("misread", self.misread),
+            ("wander", self.wander),
+            ("repeat", self.repeat),
+            ("vague", self.vague),
+        ] {
             if !(0.0..=1.0).contains(&value) {
                 return Err(WorldError::Perturbation { key, value });
             }
@@ -52,13 +66,28 @@ pub fn demonstrate(
     stream: Stream,
 ) -> Vec<String> {
     let mut rng = stream.rng();
+    // Each further perturbation has numbers of its own, so that it changes nothing of the others.
+    let [mut wander_rng, mut repeat_rng, mut vague_rng] =
+        [1, 2, 3].map(|turn| stream.at_turn(turn).rng());
+    let right = &question.evidence.steps;
+    let walked = match question.evidence.shape.as_str() {
+        "comparison" => right.clone(),
+        _ => wander(world, right, perturbations.wander, &mut wander_rng),
+    };
     let mut turns = Vec::new();
     let mut thought = " First:".to_owned();
-    let mut steps = question.evidence.steps.iter().peekable();
+    let mut steps = walked.iter().peekable();
     while let Some(step) = steps.next() {
         let query = &step.queries[0];
         let thought_of_query = THINK.wrap(&format!("{thought} {query}."));
-        turns.push(thought_of_query + &SEARCH.wrap(&format!(" {query}")));
+        let searched = match world.entity_of(&step.passage_ids[0]) {
+            Some(id) if vague_rng.random_bool(perturbations.vague) => &world.entity(id).name,
+            _ => query,
+        };
+        turns.push(thought_of_query + &SEARCH.wrap(&format!(" {searched}")));
+        if repeat_rng.random_bool(perturbations.repeat) {
+            turns.extend(turns.last().cloned());
+        }
 
         let told = steps.next_if(|next| is_inline(world, step, next));
         let (probability, misread) = match steps.peek() {
@@ -85,7 +114,10 @@ pub fn demonstrate(
             thought.push_str(" Next:");
         }
     }
-    turns.extend(conclusion(world, question, thought));
+    match walked.last() {
+        Some(end) if walked != *right => turns.push(conclude(&thought, &end.answer)),
+        _ => turns.extend(conclusion(world, question, thought)),
+    }
     turns
 }
 

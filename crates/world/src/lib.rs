@@ -46,6 +46,7 @@ pub mod wording;
 
 mod demonstration;
 mod exercise;
+mod wandering;
 
 mod error;
 mod section;

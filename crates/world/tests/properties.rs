@@ -28,7 +28,8 @@ fn the_same_seed_gives_the_same_bytes() {
         let world =
             World::generate(&WorldConfig { entities, ..WorldConfig::default() }, seed).unwrap();
         let asked = questions(&world, Split::Train, 40, seed, &QuestionMix::default()).unwrap();
-        let perturbations = Perturbations { stop_early: 0.3, misread: 0.3 };
+        let perturbations =
+            Perturbations { stop_early: 0.3, misread: 0.3, ..Perturbations::default() };
         let written: Vec<_> =
             asked.iter().map(|it| demonstrate(&world, it, &perturbations, stream(seed))).collect();
         let drills = [reading_exercise, comparison_exercise]
@@ -310,7 +311,7 @@ fn what_was_told_by_the_way_is_not_searched_for() {
 #[test]
 fn stopping_early_answers_the_first_value() {
     let world = world();
-    let perturbations = Perturbations { stop_early: 1.0, misread: 0.0 };
+    let perturbations = Perturbations { stop_early: 1.0, ..Perturbations::default() };
     for question in asked(&world, Split::Dev) {
         let turns = demonstrate(&world, &question, &perturbations, stream(0));
         assert_eq!(turns.len(), 2);
@@ -326,13 +327,97 @@ fn stopping_early_answers_the_first_value() {
 #[test]
 fn misreading_answers_another_value_of_the_passage() {
     let world = world();
-    let perturbations = Perturbations { stop_early: 0.0, misread: 1.0 };
+    let perturbations = Perturbations { misread: 1.0, ..Perturbations::default() };
     for question in asked(&world, Split::Dev) {
         let turns = demonstrate(&world, &question, &perturbations, stream(0));
         assert_eq!(turns.len(), question.evidence.steps.len() + 1);
         let answer = between(turns.last().unwrap(), "answer");
         assert!(!question.golden_answers.iter().any(|golden| golden == answer));
         assert!(question.evidence.passages.last().unwrap().text.contains(answer));
+    }
+}
+
+#[test]
+fn wandering_makes_as_many_searches_and_ends_elsewhere() {
+    let world = world();
+    let perturbations = Perturbations { wander: 1.0, ..Perturbations::default() };
+    let (mut n_chains, mut n_left, mut n_wrong) = (0, 0, 0);
+    for question in asked(&world, Split::Dev) {
+        let turns = demonstrate(&world, &question, &perturbations, stream(0));
+        let right = demonstrate(&world, &question, &Perturbations::default(), stream(0));
+        let steps = &question.evidence.steps;
+        assert_eq!(turns.len(), right.len());
+        assert_eq!(turns[0], right[0]);
+        if question.evidence.shape == "comparison" || steps.len() < 2 {
+            assert_eq!(turns, right);
+            continue;
+        }
+        n_chains += 1;
+        let Some(at) = turns.iter().zip(&right).position(|(one, other)| one != other) else {
+            continue;
+        };
+        n_left += 1;
+        // Another value of the passage, said to be the one that was asked for.
+        let step = &steps[at - 1];
+        let thought = between(&turns[at], "think");
+        let value = thought
+            .strip_prefix(&format!("{} ", step.queries[0]))
+            .and_then(|rest| rest.split_once(". Next:"))
+            .unwrap()
+            .0;
+        let passage = question.evidence.passages.iter().find(|it| it.id == step.passage_ids[0]);
+        assert!(passage.unwrap().text.contains(value), "{thought}");
+        assert_ne!(value, step.answer);
+        // What it says from there on is so, of the entity that it searches for.
+        for pair in turns[at..].windows(2) {
+            let query = between(&pair[0], "search");
+            let stated = between(&pair[1], "think");
+            let value = stated.strip_prefix(&format!("{query} ")).unwrap();
+            let value = value.split_once(". Next:").map_or(value.trim_end_matches('.'), |it| it.0);
+            let is_fact = world
+                .passages()
+                .iter()
+                .any(|passage| query.starts_with(&passage.title) && passage.text.contains(value));
+            assert!(is_fact, "{query}: {value}");
+        }
+        let answer = between(turns.last().unwrap(), "answer");
+        assert!(!answer.is_empty());
+        n_wrong += usize::from(!question.golden_answers.iter().any(|golden| golden == answer));
+    }
+    assert_eq!(n_left, n_chains);
+    assert!(n_wrong * 10 > n_left * 9, "{n_wrong} of {n_left}");
+}
+
+#[test]
+fn repeating_and_vagueness_change_searches_alone() {
+    let world = world();
+    let repeat = Perturbations { repeat: 1.0, ..Perturbations::default() };
+    let vague = Perturbations { vague: 1.0, ..Perturbations::default() };
+    for question in asked(&world, Split::Dev) {
+        let right = demonstrate(&world, &question, &Perturbations::default(), stream(0));
+        let twice = demonstrate(&world, &question, &repeat, stream(0));
+        let (end, searches) = right.split_last().unwrap();
+        let expected: Vec<_> = searches.iter().flat_map(|turn| [turn, turn]).chain([end]).collect();
+        assert_eq!(twice.iter().collect::<Vec<_>>(), expected);
+        let turns = demonstrate(&world, &question, &vague, stream(0));
+        assert_eq!(turns.last(), right.last());
+        for ((turn, right), step) in turns.iter().zip(&right).zip(&question.evidence.steps) {
+            assert_eq!(between(turn, "think"), between(right, "think"));
+            let entity = world.entity(world.entity_of(&step.passage_ids[0]).unwrap());
+            assert_eq!(between(turn, "search"), entity.name);
+        }
+    }
+}
+
+#[test]
+fn perturbations_draw_numbers_of_their_own() {
+    let world = world();
+    let early = Perturbations { stop_early: 0.5, ..Perturbations::default() };
+    let vague = Perturbations { vague: 0.5, ..early.clone() };
+    for question in asked(&world, Split::Dev) {
+        let [one, other] =
+            [&early, &vague].map(|it| demonstrate(&world, &question, it, stream(0)).len());
+        assert_eq!(one, other);
     }
 }
 
@@ -440,9 +525,17 @@ fn impossible_settings_are_refused() {
     let error =
         World::generate(&WorldConfig { inline_facts: f64::NAN, ..WorldConfig::default() }, 1);
     assert_eq!(error.unwrap_err().to_string(), "`asides` is NaN, not a share");
-    assert!(Perturbations { stop_early: 0.5, misread: 1.1 }.check().is_err());
-    assert!(Perturbations { stop_early: f64::NAN, misread: 0.0 }.check().is_err());
-    assert!(Perturbations { stop_early: 1.0, misread: 0.0 }.check().is_ok());
+    assert!(
+        Perturbations { stop_early: 0.5, misread: 1.1, ..Perturbations::default() }
+            .check()
+            .is_err()
+    );
+    assert!(
+        Perturbations { stop_early: f64::NAN, misread: 0.0, ..Perturbations::default() }
+            .check()
+            .is_err()
+    );
+    assert!(Perturbations { stop_early: 1.0, ..Perturbations::default() }.check().is_ok());
     assert!(serde_json::from_str::<WorldConfig>(r#"{"entities": {"train": 50}}"#).is_ok());
     assert!(serde_json::from_str::<WorldConfig>(r#"{"entities": {"trian": 50}}"#).is_err());
 }
