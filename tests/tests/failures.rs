@@ -259,6 +259,40 @@ fn a_run_goes_on_for_more_steps() {
     assert_eq!(steps, [0, 1, 2, 3, 4]);
     scratch.forage(&more).done();
 
+    // What a checkpoint was removed with goes: the evaluation of step 4 is made again.
+    let evaluation = "run/evaluations/step-000004-greedy.json";
+    std::fs::remove_dir_all(scratch.path("run/checkpoints/step-000004")).unwrap();
+    let written = scratch.read(evaluation);
+    scratch.write(evaluation, "{}");
+    scratch.forage(&more).done();
+    assert_eq!(scratch.read(evaluation), written);
+
+    // A row that is gone is told.
+    let rows = scratch.read("run/metrics.jsonl");
+    let without: String = rows.lines().filter(|row| !row.contains("\"step\":2,")).collect();
+    for damaged in [without.replace("}{", "}\n{") + "\n", rows[..rows.len() - 20].to_owned()] {
+        scratch.write("run/metrics.jsonl", damaged);
+        let told = scratch.forage(&more).ended(3).stderr;
+        assert!(told.contains("metrics.jsonl"), "{told}");
+        assert!(told.contains("is not in its place"), "{told}");
+    }
+    scratch.write("run/metrics.jsonl", rows);
+
+    // Neither does a run go on with another index or model.
+    let manifest = scratch.read("run/manifest.json");
+    for (key, what) in
+        [("fingerprint", "passages of the index"), ("weights", "weights of the model")]
+    {
+        let (before, after) = manifest.split_once(&format!("\"{key}\": \"")).unwrap();
+        scratch.write("run/manifest.json", format!("{before}\"{key}\": \"x{after}"));
+        let told = scratch.forage(&more).ended(2).stderr;
+        assert!(
+            told.contains(what) && told.contains("not what the run was started with"),
+            "{told}"
+        );
+    }
+    scratch.write("run/manifest.json", manifest);
+
     // Neither is the default that only one of them has.
     scratch.write("run.toml", RUN_FILE.replace("steps = 8", "temperature = 1.0\nsteps = 8"));
     let fewer = [&run[..], &["--resume", "--set", "training.steps=3", "--set", "seed=2"]].concat();

@@ -192,7 +192,7 @@ fn of_configuration(error: &ConfigurationError) -> Option<String> {
         ConfigurationError::NothingTrained { .. } => {
             "begin with easier questions, larger groups, or a reward that differs more, such as one \
              with partial credit; step rewards count with `placement = \"outcome\"` or an \
-             advantage that uses them"
+             advantage that uses them; or raise `training.untrained_limit`"
                 .to_owned()
         }
         ConfigurationError::NothingApplies { .. } => {

@@ -26,10 +26,9 @@ pub fn fill<'a>(
     retriever: &RetrieverConfig,
 ) -> Result<()> {
     let Some(folder) = retriever.index() else { return Ok(()) };
-    let mut questions: Vec<&mut Question> = questions
-        .into_iter()
-        .filter(|question| question.evidence.passages.iter().any(is_bare))
-        .collect();
+    let (mut questions, others): (Vec<&mut Question>, Vec<&mut Question>) =
+        questions.into_iter().partition(|question| question.evidence.passages.iter().any(is_bare));
+    warn_of_other_ids(&others, folder)?;
     if questions.is_empty() {
         return Ok(());
     }
@@ -40,10 +39,8 @@ pub fn fill<'a>(
         .collect();
     let ids: BTreeSet<String> = bare.iter().map(|passage| passage.id.clone()).collect();
     let index = open_index(folder, &SearchOptions::default())?;
-    let found = index.passages_by_id(ids.iter().map(String::as_str)).with_context(|| {
-        let message = format!("the gold passages cannot be read from `{}`", folder.display());
-        Failure::new(Code::Input, message).hint("build the index again with `forage index`")
-    })?;
+    let found = index.passages_by_id(ids.iter().map(String::as_str));
+    let found = found.with_context(|| unreadable(folder))?;
     for passage in &mut bare {
         if let Some(found) = found.get(passage.id.as_str()) {
             found.clone_into(passage);
@@ -61,6 +58,35 @@ pub fn fill<'a>(
         ));
     }
     Ok(())
+}
+
+/// Warns where the gold passages with a text have no ids of the index: they are found by title and
+/// text alone, if the index has them at all.
+fn warn_of_other_ids(questions: &[&mut Question], folder: &Path) -> Result<()> {
+    let golds = questions.iter().flat_map(|question| &question.evidence.passages);
+    let ids: BTreeSet<&str> = golds.map(|passage| passage.id.as_str()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let index = open_index(folder, &SearchOptions::default())?;
+    let found = index.passages_by_id(ids.iter().copied()).with_context(|| unreadable(folder))?;
+    let n_missing = ids.iter().filter(|id| !found.contains_key(**id)).count();
+    if n_missing > 0 {
+        message(format_args!(
+            "warning: the ids of {n_missing} of {} gold passages are not in the index `{}`: \
+             `retrieval-recall` and `rollout/gold_retrieved` count such a passage where the index has \
+             its title and text under another id; `forage corpus audit` says whether it has",
+            ids.len(),
+            folder.display(),
+        ));
+    }
+    Ok(())
+}
+
+/// Failure of an index whose passages cannot be read.
+fn unreadable(folder: &Path) -> Failure {
+    let message = format!("the gold passages cannot be read from `{}`", folder.display());
+    Failure::new(Code::Input, message).hint("build the index again with `forage index`")
 }
 
 /// Checks that answers stand in the gold passages, for questions that have some with a text.

@@ -45,9 +45,25 @@ pub fn prompt(
     })
 }
 
-/// Checks that a model can get a prompt of this kind.
+/// Checks that a model can get a prompt of this kind, and that the question is in it.
 pub fn check(rollout: &RolloutConfig, tokenizer: &Tokenizer, folder: &Path) -> Result<()> {
-    prompt(rollout, tokenizer, folder, &Question::default()).map(|_| ())
+    const ASKED: &str = "Who directed Alien";
+    let question = Question { text: ASKED.to_owned(), ..Question::default() };
+    let (text, _) = prompt(rollout, tokenizer, folder, &question)?;
+    if text.contains(ASKED) {
+        return Ok(());
+    }
+    let message = format!(
+        "the chat template of `{}` leaves the question out of the prompt: it renders `{}`",
+        folder.display(),
+        text.chars().take(80).collect::<String>().escape_debug(),
+    );
+    Err(Failure::new(Code::Usage, message)
+        .hint(
+            "templates of models that also see pictures want the message as a list of parts: give \
+             the model one for texts, or leave `rollout.chat` out for a plain prompt",
+        )
+        .into())
 }
 
 /// Budget of prompts: a prompt that takes all of it leaves no token for the policy.

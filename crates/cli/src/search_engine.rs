@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use forage_model::{EncoderOptions, TextEncoder};
 use forage_retriever::{
-    Bm25, EncoderConfig, EngineError, RetrieverConfig, SearchEngine, SearchOptions,
+    Bm25, ClientError, EncoderConfig, EngineError, IndexError, RetrieverConfig, SearchEngine,
+    SearchOptions,
 };
 use forage_trajectory::{BoxError, Embedder};
 
@@ -35,9 +36,14 @@ pub fn open_engine(config: &RetrieverConfig, device: &str) -> Result<SearchEngin
     };
     SearchEngine::open(config, &load).map_err(|error| {
         let failure = match &error {
-            EngineError::Client(_) => {
+            EngineError::Client(ClientError::Option { .. })
+            | EngineError::Index(IndexError::Parameter { .. }) => {
                 Failure::new(Code::Usage, "the search engine of the run file cannot be used")
                     .hint("docs/configuration.md lists every key")
+            }
+            EngineError::Client(_) => {
+                Failure::new(Code::Input, "the search engine of the run file does not answer")
+                    .hint("start the server that embeds queries, or mend its address")
             }
             EngineError::Encoder { .. } => {
                 Failure::new(Code::Input, "the encoder of the run file cannot be used")

@@ -63,14 +63,19 @@ pub fn before_after(before: &Evaluation, after: &Evaluation) -> String {
     // Where every question of a number of hops failed, one of the two has no row.
     for new in &after.rows {
         let Some(old) = before.rows.iter().find(|row| row.name == new.name) else { continue };
+        // Other questions would be compared with each other.
+        let change = if old.n == new.n {
+            format!("{:+.3}", new.em.mean - old.em.mean)
+        } else {
+            format!("of {} and {} questions", old.n, new.n)
+        };
         writeln!(
             text,
-            "  {:<5} {:>5}   {}   {}   {:+.3}",
+            "  {:<5} {:>5}   {}   {}   {change}",
             new.name,
             new.n,
             with_interval(&old.em),
             with_interval(&new.em),
-            new.em.mean - old.em.mean,
         )
         .expect("writing to a string");
     }

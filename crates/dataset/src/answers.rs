@@ -1,5 +1,7 @@
 //! Golden answers of a row: every key that holds some, without repetitions.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::error::{ANSWERS, RowError, beginning, describe, keys};
@@ -12,7 +14,10 @@ use crate::visible::visible;
 const WITHHELD: &str = "<unk>";
 
 /// Keys of answers beside each other: all of them count.
-const KEYS: &[&str] = &["golden_answers", "answer", "answers", "Answer", "answer_aliases"];
+const KEYS: &[&str] = &["golden_answers", "answer", "answers", "Answer"];
+
+/// Key of other names of an answer, which another key has.
+const ALIASES: &str = "answer_aliases";
 
 /// Golden answers of a key: a text, a number or a list of them, which may be the text of one, as
 /// Python, `NumPy` and JSON print it.
@@ -36,6 +41,13 @@ pub(crate) fn golden_answers(row: &Object, format: Format) -> Result<Vec<String>
     }
     if found.texts.is_empty() {
         add_of_format(&mut found, row, format)?;
+    }
+    if found.texts.is_empty() {
+        // StepSearch's, which may be beside keys of any other set.
+        found.add_key(row, "final_answer")?;
+    }
+    if !has_target && !found.texts.is_empty() {
+        found.add_key(row, ALIASES)?;
     }
     refuse_places_of_choices(row, &found)?;
     if found.texts.is_empty() {
@@ -98,7 +110,6 @@ fn add_of_format(found: &mut Answers, row: &Object, format: Format) -> Result<()
             }
             Ok(())
         }
-        Format::StepSearch => found.add_key(row, "final_answer"),
         Format::SearchR1 | Format::Verl | Format::Plain => {
             let extra = object(row, "extra_info").unwrap_or_default();
             found.add_key(&extra, "answer")
@@ -136,6 +147,7 @@ fn add_annotations(found: &mut Answers, row: &Object) -> Result<(), RowError> {
 #[derive(Debug, Default)]
 struct Answers {
     texts: Vec<String>,
+    seen: HashSet<String>,
     n_numbers: usize,
 }
 
@@ -143,7 +155,7 @@ impl Answers {
     fn push(&mut self, answer: &str) {
         let answer = visible(answer);
         let answer = answer.trim();
-        if !answer.is_empty() && !self.texts.iter().any(|it| it == answer) {
+        if !answer.is_empty() && self.seen.insert(answer.to_owned()) {
             self.texts.push(answer.to_owned());
         }
     }
@@ -198,11 +210,11 @@ impl Answers {
         Ok(())
     }
 
-    /// `TriviaQA`'s `value` and `aliases`, verl's `target`, SQuAD's `text`.
+    /// `TriviaQA`'s `value`, `aliases` and answers of people, verl's `target`, SQuAD's `text`.
     fn add_object(&mut self, key: &str, object: &Object) -> Result<(), RowError> {
         let before = self.texts.len();
         let mut known = false;
-        for name in ["target", "value", "Value", "aliases", "Aliases", "text"] {
+        for name in ["target", "value", "Value", "aliases", "Aliases", "HumanAnswers", "text"] {
             known |= object.contains_key(name);
             if let Some(it) = field(object, name) {
                 self.add(&format!("{key}.{name}"), it)?;

@@ -14,7 +14,7 @@ use forage_trajectory::{Evidence, Passage};
 use serde_json::Value;
 
 use crate::error::{RowError, describe};
-use crate::fields::{Object, field, id, object, records, text, texts};
+use crate::fields::{Object, field, id, object, records, structure, text, texts};
 use crate::format::ground_truth;
 use passages::Passages;
 
@@ -51,8 +51,8 @@ pub(crate) fn evidence(
         titles.extend(supporting);
     }
     if let Some(searches) = searches(row) {
-        let documents = documents(&parts)?;
-        steps::add_queries(&mut steps, &searches, &documents)?;
+        let (key, documents) = documents(&parts)?;
+        steps::add_queries(&mut steps, &searches, (key, &documents))?;
     }
     let with_title = passages.gold().filter(|passage| !passage.title.is_empty());
     titles.extend(with_title.map(|passage| passage.title.clone()));
@@ -123,27 +123,34 @@ fn searches(row: &Object) -> Option<Value> {
     of_row.filter(is_some).or_else(of_truth).filter(is_some).or_else(beside).filter(is_some)
 }
 
-/// Ids of the documents of `StepSearch`, by step.
-fn documents(parts: &[Cow<'_, Object>]) -> Result<Vec<Vec<String>>, RowError> {
-    const KEY: &str = "sub_support_docs";
-    let list = parts.iter().find_map(|part| field(part, KEY));
-    let documents = list.map_or(Ok(Vec::new()), |list| passages::documents(KEY, list))?;
-    let ids = |step: Vec<Passage>| step.into_iter().map(|passage| passage.id).collect();
-    Ok(documents.into_iter().map(ids).collect())
+/// Ids of the documents of `StepSearch`, by step, and their key: `support_docs` in the files that it
+/// trains with.
+fn documents(parts: &[Cow<'_, Object>]) -> Result<(&'static str, Vec<Vec<String>>), RowError> {
+    for key in ["sub_support_docs", "support_docs"] {
+        if let Some(list) = parts.iter().find_map(|part| field(part, key)) {
+            let documents = passages::documents(key, list)?;
+            let ids = |step: Vec<Passage>| step.into_iter().map(|passage| passage.id).collect();
+            return Ok((key, documents.into_iter().map(ids).collect()));
+        }
+    }
+    Ok(("sub_support_docs", Vec::new()))
 }
 
 /// Gold passages by id alone.
 fn gold_pids(row: &Object) -> Result<Vec<Passage>, RowError> {
     match field(row, "gold_pids") {
         None => Ok(Vec::new()),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|pid| Ok(Passage { id: id("gold_pids", pid)?, ..Passage::default() }))
-            .collect(),
-        Some(other) => Err(RowError::Shape {
-            key: "gold_pids".to_owned(),
-            expected: "gold passages are a list of ids",
-            found: describe(other),
-        }),
+        Some(value) => match structure("gold_pids", value)?.as_ref() {
+            Value::Array(items) => items
+                .iter()
+                .filter(|pid| !pid.is_null())
+                .map(|pid| Ok(Passage { id: id("gold_pids", pid)?, ..Passage::default() }))
+                .collect(),
+            other => Err(RowError::Shape {
+                key: "gold_pids".to_owned(),
+                expected: "gold passages are a list of ids",
+                found: describe(other),
+            }),
+        },
     }
 }

@@ -48,7 +48,7 @@ fn row_id(row: &Object, format: Format) -> Result<String, RowError> {
         Format::BrowseCompPlus => &["query_id", "id", "_id"],
         Format::TriviaQa => &["QuestionId", "question_id", "id", "_id"],
         Format::NaturalQuestions => &["id", "_id", "example_id"],
-        _ => &["id", "_id"],
+        _ => &["id", "_id", "qid", "question_id", "query_id"],
     };
     let mut found: Option<(&str, String)> = None;
     for key in keys {
@@ -69,7 +69,7 @@ fn row_id(row: &Object, format: Format) -> Result<String, RowError> {
     if let Some((_, id)) = found {
         return Ok(id);
     }
-    Ok(if format == Format::Verl {
+    Ok(if matches!(format, Format::Verl | Format::StepSearch) {
         id_of_extra_info(row).unwrap_or_default()
     } else {
         String::new()

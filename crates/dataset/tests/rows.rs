@@ -181,6 +181,36 @@ fn rows_that_contradict_themselves_are_refused() {
             "columns of a table have one length",
         ),
         (r#"{"question": "who?", "answer": {"Value": "<unk>"}}"#, "withheld"),
+        (r#"{"question": "who?", "answer_aliases": ["y"]}"#, "no answer"),
+        (
+            r#"{"query": "who?", "answer": "x", "gold_docs": [{"docid": "5", "text": "a"}], "evidence_docs": [{"docid": "5", "text": "b"}]}"#,
+            "two of that id with different texts in the row",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "evidences": [["A", "director"]]}"#,
+            "evidences are triples",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "supporting_facts": [["A", 0]], "context": ["A page."]}"#,
+            "there are pages with `title` and `sentences`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "supporting_facts": [["A", 0]], "context": [{"title": "A", "paragraphs": ["t"]}]}"#,
+            "there are pages with `title` and `sentences`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "paragraphs": [{"title": "A", "paragraph_text": "t", "is_supporting": "yes"}]}"#,
+            "it is true or false",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "evidence": {"entities": ["A"], "stpes": []}}"#,
+            "an object with the key `stpes`",
+        ),
+        (
+            r#"{"question": "who?", "answer": "x", "evidence": {"steps": [{"question": "a", "answers": "b"}]}}"#,
+            "an object with the key `answers`",
+        ),
+        (r#"{"question": "who?", "answer": [{"5 bytes that are not UTF-8": null}]}"#, "not UTF-8"),
     ] {
         let error = read_row(&parse(row)).unwrap_err().to_string();
         assert!(error.contains(expected), "{row}: {error}");
@@ -409,6 +439,78 @@ fn our_own_questions_are_read_back() {
     let bare = Question { id: "1".into(), ..Question::default() };
     let text = serde_json::to_string(&bare).unwrap();
     assert!(!text.contains("source") && !text.contains("aliases"), "{text}");
+}
+
+#[test]
+fn answers_with_other_names_in_another_key() {
+    for row in [
+        json!({ "question": "who?", "final_answer": "x", "answer_aliases": ["y"], "sub_searchs": [["a"]] }),
+        json!({ "question": "who?", "final_answer": "x", "answer_aliases": ["y"], "search_keys": [["a"]] }),
+        json!({ "Question": "who?", "QuestionId": "1", "Answer": { "Value": "x", "Aliases": [], "HumanAnswers": ["y"] } }),
+    ] {
+        assert_eq!(read_row(&row).unwrap().question.golden_answers, ["x", "y"], "{row}");
+    }
+}
+
+#[test]
+fn evidence_of_ours_may_be_the_text_of_an_object() {
+    for text in [r#"{"entities": ["E"]}"#, "{'entities': ['E']}"] {
+        let row = json!({ "question": "who?", "answer": "x", "evidence": text });
+        assert_eq!(read_row(&row).unwrap().question.evidence.entities, ["E"], "{text}");
+    }
+    // Another data set's.
+    for other in [json!("A sentence about steps."), json!(["a"]), json!({ "doc": 1 })] {
+        let row = json!({ "question": "who?", "answer": "x", "evidence": other });
+        assert_eq!(read_row(&row).unwrap().question.evidence, Evidence::default(), "{row}");
+    }
+    let row = json!({ "question": "who?", "answer": "x", "evidence": { "passages": [{ "title": "A", "text": "one" }] } });
+    let read = read_row(&row).unwrap();
+    assert!(read.passages[0].id.starts_with("A#"), "{:?}", read.passages);
+    assert_eq!(read.question.evidence.passages, read.passages);
+}
+
+#[test]
+fn documents_of_the_training_files_of_step_search() {
+    let row = json!({
+        "prompt": [{ "role": "user", "content": "Question: who?" }],
+        "reward_model": { "ground_truth": { "target": ["x"], "search_keys": [["a"], ["b"]] } },
+        "extra_info": {
+            "split": "train", "index": 7,
+            "support_docs": [{ "title": "A", "paragraph_text": "one" }, { "title": "B", "paragraph_text": "two" }],
+        },
+    });
+    let read = read_row(&row).unwrap();
+    assert_eq!(read.question.id, "train_7");
+    let steps = &read.question.evidence.steps;
+    let of_steps: Vec<&String> = steps.iter().flat_map(|step| &step.passage_ids).collect();
+    let golds: Vec<&String> = read.question.evidence.passages.iter().map(|it| &it.id).collect();
+    assert_eq!((of_steps.len(), &of_steps), (2, &golds));
+}
+
+#[test]
+fn golds_that_steps_name_and_documents_as_lines_of_a_corpus() {
+    let row = json!({
+        "question": "who?", "answer": "x",
+        "paragraphs": [{ "idx": 0, "title": "A", "paragraph_text": "one" }, { "idx": 1, "title": "B", "paragraph_text": "two" }],
+        "question_decomposition": [{ "question": "of?", "answer": "y", "paragraph_support_idx": 1 }],
+    });
+    let golds = read_row(&row).unwrap().question.evidence.passages;
+    assert_eq!(golds.iter().map(|it| it.title.as_str()).collect::<Vec<_>>(), ["B"]);
+    let line = json!({ "id": "2", "contents": "\"Mirko\"\nMirko was born in Tarun." });
+    let row = json!({ "question": "who?", "answer": "x", "sub_searchs": [["a"]], "sub_support_docs": [line] });
+    let gold = read_row(&row).unwrap().question.evidence.passages.remove(0);
+    let found = [gold.id.as_str(), gold.title.as_str(), gold.text.as_str()];
+    assert_eq!(found, ["2", "Mirko", "Mirko was born in Tarun."]);
+}
+
+#[test]
+fn entities_are_the_same_in_any_composition() {
+    let row = json!({
+        "question": "who?", "answer": "x",
+        "supporting_facts": [["Cafe\u{301} Noir", 0], ["Jo Doe", 0]],
+        "context": [["Caf\u{e9} Noir", ["A caf\u{e9}."]], ["Jo Doe", ["An actor."]]],
+    });
+    assert_eq!(read_row(&row).unwrap().question.evidence.entities.len(), 2);
 }
 
 #[test]

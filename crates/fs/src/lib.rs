@@ -37,7 +37,15 @@ pub struct AtomicFile {
 
 impl AtomicFile {
     /// Begins a file. Its folder is made where it is absent.
+    ///
+    /// A link is followed: the file that it leads to is written.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system, and for a path of something that is no file, such as a device or a
+    /// pipe, whose place a file would take.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let path = &target(path)?;
         let folder = parent(path);
         fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();
@@ -73,6 +81,19 @@ impl Write for AtomicFile {
     fn flush(&mut self) -> io::Result<()> {
         self.part.flush()
     }
+}
+
+/// The path that is written: that behind links. Only a file may be there.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    let Ok(metadata) = fs::metadata(path) else { return Ok(path.to_owned()) };
+    if !metadata.is_file() && !metadata.is_dir() {
+        let what = format!("`{}` is a device or a pipe, and a file is written", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    if fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) {
+        return path.canonicalize();
+    }
+    Ok(path.to_owned())
 }
 
 /// Writes a folder, in the place of one that may be there: `fill` is given an empty folder that
@@ -250,6 +271,20 @@ mod tests {
     }
 
     #[cfg(unix)]
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_and_a_pipe_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, target] = ["link", "target"].map(|name| folder.path().join(name));
+        fs::write(&target, "old").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        write_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let error = write_file(Path::new("/dev/null"), b"x").unwrap_err();
+        assert!(error.to_string().contains("a device or a pipe"), "{error}");
+    }
+
     #[test]
     fn a_file_has_the_rights_of_any_new_file() {
         use std::os::unix::fs::PermissionsExt;

@@ -17,11 +17,27 @@ const RECORDS: [&str; 4] = ["jsonl", "json", "ndjson", "parquet"];
 const COMPRESSED: [&str; 11] =
     ["gz", "gzip", "zst", "zstd", "bz2", "xz", "lz4", "lzma", "zip", "7z", "br"];
 
+/// Names without an ending of files that describe others, as Spark and data sets have them.
+const DESCRIBING: [&str; 10] = [
+    "readme",
+    "license",
+    "licence",
+    "notice",
+    "copying",
+    "authors",
+    "changelog",
+    "makefile",
+    "checksums",
+    "sha256sums",
+];
+
 /// Files of records that paths stand for, in order.
 ///
 /// A folder stands for the files below it that end in `.jsonl`, `.json`, `.ndjson` or `.parquet`,
-/// perhaps compressed, in the order of their paths. Hidden files are left out, and a file that
-/// links lead to twice is there once. Other paths stay as they are; `-` is standard input.
+/// perhaps compressed, or whose name has no ending at all (`part-00000`), in the order of their
+/// paths. Hidden files and those that describe a folder (`README`, `LICENSE`, `_SUCCESS`) are left
+/// out, and a file that links lead to twice is there once. Other paths stay as they are; `-` is
+/// standard input.
 ///
 /// # Errors
 ///
@@ -117,7 +133,10 @@ fn has_suffix(name: &str) -> bool {
         let suffix = path.extension().and_then(|suffix| suffix.to_str());
         suffix.is_some_and(|suffix| suffixes.contains(&suffix))
     };
-    is_in(path, &RECORDS)
-        || is_in(path, &COMPRESSED)
-            && is_in(Path::new(path.file_stem().unwrap_or_default()), &RECORDS)
+    let stem = Path::new(path.file_stem().unwrap_or_default());
+    let is_bare =
+        path.extension().is_none() && !lower.starts_with('_') && !DESCRIBING.contains(&&*lower);
+    is_bare
+        || is_in(path, &RECORDS)
+        || is_in(path, &COMPRESSED) && (stem.extension().is_none() || is_in(stem, &RECORDS))
 }

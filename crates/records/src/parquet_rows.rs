@@ -1,8 +1,8 @@
 //! Rows of a parquet file as objects of JSON, one row group at a time.
 //!
 //! Integers stay integers. Bytes that are UTF-8 are text, since some writers do not mark texts as
-//! such; other bytes are lists of numbers. What is not a number (NaN, infinities) is null, and dates
-//! and times are texts.
+//! such; other bytes are no value that a reader takes. What is not a number (NaN, infinities) is null,
+//! and dates and times are texts without a zone.
 
 use std::fs::File;
 use std::io;
@@ -144,14 +144,23 @@ fn value(field: &Field) -> Value {
         Field::Str(text) => Value::String(text.clone()),
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => Value::String(text.to_owned()),
-            Err(_) => bytes.data().iter().copied().map(Value::from).collect(),
+            Err(_) => not_text(bytes.len()),
         },
-        Field::Decimal(_)
-        | Field::Date(_)
-        | Field::TimeMillis(_)
-        | Field::TimeMicros(_)
-        | Field::TimestampMillis(_)
-        | Field::TimestampMicros(_) => Value::String(field.to_string()),
+        Field::Decimal(decimal) => self::decimal(&field.to_string(), decimal.scale()),
+        Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
+            // Whether it is of a zone or of none, the reader does not say.
+            let text = field.to_string();
+            let text = text.strip_suffix(" +00:00").unwrap_or(&text);
+            Value::String(
+                text.strip_suffix(".000000")
+                    .or_else(|| text.strip_suffix(".000"))
+                    .unwrap_or(text)
+                    .to_owned(),
+            )
+        }
+        Field::Date(_) | Field::TimeMillis(_) | Field::TimeMicros(_) => {
+            Value::String(field.to_string())
+        }
         Field::Group(row) => {
             row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()
         }
@@ -161,6 +170,19 @@ fn value(field: &Field) -> Value {
             Value::Object(entries.map(|(key, field)| (map_key(key), value(field))).collect())
         }
     }
+}
+
+/// Bytes that are no text: an object that no reader takes for one, and that names them.
+fn not_text(n_bytes: usize) -> Value {
+    let name = format!("{n_bytes} bytes that are not UTF-8");
+    Value::Object([(name, Value::Null)].into_iter().collect())
+}
+
+/// Decimal number: a whole one where it has no places, else a number with a point.
+fn decimal(text: &str, scale: i32) -> Value {
+    let whole = if scale <= 0 { text.trim_end_matches('.') } else { text };
+    serde_json::from_str::<Number>(whole)
+        .map_or_else(|_| Value::String(whole.to_owned()), Value::Number)
 }
 
 fn float(number: f64) -> Value {

@@ -100,7 +100,12 @@ fn decompressed(
     let decoder: Box<dyn Read + Send> = match format {
         Format::Gzip => Box::new(MultiGzDecoder::new(input)),
         Format::Bzip2 => Box::new(MultiBzDecoder::new(input)),
-        _ => Box::new(zstd::Decoder::with_buffer(input).map_err(read)?),
+        _ => {
+            let mut decoder = zstd::Decoder::with_buffer(input).map_err(read)?;
+            // What `zstd --long=31` writes.
+            decoder.window_log_max(31).map_err(read)?;
+            Box::new(decoder)
+        }
     };
     let mut decoder = Decoder { decoder, name };
     let head = read_head(&mut decoder).map_err(read)?;

@@ -25,7 +25,7 @@ fn rows() -> [Value; 3] {
             "sub": [[1, 2], [], null],
         }),
         json!({
-            "id": -1, "question": null, "golden_answers": [], "raw": [255, 0], "score": 2.5,
+            "id": -1, "question": null, "golden_answers": [], "raw": { "2 bytes that are not UTF-8": null }, "score": 2.5,
             "half": null, "reward_model": null, "prompt": [], "sub": null,
         }),
         json!({

@@ -355,16 +355,26 @@ fn folders() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     fs::create_dir_all(data.join("b")).unwrap();
-    for name in
-        ["c.ndjson", "b/b.jsonl.bz2", "a.JSON", "d.parquet.zst", "README.md", ".hidden.json"]
-    {
+    for name in [
+        "c.ndjson",
+        "b/b.jsonl.bz2",
+        "a.JSON",
+        "d.parquet.zst",
+        "README.md",
+        ".hidden.json",
+        "part-00000",
+        "part-00001.gz",
+        "LICENSE",
+        "_SUCCESS",
+    ] {
         fs::write(data.join(name), "{}").unwrap();
     }
     let found = |path: &Path| -> Result<Vec<String>, String> {
         let files = find_files([path.to_owned()]).map_err(|error| error.to_string())?;
         Ok(files.iter().map(|it| it.strip_prefix(path).unwrap().display().to_string()).collect())
     };
-    let all = ["a.JSON", "b/b.jsonl.bz2", "c.ndjson", "d.parquet.zst"];
+    let all =
+        ["a.JSON", "b/b.jsonl.bz2", "c.ndjson", "d.parquet.zst", "part-00000", "part-00001.gz"];
     assert_eq!(found(&data).unwrap(), all);
     fs::create_dir(folder.path().join("none")).unwrap();
     assert!(

@@ -335,8 +335,8 @@ impl Log {
                 return Ok(());
             }
             n_lines += 1;
-            let line: Line<'_> =
-                serde_json::from_slice(&text).map_err(|error| Ok((n_lines, error)))?;
+            let line: Line<'_> = serde_json::from_slice(without_mark(&text))
+                .map_err(|error| Ok((n_lines, error)))?;
             let key = key(&line.source, &line.query, line.k);
             self.lines.entry(key).or_insert((self.end, n as u32));
             self.end += n as u64;
@@ -349,7 +349,7 @@ impl Log {
             let mut text = vec![0; length as usize];
             self.file.seek(SeekFrom::Start(start))?;
             self.file.read_exact(&mut text)?;
-            let line: Line<'_> = serde_json::from_slice(&text)?;
+            let line: Line<'_> = serde_json::from_slice(without_mark(&text))?;
             Ok(Some(line.hits))
         };
         read().map_err(|source| self.failed("read", source))
@@ -389,4 +389,9 @@ fn key(source: &str, query: &str, k: usize) -> Key {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A line without the byte-order mark that an editor may have put before it.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }

@@ -5,8 +5,8 @@
 //! questions on Wikipedia of 2018). [`Coverage::of`] goes through all passages of an index once, and
 //! searches for each question and each of its sub-questions.
 //!
-//! Texts are compared by their words, in lower case and without punctuation: the terms of
-//! [`Analyzer::Plain`].
+//! Texts are compared by their words, without case, punctuation, accents and other forms of the same
+//! letters and digits: the terms of [`Analyzer::Unicode`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +23,7 @@ const BATCH: usize = 4096;
 /// Questions that are searched for at once.
 const QUERIES: usize = 64;
 /// Answers that every corpus has somewhere, and that say nothing about coverage.
-const VERDICTS: [&str; 3] = ["yes", "no", "noanswer"];
+const VERDICTS: [&str; 6] = ["yes", "no", "noanswer", "a", "an", "the"];
 
 /// Corpus coverage of questions.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +33,8 @@ pub struct Coverage {
     /// Gold passages with a text that the index does not have, each once, in the order of the
     /// questions.
     pub missing: Vec<Passage>,
+    /// Number of gold passages that are known by their id alone, which the index does not have.
+    pub missing_ids: usize,
     /// Those of [`Self::missing`] that got another id.
     pub renamed: Vec<Renamed>,
 }
@@ -148,6 +150,7 @@ impl Coverage {
             coverage.add(batch, &seen, engine, k)?;
         }
         (coverage.missing, coverage.renamed) = missing(questions, &seen);
+        coverage.missing_ids = missing_ids(questions, &seen);
         Ok(coverage)
     }
 
@@ -365,6 +368,14 @@ fn missing(questions: &[Question], seen: &Seen) -> (Vec<Passage>, Vec<Renamed>) 
     (missing, renamed)
 }
 
+/// Number of different gold passages without a title and a text that the index does not have.
+fn missing_ids(questions: &[Question], seen: &Seen) -> usize {
+    let golds = questions.iter().flat_map(|question| &question.evidence.passages);
+    let is_missing =
+        |gold: &&Passage| gold.title.is_empty() && gold.text.is_empty() && !seen.has(gold);
+    golds.filter(is_missing).map(|gold| &gold.id).collect::<HashSet<_>>().len()
+}
+
 /// Titles of gold passages, each once, as their words.
 fn titles(golds: &[Passage]) -> Vec<String> {
     let mut titles: Vec<String> = golds.iter().map(|gold| words(&gold.title)).collect();
@@ -381,9 +392,9 @@ fn answers(golds: &[String]) -> Vec<String> {
     wanted.map(|gold| format!(" {gold} ")).collect()
 }
 
-/// Words of a text, in lower case, with single spaces.
+/// Words of a text, in lower case and without accents, with single spaces.
 fn words(text: &str) -> String {
-    Analyzer::Plain.terms(text).join(" ")
+    Analyzer::Unicode.terms(text).join(" ")
 }
 
 /// Words of texts, with a space at each end.

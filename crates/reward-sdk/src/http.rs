@@ -59,29 +59,34 @@ impl Server {
     ///
     /// [`RewardError::broken`], with the URL and the last problem.
     pub fn post(&self, path: &str, body: &str) -> Result<String, RewardError> {
+        self.try_post(path, body).map_err(|(_, problem)| RewardError::broken(problem))
+    }
+
+    /// As [`post`](Self::post); an error is the status, where there was one, and the problem.
+    pub(crate) fn try_post(&self, path: &str, body: &str) -> Result<String, (Option<u16>, String)> {
         let url = format!("{}{path}", self.url);
         let mut wait = Duration::from_millis(500);
         let mut n_left = self.n_retries;
         loop {
-            let (problem, may_help) = match self.once(&url, body) {
+            let (status, problem, may_help) = match self.once(&url, body) {
                 Ok((200..300, bytes)) => match String::from_utf8(bytes) {
                     Ok(text) => return Ok(text),
-                    Err(err) => (not_utf8(&err), false),
+                    Err(err) => (None, not_utf8(&err), false),
                 },
                 Ok((status, bytes)) => {
                     let text = String::from_utf8_lossy(&bytes);
                     let start: String = text.trim().chars().take(200).collect();
                     let problem = format!("answered with status {status}: `{start}`");
-                    (problem, status == 429 || status >= 500)
+                    (Some(status), problem, status == 429 || status >= 500)
                 }
                 Err(ureq::Error::BodyExceedsLimit(most)) => {
-                    (format!("answered with more than {most} bytes"), false)
+                    (None, format!("answered with more than {most} bytes"), false)
                 }
-                Err(err) => (format!("could not be asked: {err}"), true),
+                Err(err) => (None, format!("could not be asked: {err}"), true),
             };
             let problem = format!("the server `{url}` {problem}");
             if n_left == 0 || !may_help {
-                return Err(RewardError::broken(problem));
+                return Err((status, problem));
             }
             let wait_s = wait.as_secs_f64();
             let times = if n_left == 1 { "once".to_owned() } else { format!("{n_left} times") };

@@ -240,11 +240,16 @@ impl Judge {
         }
         *free -= 1;
         drop(free);
-        let reply = self.server.post("/chat/completions", &body.to_string());
+        let reply = self.server.try_post("/chat/completions", &body.to_string());
         *self.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.freed.notify_one();
 
-        completion_text(&reply?, &format!("the judge `{}` at `{}`", self.model, self.server.url()))
+        // A prompt that the server refuses, such as one that is too long, is no fault of the others.
+        let reply = reply.map_err(|(status, problem)| match status {
+            Some(400 | 413 | 422) => RewardError::new(problem),
+            _ => RewardError::broken(problem),
+        })?;
+        completion_text(&reply, &format!("the judge `{}` at `{}`", self.model, self.server.url()))
     }
 }
 
@@ -260,6 +265,12 @@ fn completion_text(reply: &str, judge: &str) -> Result<String, RewardError> {
     let Some(choice) = completion.pointer("/choices/0") else {
         return broken("no chat completion, which has `choices`");
     };
+    // What a reply that was cut off says may be the beginning of its opposite.
+    if let Some(why @ ("length" | "content_filter")) = choice["finish_reason"].as_str() {
+        return Err(RewardError::new(format!(
+            "{judge} did not finish its reply; its `finish_reason` is `{why}`, and `max_tokens` may be too low"
+        )));
+    }
     match choice.pointer("/message/content") {
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Array(parts)) => {
@@ -345,7 +356,13 @@ mod tests {
             (
                 r#"{"choices": [{"message": {"content": null}, "finish_reason": "length"}]}"#,
                 false,
-                "the judge `m` at `U` said nothing; its `finish_reason` is `length`",
+                "the judge `m` at `U` did not finish its reply; its `finish_reason` is `length`, and \
+                 `max_tokens` may be too low",
+            ),
+            (
+                r#"{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}"#,
+                false,
+                "the judge `m` at `U` said nothing; its `finish_reason` is `stop`",
             ),
         ] {
             let err = read(reply).unwrap_err();

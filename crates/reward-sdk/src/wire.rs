@@ -201,6 +201,19 @@ pub struct Hit<'a> {
     pub score: f32,
 }
 
+impl Hit<'_> {
+    /// Whether the hit has the title and the text of a passage, but for blanks: an index may give it
+    /// another identifier. False for a passage without a text.
+    pub fn has_content_of(&self, passage: &Passage<'_>) -> bool {
+        let same = |one: &Text<'_>, other: &Text<'_>| {
+            one.as_str().split_whitespace().eq(other.as_str().split_whitespace())
+        };
+        !passage.text.as_str().trim().is_empty()
+            && same(&passage.title, &self.title)
+            && same(&passage.text, &self.text)
+    }
+}
+
 /// Outcome: how a trajectory ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

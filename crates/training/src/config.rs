@@ -102,6 +102,9 @@ pub struct TrainingSection {
     /// Steps in a row with an update that is not finite, at which the run ends. Default: 3.
     #[serde(default = "default_skip_limit")]
     pub skip_limit: u64,
+    /// Steps from the first one on that may train no token, at which the run ends. Default: 10.
+    #[serde(default = "default_untrained_limit")]
+    pub untrained_limit: u64,
 }
 
 /// Stage of the curriculum.
@@ -276,6 +279,7 @@ impl TrainingSection {
             ("epochs", self.epochs as u64),
             ("reference_every", self.reference_every.unwrap_or(1)),
             ("skip_limit", self.skip_limit),
+            ("untrained_limit", self.untrained_limit),
         ] {
             positive("training", key, value)?;
         }
@@ -342,7 +346,8 @@ impl SftSection {
     pub fn check(&self) -> Result<(), SectionError> {
         positive("sft", "micro_batch_tokens", self.micro_batch_tokens as u64)?;
         positive("sft", "checkpoint_every", self.checkpoint_every)?;
-        positive("sft", "world_every", self.world_every)
+        positive("sft", "world_every", self.world_every)?;
+        positive("sft", "phases", self.phases.len() as u64)
     }
 }
 
@@ -436,6 +441,10 @@ fn default_one() -> usize {
 
 fn default_skip_limit() -> u64 {
     3
+}
+
+fn default_untrained_limit() -> u64 {
+    10
 }
 
 fn default_temperature() -> f32 {

@@ -205,6 +205,47 @@ impl RunFolder {
         self.write_whole(name, kept.as_bytes())
     }
 
+    /// Removes evaluations and trajectories of steps after `step`: a resumed run makes them again.
+    pub fn forget_files_after(&self, step: u64) -> Result<()> {
+        for folder in ["evaluations", "trajectories"] {
+            let path = self.path(folder);
+            let entries = match std::fs::read_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                entries => entries.map_err(TrainingError::write(&path))?,
+            };
+            for entry in entries.flatten() {
+                if step_of_name(&entry.file_name().to_string_lossy()).is_some_and(|it| it > step) {
+                    let path = entry.path();
+                    std::fs::remove_file(&path).map_err(TrainingError::write(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the metrics have a row for each step up to `step`, and none twice.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::Damaged`], which names the first step without its row.
+    pub fn check_rows(&self, name: &str, step: u64) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            step: u64,
+        }
+        let rows = self.read_rows::<Row>(name)?;
+        let wrong = (0..=step).find(|at| rows.get(*at as usize).is_none_or(|row| row.step != *at));
+        match wrong {
+            None => Ok(()),
+            Some(at) => {
+                let source = format!(
+                    "the checkpoint is of step {step}, and the row of step {at} is not in its place"
+                );
+                Err(TrainingError::damaged(&self.path(name))(source))
+            }
+        }
+    }
+
     /// Writes an evaluation with its trajectories.
     pub fn write_evaluation(
         &self,
@@ -230,6 +271,11 @@ impl RunFolder {
         let compressed = zstd::encode_all(lines.as_slice(), 3).map_err(failed)?;
         self.write_whole(&name, &compressed)
     }
+}
+
+/// Step in the name of a file: `step-000020-greedy.json`.
+fn step_of_name(name: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.split_once('-')?.0.parse().ok()
 }
 
 /// Old and new `training.steps`, where nothing else differs and they were raised.

@@ -177,10 +177,13 @@ fn begin_or_resume(
     if let Some(state) = TrainState::load_newest(run, initial)? {
         run.forget_after("metrics.jsonl", state.step)?;
         run.forget_after("timings.jsonl", state.step)?;
+        run.check_rows("metrics.jsonl", state.step)?;
+        run.forget_files_after(state.step)?;
         let (alarms, untrained) = (Alarms::resume(alarms, run)?, UntrainedSteps::resume(run)?);
         return Ok((state, Watches { alarms, untrained }));
     }
     run.forget_all(&["metrics.jsonl", "timings.jsonl"])?;
+    run.forget_files_after(0)?;
     let evaluation = context.evaluator().dev(generator, 0)?;
     let evaluation = Some(EvaluationMetrics::of(&evaluation));
     run.append("metrics.jsonl", &StepMetrics { evaluation, ..StepMetrics::default() })?;

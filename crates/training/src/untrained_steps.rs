@@ -16,10 +16,6 @@ use crate::run::RunContext;
 use crate::run_folder::RunFolder;
 use crate::update::UpdateStats;
 
-/// Steps from the first one on that may train no token, before the run ends. A run that has trained
-/// may stop to: once it is right everywhere, the rewards of every group are equal.
-const MOST_UNTRAINED: u64 = 10;
-
 /// Steps in a row, up to the last one, that trained on nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UntrainedSteps {
@@ -100,7 +96,8 @@ impl UntrainedSteps {
         if self.unscored >= limit {
             return Err(nothing_scored(self.unscored, grades, context.grader.names()));
         }
-        if !self.has_trained && self.untrained >= MOST_UNTRAINED {
+        // A run that has trained may stop to: once it is right everywhere, the rewards are equal.
+        if !self.has_trained && self.untrained >= training.untrained_limit {
             return Err(ConfigurationError::NothingTrained { n_steps: self.untrained }.into());
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Search engine, as the agent loop sees it: queries in, passages out.
 
+use crate::question::Passage;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::BoxError;
@@ -17,6 +18,17 @@ pub struct Hit {
     /// finite is `null` in JSON, and read back as NaN.
     #[serde(deserialize_with = "number_or_nan")]
     pub score: f32,
+}
+
+impl Hit {
+    /// Whether the hit has the title and the text of a passage, but for blanks: an index may give it
+    /// another identifier. False for a passage without a text.
+    pub fn has_content_of(&self, passage: &Passage) -> bool {
+        let same = |one: &str, other: &str| one.split_whitespace().eq(other.split_whitespace());
+        !passage.text.trim().is_empty()
+            && same(&passage.title, &self.title)
+            && same(&passage.text, &self.text)
+    }
 }
 
 /// Number, or NaN for the `null` that JSON has for one that is not finite.

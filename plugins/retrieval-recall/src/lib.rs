@@ -6,7 +6,8 @@
 //!
 //! # Options
 //!
-//! - `unit`: `"passages"`, the share of the gold passages that were found, by identifier;
+//! - `unit`: `"passages"`, the share of the gold passages that were found, by identifier, or by
+//!   title and text where the index has other identifiers;
 //!   `"steps"`, the share of the sub-questions with a passage that was found; or `"answer"`, 1 if a
 //!   passage contains a golden answer, as in the paper. Default: `"passages"`.
 //! - `max_query_words`: hits of a longer query do not count. Default: 64.
@@ -103,8 +104,8 @@ impl Reward for RetrievalRecall {
 
 /// One item of evidence.
 enum Needed<'a> {
-    /// A hit with one of these identifiers.
-    Passage(Vec<&'a str>),
+    /// A hit with one of these identifiers, or with the content of a gold passage that has one.
+    Passage(Vec<&'a str>, &'a [Passage<'a>]),
     /// A hit that contains one of these answers.
     Answer(&'a [Text<'a>]),
 }
@@ -112,7 +113,11 @@ enum Needed<'a> {
 impl Needed<'_> {
     fn is_in(&self, hit: &Hit) -> bool {
         match self {
-            Self::Passage(ids) => ids.contains(&hit.id.as_str()),
+            Self::Passage(ids, golds) => {
+                let is_one = |gold: &&Passage| ids.contains(&gold.id.as_str());
+                ids.contains(&hit.id.as_str())
+                    || golds.iter().filter(is_one).any(|gold| hit.has_content_of(gold))
+            }
             Self::Answer(golds) => text::sub_exact_match(&hit.text, golds) > 0.0,
         }
     }
@@ -121,17 +126,19 @@ impl Needed<'_> {
 impl RetrievalRecall {
     fn needed<'a>(&self, question: &'a Question<'a>) -> Vec<Needed<'a>> {
         let known = |id: &&str| !id.is_empty();
+        let golds = &question.evidence.passages;
         match self.config.unit {
             Unit::Passages => {
-                let ids = question.evidence.passages.iter().map(|passage| passage.id.as_str());
-                ids.filter(known).map(|id| Needed::Passage(vec![id])).collect()
+                let ids = golds.iter().map(|passage| passage.id.as_str());
+                ids.filter(known).map(|id| Needed::Passage(vec![id], golds)).collect()
             }
             Unit::Steps => {
                 let steps = question.evidence.steps.iter();
                 let ids = |step: &'a EvidenceStep<'a>| -> Vec<&'a str> {
                     step.passage_ids.iter().map(Text::as_str).filter(known).collect()
                 };
-                steps.map(ids).filter(|ids| !ids.is_empty()).map(Needed::Passage).collect()
+                let ids = steps.map(ids).filter(|ids| !ids.is_empty());
+                ids.map(|ids| Needed::Passage(ids, golds)).collect()
             }
             Unit::Answer if question.golden_answers.is_empty() => vec![],
             Unit::Answer => vec![Needed::Answer(&question.golden_answers)],
@@ -196,6 +203,22 @@ mod tests {
                     assert_eq!(score.steps, values);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_passage_under_another_identifier_is_found_by_its_content() {
+        let mut asked = question();
+        let gold = Passage { id: "p1".into(), title: "T".into(), text: "A film.".into() };
+        asked.evidence.passages = vec![gold];
+        for (title, text, expected) in
+            [("T", " A  film. ", 1.0), ("U", "A film.", 0.0), ("T", "A book.", 0.0)]
+        {
+            let other = Hit { id: "9".into(), title: title.into(), text: text.into(), score: 1.0 };
+            let it = Trajectory::default().search("x", [other]);
+            let plugin = RetrievalRecall::new(Config::default()).unwrap();
+            let Ok(Grade::Scored(score)) = plugin.score(&asked, &it) else { panic!() };
+            assert!((score.reward - expected).abs() < 1e-9, "{title} {text}");
         }
     }
 

@@ -101,7 +101,7 @@ pub fn start(file: &RunFile, args: &RunArgs) -> Result<()> {
     manifest["plugins"] = loaded.manifest.clone().into();
     manifest["index"] = serde_json::to_value(&index)?;
     manifest["questions"] = hashes_of_questions(&environment)?;
-    check_questions(&run, &manifest["questions"])?;
+    check_start(&run, &manifest)?;
     budget.retain(&mut environment.train)?;
     run.write_json("manifest.json", &manifest)?;
     if let Some((before, steps)) = run.raised_steps() {
@@ -176,20 +176,36 @@ fn hashes_of_questions(environment: &Environment) -> Result<Value> {
     }))
 }
 
-/// Refuses to go on with other questions than those that the run was started with. Runs of earlier
-/// versions do not say.
-fn check_questions(run: &RunFolder, hashes: &Value) -> Result<()> {
+/// Parts of a manifest that a run is resumed with unchanged: what they are, and the path of the part.
+/// Their keys in a run file are in the text.
+const OF_THE_START: [(&str, &str); 7] = [
+    ("train questions (`data.train`, or those of `world`) are", "/questions/train"),
+    ("dev questions (`data.dev`, or those of `world`) are", "/questions/dev"),
+    ("test questions (`data.test`, or those of `world`) are", "/questions/test"),
+    ("passages of the index (`retriever.index`, or those of `world`) are", "/index/fingerprint"),
+    ("analyzer of the index (`retriever.index`) is", "/index/analyzer"),
+    ("weights of the model (`model.path`) are", "/weights"),
+    ("tokenizer of the model (`model.path`) is", "/tokenizer"),
+];
+
+/// Refuses to go on with other questions, another index or another model than the run was started
+/// with. Runs of earlier versions do not say all of it.
+fn check_start(run: &RunFolder, manifest: &Value) -> Result<()> {
     let Ok(bytes) = std::fs::read(run.path("manifest.json")) else { return Ok(()) };
     let started: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let differs = |split: &&str| {
-        let before = &started["questions"][split];
-        before.is_string() && *before != hashes[split]
-    };
-    let Some(split) = ["train", "dev", "test"].into_iter().find(differs) else { return Ok(()) };
-    let message = format!("the {split} questions are not those that the run was started with");
-    Err(Failure::new(Code::Usage, message)
-        .hint("bring back the question file, or start a new run with another `--out`")
-        .into())
+    for (what, path) in OF_THE_START {
+        let [before, now] =
+            [&started, manifest].map(|whole| whole.pointer(path).and_then(Value::as_str));
+        if let (Some(before), Some(now)) = (before, now)
+            && before != now
+        {
+            let message = format!("the {what} not what the run was started with");
+            return Err(Failure::new(Code::Usage, message)
+                .hint("bring it back, or start a new run with another `--out`")
+                .into());
+        }
+    }
+    Ok(())
 }
 
 /// Prints three transcripts, and the evaluations before and after training.

@@ -54,26 +54,26 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn read(row: &Value) -> Result<Self> {
-        let text = first(row, &TEXT).and_then(Value::as_str);
+        let text = agreed(row, &TEXT, |value| Ok(value.as_str()))?.flatten();
         let text = text.with_context(|| format!("it has no text under any of {TEXT:?}"))?;
-        let prompt = first(row, &PROMPT).and_then(Value::as_str);
+        let prompt = agreed(row, &PROMPT, |value| Ok(value.as_str()))?.flatten();
         let (prompt, text) = match prompt {
             Some(prompt) => (prompt, text),
             None => without_prompt(text)?,
         };
         check_response(text)?;
-        let golden = first(row, &GOLD);
+        let golden = agreed(row, &GOLD, answers)?;
         let golden = golden.with_context(|| format!("it has no answers under any of {GOLD:?}"))?;
         let question = row.get("question").and_then(Value::as_str).unwrap_or_else(|| asked(prompt));
-        let id = first(row, &ID).map_or_else(|| question.to_owned(), plain);
+        let id = first(row, &ID).map_or_else(|| Ok(question.to_owned()), id_of)?;
         let evidence = first(row, &["evidence"]).map(Evidence::deserialize).transpose();
         let question = Question {
             id: id.into(),
             text: question.to_owned().into(),
-            golden_answers: answers(golden)?.into_iter().map(Text::from).collect(),
+            golden_answers: golden.into_iter().map(Text::from).collect(),
             evidence: evidence.context("its `evidence`")?.unwrap_or_default().into_owned(),
         };
-        let reward = first(row, &SCORE).map(score).transpose()?;
+        let reward = agreed(row, &SCORE, score)?;
         let step = row.get("step").and_then(Value::as_u64);
         Ok(Self { question, step, trajectory: trajectory(prompt, text), reward })
     }
@@ -107,6 +107,40 @@ pub(super) fn groups(rows: Vec<Row>) -> Vec<StoredGroup> {
 
 fn first<'a>(row: &'a Value, names: &[&str]) -> Option<&'a Value> {
     names.iter().filter_map(|name| row.get(name)).find(|it| !it.is_null())
+}
+
+/// Value of the first of some keys that the row has. Others that it has must say the same, which
+/// `read` makes comparable.
+fn agreed<'a, T: PartialEq>(
+    row: &'a Value,
+    names: &[&str],
+    read: impl Fn(&'a Value) -> Result<T>,
+) -> Result<Option<T>> {
+    let given = names.iter().filter_map(|name| Some((name, row.get(name)?)));
+    let mut found: Option<(&str, T)> = None;
+    for (name, value) in given.filter(|(_, value)| !value.is_null()) {
+        let value = read(value).with_context(|| format!("its `{name}`"))?;
+        match &found {
+            Some((first, known)) if *known != value => {
+                bail!(
+                    "its `{first}` and its `{name}` say different things, and one of them is meant"
+                )
+            }
+            Some(_) => {}
+            None => found = Some((name, value)),
+        }
+    }
+    Ok(found.map(|(_, value)| value))
+}
+
+/// Id of a question: a text, or a whole number.
+fn id_of(value: &Value) -> Result<String> {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            bail!("{number} went through floating point, and may be another question's")
+        }
+        value => Ok(plain(value)),
+    }
 }
 
 /// Score of a row. `NaN` has become null, and is none.
@@ -495,7 +529,25 @@ mod tests {
             assert_eq!(segments.len(), n_segments, "{segments:?}");
         }
         let python = json!({ "output": "x", "gts": "{'target': array(['x'])}" });
-        assert!(Row::read(&python).unwrap_err().to_string().contains("Python's text"));
+        assert!(format!("{:#}", Row::read(&python).unwrap_err()).contains("Python's text"));
+        for (row, expected) in [
+            (json!({ "output": "x", "response": "y", "gts": "x" }), "`output` and its `response`"),
+            (
+                json!({ "output": "x", "gts": "x", "ground_truth": "y" }),
+                "`gts` and its `ground_truth`",
+            ),
+            (
+                json!({ "output": "x", "gts": "x", "score": 1, "reward": 0 }),
+                "`score` and its `reward`",
+            ),
+            (json!({ "output": "x", "gts": "x", "id": 9e15 }), "went through floating point"),
+        ] {
+            let told = Row::read(&row).unwrap_err().to_string();
+            assert!(told.contains(expected), "{told}");
+        }
+        let same =
+            json!({ "output": "x", "gts": ["x"], "ground_truth": "x", "score": 1, "reward": 1.0 });
+        assert_eq!(Row::read(&same).unwrap().reward, Some(1.0));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 /// Entities, and the other names that follow from them.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Entities {
@@ -45,7 +47,7 @@ fn without_disambiguation(title: &str) -> Option<&str> {
 
 /// Lower-case words without punctuation and articles; all words where only articles are there.
 fn words(text: &str) -> Vec<String> {
-    let lower = text.to_lowercase().replace(['’', 'ʼ'], "'");
+    let lower = text.nfc().collect::<String>().to_lowercase().replace(['’', 'ʼ'], "'");
     let all: Vec<String> = lower.split_whitespace().flat_map(plain_words).collect();
     let is_article = |word: &String| matches!(word.as_str(), "a" | "an" | "the");
     if all.is_empty() {

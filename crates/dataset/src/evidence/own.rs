@@ -5,18 +5,30 @@ use std::collections::BTreeMap;
 use forage_trajectory::{Evidence, EvidenceStep, Passage};
 use serde_json::Value;
 
+use super::passages::id_of_content;
 use crate::error::{RowError, describe};
-use crate::fields::{Object, field, id};
+use crate::fields::{Object, field, id, structure};
 
 const KEYS: [&str; 5] = ["shape", "entities", "aliases", "steps", "passages"];
 
-/// Reads `evidence`, if it is ours: an object with one of our keys, or an empty one. What other
-/// data sets call `evidence` is not ours, and is left alone.
+/// Reads `evidence`, if it is ours: an object with one of our keys, or an empty one, which may be the
+/// text of one. What other data sets call `evidence` is not ours, and is left alone.
 pub(crate) fn evidence(row: &Object) -> Result<Option<Evidence>, RowError> {
-    let Some(Value::Object(own)) = field(row, "evidence") else { return Ok(None) };
+    let Some(value) = field(row, "evidence") else { return Ok(None) };
+    let says_ours = |text: &String| {
+        KEYS.iter()
+            .any(|key| text.contains(&format!("{key}\"")) || text.contains(&format!("{key}'")))
+    };
+    let value = match value {
+        // A text that is not ours may be a sentence.
+        Value::String(text) if !says_ours(text) => return Ok(None),
+        value => structure("evidence", value)?,
+    };
+    let Value::Object(own) = value.as_ref() else { return Ok(None) };
     if !own.is_empty() && !KEYS.iter().any(|key| own.contains_key(*key)) {
         return Ok(None);
     }
+    known("evidence", own, &KEYS)?;
     Ok(Some(Evidence {
         shape: text("evidence.shape", field(own, "shape"))?,
         entities: texts("evidence.entities", field(own, "entities"))?,
@@ -41,7 +53,20 @@ fn aliases(value: Option<&Value>) -> Result<BTreeMap<String, Vec<String>>, RowEr
     }
 }
 
+/// Refuses a key that is none of these: it would be lost.
+fn known(path: &str, it: &Object, keys: &[&str]) -> Result<(), RowError> {
+    match it.keys().find(|key| !keys.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(RowError::Shape {
+            key: path.to_owned(),
+            expected: "its keys are those of docs/data-formats.md",
+            found: format!("an object with the key `{key}`"),
+        }),
+    }
+}
+
 fn step(path: &str, it: &Object) -> Result<EvidenceStep, RowError> {
+    known(path, it, &["question", "answer", "queries", "passage_ids"])?;
     Ok(EvidenceStep {
         question: text(&format!("{path}.question"), field(it, "question"))?,
         answer: text(&format!("{path}.answer"), field(it, "answer"))?,
@@ -51,11 +76,12 @@ fn step(path: &str, it: &Object) -> Result<EvidenceStep, RowError> {
 }
 
 fn passage(path: &str, it: &Object) -> Result<Passage, RowError> {
-    Ok(Passage {
-        id: field(it, "id").map_or(Ok(String::new()), |value| id(&format!("{path}.id"), value))?,
-        title: text(&format!("{path}.title"), field(it, "title"))?,
-        text: text(&format!("{path}.text"), field(it, "text"))?,
-    })
+    let own =
+        field(it, "id").map_or(Ok(String::new()), |value| id(&format!("{path}.id"), value))?;
+    let title = text(&format!("{path}.title"), field(it, "title"))?;
+    let text = text(&format!("{path}.text"), field(it, "text"))?;
+    let id = if own.trim().is_empty() { id_of_content(&title, &text) } else { own };
+    Ok(Passage { id, title, text })
 }
 
 fn objects<T>(

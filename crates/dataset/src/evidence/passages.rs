@@ -26,7 +26,11 @@ pub(crate) struct Passages {
 
 impl Passages {
     /// Adds a passage, and returns its id. One that was there by its id alone gets title and text.
-    pub(crate) fn add(&mut self, passage: Passage, is_gold: bool) -> String {
+    ///
+    /// # Errors
+    ///
+    /// Another passage of that id.
+    pub(crate) fn add(&mut self, passage: Passage, is_gold: bool) -> Result<String, RowError> {
         let id = passage.id.clone();
         let idx = *self.by_id.entry(id.clone()).or_insert(self.all.len());
         if idx == self.all.len() {
@@ -34,9 +38,22 @@ impl Passages {
             self.is_gold.push(false);
         } else if self.all[idx].text.is_empty() {
             self.all[idx] = passage;
+        } else if !passage.text.is_empty() && self.all[idx].text != passage.text {
+            return Err(RowError::Shape {
+                key: format!("passage `{id}`"),
+                expected: "a passage has one text",
+                found: "two of that id with different texts in the row".to_owned(),
+            });
         }
         self.is_gold[idx] |= is_gold;
-        id
+        Ok(id)
+    }
+
+    /// Makes a passage a gold one.
+    pub(crate) fn mark_gold(&mut self, id: &str) {
+        if let Some(idx) = self.by_id.get(id) {
+            self.is_gold[*idx] = true;
+        }
     }
 
     /// The gold ones, in the order of the row.
@@ -90,7 +107,7 @@ pub(crate) fn add_all(
     ] {
         let Some(list) = field(part, key) else { continue };
         for passage in documents(key, list)?.into_iter().flatten() {
-            passages.add(passage, is_gold);
+            passages.add(passage, is_gold)?;
         }
     }
     for key in ["entity_pages", "EntityPages", "search_results", "SearchResults"] {
@@ -105,11 +122,26 @@ fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Res
     let rows = match records("context", context, &["title", "sentences"]) {
         // A passage as one text may begin with a bracket.
         Err(_) if titles.is_empty() => return Ok(()),
-        rows => rows?.unwrap_or_default(),
+        rows => rows?,
     };
+    // Beside supporting facts, it has their pages.
+    let shape = |found: String| RowError::Shape {
+        key: "context".to_owned(),
+        expected: "beside `supporting_facts` there are pages with `title` and `sentences`",
+        found,
+    };
+    let is_other = rows.is_none() && !titles.is_empty() && !context.is_string();
+    if is_other {
+        return Err(shape(describe(context)));
+    }
     let mut found = Vec::new();
-    for row in rows {
-        found.extend(passage("context", &row)?.filter(|passage| !passage.title.is_empty()));
+    for row in rows.unwrap_or_default() {
+        match passage("context", &row)? {
+            Some(passage) if passage.title.is_empty() => {}
+            Some(passage) => found.push(passage),
+            None if titles.is_empty() || row.contains_key("sentences") => {}
+            None => return Err(shape(format!("an object with {}", keys(&row)))),
+        }
     }
     // Where a page of the supporting facts is missing, as in HotpotQA's full-wiki setting, the rest
     // would pass for all of the evidence.
@@ -117,7 +149,7 @@ fn add_context(passages: &mut Passages, part: &Object, titles: &[String]) -> Res
         titles.iter().all(|title| found.iter().any(|passage| is_same_title(&passage.title, title)));
     for passage in found {
         let is_gold = is_whole && titles.iter().any(|title| is_same_title(title, &passage.title));
-        passages.add(passage, is_gold);
+        passages.add(passage, is_gold)?;
     }
     Ok(())
 }
@@ -132,20 +164,33 @@ fn add_paragraphs(passages: &mut Passages, part: &Object) -> Result<(), RowError
             expected: EXPECTED,
             found: format!("an object with {}", keys(&row)),
         })?;
-        let is_gold = field(&row, "is_supporting").is_some_and(is_true);
-        let id = passages.add(it, is_gold);
+        let is_gold =
+            field(&row, "is_supporting").map_or(Ok(false), |it| truth("is_supporting", it))?;
+        let id = passages.add(it, is_gold)?;
         passages.by_number.insert(index(&row, "idx").unwrap_or(position), id);
     }
     Ok(())
 }
 
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Bool(it) => *it,
-        Value::Number(it) => it.as_f64() == Some(1.0),
-        Value::String(it) => it.eq_ignore_ascii_case("true") || it == "1",
-        _ => false,
-    }
+/// True or false, or what Python and tables write in their place.
+fn truth(key: &str, value: &Value) -> Result<bool, RowError> {
+    let truth = match value {
+        Value::Bool(it) => Some(*it),
+        Value::Number(it) => {
+            [0.0, 1.0].iter().position(|one| it.as_f64() == Some(*one)).map(|it| it == 1)
+        }
+        Value::String(it) => match it.to_lowercase().as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    };
+    truth.ok_or_else(|| RowError::Shape {
+        key: key.to_owned(),
+        expected: "it is true or false",
+        found: describe(value),
+    })
 }
 
 /// Documents of a list, by entry. An entry is a passage, the text of one, the id of one (a text
@@ -217,7 +262,7 @@ fn add_list(
     let Some(list) = field(part, key) else { return Ok(()) };
     for (idx, row) in table(key, list, &[], EXPECTED)?.into_iter().enumerate() {
         if let Some(it) = passage(key, &row)? {
-            passages.add(it, is_gold(idx));
+            passages.add(it, is_gold(idx))?;
         }
     }
     Ok(())
@@ -225,8 +270,18 @@ fn add_list(
 
 /// Passage of an object with a text under any of the field's names; `None` without a text.
 pub(crate) fn passage(path: &str, row: &Object) -> Result<Option<Passage>, RowError> {
+    let named = first_text(row, &["title", "Title"]);
+    // A line of a corpus of Search-R1 and FlashRAG: the title is the first line of `contents`.
+    let first_line = first_text(row, &["contents"])
+        .filter(|_| named.is_none() && first_text(row, &["text"]).is_none());
+    if let Some((first, text)) = first_line.and_then(|contents| contents.split_once('\n')) {
+        let (title, text) = (title(first), text.trim().to_owned());
+        let own = field(row, "id").map(|it| id("id", it)).transpose()?;
+        let id = own.or(own_id(row)?).unwrap_or_else(|| id_of_content(&title, &text));
+        return Ok(Some(Passage { id, title, text }));
+    }
     let Some(text) = body(path, row)? else { return Ok(None) };
-    let title = title(first_text(row, &["title", "Title"]).unwrap_or_default());
+    let title = title(named.unwrap_or_default());
     let id = own_id(row)?.unwrap_or_else(|| id_of_content(&title, &text));
     Ok(Some(Passage { id, title, text }))
 }

@@ -4,7 +4,7 @@ use forage_trajectory::EvidenceStep;
 use serde_json::Value;
 
 use super::passages::{self, Passages};
-use crate::error::{RowError, describe};
+use crate::error::{RowError, describe, keys};
 use crate::fields::{Object, field, first_text, id, index, records, structure, table, texts};
 
 /// Reads the sub-questions of a part of the row, and adds the passages that only they have.
@@ -73,23 +73,25 @@ fn passage_of_step(
         && let Value::Object(support) = structure(key, support)?.as_ref()
         && let Some(passage) = passages::passage(key, support)?
     {
-        return Ok(Some(found.add(passage, true)));
+        return found.add(passage, true).map(Some);
     }
     paragraph_by_number(row, found)
 }
 
-/// The passage that `paragraph_support_idx` names, where the row has paragraphs.
-fn paragraph_by_number(row: &Object, found: &Passages) -> Result<Option<String>, RowError> {
+/// The passage that `paragraph_support_idx` names, where the row has paragraphs. It is a gold one.
+fn paragraph_by_number(row: &Object, found: &mut Passages) -> Result<Option<String>, RowError> {
     const KEY: &str = "paragraph_support_idx";
     let Some(number) = field(row, KEY).filter(|_| !found.by_number.is_empty()) else {
         return Ok(None);
     };
-    let id = index(row, KEY).and_then(|idx| found.by_number.get(&idx));
-    id.map(|id| Some(id.clone())).ok_or_else(|| RowError::Shape {
+    let id = index(row, KEY).and_then(|idx| found.by_number.get(&idx)).cloned();
+    let id = id.ok_or_else(|| RowError::Shape {
         key: KEY.to_owned(),
         expected: "a step names one of the paragraphs of its row by `idx`",
         found: describe(number),
-    })
+    })?;
+    found.mark_gold(&id);
+    Ok(Some(id))
 }
 
 /// Puts the answers of earlier steps in the place of `#1`, `#2`, …. Nothing is before the first
@@ -124,25 +126,33 @@ fn fill_references(key: &str, question: &str, before: &[EvidenceStep]) -> Result
 fn triples(value: &Value, found: &Passages) -> Result<Vec<EvidenceStep>, RowError> {
     const EXPECTED: &str = "evidences are triples of subject, relation and object";
     let rows = table("evidences", value, &["fact", "relation", "entity"], EXPECTED)?;
+    let entry = |row: &Object, names: &[&str]| -> Result<String, RowError> {
+        let value = names.iter().find_map(|name| field(row, name));
+        let found = value.map_or(Ok(Vec::new()), |value| texts("evidences", value))?;
+        found.into_iter().find(|text| !text.trim().is_empty()).ok_or_else(|| RowError::Shape {
+            key: "evidences".to_owned(),
+            expected: EXPECTED,
+            found: format!("one with {}", keys(row)),
+        })
+    };
     let step = |row: &Object| {
-        let subject = passages::title(first_text(row, &["fact", "subject"])?);
-        let relation = first_text(row, &["relation"])?;
-        let answer = first_text(row, &["entity", "object"])?;
-        Some(EvidenceStep {
+        let subject = passages::title(&entry(row, &["fact", "subject"])?);
+        let relation = entry(row, &["relation"])?;
+        Ok(EvidenceStep {
             question: format!("{subject} >> {relation}"),
-            answer: answer.to_owned(),
+            answer: entry(row, &["entity", "object"])?,
             queries: Vec::new(),
             passage_ids: found.ids_of_title(&subject),
         })
     };
-    Ok(rows.iter().filter_map(step).collect())
+    rows.iter().map(step).collect()
 }
 
 /// `StepSearch`: a list of reference queries for each step, and the documents of each.
 pub(crate) fn add_queries(
     steps: &mut Vec<EvidenceStep>,
     searches: &Value,
-    documents: &[Vec<String>],
+    documents: (&str, &[Vec<String>]),
 ) -> Result<(), RowError> {
     let searches = structure("sub_searchs", searches)?;
     let Value::Array(groups) = searches.as_ref() else {
@@ -170,14 +180,18 @@ pub(crate) fn add_queries(
     add_documents(steps, documents)
 }
 
-/// Gives each step that names no passage its documents.
-fn add_documents(steps: &mut [EvidenceStep], documents: &[Vec<String>]) -> Result<(), RowError> {
-    if documents.is_empty() {
+/// Gives each step that names no passage its documents. Those of training files, `support_docs`,
+/// need not be one a step.
+fn add_documents(
+    steps: &mut [EvidenceStep],
+    (key, documents): (&str, &[Vec<String>]),
+) -> Result<(), RowError> {
+    if documents.is_empty() || (key == "support_docs" && documents.len() != steps.len()) {
         return Ok(());
     }
     if documents.len() != steps.len() {
         return Err(RowError::Shape {
-            key: "sub_support_docs".to_owned(),
+            key: key.to_owned(),
             expected: "there are documents for each step of the reference queries",
             found: format!("a list of {} beside {} steps", documents.len(), steps.len()),
         });

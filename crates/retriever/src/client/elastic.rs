@@ -126,11 +126,26 @@ impl Elastic {
             let error = HttpError::from(StatusError { url, status, body, retry_after: None });
             return Ok(Err(error.into()));
         }
+        if let Some(what) = incomplete(response) {
+            let url = self.url.clone();
+            return Ok(Err(HttpError::Shape { url, what }.into()));
+        }
         let found = hits::of_member(response, "hits", |found| {
             hits::of_member(found, "hits", |rows| elements(rows, hit))
         });
         found.map(Ok)
     }
+}
+
+/// Why the hits of a response are not all: engines answer with those of the shards that could be
+/// searched, and status 200.
+fn incomplete(response: &Value) -> Option<String> {
+    if response["timed_out"] == true {
+        return Some("`timed_out` is true, so that hits may be missing".to_owned());
+    }
+    let n_failed = response["_shards"]["failed"].as_u64().filter(|n| *n > 0)?;
+    let n_shards = response["_shards"]["total"].as_u64().unwrap_or(n_failed);
+    Some(format!("{n_failed} of {n_shards} shards failed, so that hits may be missing"))
 }
 
 /// Hit of a row. Quickwit has the score among the sort values.

@@ -20,6 +20,16 @@ pub(super) fn read(
     dialect: Dialect,
     n_queries: usize,
 ) -> Result<Vec<Vec<Hit>>, ShapeFault> {
+    let found = of_dialect(answer, dialect, n_queries)?;
+    refuse_error(answer)?;
+    Ok(found)
+}
+
+fn of_dialect(
+    answer: &Value,
+    dialect: Dialect,
+    n_queries: usize,
+) -> Result<Vec<Vec<Hit>>, ShapeFault> {
     match dialect {
         Dialect::SearchR1 | Dialect::Slime | Dialect::SkyRl => {
             of_member(answer, "result", |it| lists(it, n_queries))
@@ -28,6 +38,19 @@ pub(super) fn read(
         Dialect::Rllm => of_member(answer, "results", hits).map(|hits| vec![hits]),
         Dialect::ZeroSearch => Ok(vec![hits(answer)?]),
         Dialect::FlashRag => pair(answer, n_queries),
+    }
+}
+
+/// Refuses an answer that has an error beside its results: what is there then is not what was found.
+pub(crate) fn refuse_error(answer: &Value) -> Result<(), ShapeFault> {
+    let of = |value: &Value| match value.get("error") {
+        None | Some(Value::Null | Value::Bool(false)) => None,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(error) => Some(error.to_string()),
+    };
+    match of(answer).or_else(|| of(answer.get("status")?)) {
+        Some(error) => Err(ShapeFault::new(format!("has an error: {error}"))),
+        None => Ok(()),
     }
 }
 

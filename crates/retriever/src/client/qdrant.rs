@@ -85,6 +85,8 @@ impl Qdrant {
         let searches: Vec<Value> = vectors.iter().map(search).collect();
         let body = json!({ "searches": searches }).to_string();
         let read = |answer: &Value| {
+            // The error of a server that has no result stands in `status`.
+            hits::refuse_error(answer)?;
             hits::of_member(answer, "result", |results| {
                 hits::checked_count(results, queries.len())?;
                 elements(results, |result| {

@@ -180,6 +180,12 @@ fn faults() -> Vec<Fault> {
             counts(0, 1, 0),
         ),
         (
+            "says no beside its results",
+            vec![Say(r#"{"error": "index is loading", "result": [[]]}"#)],
+            Err("it has an error: \"index is loading\""),
+            counts(0, 1, 0),
+        ),
+        (
             "finds no words",
             vec![Say(r#"{"result": [[{"id": 1}]]}"#)],
             Err(

@@ -54,6 +54,25 @@ fn opensearch() {
 }
 
 #[test]
+fn hits_of_a_part_of_the_shards_are_none() {
+    for (answer, expected) in [
+        (
+            r#"{"responses": [{"timed_out": true, "hits": {"hits": []}, "status": 200}]}"#,
+            "timed_out",
+        ),
+        (
+            r#"{"responses": [{"timed_out": false, "_shards": {"total": 5, "failed": 3}, "hits": {"hits": []}}]}"#,
+            "3 of 5 shards failed",
+        ),
+    ] {
+        let server = Faulty::start(vec![Act::Say(answer)]);
+        let found = elastic(&server, ElasticEngine::Opensearch).search(&["a"], 2).remove(0);
+        let error = found.unwrap_err().source.to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn quickwit() {
     let answer = r#"{"responses": [{"hits": {"hits": [
         {"_id": "", "_score": null, "sort": [2.5], "_source": {"id": "a", "title": "T", "text": "x"}}

@@ -91,8 +91,9 @@ fn number(characters: &[char], begin: usize) -> Option<(String, usize)> {
     if whole.is_empty() && !(has_fraction && starts_word) {
         return None;
     }
-    let is_zero = whole.chars().all(|digit| digit == '0');
-    let mut number = if is_zero && !has_fraction { String::new() } else { sign.to_owned() };
+    let digits_of_fraction = if has_fraction { &characters[end + 1..fraction_end] } else { &[] };
+    let is_zero = whole.chars().chain(digits_of_fraction.iter().copied()).all(|digit| digit == '0');
+    let mut number = if is_zero { String::new() } else { sign.to_owned() };
     number.push_str(if whole.is_empty() { "0" } else { &whole });
     if !has_fraction || goes_on {
         return Some((number, end));
@@ -111,6 +112,9 @@ fn mark(characters: &[char], at: usize) -> char {
     let character = characters[at];
     let before = at.checked_sub(1).map(|before| characters[before]);
     let after = characters.get(at + 1).copied();
+    if character.is_ascii_punctuation() && is_between_digits(characters, at) {
+        return ' ';
+    }
     if before.is_some_and(is_digit) && after.is_some_and(is_digit) {
         return match character {
             '.' => POINT,
@@ -119,6 +123,8 @@ fn mark(characters: &[char], at: usize) -> char {
             '-' => RANGE,
             // One that does not separate groups of three digits may be a decimal one.
             ',' => COMMA,
+            // Operators and the like: what stood apart is not joined.
+            other if other.is_ascii_punctuation() && other != '\'' => ' ',
             other => other,
         };
     }
@@ -139,6 +145,15 @@ fn mark(characters: &[char], at: usize) -> char {
         '-' if ends_word('-') => MINUS,
         other => other,
     }
+}
+
+/// Whether several marks stand between two digits, such as `**` and `)(`.
+fn is_between_digits(characters: &[char], at: usize) -> bool {
+    let is_mark = |character: &char| character.is_ascii_punctuation();
+    let before = characters[..at].iter().rposition(|it| !is_mark(it));
+    let after = characters[at..].iter().position(|it| !is_mark(it)).map(|it| at + it);
+    let (Some(before), Some(after)) = (before, after) else { return false };
+    after - before > 2 && is_digit(characters[before]) && is_digit(characters[after])
 }
 
 fn is_digit(character: char) -> bool {
@@ -185,6 +200,13 @@ mod tests {
             ("3,5", "35", false, true),
             ("1,2,3", "123", false, true),
             ("1e-5", "1e5", false, true),
+            ("10^6", "106", false, true),
+            ("10**6", "106", false, true),
+            ("5*3", "53", false, true),
+            ("(3)(4)", "34", false, true),
+            ("10^6", "10 ^ 6", true, false),
+            ("0.0", "-0.0", true, true),
+            ("1.5", "\u{661}\u{66b}\u{665}", true, true),
             ("-0", "0", true, true),
             ("1911.0", "1911", true, false),
             ("3.50", "3.5", true, false),

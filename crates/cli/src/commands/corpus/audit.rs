@@ -179,6 +179,15 @@ fn table(coverage: &Coverage, args: &Args) -> String {
         None => Ok(()),
     }
     .expect("writing to a string");
+    if coverage.missing_ids > 0 {
+        writeln!(
+            text,
+            "the index lacks {} gold passages that the questions name by their ids alone: their texts \
+             are in the corpus of the data set",
+            coverage.missing_ids
+        )
+        .expect("writing to a string");
+    }
     text
 }
 
@@ -193,6 +202,11 @@ fn json_text(coverage: &Coverage, k: usize) -> String {
     };
     let sources: Map<String, Value> =
         coverage.sources.iter().map(|(name, of)| (name.clone(), source(of))).collect();
-    let object = json!({"k": k, "sources": sources, "missing_passages": coverage.missing.len()});
+    let object = json!({
+        "k": k,
+        "sources": sources,
+        "missing_passages": coverage.missing.len(),
+        "missing_ids": coverage.missing_ids,
+    });
     format!("{object}\n")
 }
