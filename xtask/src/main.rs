@@ -10,6 +10,7 @@ mod device;
 mod oracles;
 mod plugin;
 mod product;
+mod reproduce;
 mod run_file;
 mod tidy;
 
@@ -75,6 +76,9 @@ enum Command {
     /// Generate training questions of a given difficulty from a world or a corpus
     #[command(disable_help_flag = true)]
     Synthesize(PassedOn),
+    /// Reproduce the claim of a paper by its experiment: `e-grpo` or `stepsearch`
+    #[command(disable_help_flag = true)]
+    Reproduce(PassedOn),
     /// Generate a world: passages and questions
     #[command(disable_help_flag = true)]
     World(PassedOn),
@@ -166,6 +170,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Report(it) => product::start(&shell, "report", &it.arguments),
         Command::Export(it) => product::start(&shell, "export", &it.arguments),
         Command::Synthesize(it) => product::start(&shell, "synthesize", &it.arguments),
+        Command::Reproduce(it) => reproduce::run(&shell, &it.arguments),
         Command::World(it) => product::start(&shell, "world", &it.arguments),
         Command::Check(it) => product::start(&shell, "check", &it.arguments),
         Command::Reward(it) => product::start(&shell, "reward", &it.arguments),

@@ -8,6 +8,7 @@ use std::process::Command;
 
 #[cfg(not(unix))]
 use anyhow::Context;
+use cargo_metadata::camino::Utf8PathBuf;
 use xshell::{Shell, cmd};
 
 use crate::{build, metadata, run_file};
@@ -32,18 +33,32 @@ pub(crate) const ALLOCATOR: [(&str, &str); 3] = [
 /// Builds in release what `forage <command> <arguments>` needs, and runs it in the folder that
 /// xtask was called from. Returns only where it could not be started.
 pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> anyhow::Result<()> {
-    build::program(shell)?;
-    for name in plugins(shell, command, arguments) {
-        build::plugin(shell, &name)?;
-    }
-
-    let folder = metadata()?.target_directory.join("release");
-    let binary = folder.join(format!("forage{}", std::env::consts::EXE_SUFFIX));
+    let binary = built(shell, &plugins(shell, command, arguments))?;
     let mut program = Command::new(&binary);
     program.arg(command).args(arguments);
+    set_environment(shell, &mut program)?;
+    replace_this_process(program, binary.as_str())
+}
+
+/// Builds the program and these plugins in release; returns the path of the program.
+pub(crate) fn built(shell: &Shell, plugins: &[String]) -> anyhow::Result<Utf8PathBuf> {
+    build::program(shell)?;
+    for name in plugins {
+        build::plugin(shell, name)?;
+    }
+    Ok(folder()?.join(format!("forage{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Folder of what is built in release.
+fn folder() -> anyhow::Result<Utf8PathBuf> {
+    Ok(metadata()?.target_directory.join("release"))
+}
+
+/// Sets the variables that the program reads, for itself or for one that starts it.
+pub(crate) fn set_environment(shell: &Shell, program: &mut Command) -> anyhow::Result<()> {
     // Somebody who has set it has said where their plugins are; ours are found beside the binary.
     if std::env::var_os(PLUGIN_FOLDER).is_none() {
-        program.env(PLUGIN_FOLDER, &folder);
+        program.env(PLUGIN_FOLDER, folder()?);
     }
     if let Ok(commit) =
         cmd!(shell, "git describe --always --dirty --abbrev=12").ignore_stderr().read()
@@ -55,7 +70,7 @@ pub(crate) fn start(shell: &Shell, command: &str, arguments: &[OsString]) -> any
             program.env(name, value);
         }
     }
-    replace_this_process(program, binary.as_str())
+    Ok(())
 }
 
 /// Plugins of this repository that a command will load: those of run files, and those that
@@ -82,7 +97,7 @@ fn plugins(shell: &Shell, command: &str, arguments: &[OsString]) -> Vec<String> 
 /// Ctrl-C, `kill`, the exit code and a death by a signal all concern one process, since `cargo
 /// run` replaced itself by us in the same way.
 #[cfg(unix)]
-fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
+pub(crate) fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt;
 
     Err(anyhow::Error::new(program.exec()).context(format!("cannot start `{name}`")))
@@ -90,7 +105,7 @@ fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> 
 
 /// Runs a program and ends with its exit code.
 #[cfg(not(unix))]
-fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
+pub(crate) fn replace_this_process(mut program: Command, name: &str) -> anyhow::Result<()> {
     let status = program.status().with_context(|| format!("cannot start `{name}`"))?;
     std::process::exit(status.code().unwrap_or(1))
 }

@@ -1,0 +1,146 @@
+"""Designs of experiments: `design.toml` of each paper, read and checked."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+ROLES = ("primary", "control", "secondary")
+
+
+def known():
+    """Names of the designs."""
+    return sorted(path.parent.name for path in FOLDER.glob("*/design.toml"))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a run: the mean of a metric over steps of its training.
+
+    `steps` is 0 for all of them (the area under the curve, divided by the number of steps), 5 for the
+    first five and -10 for the last ten.
+    """
+
+    name: str
+    title: str
+    metric: str
+    steps: int = 0
+
+    def of(self, rows):
+        """The number of a run with these rows of `metrics.jsonl`, a row a step."""
+        some = rows[self.steps:] if self.steps <= 0 else rows[: self.steps]
+        # A metric is absent in a step in which nothing has it.
+        values = [row[self.metric] for row in some if self.metric in row]
+        if not values:
+            raise SystemExit(f"no step has the metric `{self.metric}`, which `{self.name}` is made of")
+        return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A treatment: keys of the run file, and what is done to the evidence of its questions."""
+
+    name: str
+    title: str
+    keys: dict
+    evidence: str = "true"
+    # Number of seeds, where it is not that of the design.
+    seeds: int | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference between two arms, seed by seed, and what is claimed of it."""
+
+    measure: str
+    arm: str
+    baseline: str
+    claim: str
+    role: str = "secondary"
+    # The mean has to reach this, and the interval has to lie above 0.
+    at_least: float | None = None
+    # The whole interval has to lie within this of 0.
+    within: float | None = None
+    # Verdict where this control fails.
+    otherwise: str = "not reproduced"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What has to hold of an arm before its comparisons mean anything."""
+
+    measure: str
+    arm: str
+    claim: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def is_met(self, value):
+        low = -float("inf") if self.at_least is None else self.at_least
+        high = float("inf") if self.at_most is None else self.at_most
+        return low <= value <= high
+
+
+@dataclass(frozen=True)
+class Part:
+    """A regime: a start, keys of all its runs, arms, gates and comparisons."""
+
+    name: str
+    title: str
+    start: dict
+    keys: dict
+    arms: list[Arm]
+    gates: list[Gate]
+    comparisons: list[Comparison]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The experiment of a paper."""
+
+    name: str
+    paper: str
+    claim: str
+    published: str
+    run_file: str
+    plugins: list[str]
+    seeds: int
+    quick: dict
+    measures: dict[str, Measure]
+    parts: list[Part]
+    looks: list[str] = field(default_factory=list)
+
+
+def read(name):
+    """The design of a paper."""
+    path = FOLDER / name / "design.toml"
+    raw = tomllib.loads(path.read_text())
+    try:
+        return _design(name, raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f"{path}: {error!r}") from error
+
+
+def _design(name, raw):
+    measures = {key: Measure(name=key, **value) for key, value in raw.pop("measures").items()}
+    parts = [_part(part, measures) for part in raw.pop("parts")]
+    names = [part.name for part in parts]
+    if len(set(names)) < len(names):
+        raise ValueError(f"parts of one name: {names}")
+    return Design(name=name, measures=measures, parts=parts, **raw)
+
+
+def _part(raw, measures):
+    arms = [Arm(**arm) for arm in raw.pop("arms")]
+    gates = [Gate(**gate) for gate in raw.pop("gates", [])]
+    comparisons = [Comparison(**comparison) for comparison in raw.pop("comparisons")]
+    names = {arm.name for arm in arms}
+    for used in [*gates, *comparisons]:
+        if used.measure not in measures:
+            raise ValueError(f"there is no measure `{used.measure}`")
+        for arm in {used.arm, getattr(used, "baseline", used.arm)} - names:
+            raise ValueError(f"there is no arm `{arm}`")
+    for comparison in comparisons:
+        if comparison.role not in ROLES:
+            raise ValueError(f"`{comparison.role}` is none of the roles {ROLES}")
+    return Part(arms=arms, gates=gates, comparisons=comparisons, **raw)

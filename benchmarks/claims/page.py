@@ -1,0 +1,185 @@
+"""Pages of a design: Markdown with every number, and HTML with the curves."""
+
+import html
+import json
+import statistics
+
+from chart import curves
+from runs import cell, settings, table, write_page
+from verdicts import differences, holm, verdict
+
+
+def write(design, runs, folder, is_evidence):
+    """Writes `PAPER.md` and `PAPER.html` of finished runs; returns their paths."""
+    if not runs:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    pages = folder / f"{design.name}.md", folder / f"{design.name}.html"
+    write_page(pages[0], markdown(design, runs, is_evidence))
+    pages[1].write_text(curves_page(design, runs, is_evidence))
+    return pages
+
+
+def by_arm(part, runs):
+    """Finished runs of a part by arm, in the order of the design."""
+    found = {arm.name: [] for arm in part.arms}
+    for run in runs:
+        if run.part.name == part.name:
+            found[run.arm.name].append(run)
+    return {name: some for name, some in found.items() if some}
+
+
+def conclusion(design, runs):
+    """Verdict, gates and differences of all parts."""
+    gates, found = {}, {}
+    for part in design.parts:
+        arms = by_arm(part, runs)
+        gates[part.name] = [
+            (gate, statistics.mean(design.measures[gate.measure].of(run.rows()) for run in arms[gate.arm]))
+            for gate in part.gates
+            if gate.arm in arms
+        ]
+        found[part.name] = differences(part, design.measures, runs)
+    n_primary = sum(it.role == "primary" for part in design.parts for it in part.comparisons)
+    met = [gate.is_met(value) for some in gates.values() for gate, value in some]
+    every = [it for some in found.values() for it in some]
+    return verdict(n_primary, met, every), gates, found, holm(every)
+
+
+def markdown(design, runs, is_evidence):
+    said, gates, found, adjusted = conclusion(design, runs)
+    commits = sorted({json.loads((run.folder / "manifest.json").read_text())["commit"] or "?" for run in runs})
+    parts = [
+        f"# {design.name}: the claim of its paper\n",
+        f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
+        f"**The paper's own effect**: {design.published}.\n",
+        f"**Verdict: {said if is_evidence else 'illustration, not evidence'}.**\n",
+        f"Design: [`design.toml`](../../../benchmarks/claims/{design.name}/design.toml); commit "
+        f"{', '.join(commits)}; {len(runs)} runs.\n\n"
+        f"```sh\ncargo xtask reproduce {design.name}\n```\n",
+    ]
+    for part in design.parts:
+        arms = by_arm(part, runs)
+        if not arms:
+            continue
+        parts.append(f"## {part.title}\n")
+        for gate, value in gates[part.name]:
+            met = "met" if gate.is_met(value) else "**not met**"
+            bound = f"at least {gate.at_least}" if gate.at_most is None else f"at most {gate.at_most}"
+            parts.append(
+                f"Gate, {met}: {gate.claim}. {design.measures[gate.measure].title.capitalize()} of "
+                f"`{gate.arm}`: {value:.3f}, {bound}.\n"
+            )
+        parts.append(differences_table(design, found[part.name], adjusted) + "\n")
+        parts.append(arms_table(design, part, arms) + "\n")
+        parts.append("Budget a run, means over seeds:\n\n" + budget_table(part, arms) + "\n")
+        parts.append(seeds_table(design, part, arms) + "\n")
+    if design.looks:
+        parts.append("## Looks before the design was frozen\n")
+        parts.append("\n".join(f"- {look}" for look in design.looks) + "\n")
+    parts.append(
+        "Differences are seed by seed: the two arms have the same world, questions, start and "
+        "streams of random numbers. Intervals are of Student's t over seeds, at 95 %; p is adjusted "
+        "by Holm over the primary comparisons.\n"
+    )
+    return "\n".join(parts)
+
+
+def differences_table(design, found, adjusted):
+    rows = []
+    for it in found:
+        claimed = it.comparison
+        wanted = "–"
+        if claimed.at_least is not None:
+            wanted = f"≥ {claimed.at_least} and above 0"
+        elif claimed.within is not None:
+            wanted = f"within ± {claimed.within}"
+        holds = {None: "–", True: "yes", False: "**no**"}[it.holds()]
+        p = f"{adjusted[id(it)]:.2g}" if id(it) in adjusted else "–"
+        rows.append([
+            claimed.role, claimed.claim, f"`{claimed.arm}` less `{claimed.baseline}`",
+            design.measures[claimed.measure].title, cell(it.values, sign="+"),
+            f"{it.n_above} of {len(it.values)}", p, wanted, holds,
+        ])
+    return table(
+        ["role", "claim", "difference", "of", "mean", "seeds above 0", "p", "wanted", "holds"], rows
+    )
+
+
+def arms_table(design, part, arms):
+    titles = {arm.name: arm.title for arm in part.arms}
+    measures = list(design.measures.values())
+    rows = [
+        [f"`{name}`", titles[name], len(some)]
+        + [cell([measure.of(run.rows()) for run in some]) for measure in measures]
+        for name, some in arms.items()
+    ]
+    return table(["arm", "", "seeds", *(measure.title for measure in measures)], rows)
+
+
+def budget_table(part, arms):
+    """Trajectories, tokens, updates and seconds: the arms of a comparison must not differ in them."""
+    rows = []
+    for name, some in arms.items():
+        training = settings(some[0].folder)["training"]
+        trajectories = training["steps"] * training["questions_per_step"] * training["group_size"]
+        every = [run.rows() for run in some]
+        per_step = trajectories / training["steps"]
+        sums = {
+            key: statistics.mean(sum(row[key] for row in rows) * per_step for rows in every)
+            for key in ("rollout/policy_tokens", "rollout/tokens")
+        }
+        updates = training["steps"] * training.get("mini_batches", 1) * training.get("epochs", 1)
+        seconds = statistics.mean(run.seconds() for run in some)
+        rows.append([
+            f"`{name}`", f"{trajectories:,}", f"{sums['rollout/policy_tokens']:,.0f}",
+            f"{sums['rollout/tokens']:,.0f}", updates, f"{seconds:.0f}",
+        ])
+    return table(["arm", "trajectories", "tokens of the policy", "tokens", "updates", "seconds"], rows)
+
+
+def seeds_table(design, part, arms):
+    """The first measure of every seed."""
+    measure = next(iter(design.measures.values()))
+    seeds = sorted({run.seed for some in arms.values() for run in some})
+    rows = []
+    for name, some in arms.items():
+        values = {run.seed: f"{measure.of(run.rows()):.3f}" for run in some}
+        rows.append([f"`{name}`", *(values.get(seed, "") for seed in seeds)])
+    return f"{measure.title.capitalize()}, by seed:\n\n" + table(["arm", *map(str, seeds)], rows)
+
+
+def curves_page(design, runs, is_evidence):
+    """A page that stands alone, with a chart of each part for each metric."""
+    said, *_ = conclusion(design, runs)
+    metrics = {measure.metric: measure.title.partition(",")[0] for measure in design.measures.values()}
+    parts = []
+    for part in design.parts:
+        arms = by_arm(part, runs)
+        if not arms:
+            continue
+        titles = {arm.name: arm.title for arm in part.arms}
+        parts.append(f"<h2>{html.escape(part.title)}</h2>")
+        for metric, title in metrics.items():
+            lines = [
+                (titles[name], [[row.get(metric) for row in run.rows()] for run in some])
+                for name, some in arms.items()
+            ]
+            # A metric is absent in a step in which nothing has it.
+            if all(value is not None for _, some in lines for curve in some for value in curve):
+                parts.append(f"<h3>{html.escape(title)} by step</h3>{curves(title, lines)}")
+    label = said if is_evidence else "illustration, not evidence"
+    return f"""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(design.name)}: {html.escape(label)}</title>
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }} svg {{ width: 100% }}</style>
+<h1>{html.escape(design.name)}</h1>
+<p>{html.escape(design.claim)}</p>
+<p><strong>{html.escape(label)}</strong>. Thick lines are means over seeds, bands their 95 % intervals, thin lines single seeds.</p>
+{chr(10).join(parts)}
+</html>
+"""

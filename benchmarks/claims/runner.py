@@ -1,0 +1,226 @@
+"""Runs of a design: their run files, and the program called until all are finished."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from designs import FOLDER
+from runs import MEMORY, ROOT, lines
+
+# Sizes of a smoke test: does everything of a design run?
+SMOKE = {
+    "training": {"steps": 2, "questions_per_step": 2, "group_size": 2, "checkpoint_every": 2},
+    "world": {
+        "entities": {"train": 300, "dev": 60, "test": 60},
+        "questions": {"train": 24, "dev": 4, "test": 4},
+    },
+    "evaluation": {"every": 2},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: an arm of a part with a seed."""
+
+    part: object
+    arm: object
+    seed: int
+    folder: Path
+
+    @property
+    def label(self):
+        return f"{self.part.name}/{self.folder.name}"
+
+    def is_finished(self):
+        return (self.folder / "report.html").exists()
+
+    def rows(self):
+        """Metrics of its steps."""
+        return [row for row in lines(self.folder / "metrics.jsonl") if row["step"] > 0]
+
+    def seconds(self):
+        return sum(row["seconds/step"] for row in lines(self.folder / "timings.jsonl"))
+
+
+def merged(base, changed):
+    """A table with the keys of another. One that says which `plugin` or `name` is replaced whole."""
+    result = dict(base)
+    for key, value in changed.items():
+        old = result.get(key)
+        whole = not isinstance(value, dict) or "plugin" in value or "name" in value
+        result[key] = value if whole or not isinstance(old, dict) else merged(old, value)
+    return result
+
+
+def toml(value):
+    """A value in TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(it)}" for key, it in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value)
+
+
+def write_run_file(path, table):
+    """Writes a run file, unless it is there: one that differs is another experiment."""
+    text = "".join(f"{key} = {toml(value)}\n" for key, value in table.items())
+    if path.exists() and tomllib.loads(path.read_text()) != tomllib.loads(text):
+        sys.exit(f"`{path}` is of another design: choose another folder with `--out`")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def beside(folder, ending):
+    """The file beside a folder with its name and this ending: `alpha-0.3-1` has a dot of its own."""
+    return folder.with_name(folder.name + ending)
+
+
+class Runner:
+    """Calls the program for the runs of a design in a folder."""
+
+    def __init__(self, design, out, forage, jobs, smoke=False):
+        self.design, self.out, self.forage, self.jobs, self.smoke = design, out, forage, jobs, smoke
+        self.lock = threading.Lock()
+        self.free = list(range(jobs))
+        self.stopped = False
+
+    def runs(self, parts, seeds, arms=None):
+        """Runs of some parts and seeds, the first seed of all arms first."""
+        for seed in seeds:
+            for part in parts:
+                for arm in part.arms:
+                    beyond = arm.seeds is not None and seed - seeds[0] >= arm.seeds
+                    if (arms is None or arm.name in arms) and not beyond:
+                        folder = self.out / part.name / f"{arm.name}-{seed}"
+                        yield Run(part, arm, seed, folder)
+
+    def finish(self, runs):
+        """Runs until all are finished, `jobs` at a time."""
+        open_runs = [run for run in runs if not run.is_finished()]
+        print(f"{len(runs)} runs, {len(runs) - len(open_runs)} of them finished", flush=True)
+        for part in {run.part.name: run.part for run in open_runs}.values():
+            self.start(part)
+        began, n_done = time.monotonic(), 0
+
+        def one(run):
+            nonlocal n_done
+            if self.stopped:
+                return
+            try:
+                seconds = self.train(run)
+            except BaseException:
+                self.stopped = True
+                raise
+            with self.lock:
+                n_done += 1
+                left = (time.monotonic() - began) / n_done * (len(open_runs) - n_done)
+                print(
+                    f"[{len(runs) - len(open_runs) + n_done}/{len(runs)}] {run.label}: "
+                    f"{seconds:.0f} s; {left / 60:.0f} min left",
+                    flush=True,
+                )
+
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for future in [pool.submit(one, run) for run in open_runs]:
+                future.result()
+
+    def start(self, part):
+        """The model that a part starts from: the shipped agent after some steps of imitation."""
+        folder = self.out / "starts" / part.name
+        if not (folder / "model/model.safetensors").exists():
+            table = merged(tomllib.loads((FOLDER / "start.toml").read_text()), part.start)
+            table["name"] = f"{self.design.name}-{part.name}"
+            if self.smoke:
+                phases = [{**phase, "steps": 2} for phase in table["sft"]["phases"]]
+                table["sft"] = {**table["sft"], "phases": phases, "checkpoint_every": 2}
+                table = merged(table, {"evaluation": {"every": 2}, "world": SMOKE["world"]})
+            self.call("sft", table, folder, None)
+        return folder / "model"
+
+    def train(self, run):
+        """One training; returns its seconds."""
+        table = tomllib.loads((ROOT / self.design.run_file).read_text())
+        table = merged(merged(table, run.part.keys), run.arm.keys)
+        table |= {"name": run.folder.name, "seed": run.seed}
+        table["model"] = {**table["model"], "path": str(self.start(run.part))}
+        if self.smoke:
+            sizes = dict(SMOKE["training"])
+            if table["training"]["group_size"] == 1:
+                sizes |= {"group_size": 1, "questions_per_step": 4}
+            table = merged(table, {**SMOKE, "training": sizes})
+        if run.arm.evidence != "true":
+            table = self.with_other_evidence(table, run)
+        with self.lock:
+            core = self.free.pop()
+        began = time.monotonic()
+        self.call("train", table, run.folder, core)
+        with self.lock:
+            self.free.append(core)
+        return time.monotonic() - began
+
+    def with_other_evidence(self, table, run):
+        """A run over the files of its world, where each training question has a part of the evidence
+        of the next question with as many steps."""
+        folder = self.out / run.part.name / f"world-{run.seed}"
+        with self.lock:
+            if not folder.exists():
+                path = beside(folder, ".toml")
+                write_run_file(path, {**table, "name": folder.name})
+                self.program(["world", path, "--out", folder], beside(folder, ".log"), None)
+        questions = lines(folder / "train.jsonl")
+        path = folder.with_name(f"train-{run.arm.name}-{run.seed}.jsonl")
+        path.write_text("".join(json.dumps(it) + "\n" for it in exchanged(questions, run.arm.evidence)))
+        files = {split: str(folder / f"{split}.jsonl") for split in ("dev", "test")}
+        table = {key: value for key, value in table.items() if key != "world"}
+        table["data"] = {"train": str(path), **files}
+        table["retriever"] = {"index": str(folder / "index")}
+        return table
+
+    def call(self, command, table, folder, core):
+        """Starts or resumes a run."""
+        path = beside(folder, ".toml")
+        write_run_file(path, table)
+        arguments = [command, path, "--out", folder]
+        if (folder / "config.toml").exists():
+            arguments.append("--resume")
+        self.program(arguments, beside(folder, ".log"), core)
+
+    def program(self, arguments, log, core):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Runs side by side do not share cores: each number is the same with one core as with many.
+        alone = None
+        if core is not None and self.jobs > 1 and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            mine = {cores[core % len(cores)]}
+            alone = lambda: os.sched_setaffinity(0, mine)  # noqa: E731
+        with log.open("a") as file:
+            status = subprocess.run(
+                [*self.forage, *map(str, arguments)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=file, env=os.environ | MEMORY, preexec_fn=alone,
+            )
+        if status.returncode != 0:
+            sys.exit(f"exit code {status.returncode}: see {log}; the same command goes on from here")
+
+
+def exchanged(questions, key):
+    """Questions with a part of the evidence of others: of the next with as many steps, in a circle."""
+    alike = {}
+    for question in questions:
+        alike.setdefault(len(question["evidence"]["steps"]), []).append(question)
+    others = {}
+    for same in alike.values():
+        for question, other in zip(same, same[1:] + same[:1]):
+            others[question["id"]] = other["evidence"][key]
+    return [
+        {**question, "evidence": {**question["evidence"], key: others[question["id"]]}}
+        for question in questions
+    ]
