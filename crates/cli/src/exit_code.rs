@@ -132,8 +132,8 @@ fn of_training(error: &TrainingError) -> (Option<Code>, Option<String>) {
         TrainingError::NoEvaluation { .. } | TrainingError::EvaluationStopped { .. } => (
             Code::Input,
             Some(
-                "try again when the search engine answers; a run goes on with `--resume` and \
-                 makes the evaluation anew"
+                "try again when the search engine answers, or mend its address, dialect or token in \
+                 `[retriever]`; a run goes on with `--resume` and makes the evaluation anew"
                     .to_owned(),
             ),
         ),

@@ -106,9 +106,20 @@ pub mod __private {
             // SAFETY: the host keeps `config` alive for this call.
             let config = unsafe { config.as_slice() };
             // Read as a value first: an error would name a position in a text that no user sees.
-            let config = serde_json::from_slice::<serde_json::Value>(config)
-                .and_then(serde_json::from_value)
-                .map_err(|err| Refusal::error(format!("bad configuration: {err}")))?;
+            let bad = |what: String| Refusal::error(format!("bad configuration: {what}"));
+            let config: serde_json::Value =
+                serde_json::from_slice(config).map_err(|err| bad(err.to_string()))?;
+            let config = serde_path_to_error::deserialize(config).map_err(|err| {
+                // An unknown key is named by the error alone.
+                let path = err.path().to_string();
+                let is_named =
+                    path == "." || err.inner().to_string().contains(&format!("`{path}`"));
+                bad(if is_named {
+                    err.inner().to_string()
+                } else {
+                    format!("`{path}`: {}", err.inner())
+                })
+            })?;
             let reward = Box::new(R::new(config)?);
             // SAFETY: the host passes a valid place for one pointer.
             unsafe { out.write(Box::into_raw(reward).cast()) };

@@ -223,7 +223,7 @@ fn configurations_are_checked() {
         load("exact_match", json!({ "metric": "f1" })),
         &expect![[r#"
             reward plugin `$OUT/libexact_match.so`
-            caused by: bad configuration: unknown variant `f1`, expected `em` or `sub-em`"#]],
+            caused by: bad configuration: `metric`: unknown variant `f1`, expected `em` or `sub-em`"#]],
     );
     check_refusal(
         load("format", json!({ "mode": "validity", "final": 0.1 })),

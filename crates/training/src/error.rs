@@ -108,7 +108,7 @@ pub enum TrainingError {
     },
     /// No question of an evaluation was answered, or only those without a search.
     #[error(
-        "{n_failed} of {n_questions} questions of an evaluation failed: the search engine is away"
+        "{n_failed} of {n_questions} questions of an evaluation failed: no search was answered"
     )]
     NoEvaluation {
         /// Questions whose search failed.
