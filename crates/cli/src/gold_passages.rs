@@ -9,7 +9,7 @@ use forage_reward_sdk::text::normalize_answer;
 use forage_trajectory::{Passage, Question};
 
 use crate::exit_code::{Code, Failure};
-use crate::output::message;
+use crate::output::message_once;
 use crate::search_engine::open_index;
 
 /// Share of the questions whose answer is to stand in their gold passages, so that the index is
@@ -49,7 +49,7 @@ pub fn fill<'a>(
     check_answers(&questions, folder)?;
     let mut missing = ids.iter().filter(|id| !found.contains_key(id.as_str()));
     if let Some(first) = missing.next() {
-        message(format_args!(
+        message_once(format_args!(
             "warning: {} of {} gold passages are not in the index `{}`, the first of them \
              `{first}`: `forage corpus audit` says more",
             1 + missing.count(),
@@ -72,7 +72,7 @@ fn warn_of_other_ids(questions: &[&mut Question], folder: &Path) -> Result<()> {
     let found = index.passages_by_id(ids.iter().copied()).with_context(|| unreadable(folder))?;
     let n_missing = ids.iter().filter(|id| !found.contains_key(**id)).count();
     if n_missing > 0 {
-        message(format_args!(
+        message_once(format_args!(
             "warning: the ids of {n_missing} of {} gold passages are not in the index `{}`: \
              `retrieval-recall` and `rollout/gold_retrieved` count such a passage where the index has \
              its title and text under another id; `forage corpus audit` says whether it has",

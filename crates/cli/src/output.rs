@@ -2,8 +2,10 @@
 //!
 //! A reader that has closed either of them, as `head` does, is no error.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 
@@ -22,6 +24,17 @@ pub fn print(text: &str) -> anyhow::Result<bool> {
 /// Writes a message to standard error, as a line. One that nobody reads is lost.
 pub fn message(line: impl Display) {
     prompt(format_args!("{line}\n"));
+}
+
+/// Writes a message to standard error, the first time that it is told: files are read before a run
+/// and again by it.
+pub fn message_once(line: impl Display) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let line = line.to_string();
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.insert(line.clone()) {
+        message(line);
+    }
 }
 
 /// Writes a message to standard error without the end of a line. One that nobody reads is lost.
