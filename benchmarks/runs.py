@@ -1,6 +1,7 @@
 """What the experiments beside this share: they call the program until all their runs are finished,
 and make pages of Markdown tables of them."""
 
+import functools
 import json
 import math
 import os
@@ -121,6 +122,7 @@ def student_tail(t, freedom):
     return max(0.0, 1 - 2 * scale * math.sqrt(freedom) * area * step / 3)
 
 
+@functools.cache
 def student_quantile(freedom):
     """The 97.5 % point of Student's t: 12.706, 4.303, 3.182, ..."""
     low, high = 0.0, 100.0

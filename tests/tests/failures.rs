@@ -194,8 +194,8 @@ fn prompts_without_room_are_told_before_anything_is_asked() {
     let ended = scratch.forage(["check", "run.toml"]).done();
     for part in [
         "warning: train: the prompt of question `long` takes ",
-        "of 320 tokens; 1 of 5 questions cannot be asked: they are left out of the training",
-        "questions cannot be asked: they are counted as `prompt_too_long` and are in no mean",
+        "of 320 tokens; 1 of 5 questions cannot be answered: they are left out of the training",
+        "questions cannot be answered: they are counted as `prompt_too_long` and are in no mean",
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }

@@ -7,10 +7,25 @@ use forage_tests::{Scratch, forage};
 /// Folder of the designs.
 const CLAIMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benchmarks/claims");
 
-#[test]
-fn every_design_runs_from_the_shipped_agent() {
+/// `python3`, which runs the designs; none where it is not installed, which is said.
+fn python() -> Option<Command> {
     if Command::new("python3").arg("--version").output().is_err() {
         eprintln!("skipped: there is no `python3`, which runs the designs");
+        return None;
+    }
+    Some(Command::new("python3"))
+}
+
+#[test]
+fn verdicts_follow_from_the_numbers() {
+    let Some(mut command) = python() else { return };
+    let ended = command.args(["-m", "unittest", "discover", CLAIMS]).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+#[test]
+fn every_design_runs_from_the_shipped_agent() {
+    if python().is_none() {
         return;
     }
     let scratch = Scratch::new();
@@ -21,7 +36,7 @@ fn every_design_runs_from_the_shipped_agent() {
         let name = design.file_name().unwrap().to_str().unwrap();
         let out = scratch.path(name);
         let run = |more: &[&str]| {
-            let mut command = Command::new("python3");
+            let mut command = python().unwrap();
             command.arg(format!("{CLAIMS}/run.py")).args([name, "--smoke", "--seeds", "2"]);
             command.args(more).arg("--out").arg(&out).arg("--forage").arg(forage());
             let ended = command.output().unwrap();

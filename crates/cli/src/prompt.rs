@@ -179,7 +179,7 @@ impl Excess {
     fn describe(&self, max_tokens: usize, questions: &[Question]) -> String {
         format!(
             "the prompt of question `{}` takes {} of {} tokens; {} of {} questions cannot be \
-             asked",
+             answered",
             questions[self.over[0]].id,
             grouped(self.n_tokens),
             grouped(max_tokens),
@@ -235,9 +235,9 @@ mod tests {
         let tokens = |at: usize| budget(30).n_tokens(&questions[at]).unwrap();
         assert_eq!([tokens(0), tokens(1), tokens(2)], [19, 20, 2_400]);
         for (max_positions, from, expected) in [
-            (3_000, 0, "`1` takes 20 of 20 tokens; 2 of 3 questions cannot be asked"),
-            (19, 0, "`0` takes 19 of 19 tokens; 3 of 3 questions cannot be asked"),
-            (3_000, 2, "`2` takes 2,400 of 20 tokens; 1 of 1 questions cannot be asked"),
+            (3_000, 0, "`1` takes 20 of 20 tokens; 2 of 3 questions cannot be answered"),
+            (19, 0, "`0` takes 19 of 19 tokens; 3 of 3 questions cannot be answered"),
+            (3_000, 2, "`2` takes 2,400 of 20 tokens; 1 of 1 questions cannot be answered"),
         ] {
             let (budget, questions) = (budget(max_positions), &questions[from..]);
             let excess = budget.excess(questions).unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::error::{ANSWERS, RowError, beginning, describe, keys};
-use crate::fields::{Object, field, object, records, text};
+use crate::fields::{Object, field, object, records};
 use crate::format::{Format, ground_truth};
 use crate::literal::{self, Reading};
 use crate::visible::visible;
@@ -95,7 +95,12 @@ fn where_looked(row: &Object) -> String {
     let empty = KEYS.iter().find(|key| row.contains_key(**key));
     empty.map_or_else(
         || format!("the row has {}", keys(row)),
-        |key| format!("`{key}` is {}", describe(&row[*key])),
+        |key| match &row[*key] {
+            Value::Array(items) if !items.is_empty() => {
+                format!("nothing in the list `{key}` is one")
+            }
+            value => format!("`{key}` is {}", describe(value)),
+        },
     )
 }
 
@@ -253,8 +258,14 @@ pub(crate) fn normalizes_to_nothing(answer: &str) -> bool {
 }
 
 /// Name of the source, if the row has one. A longer text under these keys is no name.
-pub(crate) fn source(row: &Object) -> Option<&str> {
+pub(crate) fn source(row: &Object) -> Option<String> {
     const LONGEST: usize = 100;
-    let names = ["source", "data_source", "dataset"].iter().filter_map(|key| text(row, key));
-    names.map(str::trim).find(|name| name.len() <= LONGEST && !name.contains('\n'))
+    let mut names = ["source", "data_source", "dataset"].iter().filter_map(|key| {
+        Some(match field(row, key)? {
+            Value::String(name) => name.trim().to_owned(),
+            Value::Number(number) if !number.is_f64() => number.to_string(),
+            _ => return None,
+        })
+    });
+    names.find(|name| !name.is_empty() && name.len() <= LONGEST && !name.contains('\n'))
 }

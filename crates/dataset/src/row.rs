@@ -37,7 +37,7 @@ pub fn read_row(row: &Value) -> Result<ReadRow, RowError> {
         text: visible(&text).into_owned(),
         golden_answers,
         evidence: found.evidence,
-        source: source(row).unwrap_or_default().to_owned(),
+        source: source(row).unwrap_or_default(),
     };
     Ok(ReadRow { format, question, passages: found.passages })
 }

@@ -69,6 +69,11 @@ impl Document {
         Ok(Self { value, not_finite })
     }
 
+    /// The first number that is not finite, as it was written; none where every number is one.
+    pub fn first_not_finite(&self) -> Option<&str> {
+        self.not_finite.first().map(|(_, written)| written.as_str())
+    }
+
     /// A fault that names a path of the document, and which number that is not finite was written
     /// there, if one was.
     pub fn explained(&self, fault: String) -> String {

@@ -287,7 +287,15 @@ fn completion_text(reply: &str, judge: &str) -> Result<String, RewardError> {
 
 /// Verdict in the last line of a reply; `None` if it has none.
 fn verdict(reply: &str) -> Option<bool> {
-    let last = reply.trim().lines().last()?.to_lowercase();
+    let mut reply = reply.trim();
+    // The end of the judge's turn, of whatever family, as some servers leave it in the text.
+    while let Some(begin) = reply.strip_suffix('>').and_then(|before| before.rfind('<'))
+        && !reply[begin..].contains("think")
+    {
+        reply = reply[..begin].trim_end();
+    }
+    let after_thought = reply.rsplit("</think>").next()?;
+    let last = after_thought.trim().lines().last()?.to_lowercase();
     let plain = last.trim_matches(|c: char| !c.is_alphanumeric());
     match plain.strip_prefix("verdict")?.trim_matches(|c: char| !c.is_alphanumeric()) {
         "right" => Some(true),
@@ -323,6 +331,10 @@ mod tests {
             ("verdict: right or wrong", None),
             ("right", None),
             ("", None),
+            ("verdict: right<|im_end|>", Some(true)),
+            ("verdict: wrong <end_of_turn>\n<eos>", Some(false)),
+            ("<think>verdict: wrong\n</think>verdict: right", Some(true)),
+            ("<think>verdict: right</think>", None),
         ] {
             assert_eq!(verdict(reply), expected, "{reply}");
         }

@@ -81,12 +81,22 @@ impl RunFolder {
                 folder.raised_steps = compare(path, &config, [&text, config_text], effective)?;
             }
             Ok(_) => {}
+            // Nothing could be compared with what the run was started with.
+            Err(error) if error.kind() == ErrorKind::NotFound && folder.has_checkpoint() => {
+                return Err(TrainingError::Read { path: config, source: error });
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 folder.write_configuration(config_text)?;
             }
             Err(source) => return Err(TrainingError::Read { path: config, source }),
         }
         Ok(folder)
+    }
+
+    /// Whether the run has a checkpoint to go on from.
+    pub fn has_checkpoint(&self) -> bool {
+        let entries = std::fs::read_dir(self.path("checkpoints"));
+        entries.is_ok_and(|mut entries| entries.next().is_some())
     }
 
     /// Old and new `training.steps` of a run that is resumed for more of them.

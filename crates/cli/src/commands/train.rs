@@ -191,8 +191,10 @@ const OF_THE_START: [(&str, &str); 7] = [
 /// Refuses to go on with other questions, another index or another model than the run was started
 /// with. Runs of earlier versions do not say all of it.
 fn check_start(run: &RunFolder, manifest: &Value) -> Result<()> {
-    let Ok(bytes) = std::fs::read(run.path("manifest.json")) else { return Ok(()) };
-    let started: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let path = run.path("manifest.json");
+    let Ok(bytes) = std::fs::read(&path) else { return Ok(()) };
+    let damaged = || Failure::new(Code::Input, format!("cannot use `{}`", path.display()));
+    let started: Value = serde_json::from_slice(&bytes).with_context(damaged)?;
     for (what, path) in OF_THE_START {
         let [before, now] =
             [&started, manifest].map(|whole| whole.pointer(path).and_then(Value::as_str));

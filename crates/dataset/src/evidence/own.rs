@@ -100,7 +100,7 @@ fn objects<T>(
 
 fn texts(path: &str, value: Option<&Value>) -> Result<Vec<String>, RowError> {
     let items = list(path, value, "a list of texts is expected")?;
-    let items = items.iter().enumerate();
+    let items = items.iter().enumerate().filter(|(_, item)| !item.is_null());
     items.map(|(idx, item)| text(&format!("{path}[{idx}]"), Some(item))).collect()
 }
 

@@ -118,6 +118,10 @@ fn object(bytes: &[u8], keys: &[&str]) -> Result<Map<String, Value>, ErrorRespon
     let document = Document::parse_strict(bytes).map_err(|what| {
         ErrorResponse::bad_request(format!("the body is not JSON of a request: {what}"))
     })?;
+    if let Some(written) = document.first_not_finite() {
+        let what = format!("the body has `{written}`, which JSON does not have");
+        return Err(ErrorResponse::bad_request(what));
+    }
     let fields = match document.value {
         Value::Object(fields) => fields,
         other => {

@@ -69,6 +69,7 @@ const SHORT: &[(&str, &[u8], u16, &str)] = &[
         422,
         "`topk` is the number -1 where",
     ),
+    ("no number", br#"{"query": "a", "topk": NaN}"#, 400, "the body has `NaN`, which JSON does"),
     ("no hits", br#"{"query": "a", "top_k": 0}"#, 422, "`top_k` is the number 0 where"),
     (
         "no hits of FlashRAG",
