@@ -43,8 +43,8 @@ class Arm:
     name: str
     title: str
     keys: dict = field(default_factory=dict)
-    # Part of the evidence that is another question's; `"true"` for none.
-    evidence: str = "true"
+    # Part of the evidence that is another question's.
+    evidence: str | None = None
     # Number of seeds, where it is not that of the design.
     seeds: int | None = None
 

@@ -157,7 +157,7 @@ class Runner:
             if table["training"]["group_size"] == 1:
                 sizes |= {"group_size": 1, "questions_per_step": 4}
             table = merged(table, {**SMOKE, "training": sizes})
-        if run.arm.evidence != "true":
+        if run.arm.evidence:
             table = self.with_other_evidence(table, run)
         with self.lock:
             core = self.free.pop()

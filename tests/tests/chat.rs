@@ -151,6 +151,15 @@ fn a_model_without_a_template_is_refused_wherever_it_is_asked() {
     }
     assert!(!scratch.path("run").exists(), "nothing was begun");
 
+    // One that asks nothing, and one that wants the message in parts.
+    for template in ["hello", "{% for part in messages[-1].content %}{{ part.text }}{% endfor %}"] {
+        scratch.write("model/chat_template.jinja", template);
+        for command in [&["check", "run.toml"][..], &["train", "run.toml", "--out", "run"]] {
+            let refused = scratch.forage(command).ended(2).stderr;
+            assert!(refused.contains("leaves the question out of the prompt"), "{refused}");
+        }
+    }
+
     // A template that does not take what it is given.
     let template = "{{ raise_exception('System role not supported') }}";
     scratch.write("model/chat_template.jinja", template);

@@ -199,6 +199,7 @@ fn prompts_without_room_are_told_before_anything_is_asked() {
     ] {
         assert!(ended.stderr.contains(part), "{}", ended.stderr);
     }
+    assert!(ended.stdout.contains(" of 4 training questions"), "{}", ended.stdout);
 }
 
 #[test]

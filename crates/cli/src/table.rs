@@ -137,6 +137,14 @@ mod tests {
     }
 
     #[test]
+    fn means_over_other_questions_are_not_subtracted() {
+        let mut after = evaluation(0.9);
+        after.rows[0].n = 230;
+        let told = before_after(&evaluation(0.5), &after);
+        assert!(told.contains("of 240 and 230 questions") && !told.contains("+0.400"), "{told}");
+    }
+
+    #[test]
     fn prompts_that_are_too_long_are_told() {
         let mut evaluation = evaluation(0.5);
         evaluation.rows[0].prompt_too_long = 3;

@@ -61,31 +61,15 @@ impl OutageLog {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::Arc;
+    use std::io;
 
     use super::*;
 
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Logged(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Logged {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn outages_are_told_of_now_and_then() {
-        let logged = Logged::default();
-        let writer = logged.clone();
+        let (logged, writer) = io::pipe().unwrap();
         let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
+            .with_writer(move || writer.try_clone().unwrap())
             .without_time()
             .with_target(false)
             .with_ansi(false)
@@ -101,7 +85,7 @@ mod tests {
             fail();
             log.answered("http://x/");
         });
-        let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+        let text = io::read_to_string(logged).unwrap();
         let expected = " WARN refused; it is asked again 3 times\n \
                         WARN `http://x/` answers again, after 0.0 s\n";
         assert_eq!(text, expected);

@@ -449,6 +449,9 @@ mod tests {
             (&by_id, "tarn-moor", [Some(1.0), None, Some(1.0)]),
             (&by_title, "Moor Tarn", [Some(0.0), Some(1.0), Some(0.0)]),
             (&absent, "yes", [Some(0.0), Some(0.0), None]),
+            // Answers are compared as rewards compare them.
+            (&by_id, "Ｔａｒｎ Moor", [Some(1.0), None, Some(1.0)]),
+            (&by_id, "A", [Some(1.0), None, None]),
         ];
         for (gold, answer, expected) in table {
             let found = coverage(&[question("s", "port?", answer, std::slice::from_ref(gold))]);

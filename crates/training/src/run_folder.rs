@@ -45,9 +45,9 @@ pub type EffectiveConfigurations<'a> = &'a dyn Fn(&str, &str) -> Option<[String;
 impl RunFolder {
     /// Creates or reopens a folder and writes the configuration into it.
     ///
-    /// Configurations are compared by their values, as they are written. A run that is resumed for more
-    /// [`raised_steps`](Self::raised_steps) keeps the configuration that it was started with, until
-    /// [`write_configuration`](Self::write_configuration).
+    /// Configurations are compared by their values, as they are written. A run that is resumed for
+    /// more [`raised_steps`](Self::raised_steps) keeps the configuration that it was started with,
+    /// until [`write_configuration`](Self::write_configuration).
     ///
     /// # Errors
     ///

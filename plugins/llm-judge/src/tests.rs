@@ -91,6 +91,15 @@ fn verdicts_are_grades_and_anything_else_is_a_failure() {
 }
 
 #[test]
+fn a_prompt_that_the_judge_refuses_fails_alone() {
+    let (url, _) = judge(&[("Lyon", 400, "too long"), ("City of Light", 200, "verdict: right")]);
+    let grades = plugin(&url, None).score_group(&group(&["Lyon", "City of Light"])).unwrap();
+    let Grade::Failed(reason) = &grades[0] else { panic!("{grades:?}") };
+    assert!(reason.contains("answered with status 400"), "{reason}");
+    assert_eq!(grades[1].reward(), Some(1.0));
+}
+
+#[test]
 fn a_judge_that_is_away_breaks_the_reward() {
     let (url, _) = judge(&[("", 500, "")]);
     let err = plugin(&url, None).score_group(&group(&["Paris"])).unwrap_err();

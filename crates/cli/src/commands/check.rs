@@ -94,11 +94,12 @@ pub fn run(args: &Args) -> Result<()> {
         };
         print_line(format_args!(
             "a step: {} questions x {} trajectories = {trajectories}, {updates}; \
-             {} steps ask {} of {n_train} training questions",
+             {} steps ask {} of {} training questions",
             training.questions_per_step,
             training.group_size,
             training.steps,
             training.steps * training.questions_per_step as u64,
+            found.questions[0].len(),
         ))?;
     }
     Ok(())

@@ -124,7 +124,7 @@ fn mark(characters: &[char], at: usize) -> char {
             // One that does not separate groups of three digits may be a decimal one.
             ',' => COMMA,
             // Operators and the like: what stood apart is not joined.
-            other if other.is_ascii_punctuation() && other != '\'' => ' ',
+            other if other.is_ascii_punctuation() => ' ',
             other => other,
         };
     }
@@ -203,6 +203,7 @@ mod tests {
             ("10^6", "106", false, true),
             ("10**6", "106", false, true),
             ("5*3", "53", false, true),
+            ("5'11\"", "511", false, true),
             ("(3)(4)", "34", false, true),
             ("10^6", "10 ^ 6", true, false),
             ("0.0", "-0.0", true, true),

@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -218,38 +218,20 @@ fn an_outage_is_waited_for_but_not_for_ever() {
 #[test]
 fn an_outage_is_told_of_before_it_is_waited_for() {
     let server = Scripted::acts(vec![Act::Status(500, None, "ill"), say("x")]);
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _on = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    let (logged, writer) = io::pipe().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.try_clone().unwrap())
+        .with_ansi(false)
+        .finish();
+    let on = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
     let client = client(&ChatConfig { patience_seconds: 60.0, ..config(&server) });
     assert_eq!(ask(&client, "q").unwrap(), "x");
     let url = format!("{}/chat/completions", server.url);
     let warning = format!("`{url}` replied 500: ill; it is asked again for up to 60 s");
-    let text = logged.text();
+    drop(on);
+    let text = io::read_to_string(logged).unwrap();
     assert!(text.contains(&warning), "{text}");
     assert!(text.contains(&format!("`{url}` answers again, after")), "{text}");
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[test]
