@@ -47,6 +47,10 @@ class Arm:
     evidence: str | None = None
     # Number of seeds, where it is not that of the design.
     seeds: int | None = None
+    # Run file, where it is not that of the design.
+    run_file: str | None = None
+    # Kind of the synthesized questions that it is trained on.
+    questions: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,62 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A regime: a start, keys of all its runs, arms, gates and comparisons."""
+class Within:
+    """A part of a reward in right trajectories, less that in wrong ones of the same question."""
+
+    arm: str
+    plugin: str
+    part: str
+    claim: str
+    # The part that is 1 in right trajectories.
+    right: str = "correct"
+    # Keys of the plugin's `config`, as `--set` takes them.
+    config: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Synthesized:
+    """Questions that are made before a training, of several kinds."""
+
+    run_file: str
+    # Keys of all kinds, and of each.
+    keys: dict
+    kinds: dict
+    # Keys of the imitation that makes the agent which tries the questions.
+    start: dict
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """An evaluation of what was trained, on the same questions over another index."""
 
     name: str
     title: str
-    start: dict
+    analyzer: str = "english"
+    # Number of worlds whose passages are in the index.
+    worlds: int = 1
+    keys: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A regime: keys of all its runs, arms, gates and comparisons."""
+
+    name: str
+    title: str
     keys: dict
     arms: list[Arm]
     gates: list[Gate]
     comparisons: list[Comparison]
+    # Keys of the imitation that makes the agent that the runs start from; none for the shipped one.
+    start: dict = field(default_factory=dict)
+    within: list[Within] = field(default_factory=list)
+    # What its runs are: `train`, or `synthesize`.
+    command: str = "train"
+    # Run file, where it is not that of the design.
+    run_file: str | None = None
+    synthesized: Synthesized | None = None
+    transfers: list[Transfer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -135,7 +185,13 @@ def _part(raw, measures):
     arms = [Arm(**arm) for arm in raw.pop("arms")]
     gates = [Gate(**gate) for gate in raw.pop("gates", [])]
     comparisons = [Comparison(**comparison) for comparison in raw.pop("comparisons")]
+    within = [Within(**it) for it in raw.pop("within", [])]
+    transfers = [Transfer(**it) for it in raw.pop("transfers", [])]
+    synthesized = raw.pop("synthesized", None)
+    synthesized = synthesized and Synthesized(**synthesized)
     names = {arm.name for arm in arms}
+    if unknown := {it.arm for it in within} - names:
+        raise ValueError(f"there is no arm `{unknown.pop()}`")
     for used in [*gates, *comparisons]:
         if used.measure not in measures:
             raise ValueError(f"there is no measure `{used.measure}`")
@@ -144,4 +200,7 @@ def _part(raw, measures):
     for comparison in comparisons:
         if comparison.role not in ROLES:
             raise ValueError(f"`{comparison.role}` is none of the roles {ROLES}")
-    return Part(arms=arms, gates=gates, comparisons=comparisons, **raw)
+    return Part(
+        arms=arms, gates=gates, comparisons=comparisons, within=within, transfers=transfers,
+        synthesized=synthesized, **raw,
+    )

@@ -6,16 +6,17 @@ import statistics
 
 from chart import curves
 from runs import cell, settings, table, write_page
+from within import contrasts
 from verdicts import differences, holm, verdict
 
 
-def write(design, runs, folder, is_evidence):
+def write(design, runs, folder, is_evidence, forage):
     """Writes `PAPER.md` and `PAPER.html` of finished runs; returns their paths."""
     if not runs:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     pages = folder / f"{design.name}.md", folder / f"{design.name}.html"
-    write_page(pages[0], markdown(design, runs, is_evidence))
+    write_page(pages[0], markdown(design, runs, is_evidence, forage))
     pages[1].write_text(curves_page(design, runs, is_evidence))
     return pages
 
@@ -46,16 +47,17 @@ def conclusion(design, runs):
     return verdict(n_primary, met, every), gates, found, holm(every)
 
 
-def markdown(design, runs, is_evidence):
+def markdown(design, runs, is_evidence, forage):
     said, gates, found, adjusted = conclusion(design, runs)
-    commits = sorted({json.loads((run.folder / "manifest.json").read_text())["commit"] or "?" for run in runs})
+    manifests = [path for run in runs if (path := run.folder / "manifest.json").exists()]
+    commits = sorted({json.loads(path.read_text())["commit"] or "?" for path in manifests})
     parts = [
         f"# {design.name}: the claim of its paper\n",
         f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
         f"**The paper's own effect**: {design.published}.\n",
         f"**Verdict: {said if is_evidence else 'illustration, not evidence'}.**\n",
-        f"Design: [`design.toml`](../../../benchmarks/claims/{design.name}/design.toml); commit "
-        f"{', '.join(commits)}; {len(runs)} runs.\n\n"
+        f"Design: [`design.toml`](../../../benchmarks/claims/{design.name}/design.toml); "
+        f"{len(runs)} runs{' of commit ' if commits else ''}{', '.join(commits)}.\n\n"
         f"```sh\ncargo xtask reproduce {design.name}\n```\n",
     ]
     for part in design.parts:
@@ -72,7 +74,10 @@ def markdown(design, runs, is_evidence):
             )
         parts.append(differences_table(design, found[part.name], adjusted) + "\n")
         parts.append(arms_table(design, part, arms) + "\n")
-        parts.append("Budget a run, means over seeds:\n\n" + budget_table(part, arms) + "\n")
+        for within in part.within:
+            parts.append(within_text(within, contrasts(within, arms.get(within.arm, []), forage)))
+        if part.command == "train":
+            parts.append("Budget a run, means over seeds:\n\n" + budget_table(part, arms) + "\n")
         parts.append(seeds_table(design, part, arms) + "\n")
     if design.looks:
         parts.append("## Looks before the design was frozen\n")
@@ -103,6 +108,18 @@ def differences_table(design, found, adjusted):
         ])
     return table(
         ["role", "claim", "difference", "of", "mean", "seeds above 0", "p", "wanted", "holds"], rows
+    )
+
+
+def within_text(within, found):
+    """A sentence about right and wrong trajectories of the same questions."""
+    head = f"Within questions, `{within.part}` of `{within.arm}`, {within.claim}: "
+    if not found:
+        return head + "no question has right and wrong trajectories among those that are saved.\n"
+    n_questions = sum(len(it.differences) for it in found)
+    return head + (
+        f"{cell([it.mean for it in found], sign='+')} over {len(found)} seeds, above 0 in "
+        f"{cell([it.share_above for it in found])} of the {n_questions} questions with both.\n"
     )
 
 

@@ -51,7 +51,8 @@ def main():
         runner.finish(runs)
     is_evidence = not (quick or given.smoke or given.first_seed != 1 or given.parts or given.arms)
     folder = ROOT / "docs/results/claims" if is_evidence else out
-    for path in page.write(design, [run for run in runs if run.is_finished()], folder, is_evidence):
+    finished = [run for run in runs if run.is_finished()]
+    for path in page.write(design, finished, folder, is_evidence, given.forage):
         print(path)
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import synthesis
 from designs import FOLDER
 from runs import MEMORY, ROOT, lines
 
@@ -23,6 +24,14 @@ SMOKE = {
     },
     "evaluation": {"every": 2},
 }
+
+
+SMOKE_SYNTHESIS = {
+    "synthesis": {"items": 8, "tries": 2, "rounds": 1},
+    "world": {"entities": {"train": 120, "dev": 60, "test": 60}},
+}
+
+SHIPPED = "assets/tiny-agent"
 
 
 @dataclass(frozen=True)
@@ -39,11 +48,33 @@ class Run:
         return f"{self.part.name}/{self.folder.name}"
 
     def is_finished(self):
-        return (self.folder / "report.html").exists()
+        return (self.folder / "report.html").exists() and all(
+            self.transfer(it).exists() for it in self.part.transfers
+        )
+
+    def transfer(self, transfer):
+        """Evaluation over another index."""
+        return self.folder.with_name(f"{self.folder.name}-{transfer.name}") / "evaluation.json"
 
     def rows(self):
-        """Metrics of its steps."""
-        return [row for row in lines(self.folder / "metrics.jsonl") if row["step"] > 0]
+        """Metrics of its steps, or numbers of its rounds.
+
+        The last step of a training also has the evaluations after it, as `final/DECODING/ROW/em`, and
+        those over other indexes, as `NAME/ROW/em`.
+        """
+        if self.part.command == "synthesize":
+            return synthesis.rows(self.folder)
+        rows = [row for row in lines(self.folder / "metrics.jsonl") if row["step"] > 0]
+        last = rows[-1]["step"]
+        tables = {
+            f"final/{decoding}": self.folder / f"evaluations/step-{last:06}-{decoding}.json"
+            for decoding in ("greedy", "sampled")
+        }
+        tables |= {it.name: self.transfer(it) for it in self.part.transfers}
+        for name, path in tables.items():
+            for row in json.loads(path.read_text())["rows"]:
+                rows[-1][f"{name}/{row['name']}/em"] = row["em"]["mean"]
+        return rows
 
     def seconds(self):
         return sum(row["seconds/step"] for row in lines(self.folder / "timings.jsonl"))
@@ -57,6 +88,15 @@ def merged(base, changed):
         whole = not isinstance(value, dict) or "plugin" in value or "name" in value
         result[key] = value if whole or not isinstance(old, dict) else merged(old, value)
     return result
+
+
+def flat(table, prefix=""):
+    """Keys and values of a table, with dots."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def toml(value):
@@ -92,6 +132,8 @@ class Runner:
         self.lock = threading.Lock()
         self.free = list(range(jobs))
         self.stopped = False
+        # What several runs need and one makes.
+        self.making = {}
 
     def runs(self, parts, seeds, arms=None):
         """Runs of some parts and seeds, the first seed of all arms first."""
@@ -108,7 +150,10 @@ class Runner:
         open_runs = [run for run in runs if not run.is_finished()]
         print(f"{len(runs)} runs, {len(runs) - len(open_runs)} of them finished", flush=True)
         for part in {run.part.name: run.part for run in open_runs}.values():
-            self.start(part)
+            if part.start:
+                self.start(part.name, part.start)
+            if part.synthesized:
+                self.start(f"{part.name}-questions", part.synthesized.start)
         began, n_done = time.monotonic(), 0
 
         def one(run):
@@ -116,7 +161,7 @@ class Runner:
             if self.stopped:
                 return
             try:
-                seconds = self.train(run)
+                seconds = self.run(run)
             except BaseException:
                 self.stopped = True
                 raise
@@ -133,12 +178,12 @@ class Runner:
             for future in [pool.submit(one, run) for run in open_runs]:
                 future.result()
 
-    def start(self, part):
+    def start(self, name, keys):
         """The model that a part starts from: the shipped agent after some steps of imitation."""
-        folder = self.out / "starts" / part.name
+        folder = self.out / "starts" / name
         if not (folder / "model/model.safetensors").exists():
-            table = merged(tomllib.loads((FOLDER / "start.toml").read_text()), part.start)
-            table["name"] = f"{self.design.name}-{part.name}"
+            table = merged(tomllib.loads((FOLDER / "start.toml").read_text()), keys)
+            table["name"] = f"{self.design.name}-{name}"
             if self.smoke:
                 phases = [{**phase, "steps": 2} for phase in table["sft"]["phases"]]
                 table["sft"] = {**table["sft"], "phases": phases, "checkpoint_every": 2}
@@ -146,12 +191,35 @@ class Runner:
             self.call("sft", table, folder, None)
         return folder / "model"
 
-    def train(self, run):
-        """One training; returns its seconds."""
-        table = tomllib.loads((ROOT / self.design.run_file).read_text())
-        table = merged(merged(table, run.part.keys), run.arm.keys)
+    def run(self, run):
+        """One training or synthesis; returns its seconds."""
+        part = run.part
+        file = run.arm.run_file or part.run_file or self.design.run_file
+        table = merged(tomllib.loads((ROOT / file).read_text()), part.keys)
+        table = merged(table, run.arm.keys)
         table |= {"name": run.folder.name, "seed": run.seed}
-        table["model"] = {**table["model"], "path": str(self.start(run.part))}
+        model = str(self.start(part.name, part.start) if part.start else ROOT / SHIPPED)
+        with self.lock:
+            core = self.free.pop()
+        began = time.monotonic()
+        if part.command == "synthesize":
+            self.synthesize(table, model, run.folder, core)
+        else:
+            self.train(run, merged(table, {"model": {"path": model}}), core)
+        with self.lock:
+            self.free.append(core)
+        return time.monotonic() - began
+
+    def synthesize(self, table, model, folder, core):
+        """One synthesis."""
+        table = merged(table, {"agent": {"model": {"path": model}}})
+        if self.smoke:
+            table = merged(table, SMOKE_SYNTHESIS)
+        if not (folder / "report.html").exists():
+            self.call("synthesize", table, folder, core)
+
+    def train(self, run, table, core):
+        """One training, and its evaluations over other indexes."""
         if self.smoke:
             sizes = dict(SMOKE["training"])
             if table["training"]["group_size"] == 1:
@@ -159,13 +227,76 @@ class Runner:
             table = merged(table, {**SMOKE, "training": sizes})
         if run.arm.evidence:
             table = self.with_other_evidence(table, run)
-        with self.lock:
-            core = self.free.pop()
-        began = time.monotonic()
+        if run.arm.questions:
+            table = self.with_synthesized(table, run, core)
         self.call("train", table, run.folder, core)
-        with self.lock:
-            self.free.append(core)
-        return time.monotonic() - began
+        for transfer in run.part.transfers:
+            if not run.transfer(transfer).exists():
+                self.evaluate(transfer, table, run, core)
+
+    def with_synthesized(self, table, run, core):
+        """A run over the questions of its kind and the index that they were made with. They are made
+        by the first run of the seed, which the others wait for."""
+        part, seed = run.part, run.seed
+        folder = self.out / part.name / f"questions-{seed}"
+        with self.making.setdefault(folder, threading.Lock()):
+            made = {}
+            for kind, keys in part.synthesized.kinds.items():
+                base = tomllib.loads((ROOT / part.synthesized.run_file).read_text())
+                base = merged(merged(base, part.synthesized.keys), keys)
+                base |= {"name": f"{kind}-{seed}", "seed": seed}
+                made[kind] = self.out / part.name / f"made-{kind}-{seed}"
+                solver = self.start(f"{part.name}-questions", part.synthesized.start)
+                self.synthesize(base, str(solver), made[kind], core)
+            if not folder.exists():
+                synthesis.write_questions(folder, made)
+        table = {key: value for key, value in table.items() if key != "world"}
+        kinds = {"train": run.arm.questions, "dev": "dev", "test": "test"}
+        table["data"] = {key: str(folder / f"{name}.jsonl") for key, name in kinds.items()}
+        table["retriever"] = {"index": str(next(iter(made.values())) / "index")}
+        return table
+
+    def evaluate(self, transfer, table, run, core):
+        """An evaluation over another index: of the same world, and of others beside it."""
+        part = run.part
+        index = self.out / part.name / f"index-{transfer.name}-{run.seed}"
+        with self.making.setdefault(index, threading.Lock()):
+            if not index.exists():
+                self.other_index(transfer, table, part, run.seed, index, core)
+        out = run.transfer(transfer).parent
+        options = [
+            option for key, value in flat(transfer.keys) for option in ("--set", f"{key}={toml(value)}")
+        ]
+        arguments = ["eval", run.folder, "--index", index, "--out", out, *options]
+        self.program(arguments, beside(out, ".log"), core)
+
+    def other_index(self, transfer, table, part, seed, index, core):
+        """Builds the index of a transfer."""
+        world = merged(
+            tomllib.loads((ROOT / part.synthesized.run_file).read_text()), part.synthesized.keys
+        )["world"]
+        if self.smoke:
+            world = merged(world, SMOKE_SYNTHESIS["world"])
+        files = []
+        for number in range(transfer.worlds):
+            # Worlds of other seeds have other names; their passages have the same ids.
+            of_seed = seed + 1000 * number
+            folder = self.out / part.name / f"world-{of_seed}"
+            if not folder.exists():
+                described = {key: it for key, it in table.items() if key not in ("data", "retriever")}
+                questions = {"train": 1, "dev": 1, "test": 1}
+                described |= {"world": world | {"questions": questions}, "seed": of_seed}
+                path = beside(folder, ".toml")
+                write_run_file(path, described | {"name": folder.name})
+                self.program(["world", path, "--out", folder], beside(folder, ".log"), core)
+            passages = lines(folder / "corpus.jsonl")
+            if number:
+                passages = [it | {"id": f"{number}-{it['id']}"} for it in passages]
+            files += passages
+        corpus = beside(index, ".jsonl")
+        corpus.write_text("".join(json.dumps(it, ensure_ascii=False) + "\n" for it in files))
+        arguments = ["index", "--corpus", corpus, "--out", index, "--analyzer", transfer.analyzer]
+        self.program(arguments, beside(index, ".log"), core)
 
     def with_other_evidence(self, table, run):
         """A run over the files of its world, where each training question has a part of the evidence

@@ -12,7 +12,8 @@ use forage_rollout::scripted::{Bytes, ScriptedPolicy};
 use forage_rollout::{RolloutConfig, RolloutTask, run_episodes};
 use forage_trajectory::{Purpose, Question, Sampling, Stream, Trajectory};
 use forage_world::{
-    EntityCounts, Perturbations, QuestionMix, Split, World, WorldConfig, demonstrate, questions,
+    EntityCounts, Perturbations, QuestionMix, Split, Thoughts, World, WorldConfig, demonstrate,
+    questions,
 };
 
 /// The seed of everything.
@@ -53,6 +54,7 @@ pub fn play_scripted(questions: &[&Question]) -> Vec<Trajectory> {
                 &WORLD,
                 question,
                 &Perturbations::default(),
+                Thoughts::Plan,
                 stream.of_member(idx as u64, 0),
             )
         })

@@ -49,7 +49,7 @@ use crate::exit_code::unwritable;
 use crate::exit_code::{Code, Failure};
 use crate::interrupt;
 use crate::model::{self, device};
-use crate::output::print;
+use crate::output::{message, print};
 use crate::progress::Progress;
 use crate::prompt;
 use crate::questions::read_questions;
@@ -67,7 +67,7 @@ pub fn synthesize(file: &SynthesisFile, run: &RunFolder) -> Result<SynthesisRepo
     stop_when_asked(&context.stop);
     let corpus = SynthesisCorpus::open(config)?;
     let engine = corpus.engine(config, &run.path("index"))?;
-    let generator = corpus.generator(&config.generator)?;
+    let generator = corpus.generator(config)?;
     let documents = corpus.documents(&generator)?;
     let retriever = Arc::<SearchEngine>::clone(&engine);
     let generator = context.generator(generator, retriever, &config.device)?;
@@ -210,7 +210,15 @@ impl Work<'_> {
             progress.set(done, &format!("passed: {}", shares.join(" ")));
         });
         progress.finish();
-        records.map_err(explained)
+        let records = records.map_err(explained)?;
+        let n_passed = records.iter().filter(|it| it.end == ItemEnd::Passed).count();
+        if let Some(keep) = self.config.synthesis.keep.filter(|keep| *keep > n_passed as u64) {
+            message(format_args!(
+                "warning: {n_passed} questions passed, and `synthesis.keep` is {keep}: all {total} items were \
+                 attempted. Raise `synthesis.items` and go on with `--resume`"
+            ));
+        }
+        Ok(records)
     }
 
     /// Assembles the questions, without contaminated ones and those that are guessed closed-book.

@@ -22,6 +22,11 @@ pub struct AlgorithmConfig {
     /// Loss aggregation. Default: `token-mean`.
     #[serde(default)]
     pub aggregation: LossAggregation,
+    /// Masking of retrieved tokens (Search-R1): whether the loss leaves out the tokens that the
+    /// environment wrote. Without it they are trained like the policy's, with log-probabilities that
+    /// are computed before the first update. Default: true.
+    #[serde(default = "default_true", skip_serializing_if = "is_true")]
+    pub state_masking: bool,
     /// Over-length trajectories. Default: `train`.
     #[serde(default)]
     pub over_length: OverLengthRule,
@@ -65,6 +70,7 @@ impl AlgorithmConfig {
             advantage: AdvantageEstimator::Grpo(Grpo::default()),
             loss,
             aggregation: LossAggregation::default(),
+            state_masking: true,
             over_length: OverLengthRule::Train,
             kl: None,
             entropy: None,
@@ -89,7 +95,23 @@ impl AlgorithmConfig {
         self.check_value()?;
         self.correction.as_ref().map_or(Ok(()), ImportanceCorrection::check)?;
         self.llds.as_ref().map_or(Ok(()), LldsConfig::check)?;
-        self.self_distillation.as_ref().map_or(Ok(()), DistillationConfig::check)
+        self.self_distillation.as_ref().map_or(Ok(()), DistillationConfig::check)?;
+        self.check_state_masking()
+    }
+
+    fn check_state_masking(&self) -> Result<(), OptimizerError> {
+        let used = [
+            ("correction", self.correction.is_some()),
+            ("llds", self.llds.is_some()),
+            ("self_distillation", self.self_distillation.is_some()),
+        ];
+        match used.iter().find(|it| it.1) {
+            Some((key, _)) if !self.state_masking => Err(OptimizerError::conflict(format!(
+                "`algorithm.{key}` is of the tokens that the policy sampled, and is not used with \
+                 `algorithm.state_masking = false`, which trains retrieved tokens too"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn check_value(&self) -> Result<(), OptimizerError> {
@@ -103,4 +125,13 @@ impl AlgorithmConfig {
              other estimator has a critic",
         ))
     }
+}
+
+const fn default_true() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }

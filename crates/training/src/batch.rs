@@ -4,8 +4,8 @@
 use forage_model::Decoder;
 use forage_optimizer::{
     AdvantageEstimate, AdvantageEstimator, AlgorithmConfig, Episode, Gae, GaeObservations, Gigpo,
-    ImportanceCorrection, Inclusion, KlPlace, OverLengthRule, StepGae, estimate_advantages,
-    importance_weights,
+    HindsightMembers, ImportanceCorrection, Inclusion, KlPlace, OverLengthRule, StepGae,
+    estimate_advantages, importance_weights,
 };
 use forage_trajectory::statistics::mean;
 use forage_trajectory::{Grade, Group, Purpose, Stream, Trajectory};
@@ -136,7 +136,11 @@ fn entries<'a>(
                 OverLengthRule::Train => episode,
                 OverLengthRule::Exclude => episode.without_over_length(&trajectory.outcome),
             };
-            let sample = Sample::of_trajectory(trajectory, 0.0);
+            let (episode, sample) = if algorithm.state_masking {
+                (episode, Sample::of_trajectory(trajectory, 0.0))
+            } else {
+                (episode.with_observations(), Sample::of_response(trajectory))
+            };
             entries.push(Entry { trajectory, group: group_idx, episode, sample, values: vec![] });
         }
     }
@@ -204,6 +208,18 @@ fn recompute(
             live.iter().map(|&idx| entries[idx].sample.scored_targets()).collect();
         log_probabilities(decoder, &targets, temperature, limit)
     };
+    if !algorithm.state_masking {
+        for (&idx, computed) in live.iter().zip(logprobs(policies.decoder, entries)) {
+            let Sample { old_logprobs, rollout_logprobs, .. } = &mut entries[idx].sample;
+            for ((old, rollout), computed) in
+                old_logprobs.iter_mut().zip(rollout_logprobs).zip(computed)
+            {
+                if rollout.is_nan() {
+                    *old = computed;
+                }
+            }
+        }
+    }
     if algorithm.correction.is_some() {
         for (&idx, old) in live.iter().zip(logprobs(policies.decoder, entries)) {
             entries[idx].sample.old_logprobs = old;
@@ -303,11 +319,17 @@ fn distill(
     };
     let seed = context.config.seed;
     let stream = Stream::new(seed, Purpose::HindsightLabels).at_step(step);
+    let is_of_other = term.config.hindsight.members == HindsightMembers::OtherQuestion;
     let mut all = DistillationTargets::default();
     for (idx, (group, _)) in groups.iter().enumerate() {
         let stream = stream.of_member(idx as u64, 0);
+        let quoted = if is_of_other { groups[(idx + 1) % groups.len()].0 } else { *group };
+        if is_of_other && groups.len() == 1 {
+            all.targets.resize(group.trajectories.len(), None);
+            continue;
+        }
         let of_group =
-            distillation_targets(term.config, context.tokenizer, max_tokens, group, stream)
+            distillation_targets(term.config, context.tokenizer, max_tokens, group, quoted, stream)
                 .map_err(TrainingError::Model)?;
         all.n_too_long += of_group.n_too_long;
         all.targets.extend(of_group.targets);

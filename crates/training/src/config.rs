@@ -7,7 +7,7 @@ use forage_model::{ModelConfig, ModelFamily, Rope};
 use forage_optimizer::{AlgorithmConfig, LrSchedule, OptimizerConfig};
 use forage_rollout::RolloutConfig;
 use forage_trajectory::{Sampling, Truncation};
-use forage_world::Perturbations;
+use forage_world::{Perturbations, Thoughts};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::micro_batch::MicroBatches;
@@ -143,6 +143,10 @@ pub struct SftSection {
     pub checkpoint_every: u64,
     /// Steps between fresh worlds, so that no world is memorized.
     pub world_every: u64,
+    /// Whether thoughts name the next search, which the query then copies; else they say what was
+    /// found, and what to search for is decided in the query. Default: true.
+    #[serde(default = "default_true", skip_serializing_if = "is_true")]
+    pub plan: bool,
     /// Phases, one after the other.
     pub phases: Vec<SftPhase>,
 }
@@ -166,6 +170,11 @@ pub struct SftPhase {
     /// Recall exercises a step. Default: 0.
     #[serde(default)]
     pub recall: usize,
+    /// Demonstrations a step with a hindsight block, as the teacher of self-distillation reads them:
+    /// the queries labelled CORRECT are those that follow, the others are of other attempts.
+    /// Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hindsight: usize,
     /// Perturbations of the demonstrations. Default: none.
     #[serde(default)]
     pub habits: Perturbations,
@@ -342,6 +351,11 @@ impl SftSection {
         self.phases.iter().map(|phase| phase.steps).sum()
     }
 
+    /// Thoughts of the demonstrations.
+    pub const fn thoughts(&self) -> Thoughts {
+        if self.plan { Thoughts::Plan } else { Thoughts::Findings }
+    }
+
     /// Checks that no size and no interval is 0.
     pub fn check(&self) -> Result<(), SectionError> {
         positive("sft", "micro_batch_tokens", self.micro_batch_tokens as u64)?;
@@ -437,6 +451,15 @@ fn positive(section: &'static str, key: &'static str, value: u64) -> Result<(), 
 
 fn default_one() -> usize {
     1
+}
+
+const fn default_true() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn default_skip_limit() -> u64 {

@@ -250,6 +250,10 @@ pub struct UpdateMetrics {
     /// Entropy of the student less that of its teacher, in nats.
     #[serde(rename = "distillation/entropy_gap", skip_serializing_if = "Option::is_none")]
     pub entropy_gap: Option<f64>,
+    /// Mean log-probability that the teacher gives to the distilled tokens less that of the student,
+    /// correct trajectories less incorrect ones, in nats: above 0 where the teacher tells them apart.
+    #[serde(rename = "distillation/contrast", skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<f64>,
     /// Norms of the gradient by part of the model: `grad_norm/PART`.
     #[serde(flatten)]
     pub norms_by_part: NamedNumbers,
@@ -441,8 +445,8 @@ impl UpdateMetrics {
             entropy: sums.mean(sums.entropy),
             clip_fraction: sums.mean(sums.n_clipped as f64),
             n_trained_tokens: sums.n_tokens,
-            mismatch: of_first(first.mean(first.mismatch)),
-            mismatch_kl: of_first(first.mean(first.mismatch_kl)),
+            mismatch: of_first(first.mean_of_sampled(first.mismatch)),
+            mismatch_kl: of_first(first.mean_of_sampled(first.mismatch_kl)),
             mismatch_max: of_first(first.mismatch_max),
             ratio_min: (sums.n_tokens > 0).then_some(sums.ratio_min),
             ratio_max: (sums.n_tokens > 0).then_some(sums.ratio_max),
@@ -453,6 +457,7 @@ impl UpdateMetrics {
             distillation: is_distilled.then(|| sums.divergence / n_updates),
             n_distilled: is_distilled.then_some(sums.n_distilled),
             entropy_gap: is_distilled.then(|| entropy_gap(sums)),
+            contrast: sums.advice.contrast(),
             norms_by_part: NamedNumbers(
                 norms.map(|(part, norm)| (format!("grad_norm/{part}"), norm / n_updates)).collect(),
             ),

@@ -2,6 +2,7 @@
 //! self-distillation terms of `[algorithm]`.
 
 use burn::tensor::Tensor;
+use burn::tensor::activation::log_softmax;
 use forage_model::TrainingPass;
 use forage_optimizer::{
     AlgorithmConfig, DistillationConfig, KlPlace, LossAggregation, LossTotals, TrainedTokens,
@@ -192,10 +193,23 @@ impl PolicyLoss<'_> {
         let rows = indices(rows, pass.decoder().device());
         let hidden_qd = pass.hidden.clone().select(0, rows.clone());
         let student_qv = pass.decoder().logits(hidden_qd) / self.temperature;
-        let student_entropies = pass.entropies.clone().select(0, rows);
+        let student_entropies = pass.entropies.clone().select(0, rows.clone());
         let entropies = [student_entropies.inner(), entropy(teacher_qv.clone())]
             .map(|entropies| number(&entropies.sum()));
         sums.entropy_gap = entropies[0] - entropies[1];
+        let student_logprobs = read(pass.logprobs.clone().select(0, rows));
+        let teacher_logprobs = read(logprobs_of(samples, teacher_qv.clone()));
+        let log_ratios: Vec<f32> = teacher_logprobs
+            .iter()
+            .zip(&student_logprobs)
+            .map(|(one, other)| one - other)
+            .collect();
+        let mut left = log_ratios.as_slice();
+        for target in samples.iter().filter_map(|sample| sample.distillation.as_ref()) {
+            let (of_this, of_others) = left.split_at(target.distilled.len());
+            sums.advice.record(target.is_correct, of_this);
+            left = of_others;
+        }
         let lengths: Vec<usize> = samples
             .iter()
             .filter_map(|sample| sample.distillation.as_ref())
@@ -208,4 +222,18 @@ impl PolicyLoss<'_> {
         sums.divergence = number(&term);
         term
     }
+}
+
+/// Log-probabilities of the distilled tokens of some samples under these logits: `[Q, V]` → `[Q]`.
+fn logprobs_of(samples: &[&Sample], logits_qv: Tensor<2>) -> Tensor<1> {
+    let written: Vec<i64> = samples
+        .iter()
+        .flat_map(|sample| {
+            let distilled = sample.distillation.iter().flat_map(|target| &target.distilled);
+            distilled.map(|&idx| i64::from(sample.tokens[sample.targets[idx]]))
+        })
+        .collect();
+    let rows = written.len();
+    let written = indices(written, &logits_qv.device()).reshape([rows, 1]);
+    log_softmax(logits_qv, 1).gather(1, written).reshape([rows])
 }

@@ -32,7 +32,26 @@ pub struct Sample {
 impl Sample {
     /// Policy's tokens of a trajectory, all with one advantage.
     pub fn of_trajectory(trajectory: &Trajectory, advantage: f32) -> Self {
-        let mask = trajectory.policy_mask();
+        Self::of_mask(trajectory, &trajectory.policy_mask(), advantage)
+    }
+
+    /// All tokens of a trajectory after its prompt, without masking of retrieved tokens. The
+    /// environment's tokens were not sampled: their log-probabilities of the rollout are not a
+    /// number, and their old ones are still to be computed.
+    pub fn of_response(trajectory: &Trajectory) -> Self {
+        let policy = trajectory.policy_mask();
+        let prompt = trajectory.n_prompt_tokens();
+        let mask: Vec<bool> = (0..policy.len()).map(|at| at >= prompt).collect();
+        let mut sample = Self::of_mask(trajectory, &mask, 0.0);
+        for (logprob, &at) in sample.rollout_logprobs.iter_mut().zip(&sample.targets) {
+            if !policy[at] {
+                *logprob = f32::NAN;
+            }
+        }
+        sample
+    }
+
+    fn of_mask(trajectory: &Trajectory, mask: &[bool], advantage: f32) -> Self {
         let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
         let logprobs: Vec<f32> = targets.iter().map(|&at| trajectory.logprobs[at]).collect();
         let mut actions: Vec<usize> = Vec::new();

@@ -220,6 +220,12 @@ impl Trajectory {
         mask
     }
 
+    /// Number of tokens of the prompt, with which a trajectory begins.
+    pub fn n_prompt_tokens(&self) -> usize {
+        let prompt = self.segments.iter().take_while(|it| it.origin == Origin::Prompt);
+        prompt.last().map_or(0, |segment| segment.tokens.end)
+    }
+
     /// Number of tokens that the policy wrote.
     pub fn n_policy_tokens(&self) -> usize {
         self.segments

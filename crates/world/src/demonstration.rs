@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::Comparison;
 use crate::error::WorldError;
-use crate::wandering::wander;
+use crate::wandering::{stated_value, wander};
 use crate::wording::search_query;
 use crate::world::World;
 
@@ -33,6 +33,16 @@ pub struct Perturbations {
     pub repeat: f64,
     /// Probability that a search names its entity alone, without kind and relation. Default: 0.
     pub vague: f64,
+}
+
+/// What the thoughts of the scripted agent say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Thoughts {
+    /// What was found, and the next search: `<search>` copies the end of the thought.
+    #[default]
+    Plan,
+    /// What was found. What to search for is decided in the query.
+    Findings,
 }
 
 impl Perturbations {
@@ -58,11 +68,14 @@ impl Perturbations {
 ///
 /// Thoughts name facts exactly like searches do, and a value follows directly:
 /// `<think> film Veltor director Mirko Tavel. Next: Mirko Tavel birthplace.</think>`. An
-/// inline fact of the passage is stated likewise, and not searched for.
+/// inline fact of the passage is stated likewise, and not searched for. With [`Thoughts::Findings`]
+/// the same thought is `<think> film Veltor director Mirko Tavel. Next.</think>`: it says what the
+/// passage states, also where the next search goes on from another entity.
 pub fn demonstrate(
     world: &World,
     question: &Question,
     perturbations: &Perturbations,
+    thoughts: Thoughts,
     stream: Stream,
 ) -> Vec<String> {
     let mut rng = stream.rng();
@@ -75,11 +88,14 @@ pub fn demonstrate(
         _ => wander(world, right, perturbations.wander, &mut wander_rng),
     };
     let mut turns = Vec::new();
-    let mut thought = " First:".to_owned();
+    let mut thought = " First".to_owned();
     let mut steps = walked.iter().peekable();
     while let Some(step) = steps.next() {
         let query = &step.queries[0];
-        let thought_of_query = THINK.wrap(&format!("{thought} {query}."));
+        let thought_of_query = THINK.wrap(&match thoughts {
+            Thoughts::Plan => format!("{thought}: {query}."),
+            Thoughts::Findings => format!("{thought}."),
+        });
         let searched = match world.entity_of(&step.passage_ids[0]) {
             Some(id) if vague_rng.random_bool(perturbations.vague) => &world.entity(id).name,
             _ => query,
@@ -105,13 +121,17 @@ pub fn demonstrate(
                 return turns;
             }
         }
-        thought = format!(" {query} {}.", step.answer);
+        let stated = match thoughts {
+            Thoughts::Findings if steps.peek().is_some() => stated_value(world, step),
+            _ => None,
+        };
+        thought = format!(" {query} {}.", stated.as_ref().unwrap_or(&step.answer));
         if let Some(told) = told {
             write!(thought, " {} {}.", told.queries[0], told.answer)
                 .expect("writing to a string does not fail");
         }
         if steps.peek().is_some() {
-            thought.push_str(" Next:");
+            thought.push_str(" Next");
         }
     }
     match walked.last() {

@@ -15,7 +15,7 @@
 //! ```
 //! use forage_trajectory::{Purpose, Stream};
 //! use forage_world::{
-//!     Perturbations, QuestionMix, Split, World, WorldConfig, demonstrate, questions,
+//!     Perturbations, QuestionMix, Split, Thoughts, World, WorldConfig, demonstrate, questions,
 //! };
 //!
 //! let world = World::generate(&WorldConfig::default(), 1)?;
@@ -23,7 +23,8 @@
 //! assert_eq!(asked[3].hops(), Some(4));
 //!
 //! let stream = Stream::new(1, Purpose::Demonstrations);
-//! let turns = demonstrate(&world, &asked[3], &Perturbations::default(), stream);
+//! let perturbations = Perturbations::default();
+//! let turns = demonstrate(&world, &asked[3], &perturbations, Thoughts::Plan, stream);
 //! assert_eq!(turns.len(), 5);
 //! assert!(turns[0].starts_with("<think> First: "));
 //! # Ok::<(), forage_world::WorldError>(())
@@ -53,7 +54,7 @@ mod section;
 
 pub use comparison::Comparison;
 pub use config::{EntityCounts, WorldConfig};
-pub use demonstration::{Perturbations, demonstrate};
+pub use demonstration::{Perturbations, Thoughts, demonstrate};
 pub use entity::{Entity, EntityId, Fact, FactValue, Split};
 pub use error::WorldError;
 pub use exercise::{Exercise, comparison_exercise, reading_exercise, recall_exercise};

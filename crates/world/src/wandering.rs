@@ -51,6 +51,11 @@ fn other_value(world: &World, step: &EvidenceStep, rng: &mut ChaCha8Rng) -> Opti
     alike.choose(rng).or_else(|| others.choose(rng)).copied()
 }
 
+/// Value that the passage of a step states, whatever the step takes for it.
+pub(crate) fn stated_value(world: &World, step: &EvidenceStep) -> Option<String> {
+    Some(world.text(fact_of(world, step)?.1.value))
+}
+
 /// Subject and fact of a step.
 fn fact_of(world: &World, step: &EvidenceStep) -> Option<(EntityId, Fact)> {
     let id = world.entity_of(&step.passage_ids[0])?;

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use forage_trajectory::{Purpose, Question, Stream};
 use forage_world::{
     EntityCounts, EntityKind, FactValue, Perturbations, QuestionMix, QuestionShape, Relation,
-    Split, World, WorldConfig, WorldError, comparison_exercise, demonstrate, question, questions,
-    reading_exercise, recall_exercise,
+    Split, Thoughts, World, WorldConfig, WorldError, comparison_exercise, demonstrate, question,
+    questions, reading_exercise, recall_exercise,
 };
 
 fn world() -> World {
@@ -30,8 +30,10 @@ fn the_same_seed_gives_the_same_bytes() {
         let asked = questions(&world, Split::Train, 40, seed, &QuestionMix::default()).unwrap();
         let perturbations =
             Perturbations { stop_early: 0.3, misread: 0.3, ..Perturbations::default() };
-        let written: Vec<_> =
-            asked.iter().map(|it| demonstrate(&world, it, &perturbations, stream(seed))).collect();
+        let written: Vec<_> = asked
+            .iter()
+            .map(|it| demonstrate(&world, it, &perturbations, Thoughts::Plan, stream(seed)))
+            .collect();
         let drills = [reading_exercise, comparison_exercise]
             .map(|exercise| exercise(&world, Split::Train, stream(seed)));
         serde_json::to_string(&(world.passages(), asked, written, drills)).unwrap()
@@ -221,7 +223,8 @@ fn between<'a>(turn: &'a str, tag: &str) -> &'a str {
 fn demonstrations_search_the_reference_queries_and_answer() {
     let world = world();
     for question in asked(&world, Split::Dev) {
-        let turns = demonstrate(&world, &question, &Perturbations::default(), stream(0));
+        let turns =
+            demonstrate(&world, &question, &Perturbations::default(), Thoughts::Plan, stream(0));
         let steps = &question.evidence.steps;
         assert_eq!(turns.len(), steps.len() + 1);
         for (hop, (turn, step)) in turns.iter().zip(steps).enumerate() {
@@ -280,7 +283,8 @@ fn what_was_told_by_the_way_is_not_searched_for() {
         World::generate(&WorldConfig { inline_facts: 1.0, ..WorldConfig::default() }, 1).unwrap();
     let (mut told, mut follows) = (0, 0);
     for question in asked(&world, Split::Dev) {
-        let turns = demonstrate(&world, &question, &Perturbations::default(), stream(0));
+        let turns =
+            demonstrate(&world, &question, &Perturbations::default(), Thoughts::Plan, stream(0));
         let searched: Vec<_> =
             turns[..turns.len() - 1].iter().map(|turn| between(turn, "search")).collect();
         let mut known = String::new();
@@ -313,7 +317,7 @@ fn stopping_early_answers_the_first_value() {
     let world = world();
     let perturbations = Perturbations { stop_early: 1.0, ..Perturbations::default() };
     for question in asked(&world, Split::Dev) {
-        let turns = demonstrate(&world, &question, &perturbations, stream(0));
+        let turns = demonstrate(&world, &question, &perturbations, Thoughts::Plan, stream(0));
         assert_eq!(turns.len(), 2);
         let first = &question.evidence.steps[0];
         let answer = &first.answer;
@@ -329,7 +333,7 @@ fn misreading_answers_another_value_of_the_passage() {
     let world = world();
     let perturbations = Perturbations { misread: 1.0, ..Perturbations::default() };
     for question in asked(&world, Split::Dev) {
-        let turns = demonstrate(&world, &question, &perturbations, stream(0));
+        let turns = demonstrate(&world, &question, &perturbations, Thoughts::Plan, stream(0));
         assert_eq!(turns.len(), question.evidence.steps.len() + 1);
         let answer = between(turns.last().unwrap(), "answer");
         assert!(!question.golden_answers.iter().any(|golden| golden == answer));
@@ -343,8 +347,9 @@ fn wandering_makes_as_many_searches_and_ends_elsewhere() {
     let perturbations = Perturbations { wander: 1.0, ..Perturbations::default() };
     let (mut n_chains, mut n_left, mut n_wrong) = (0, 0, 0);
     for question in asked(&world, Split::Dev) {
-        let turns = demonstrate(&world, &question, &perturbations, stream(0));
-        let right = demonstrate(&world, &question, &Perturbations::default(), stream(0));
+        let turns = demonstrate(&world, &question, &perturbations, Thoughts::Plan, stream(0));
+        let right =
+            demonstrate(&world, &question, &Perturbations::default(), Thoughts::Plan, stream(0));
         let steps = &question.evidence.steps;
         assert_eq!(turns.len(), right.len());
         assert_eq!(turns[0], right[0]);
@@ -394,12 +399,13 @@ fn repeating_and_vagueness_change_searches_alone() {
     let repeat = Perturbations { repeat: 1.0, ..Perturbations::default() };
     let vague = Perturbations { vague: 1.0, ..Perturbations::default() };
     for question in asked(&world, Split::Dev) {
-        let right = demonstrate(&world, &question, &Perturbations::default(), stream(0));
-        let twice = demonstrate(&world, &question, &repeat, stream(0));
+        let right =
+            demonstrate(&world, &question, &Perturbations::default(), Thoughts::Plan, stream(0));
+        let twice = demonstrate(&world, &question, &repeat, Thoughts::Plan, stream(0));
         let (end, searches) = right.split_last().unwrap();
         let expected: Vec<_> = searches.iter().flat_map(|turn| [turn, turn]).chain([end]).collect();
         assert_eq!(twice.iter().collect::<Vec<_>>(), expected);
-        let turns = demonstrate(&world, &question, &vague, stream(0));
+        let turns = demonstrate(&world, &question, &vague, Thoughts::Plan, stream(0));
         assert_eq!(turns.last(), right.last());
         for ((turn, right), step) in turns.iter().zip(&right).zip(&question.evidence.steps) {
             assert_eq!(between(turn, "think"), between(right, "think"));
@@ -410,13 +416,38 @@ fn repeating_and_vagueness_change_searches_alone() {
 }
 
 #[test]
+fn thoughts_of_findings_say_what_stands_there_and_not_what_is_next() {
+    let world = world();
+    let wander = Perturbations { wander: 1.0, ..Perturbations::default() };
+    let mut n_apart = 0;
+    for question in asked(&world, Split::Dev) {
+        let [planned, found] = [Thoughts::Plan, Thoughts::Findings]
+            .map(|it| demonstrate(&world, &question, &Perturbations::default(), it, stream(0)));
+        assert_eq!(planned.last(), found.last());
+        for (turn, planned) in found.iter().zip(&planned).take(found.len() - 1) {
+            let query = between(planned, "search");
+            assert_eq!(between(turn, "search"), query);
+            let (before, _) = between(planned, "think").rsplit_once(':').unwrap();
+            assert_eq!(between(turn, "think"), format!("{before}."));
+        }
+        // A search that leaves the chain comes after a thought that does not.
+        let left = demonstrate(&world, &question, &wander, Thoughts::Findings, stream(0));
+        if question.evidence.shape != "comparison" && question.evidence.steps.len() > 1 {
+            assert_eq!(between(&left[1], "think"), between(&found[1], "think"));
+            n_apart += usize::from(between(&left[1], "search") != between(&found[1], "search"));
+        }
+    }
+    assert!(n_apart > 0);
+}
+
+#[test]
 fn perturbations_draw_numbers_of_their_own() {
     let world = world();
     let early = Perturbations { stop_early: 0.5, ..Perturbations::default() };
     let vague = Perturbations { vague: 0.5, ..early.clone() };
     for question in asked(&world, Split::Dev) {
-        let [one, other] =
-            [&early, &vague].map(|it| demonstrate(&world, &question, it, stream(0)).len());
+        let [one, other] = [&early, &vague]
+            .map(|it| demonstrate(&world, &question, it, Thoughts::Plan, stream(0)).len());
         assert_eq!(one, other);
     }
 }

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use expect_test::expect;
 use forage_trajectory::{Purpose, Stream};
 use forage_world::{
-    EntityKind, Perturbations, QuestionMix, Split, World, WorldConfig, comparison_exercise,
-    demonstrate, questions, reading_exercise,
+    EntityKind, Perturbations, QuestionMix, Split, Thoughts, World, WorldConfig,
+    comparison_exercise, demonstrate, questions, reading_exercise,
 };
 
 #[test]
@@ -26,7 +26,8 @@ fn samples() {
         writeln!(shown, "\n{} {} {answers}", question.id, question.text).unwrap();
     }
     for question in [0, 1, 3, 9].map(|index| &asked[index]) {
-        let turns = demonstrate(&world, question, &Perturbations::default(), stream);
+        let turns =
+            demonstrate(&world, question, &Perturbations::default(), Thoughts::Plan, stream);
         writeln!(shown, "\n{}", turns.join("\n")).unwrap();
     }
     for exercise in [reading_exercise, comparison_exercise] {

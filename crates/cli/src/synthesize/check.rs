@@ -25,7 +25,7 @@ pub fn survey(file: &SynthesisFile, folder: &Path) -> Result<Vec<String>> {
 
     let corpus = SynthesisCorpus::open(config)?;
     let engine = corpus.engine(config, &folder.join("index"))?;
-    let generator = corpus.generator(&config.generator)?;
+    let generator = corpus.generator(config)?;
     let documents = corpus.documents(&generator)?;
     lines.push(format!("corpus: {} passages", corpus.passages.len()));
     lines.push(searched(config, &engine));

@@ -78,11 +78,9 @@ impl SynthesisCorpus {
     }
 
     /// Generator of the run file, with the graph of the corpus where it needs one.
-    pub(super) fn generator<'a>(
-        &self,
-        section: &'a GeneratorSection,
-    ) -> Result<CorpusGenerator<'a>> {
-        let config = match section {
+    pub(super) fn generator<'a>(&self, config: &'a SynthesisConfig) -> Result<CorpusGenerator<'a>> {
+        let is_told = config.synthesis.tell_steps;
+        let config = match &config.generator {
             GeneratorSection::Walker(config) => config.clone(),
             GeneratorSection::Chat(config) => return Ok(CorpusGenerator::Chat(config)),
             GeneratorSection::Model(config) => return Ok(CorpusGenerator::Model(config)),
@@ -92,6 +90,7 @@ impl SynthesisCorpus {
             None => GraphGenerator::of_passages(&self.passages, config)
                 .context(Failure::new(Code::Input, "the corpus cannot be walked over"))?,
         };
+        let generator = if is_told { generator } else { generator.without_target() };
         Ok(CorpusGenerator::Graph(Box::new(generator)))
     }
 

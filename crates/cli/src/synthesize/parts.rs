@@ -34,7 +34,11 @@ impl SynthesisContext {
         Self {
             budget: Arc::new(Budget::new(config.synthesis.limits)),
             stop: Arc::default(),
-            prompts: Arc::default(),
+            prompts: Arc::new(if config.synthesis.tell_steps {
+                Prompts::default()
+            } else {
+                Prompts::without_target()
+            }),
         }
     }
 

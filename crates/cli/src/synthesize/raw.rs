@@ -97,7 +97,7 @@ impl RawConfig {
             top.remove(key);
         }
         if let Some(synthesis) = top.get_mut("synthesis").and_then(Value::as_object_mut) {
-            for key in ["items", "in_flight", "limits", "min_steps"] {
+            for key in ["items", "keep", "in_flight", "limits", "min_steps"] {
                 synthesis.remove(key);
             }
         }

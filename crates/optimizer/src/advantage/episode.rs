@@ -70,8 +70,7 @@ impl Episode {
         step_scale: Option<f64>,
     ) -> Result<Self, OptimizerError> {
         let segments = &trajectory.segments;
-        let prompt = segments.iter().take_while(|it| it.origin == Origin::Prompt);
-        let start = prompt.last().map_or(0, |segment| segment.tokens.end);
+        let start = trajectory.n_prompt_tokens();
         let policy = trajectory.policy_mask().split_off(start);
         let turns = turns(trajectory, start);
         let Grade::Scored(score) = grade else {
@@ -93,6 +92,14 @@ impl Episode {
         let rewards = place_rewards(&policy, score.reward, &steps);
         let inclusion = if trajectory.failed() { Inclusion::Failed } else { Inclusion::Trained };
         Ok(Self { group, policy, rewards, turns, inclusion, ..Self::default() })
+    }
+
+    /// The same episode without masking of retrieved tokens (the ablation of Search-R1, arXiv
+    /// 2503.09516): every position counts as the policy's, and rewards stay where they are.
+    #[must_use]
+    pub fn with_observations(mut self) -> Self {
+        self.policy.fill(true);
+        self
     }
 
     /// Overlong filtering (DAPO, arXiv 2503.14476; E-GRPO, arXiv 2510.24694): the same episode,

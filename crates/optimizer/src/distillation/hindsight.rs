@@ -61,6 +61,9 @@ pub enum HindsightMembers {
     Focal,
     /// All trajectories of the group but the distilled one.
     Others,
+    /// The trajectories of another question of the step, with their own labels: a control, which
+    /// should teach nothing. A step of one question has none.
+    OtherQuestion,
 }
 
 impl HindsightConfig {
@@ -99,11 +102,12 @@ impl HindsightConfig {
     }
 }
 
-/// Entries of the hindsight block of trajectory `focal`: the index of each trajectory in it, in
+/// Entries of the hindsight block of trajectory `focal`, among the trajectories that are quoted,
+/// which are its group but with [`HindsightMembers::OtherQuestion`]: the index of each trajectory in it, in
 /// ascending order, and its label, true for correct. The label is `None` with
 /// [`HindsightLabels::None`]. [`HindsightContent::Documents`] has no such block.
 ///
-/// `f1`: F1 of the answer of each trajectory of the group; `None` for a failed trajectory, which is
+/// `f1`: F1 of the answer of each quoted trajectory; `None` for a failed trajectory, which is
 /// in no block. `stream`: the random numbers of shuffled labels.
 ///
 /// The block may be empty (no correct trajectory, or a group of one without itself): teacher and
@@ -116,7 +120,7 @@ pub fn hindsight_block(
 ) -> Vec<(usize, Option<bool>)> {
     let correct = |f1: f64| f1 > config.threshold;
     let is_member = |member: usize, f1: f64| match config.members {
-        HindsightMembers::All => true,
+        HindsightMembers::All | HindsightMembers::OtherQuestion => true,
         HindsightMembers::Correct => correct(f1),
         HindsightMembers::Focal => member == focal,
         HindsightMembers::Others => member != focal,

@@ -224,6 +224,28 @@ fn numbers_may_be_whole() {
     assert_eq!(schedule, LrSchedule::Linear(LinearSchedule { warmup, floor: 0.0 }));
 }
 
+#[test]
+fn retrieved_tokens_are_trained_with_what_can_train_them() {
+    let ppo = AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2));
+    let without = |terms: &str| {
+        let text =
+            format!("advantage.name = 'grpo'\nloss.name = 'ppo'\nstate_masking = false\n{terms}");
+        toml::from_str::<AlgorithmConfig>(&text).unwrap().check()
+    };
+    assert!(ppo.state_masking);
+    assert!(!toml::to_string(&ppo).unwrap().contains("state_masking"));
+    assert_eq!(without(""), Ok(()));
+    assert_eq!(without("kl = { coefficient = 0.001, place = 'reward' }"), Ok(()));
+    for (terms, key) in [
+        ("correction = { name = 'token', cap = 2.0 }", "correction"),
+        ("llds = {}", "llds"),
+        ("self_distillation = {}", "self_distillation"),
+    ] {
+        let error = without(terms).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`algorithm.{key}` is of the tokens that")), "{error}");
+    }
+}
+
 /// A configuration that was made in code is checked like one that was read.
 #[test]
 fn the_options_of_an_algorithm_are_checked_without_a_file() {

@@ -1,8 +1,11 @@
 //! Configuration of the feedback loop.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::answer_type::AnswerType;
+use super::record::{ItemEnd, ItemRecord};
 use crate::chat::BudgetLimits;
 use crate::config_error::ConfigError;
 
@@ -24,12 +27,18 @@ pub enum UpdateRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FeedbackLoopConfig {
-    /// Number of questions to attempt. Default: 20,000.
+    /// Number of questions to attempt, or the most with `keep`. Default: 20,000.
     pub items: u64,
+    /// Number of questions that pass, after which no more are attempted. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u64>,
     /// Lowest target number of searches. Default: 2.
     pub steps_from: usize,
     /// Highest target number of searches. Default: 10.
     pub steps_to: usize,
+    /// Whether the generator is told the target number of searches. Default: true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub tell_steps: bool,
     /// Answer types, drawn uniformly. Default: all three.
     pub answer_types: Vec<AnswerType>,
     /// Independent runs of the agent per round (K). Default: 4.
@@ -50,8 +59,10 @@ impl Default for FeedbackLoopConfig {
     fn default() -> Self {
         Self {
             items: 20_000,
+            keep: None,
             steps_from: 2,
             steps_to: 10,
+            tell_steps: true,
             answer_types: vec![AnswerType::Number, AnswerType::Date, AnswerType::Entity],
             tries: 4,
             rounds: 2,
@@ -64,10 +75,20 @@ impl Default for FeedbackLoopConfig {
 }
 
 impl FeedbackLoopConfig {
+    /// Number of items, from the first on, of which as many passed as are to be kept; `None` where
+    /// all items are attempted, or these are not finished.
+    pub(super) fn end(&self, finished: &BTreeMap<u64, ItemRecord>) -> Option<u64> {
+        let keep = self.keep?;
+        let in_order = finished.values().zip(0..).take_while(|(record, idx)| record.index == *idx);
+        let mut passed = in_order.filter(|(record, _)| record.end == ItemEnd::Passed);
+        passed.nth(usize::try_from(keep).ok()? - 1).map(|(_, idx)| idx + 1)
+    }
+
     /// Checks that every value can be used.
     pub fn check(&self) -> Result<(), ConfigError> {
         for (key, value) in [
             ("synthesis.items", self.items),
+            ("synthesis.keep", self.keep.unwrap_or(1)),
             ("synthesis.steps_from", self.steps_from as u64),
             ("synthesis.tries", self.tries as u64),
             ("synthesis.in_flight", self.in_flight as u64),
@@ -94,6 +115,11 @@ impl FeedbackLoopConfig {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(value: &bool) -> bool {
+    *value
+}
+
 /// A number of threads that every supported system can start.
 const MAX_IN_FLIGHT: usize = 10_000;
 
@@ -105,8 +131,9 @@ mod tests {
     fn wrong_values_name_their_key() {
         type Edit = fn(&mut FeedbackLoopConfig);
         FeedbackLoopConfig::default().check().unwrap();
-        let cases: [(Edit, &str); 7] = [
+        let cases: [(Edit, &str); 8] = [
             (|config| config.items = 0, "`synthesis.items` is 0"),
+            (|config| config.keep = Some(0), "`synthesis.keep` is 0"),
             (|config| config.tries = 0, "`synthesis.tries` is 0"),
             (|config| config.steps_from = 0, "`synthesis.steps_from` is 0"),
             (|config| config.steps_to = 1, "`synthesis.steps_to` is 1, below `steps_from`"),

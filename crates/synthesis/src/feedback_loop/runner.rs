@@ -49,7 +49,9 @@ pub struct FeedbackLoop<'a> {
 impl FeedbackLoop<'_> {
     /// Runs every item that the journal does not hold as finished, `in_flight` of them at once,
     /// each on a thread of its own, and returns the records of all items in the order of their
-    /// indices. `each` is called with every record when its item is finished, those of the journal
+    /// indices. With [`FeedbackLoopConfig::keep`] the items end with the one that is the last to be
+    /// kept, in the order of indices: those that were under way beyond it stay in the journal, and
+    /// are not returned. `each` is called with every record when its item is finished, those of the journal
     /// first.
     ///
     /// The record of an item is a function of seed and index, as far as the roles are: it does not
@@ -79,13 +81,17 @@ impl FeedbackLoop<'_> {
         let waiting = Mutex::new(waiting);
         let done = Mutex::new((finished, each));
         let stopped: Mutex<Option<FeedbackLoopError>> = Mutex::new(None);
+        let is_full = || {
+            let done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            self.config.end(&done.0).is_some()
+        };
         let halt = |error: FeedbackLoopError| {
             // In this order: what others report once they have seen the flag is not the cause.
             stopped.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.stop.store(true, Ordering::Relaxed);
         };
         let work = || {
-            while !self.stop.load(Ordering::Relaxed) {
+            while !self.stop.load(Ordering::Relaxed) && !is_full() {
                 let nth = next.fetch_add(1, Ordering::Relaxed) as usize;
                 let Some(&index) = open.get(nth) else { break };
                 let known = waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
@@ -115,8 +121,10 @@ impl FeedbackLoop<'_> {
         if let Some(error) = stopped.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let (finished, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if (finished.len() as u64) < self.config.items {
+        let (mut finished, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(end) = self.config.end(&finished) {
+            finished.retain(|index, _| *index < end);
+        } else if (finished.len() as u64) < self.config.items {
             return Err(FeedbackLoopError::Interrupted);
         }
         Ok(finished.into_values().collect())

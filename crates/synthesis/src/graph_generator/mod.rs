@@ -96,6 +96,8 @@ pub struct GraphGenerator {
     /// Node of each passage, by the id of the passage.
     nodes: HashMap<String, usize>,
     config: GraphGeneratorConfig,
+    /// Whether it is told how many searches a question should take.
+    is_told: bool,
 }
 
 /// Reason of an item without a question.
@@ -122,7 +124,23 @@ impl GraphGenerator {
     fn new(graph: Graph, config: GraphGeneratorConfig) -> Self {
         let by_id =
             graph.nodes.iter().enumerate().map(|(idx, node)| (node.passage.id.clone(), idx));
-        Self { nodes: by_id.collect(), graph, config }
+        Self { nodes: by_id.collect(), graph, config, is_told: true }
+    }
+
+    /// The same generator, not told how many searches a question should take (an ablation of SAGE).
+    /// It aims at one to [`GraphGeneratorConfig::max_facts`] facts, drawn uniformly; at one search
+    /// more than a run that found the question too easy; and at as many facts as before where a
+    /// question was wrong.
+    #[must_use]
+    pub fn without_target(mut self) -> Self {
+        self.is_told = false;
+        self
+    }
+
+    /// The item with the number of searches that the generator aims at.
+    fn aimed(&self, item: &Item, untold: impl FnOnce() -> usize) -> Item {
+        let target_steps = if self.is_told { item.target_steps } else { untold() };
+        Item { target_steps, ..item.clone() }
     }
 
     /// Passages that a chain can go through: those with facts.
@@ -198,6 +216,7 @@ impl GraphGenerator {
 impl QuestionGenerator for GraphGenerator {
     fn propose(&self, item: &Item, stream: Stream) -> Result<WithUsage<Proposal>, StepError> {
         let rng = &mut stream.rng();
+        let item = &self.aimed(item, || rng.random_range(1..=self.config.max_facts));
         let node = self.nodes.get(&item.document.id);
         let (plan, pair) = node
             .and_then(|node| self.fresh(item, *node, item.target_steps, &Avoided::default(), rng))
@@ -218,6 +237,10 @@ impl QuestionGenerator for GraphGenerator {
         if unknown_node || facts.any(|it| *it >= self.n_facts()) {
             return Err(StepError::engine("reading the walker's notes", "the corpus is another"));
         }
+        let item = &self.aimed(item, || match feedback {
+            Feedback::TooEasy(run) => run.trace.n_searches() + 1,
+            Feedback::Wrong(_) => plan.n_facts(),
+        });
         let rng = &mut stream.rng();
         let (said, run, changed) = match feedback {
             Feedback::TooEasy(run) => {

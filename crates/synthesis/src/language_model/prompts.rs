@@ -17,6 +17,10 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("judge", include_str!("../../prompts/judge.jinja")),
 ];
 
+/// What tells the target number of searches in the built-in prompts, and what stands there where the
+/// generator is not told.
+const TARGET: [&str; 2] = ["at least {{ target_steps }} searches", "several searches"];
+
 /// A variable, and the part of its value that a prompt must contain.
 type Wanted<'a> = (&'static str, &'a str);
 
@@ -68,6 +72,10 @@ impl Default for Prompts {
 impl Prompts {
     /// Built-in prompts, some of them replaced, by name.
     pub fn new(replaced: &[(String, String)]) -> Result<Self, PromptError> {
+        Self::checked(replaced, true)
+    }
+
+    fn checked(replaced: &[(String, String)], is_told: bool) -> Result<Self, PromptError> {
         if let Some((name, _)) =
             replaced.iter().find(|(name, _)| BUILT_IN.iter().all(|(of, _)| *of != *name))
         {
@@ -84,8 +92,18 @@ impl Prompts {
                 .map_err(|source| PromptError::Template { name: name.to_owned(), source })?;
         }
         let prompts = Self { templates, hash: hasher.finalize().to_hex().to_string() };
-        prompts.check()?;
+        prompts.check(is_told)?;
         Ok(prompts)
+    }
+
+    /// Built-in prompts of a generator that is not told how many searches a question should take.
+    pub fn without_target() -> Self {
+        let [told, untold] = TARGET;
+        let replaced: Vec<(String, String)> = BUILT_IN
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), text.replace(told, untold)))
+            .collect();
+        Self::checked(&replaced, false).expect("the built-in prompts are tested")
     }
 
     /// Blake3 over names and templates, in hexadecimal.
@@ -197,8 +215,9 @@ impl Prompts {
             .map_err(|source| PromptError::Template { name: name.to_owned(), source })
     }
 
-    /// Fills every prompt in once, and checks that its variables are used.
-    fn check(&self) -> Result<(), PromptError> {
+    /// Fills every prompt in once, and checks that its variables are used: the target where the
+    /// generator is told.
+    fn check(&self, is_told: bool) -> Result<(), PromptError> {
         let document =
             Passage { id: "i".into(), title: "«title»".into(), text: "«text»".into() };
         let item = Item { index: 0, target_steps: 7077, answer_type: AnswerType::Date, document };
@@ -235,7 +254,10 @@ impl Prompts {
             ),
         ];
         for (name, text, wanted) in filled {
-            if let Some((variable, _)) = wanted.iter().find(|(_, value)| !text.contains(value)) {
+            let is_silent = |(variable, value): &&Wanted<'_>| {
+                !text.contains(value) && (is_told || *variable != target.0)
+            };
+            if let Some((variable, _)) = wanted.iter().find(is_silent) {
                 return Err(PromptError::Silent { name: name.to_owned(), variable });
             }
         }
@@ -279,6 +301,27 @@ mod tests {
             let error = replaced(name, text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn a_generator_that_is_not_told_the_target_does_not_read_it() {
+        let document = Passage { id: "i".into(), title: "t".into(), text: "x".into() };
+        let item = Item { index: 0, target_steps: 7077, answer_type: AnswerType::Date, document };
+        let (pair, run) = (QaPair::default(), AgentRun::default());
+        let of = |prompts: &Prompts| {
+            [
+                prompts.generate(&item, 20).unwrap(),
+                prompts.too_easy(&item, &pair, "g", &run, "a").unwrap(),
+                prompts.wrong(&item, &pair, "g", Some(&run), "a").unwrap(),
+            ]
+        };
+        for text in of(&Prompts::default()) {
+            assert!(text.contains("at least 7077 searches"), "{text}");
+        }
+        for text in of(&Prompts::without_target()) {
+            assert!(text.contains("several searches") && !text.contains("7077"), "{text}");
+        }
+        assert_ne!(Prompts::default().hash(), Prompts::without_target().hash());
     }
 
     #[test]

@@ -320,4 +320,24 @@ fn threads_change_nothing() {
     assert_eq!(one, many);
     let passed = one.iter().filter(|it| it.end == ItemEnd::Passed).count();
     assert!((10..50).contains(&passed), "{passed}");
+
+    // A run for so many questions is the beginning of that for all items, whatever was under way.
+    let nth = |n: usize| {
+        let passed = one.iter().enumerate().filter(|(_, it)| it.end == ItemEnd::Passed);
+        passed.map(|(idx, _)| idx).nth(n - 1).unwrap() + 1
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.jsonl");
+    for (in_flight, keep) in [(1, 3), (60, 3), (8, 7)] {
+        let config = FeedbackLoopConfig { in_flight, keep: Some(keep as u64), ..config(60) };
+        for path in [folder.path().join(format!("{in_flight}-{keep}.jsonl")), path.clone()] {
+            let kept = with(&path, &config, &generator, &agent, |feedback_loop, journal| {
+                feedback_loop.run(journal, &mut |_| ())
+            });
+            assert_eq!(kept.unwrap(), one[..nth(keep)], "{in_flight} {keep}");
+        }
+    }
+    // Where fewer pass, all items are attempted.
+    let config = FeedbackLoopConfig { keep: Some(passed as u64 + 1), ..config(60) };
+    assert_eq!(play(&config, &generator, &agent).unwrap(), one);
 }

@@ -8,6 +8,9 @@ use forage_trajectory::{Origin, Outcome, Question, Score, SegmentKind, TokenId};
 
 use super::*;
 use crate::gradient::tests::{decoder, named};
+use crate::gradient::{Objective, compute_gradient};
+use crate::micro_batch::MicroBatches;
+use crate::policy_loss::{Normalizers, PolicyLoss};
 
 /// One step of one group of any size.
 pub(crate) fn training() -> TrainingSection {
@@ -153,6 +156,45 @@ fn what_was_sampled_is_what_ratios_compare_with_unless_it_is_corrected() {
     group.trajectories[1].outcome = Outcome::OverLength;
     let excluded = named(&format!("over_length = 'exclude'\n{reject}"));
     assert_eq!(models.batch(&excluded, &group, &grades).n_rejected, 0);
+}
+
+#[test]
+fn without_masking_retrieved_tokens_are_trained_like_those_of_the_policy() {
+    let models = Models::new();
+    let (group, grades) = played(&[(Outcome::Answered, Some(1.0)), (Outcome::Answered, Some(0.0))]);
+    const RESPONSE: [usize; 7] = [2, 3, 4, 5, 6, 7, 8];
+    let asked: Vec<ScoredTargets<'_>> = group
+        .trajectories
+        .iter()
+        .map(|it| ScoredTargets { tokens: &it.tokens, at: &RESPONSE })
+        .collect();
+    let recomputed = log_probabilities(&models.decoder, &asked, 1.0, 100);
+    let batch = models.batch(&named("state_masking = false"), &group, &grades);
+    for (idx, advantage) in [(0, FRAC_1_SQRT_2), (1, -FRAC_1_SQRT_2)] {
+        let sample = &batch.groups[0][idx].sample;
+        assert_eq!(sample.targets, RESPONSE);
+        // What was sampled stays, and what was retrieved is computed: the first ratio is 1.
+        let [first, second] = [recomputed[idx][3], recomputed[idx][4]];
+        assert_eq!(sample.old_logprobs, [-3.5, -3.5, -3.5, first, second, -3.5, -3.5]);
+        let is_retrieved: Vec<bool> =
+            sample.rollout_logprobs.iter().map(|it| it.is_nan()).collect();
+        assert_eq!(is_retrieved, [false, false, false, true, true, false, false]);
+        assert!(sample.advantages.iter().all(|it| (it - advantage).abs() < 1e-4), "{sample:?}");
+    }
+    // Only what was sampled has a mismatch.
+    let algorithm = named("state_masking = false");
+    let samples: Vec<&Sample> = batch.groups[0].iter().map(|it| &it.sample).collect();
+    let objective = PolicyLoss {
+        algorithm: &algorithm,
+        temperature: 1.0,
+        distillation: None,
+        normalizers: Normalizers::of(&samples),
+    };
+    let micro_batches = MicroBatches { tokens: 100, checkpointing: false };
+    let objective = Objective::PolicyLoss(objective);
+    let sums = compute_gradient(&models.decoder, &samples, objective, micro_batches).sums;
+    assert_eq!((sums.n_tokens, sums.n_sampled), (14, 10));
+    assert!(sums.mismatch.is_finite() && sums.loss.is_finite(), "{sums:?}");
 }
 
 #[test]

@@ -59,7 +59,8 @@ pub(crate) fn target(
         tokens: [block, tokens].concat(),
         at: at.iter().map(|it| it + block.len()).collect(),
     };
-    DistillationTarget { texts: vec![text], distilled: (first..first + at.len()).collect() }
+    let distilled = (first..first + at.len()).collect();
+    DistillationTarget { texts: vec![text], distilled, is_correct: first == 0 }
 }
 
 const EVERY_TERM: &str = "

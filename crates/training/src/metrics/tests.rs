@@ -12,7 +12,7 @@ use super::*;
 use crate::batch::tests::training;
 use crate::critic::ValueLossStats;
 use crate::gradient::tests::named;
-use crate::loss_stats::LossStats;
+use crate::loss_stats::{Advice, LossStats};
 use crate::record::EvaluationRow;
 
 /// A trajectory with searches that found these passages, and an answer whose tokens have these
@@ -181,6 +181,7 @@ fn sums(n_tokens: usize) -> LossStats {
         ratio_max: 1.0 + 0.02 * n,
         update_kl: 0.03 * n,
         reference_kl: 0.04 * n,
+        n_sampled: n_tokens,
         mismatch: 0.05 * n,
         mismatch_kl: 0.06 * n,
         mismatch_max: 0.07 * n,
@@ -188,6 +189,7 @@ fn sums(n_tokens: usize) -> LossStats {
         divergence: 0.6,
         n_distilled: 4,
         entropy_gap: 2.0,
+        advice: Advice { correct: 0.5, n_correct: 2, incorrect: -1.5, n_incorrect: 2 },
     }
 }
 
@@ -240,6 +242,7 @@ fn what_updates_say() {
             // Of eight distilled tokens.
             ("distillation/tokens", 8.0),
             ("distillation/entropy_gap", 0.5),
+            ("distillation/contrast", 1.0),
             ("critic/loss", 0.25),
             ("critic/clip_fraction", 0.75),
             ("critic/grad_norm", 1.5),

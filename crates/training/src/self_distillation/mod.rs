@@ -18,10 +18,10 @@
 //! Doc 1(Title: Veltor) Veltor is a film. …
 //! ```
 
+mod block;
 mod target;
 mod teacher;
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use forage_model::Tokenizer;
@@ -34,10 +34,13 @@ use forage_trajectory::{
     BoxError, Group, Origin, Search, Segment, SegmentKind, Stream, Trajectory,
 };
 
+pub(crate) use block::attempts_block;
 pub use target::{DistillationTarget, DistillationTargets, TeacherText};
 pub use teacher::Teacher;
 
-/// Distillation targets of a group. `stream` names the random numbers of shuffled labels.
+/// Distillation targets of a group. `quoted` is the group whose trajectories the teacher reads: the
+/// same, or with [`HindsightMembers::OtherQuestion`] another. `stream` names the random numbers of
+/// shuffled labels.
 ///
 /// # Errors
 ///
@@ -47,19 +50,16 @@ pub fn distillation_targets(
     tokenizer: &Tokenizer,
     max_tokens: usize,
     group: &Group,
+    quoted: &Group,
     stream: Stream,
 ) -> Result<DistillationTargets, BoxError> {
-    let f1 = |trajectory: &Trajectory| {
-        let answer = trajectory.final_answer().unwrap_or_default();
-        (!trajectory.failed()).then(|| token_f1(answer, &group.question.golden_answers))
-    };
-    let f1: Vec<Option<f64>> = group.trajectories.iter().map(f1).collect();
+    let (f1, quoted_f1) = (answer_f1(group), answer_f1(quoted));
     let mut found = DistillationTargets::default();
     for (focal, trajectory) in group.trajectories.iter().enumerate() {
         let positions = distilled_positions(config.positions, tokenizer, trajectory);
-        let by_group = |quoted: fn(&Trajectory) -> Vec<&str>, positions| {
-            let entries = hindsight_block(&config.hindsight, &f1, focal, stream);
-            block_of_group(quoted, group, &entries, positions)
+        let by_group = |texts: fn(&Trajectory) -> Vec<&str>, positions| {
+            let entries = hindsight_block(&config.hindsight, &quoted_f1, focal, stream);
+            block_of_group(texts, quoted, &entries, positions)
         };
         let blocks = match config.hindsight.content {
             _ if trajectory.failed() => Vec::new(),
@@ -71,12 +71,22 @@ pub fn distillation_targets(
             found.targets.push(None);
             continue;
         }
-        let target = target(tokenizer, trajectory, &blocks)?;
+        let mut target = target(tokenizer, trajectory, &blocks)?;
+        target.is_correct = f1[focal].is_some_and(|f1| f1 > config.hindsight.threshold);
         let fits = target.texts.iter().all(|text| text.tokens.len() <= max_tokens);
         found.n_too_long += usize::from(!fits);
         found.targets.push(fits.then_some(target));
     }
     Ok(found)
+}
+
+/// F1 of the answer of each trajectory of a group; `None` for a failed trajectory.
+fn answer_f1(group: &Group) -> Vec<Option<f64>> {
+    let f1 = |trajectory: &Trajectory| {
+        let answer = trajectory.final_answer().unwrap_or_default();
+        (!trajectory.failed()).then(|| token_f1(answer, &group.question.golden_answers))
+    };
+    group.trajectories.iter().map(f1).collect()
 }
 
 /// Hindsight block, and the positions of the tokens of a trajectory that are distilled from it, at
@@ -86,7 +96,7 @@ type Block = (String, Vec<usize>);
 /// Hindsight block for all distilled tokens, one line a trajectory: its label, and what is quoted
 /// of it. No block where no trajectory is quoted.
 fn block_of_group(
-    quoted: fn(&Trajectory) -> Vec<&str>,
+    texts: fn(&Trajectory) -> Vec<&str>,
     group: &Group,
     entries: &[(usize, Option<bool>)],
     positions: Vec<usize>,
@@ -94,17 +104,11 @@ fn block_of_group(
     if entries.is_empty() || positions.is_empty() {
         return Vec::new();
     }
-    let mut block = "Attempts at this question:\n".to_owned();
-    for (place, (member, label)) in entries.iter().enumerate() {
-        let label = match label {
-            Some(true) => " CORRECT.",
-            Some(false) => " INCORRECT.",
-            None => "",
-        };
-        let quoted = strip_tags(&quoted(&group.trajectories[*member]).join("; "));
-        writeln!(block, "{}.{label} {quoted}", place + 1).expect("writing to a string");
-    }
-    vec![(block, positions)]
+    let attempts: Vec<(Option<bool>, Vec<&str>)> = entries
+        .iter()
+        .map(|(member, label)| (*label, texts(&group.trajectories[*member])))
+        .collect();
+    vec![(attempts_block(&attempts), positions)]
 }
 
 /// Hindsight blocks, one a search: what it retrieved, as the trajectory was shown it. The action
@@ -192,9 +196,7 @@ fn target(
     trajectory: &Trajectory,
     blocks: &[Block],
 ) -> Result<DistillationTarget, BoxError> {
-    let segments = trajectory.segments.iter();
-    let prompt = segments.take_while(|segment| segment.origin == Origin::Prompt).last();
-    let prompt = prompt.map_or(0, |segment| segment.tokens.end);
+    let prompt = trajectory.n_prompt_tokens();
     let mask = trajectory.policy_mask();
     let trained: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
     let index = |at: &usize| trained.binary_search(at).expect("the policy wrote what is distilled");
@@ -288,6 +290,7 @@ mod tests {
             &tokenizer,
             10_000,
             &group(&tokenizer),
+            &group(&tokenizer),
             stream,
         )
         .unwrap();
@@ -302,14 +305,42 @@ mod tests {
     }
 
     #[test]
+    fn the_control_reads_attempts_at_another_question() {
+        let tokenizer = tokenizer();
+        let one = group(&tokenizer);
+        let mut other = group(&tokenizer);
+        other.question.golden_answers = vec!["Lynch".into()];
+        let stream = Stream::new(1, Purpose::Shuffle);
+        let config = DistillationConfig {
+            positions: DistillationPositions::Policy,
+            ..config("members = 'other-question'")
+        };
+        let found =
+            distillation_targets(&config, &tokenizer, 10_000, &one, &other, stream).unwrap();
+        let targets: Vec<&DistillationTarget> = found.targets.iter().flatten().collect();
+        assert!(read(&tokenizer, targets[0])[0].starts_with(
+            "Question: who?\nAttempts at this question:\n1. INCORRECT. director of Veltor\n\
+             2. CORRECT. birthplace\n<think> THOUGHT</think><search> director of Veltor</search>"
+        ));
+        // What is correct is still said by the question that was asked.
+        assert_eq!(targets.iter().map(|it| it.is_correct).collect::<Vec<_>>(), [true, false]);
+    }
+
+    #[test]
     fn every_block_has_its_text() {
         let tokenizer = tokenizer();
         let group = group(&tokenizer);
         let block = |hindsight: &str, step| {
             let stream = Stream::new(1, Purpose::Shuffle).at_step(step);
-            let found =
-                distillation_targets(&config(hindsight), &tokenizer, 10_000, &group, stream)
-                    .unwrap();
+            let found = distillation_targets(
+                &config(hindsight),
+                &tokenizer,
+                10_000,
+                &group,
+                &group,
+                stream,
+            )
+            .unwrap();
             let text = read(&tokenizer, found.targets[0].as_ref().unwrap()).remove(0);
             let block = text.strip_prefix("Question: who?\nAttempts at this question:\n").unwrap();
             block.split_once("<think>").unwrap().0.to_owned()
@@ -355,7 +386,8 @@ mod tests {
         let stream = Stream::new(1, Purpose::Shuffle);
         let of = |positions| {
             let config = DistillationConfig { positions, ..config("content = 'documents'") };
-            let found = distillation_targets(&config, &tokenizer, 10_000, &group, stream).unwrap();
+            let found =
+                distillation_targets(&config, &tokenizer, 10_000, &group, &group, stream).unwrap();
             assert_eq!(found.n_too_long, 0);
             found.targets.into_iter().map(Option::unwrap).collect::<Vec<_>>()
         };
@@ -397,7 +429,8 @@ mod tests {
         let group = group(&tokenizer);
         let stream = Stream::new(1, Purpose::Shuffle);
         let config = DistillationConfig::default();
-        let found = distillation_targets(&config, &tokenizer, 10_000, &group, stream).unwrap();
+        let found =
+            distillation_targets(&config, &tokenizer, 10_000, &group, &group, stream).unwrap();
         for (target, trajectory) in found.targets.iter().flatten().zip(&group.trajectories) {
             let mask = trajectory.policy_mask();
             let targets: Vec<usize> = (1..mask.len()).filter(|&at| mask[at]).collect();
@@ -413,7 +446,8 @@ mod tests {
             assert_eq!(query.trim(), trajectory.segments[2].content);
         }
         let everywhere = DistillationConfig { positions: DistillationPositions::Policy, ..config };
-        let found = distillation_targets(&everywhere, &tokenizer, 10_000, &group, stream).unwrap();
+        let found =
+            distillation_targets(&everywhere, &tokenizer, 10_000, &group, &group, stream).unwrap();
         let n_policy = group.trajectories[0].n_policy_tokens();
         assert_eq!(found.targets[0].as_ref().unwrap().distilled.len(), n_policy);
     }
@@ -434,13 +468,14 @@ mod tests {
         let tokenizer = tokenizer();
         let group = group(&tokenizer);
         let stream = Stream::new(1, Purpose::Shuffle);
-        let found = distillation_targets(&config(""), &tokenizer, 10, &group, stream).unwrap();
+        let found =
+            distillation_targets(&config(""), &tokenizer, 10, &group, &group, stream).unwrap();
         assert_eq!((found.targets, found.n_too_long), (vec![None, None], 2));
         let alone = config("members = 'others'");
         let mut one = group;
         one.trajectories.truncate(1);
         assert_eq!(
-            distillation_targets(&alone, &tokenizer, 10_000, &one, stream).unwrap().targets,
+            distillation_targets(&alone, &tokenizer, 10_000, &one, &one, stream).unwrap().targets,
             [None]
         );
     }

@@ -9,6 +9,8 @@ pub struct DistillationTarget {
     pub texts: Vec<TeacherText>,
     /// Distilled tokens, text by text: indices into the trained tokens of the trajectory.
     pub distilled: Vec<usize>,
+    /// Whether the answer of the trajectory is correct.
+    pub is_correct: bool,
 }
 
 /// Text that the teacher reads: prompt, hindsight block and trajectory, up to the last distilled

@@ -180,7 +180,7 @@ mod tests {
         ];
         let sample = |texts: Vec<TeacherText>| {
             let tokens = texts[0].tokens.clone();
-            let distillation = Some(DistillationTarget { texts, distilled: Vec::new() });
+            let distillation = Some(DistillationTarget { texts, ..DistillationTarget::default() });
             Sample { tokens, targets: vec![2], distillation, ..Sample::default() }
         };
         let mut samples: Vec<Sample> = targets.into_iter().map(sample).collect();

@@ -169,6 +169,7 @@ impl DemonstrationWorld {
             mix: &context.world.mix,
             retriever: &*self.retriever,
             rollout: &context.config.rollout,
+            thoughts: context.config.sft.thoughts(),
             tokenizer: context.tokenizer,
             seed: context.config.seed,
         }
