@@ -49,8 +49,8 @@ class Arm:
     seeds: int | None = None
     # Run file, where it is not that of the design.
     run_file: str | None = None
-    # Kind of the synthesized questions that it is trained on.
-    questions: str | None = None
+    # Kinds of the synthesized questions that it is trained on, as many of each.
+    questions: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,8 @@ class Part:
     command: str = "train"
     # Run file, where it is not that of the design.
     run_file: str | None = None
+    # Names of the measures that its tables show, where they are not all.
+    measures: list[str] | None = None
     synthesized: Synthesized | None = None
     transfers: list[Transfer] = field(default_factory=list)
 
@@ -160,6 +162,10 @@ class Design:
     measures: dict[str, Measure]
     parts: list[Part]
     looks: list[str] = field(default_factory=list)
+
+    def measures_of(self, part):
+        """Measures that the tables of a part show."""
+        return [self.measures[name] for name in part.measures or self.measures]
 
 
 def read(name):
@@ -189,6 +195,8 @@ def _part(raw, measures):
     transfers = [Transfer(**it) for it in raw.pop("transfers", [])]
     synthesized = raw.pop("synthesized", None)
     synthesized = synthesized and Synthesized(**synthesized)
+    if unknown := set(raw.get("measures", [])) - measures.keys():
+        raise ValueError(f"there is no measure `{unknown.pop()}`")
     names = {arm.name for arm in arms}
     if unknown := {it.arm for it in within} - names:
         raise ValueError(f"there is no arm `{unknown.pop()}`")

@@ -31,8 +31,8 @@ def by_arm(part, runs):
 
 
 def conclusion(design, runs):
-    """Verdict, gates and differences of all parts."""
-    gates, found = {}, {}
+    """Verdicts, gates and differences by part, and adjusted p values."""
+    gates, found, said = {}, {}, {}
     for part in design.parts:
         arms = by_arm(part, runs)
         gates[part.name] = [
@@ -41,10 +41,20 @@ def conclusion(design, runs):
             if gate.arm in arms
         ]
         found[part.name] = differences(part, design.measures, runs)
-    n_primary = sum(it.role == "primary" for part in design.parts for it in part.comparisons)
-    met = [gate.is_met(value) for some in gates.values() for gate, value in some]
-    every = [it for some in found.values() for it in some]
-    return verdict(n_primary, met, every), gates, found, holm(every)
+    adjusted = holm([it for some in found.values() for it in some])
+    for part in design.parts:
+        n_primary = sum(it.role == "primary" for it in part.comparisons)
+        if n_primary and by_arm(part, runs):
+            met = [gate.is_met(value) for gate, value in gates[part.name]]
+            said[part.name] = verdict(n_primary, met, found[part.name], adjusted)
+    return said, gates, found, adjusted
+
+
+def headline(said, is_evidence):
+    """Verdicts of all parts in a line."""
+    if not is_evidence:
+        return "illustration, not evidence"
+    return "; ".join(f"{name}: {verdict}" for name, verdict in said.items())
 
 
 def markdown(design, runs, is_evidence, forage):
@@ -55,7 +65,7 @@ def markdown(design, runs, is_evidence, forage):
         f"# {design.name}: the claim of its paper\n",
         f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
         f"**The paper's own effect**: {design.published}.\n",
-        f"**Verdict: {said if is_evidence else 'illustration, not evidence'}.**\n",
+        f"**Verdict: {headline(said, is_evidence)}.**\n",
         f"Design: [`design.toml`](../../../benchmarks/claims/{design.name}/design.toml); "
         f"{len(runs)} runs{' of commit ' if commits else ''}{', '.join(commits)}.\n\n"
         f"```sh\ncargo xtask reproduce {design.name}\n```\n",
@@ -125,7 +135,7 @@ def within_text(within, found):
 
 def arms_table(design, part, arms):
     titles = {arm.name: arm.title for arm in part.arms}
-    measures = list(design.measures.values())
+    measures = design.measures_of(part)
     rows = [
         [f"`{name}`", titles[name], len(some)]
         + [cell([measure.of(run.rows()) for run in some]) for measure in measures]
@@ -157,7 +167,7 @@ def budget_table(part, arms):
 
 def seeds_table(design, part, arms):
     """The first measure of every seed."""
-    measure = next(iter(design.measures.values()))
+    measure = design.measures_of(part)[0]
     seeds = sorted({run.seed for some in arms.values() for run in some})
     rows = []
     for name, some in arms.items():
@@ -169,13 +179,14 @@ def seeds_table(design, part, arms):
 def curves_page(design, runs, is_evidence):
     """A page that stands alone, with a chart of each part for each metric."""
     said, *_ = conclusion(design, runs)
-    metrics = {measure.metric: measure.title.partition(",")[0] for measure in design.measures.values()}
     parts = []
     for part in design.parts:
         arms = by_arm(part, runs)
         if not arms:
             continue
         titles = {arm.name: arm.title for arm in part.arms}
+        shown = design.measures_of(part)
+        metrics = {measure.metric: measure.title.partition(",")[0] for measure in shown}
         parts.append(f"<h2>{html.escape(part.title)}</h2>")
         for metric, title in metrics.items():
             lines = [
@@ -185,7 +196,7 @@ def curves_page(design, runs, is_evidence):
             # A metric is absent in a step in which nothing has it.
             if all(value is not None for _, some in lines for curve in some for value in curve):
                 parts.append(f"<h3>{html.escape(title)} by step</h3>{curves(title, lines)}")
-    label = said if is_evidence else "illustration, not evidence"
+    label = headline(said, is_evidence)
     return f"""\
 <!doctype html>
 <html lang="en">

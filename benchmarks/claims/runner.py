@@ -27,7 +27,7 @@ SMOKE = {
 
 
 SMOKE_SYNTHESIS = {
-    "synthesis": {"items": 8, "tries": 2, "rounds": 1},
+    "synthesis": {"items": 40, "tries": 2, "rounds": 1},
     "world": {"entities": {"train": 120, "dev": 60, "test": 60}},
 }
 
@@ -249,10 +249,11 @@ class Runner:
                 solver = self.start(f"{part.name}-questions", part.synthesized.start)
                 self.synthesize(base, str(solver), made[kind], core)
             if not folder.exists():
-                synthesis.write_questions(folder, made)
+                synthesis.write_questions(folder, made, 2 if self.smoke else None)
         table = {key: value for key, value in table.items() if key != "world"}
-        kinds = {"train": run.arm.questions, "dev": "dev", "test": "test"}
-        table["data"] = {key: str(folder / f"{name}.jsonl") for key, name in kinds.items()}
+        held_out = {split: str(folder / f"{split}.jsonl") for split in ("dev", "test")}
+        train = synthesis.write_mixture(folder, run.arm.questions)
+        table["data"] = {"train": str(train), **held_out}
         table["retriever"] = {"index": str(next(iter(made.values())) / "index")}
         return table
 

@@ -41,10 +41,10 @@ def rows(folder):
     return found
 
 
-def write_questions(folder, made):
-    """Question files for training, in `folder`: `{kind}.jsonl` of each kind of `made`, which maps
-    kinds to folders of synthesis, and `mixed.jsonl`, half of `deep` and half of `shallow`. All have
-    as many questions. The held-out files, `dev.jsonl` and `test.jsonl`, have both of these kinds.
+def write_questions(folder, made, n_test=None):
+    """Question files, in `folder`: `{kind}.jsonl` to train on of each kind of `made`, which maps kinds
+    to folders of synthesis, all of one length, and held-out ones, `dev.jsonl` and `test.jsonl`, of
+    the first two kinds together, `n_test` of each for the tests, or all.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,24 @@ def write_questions(folder, made):
     }
     n_train = min(len(read[kind, "train"]) for kind in made)
     files = {kind: read[kind, "train"][:n_train] for kind in made}
-    half = n_train // 2
-    files["mixed"] = read["deep", "train"][:half] + read["shallow", "train"][: n_train - half]
-    for split, most in (("dev", N_DEV), ("test", None)):
-        files[split] = read["deep", split][:most] + read["shallow", split][:most]
+    held_out = list(made)[:2]
+    for split, most in (("dev", n_test or N_DEV), ("test", n_test)):
+        files[split] = [row for kind in held_out for row in read[kind, split][:most]]
     for name, some in files.items():
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in some)
         (partial / f"{name}.jsonl").write_text(text)
     partial.rename(folder)
+
+
+def write_mixture(folder, kinds):
+    """A file of questions of these kinds, as many of each, and as many together as of one; returns
+    its path."""
+    path = folder / f"{'+'.join(kinds)}.jsonl"
+    if len(kinds) > 1:
+        texts = [(folder / f"{kind}.jsonl").read_text().splitlines(keepends=True) for kind in kinds]
+        n = len(texts[0])
+        path.write_text("".join(
+            line for idx, some in enumerate(texts)
+            for line in some[: n * (idx + 1) // len(kinds) - n * idx // len(kinds)]
+        ))
+    return path

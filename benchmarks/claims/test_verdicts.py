@@ -65,7 +65,7 @@ class Verdicts(unittest.TestCase):
             (2, [True], [primary(CLEAR), equal], "not finished"),
             (1, [True], [primary([0.2])], "not finished"),
         ):
-            self.assertEqual(verdict(n_primary, gates, found), expected)
+            self.assertEqual(verdict(n_primary, gates, found, holm(found)), expected)
 
     def test_measures(self):
         rows = [{"step": step, "em": value} for step, value in enumerate((0.0, 0.2, 0.4, 1.0), 1)]

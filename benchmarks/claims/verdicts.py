@@ -83,8 +83,8 @@ def holm(found):
     return adjusted
 
 
-def verdict(n_primary, gates_met, found):
-    """`reproduced`, `not reproduced`, `refuted` or `gate not met`, or what a control says.
+def verdict(n_primary, gates_met, found, adjusted):
+    """Of a part, whose p values are adjusted over all parts: `reproduced`, `not reproduced`, `refuted` or `gate not met`, or what a control says.
 
     Reproduced: every primary interval, after Holm, is above 0, every mean reaches what was claimed,
     and every control holds. Refuted: the interval of a primary difference holds 0 or lies below it,
@@ -99,7 +99,6 @@ def verdict(n_primary, gates_met, found):
         low, high = it.interval
         if low <= 0 and high < it.comparison.at_least:
             return "refuted"
-    adjusted = holm(found)
     if not all(it.holds() and adjusted[id(it)] < 0.05 for it in primary):
         return "not reproduced"
     for it in found:
