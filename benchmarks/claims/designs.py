@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-ROLES = ("primary", "control", "secondary")
+# The claims of a paper, what they are checked with, and comparisons of no claim: the p values of
+# the first and of the last are adjusted, each among themselves.
+ROLES = ("primary", "control", "secondary", "difference")
 
 
 def known():
@@ -149,12 +151,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Design:
-    """The experiment of a paper."""
+    """An experiment: of a paper's claim, or a comparison without one."""
 
     name: str
-    paper: str
     claim: str
-    published: str
     run_file: str
     plugins: list[str]
     seeds: int
@@ -162,6 +162,11 @@ class Design:
     measures: dict[str, Measure]
     parts: list[Part]
     looks: list[str] = field(default_factory=list)
+    # Heading of its page.
+    title: str | None = None
+    # Number of the paper, and the effect that it reports.
+    paper: str | None = None
+    published: str | None = None
 
     def measures_of(self, part):
         """Measures that the tables of a part show."""

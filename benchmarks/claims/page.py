@@ -44,10 +44,25 @@ def conclusion(design, runs):
     adjusted = holm([it for some in found.values() for it in some])
     for part in design.parts:
         n_primary = sum(it.role == "primary" for it in part.comparisons)
-        if n_primary and by_arm(part, runs):
+        if not by_arm(part, runs):
+            continue
+        if apart := [it for it in found[part.name] if it.comparison.role == "difference"]:
+            clear = [f"`{it.comparison.arm}`" for it in apart if (adjusted.get(id(it)) or 1) < 0.05]
+            said[part.name] = f"apart from the base: {', '.join(clear) or 'none'}"
+        if n_primary:
             met = [gate.is_met(value) for gate, value in gates[part.name]]
             said[part.name] = verdict(n_primary, met, found[part.name], adjusted)
     return said, gates, found, adjusted
+
+
+def about(design):
+    """What is claimed, and by whom."""
+    if not design.paper:
+        return [f"{design.claim}\n"]
+    return [
+        f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
+        f"**The paper's own effect**: {design.published}.\n",
+    ]
 
 
 def headline(said, is_evidence):
@@ -62,9 +77,8 @@ def markdown(design, runs, is_evidence, forage):
     manifests = [path for run in runs if (path := run.folder / "manifest.json").exists()]
     commits = sorted({json.loads(path.read_text())["commit"] or "?" for path in manifests})
     parts = [
-        f"# {design.name}: the claim of its paper\n",
-        f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
-        f"**The paper's own effect**: {design.published}.\n",
+        f"# {design.title or f'{design.name}: the claim of its paper'}\n",
+        *about(design),
         f"**Verdict: {headline(said, is_evidence)}.**\n",
         f"Design: [`design.toml`](../../../benchmarks/claims/{design.name}/design.toml); "
         f"{len(runs)} runs{' of commit ' if commits else ''}{', '.join(commits)}.\n\n"
@@ -77,7 +91,8 @@ def markdown(design, runs, is_evidence, forage):
         parts.append(f"## {part.title}\n")
         for gate, value in gates[part.name]:
             met = "met" if gate.is_met(value) else "**not met**"
-            bound = f"at least {gate.at_least}" if gate.at_most is None else f"at most {gate.at_most}"
+            bounds = {"at least": gate.at_least, "at most": gate.at_most}
+            bound = ", ".join(f"{word} {it}" for word, it in bounds.items() if it is not None)
             parts.append(
                 f"Gate, {met}: {gate.claim}. {design.measures[gate.measure].title.capitalize()} of "
                 f"`{gate.arm}`: {value:.3f}, {bound}.\n"

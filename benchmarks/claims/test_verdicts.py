@@ -49,6 +49,12 @@ class Verdicts(unittest.TestCase):
         self.assertAlmostEqual(adjusted[id(found[1])], max(2 * found[0].p, found[1].p))
         self.assertNotIn(id(found[2]), adjusted)
 
+    def test_differences_are_adjusted_among_themselves(self):
+        claimed = Comparison("area", "a", "b", "c", role="difference")
+        apart = Difference(claimed, dict(enumerate(CLEAR)))
+        adjusted = holm([primary(CLEAR), apart])
+        self.assertAlmostEqual(adjusted[id(apart)], apart.p)
+
     def test_verdicts(self):
         equal, unequal = control(NOTHING, within=0.03), control(CLEAR, within=0.03)
         apart, not_apart = control(CLEAR, at_least=0.05), control(NOTHING, at_least=0.05)

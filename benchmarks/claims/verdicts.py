@@ -71,15 +71,15 @@ def differences(part, measures, runs):
 
 
 def holm(found):
-    """Adjusted p values of the primary differences, by Holm: `{id: p}`."""
-    primary = sorted(
-        (it for it in found if it.comparison.role == "primary" and it.p is not None),
-        key=lambda it: it.p,
-    )
-    adjusted, least = {}, 0.0
-    for rank, it in enumerate(primary):
-        least = max(least, min(1.0, it.p * (len(primary) - rank)))
-        adjusted[id(it)] = least
+    """Adjusted p values of the primary differences, by Holm: `{id: p}`. Those of the role
+    `difference` are adjusted among themselves."""
+    adjusted = {}
+    for role in ("primary", "difference"):
+        some = [it for it in found if it.comparison.role == role and it.p is not None]
+        least = 0.0
+        for rank, it in enumerate(sorted(some, key=lambda it: it.p)):
+            least = max(least, min(1.0, it.p * (len(some) - rank)))
+            adjusted[id(it)] = least
     return adjusted
 
 
