@@ -132,7 +132,7 @@ class Runner:
         self.lock = threading.Lock()
         self.free = list(range(jobs))
         self.stopped = False
-        # What several runs need and one makes.
+        # By seed, for what several runs need and one makes.
         self.making = {}
 
     def runs(self, parts, seeds, arms=None):
@@ -239,7 +239,7 @@ class Runner:
         by the first run of the seed, which the others wait for."""
         part, seed = run.part, run.seed
         folder = self.out / part.name / f"questions-{seed}"
-        with self.making.setdefault(folder, threading.Lock()):
+        with self.making.setdefault(seed, threading.Lock()):
             made = {}
             for kind, keys in part.synthesized.kinds.items():
                 base = tomllib.loads((ROOT / part.synthesized.run_file).read_text())
@@ -261,7 +261,7 @@ class Runner:
         """An evaluation over another index: of the same world, and of others beside it."""
         part = run.part
         index = self.out / part.name / f"index-{transfer.name}-{run.seed}"
-        with self.making.setdefault(index, threading.Lock()):
+        with self.making.setdefault(run.seed, threading.Lock()):
             if not index.exists():
                 self.other_index(transfer, table, part, run.seed, index, core)
         out = run.transfer(transfer).parent

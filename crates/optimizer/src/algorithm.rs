@@ -22,11 +22,9 @@ pub struct AlgorithmConfig {
     /// Loss aggregation. Default: `token-mean`.
     #[serde(default)]
     pub aggregation: LossAggregation,
-    /// Masking of retrieved tokens (Search-R1): whether the loss leaves out the tokens that the
-    /// environment wrote. Without it they are trained like the policy's, with log-probabilities that
-    /// are computed before the first update. Default: true.
-    #[serde(default = "default_true", skip_serializing_if = "is_true")]
-    pub state_masking: bool,
+    /// Retrieved tokens, those that the environment wrote. Default: `mask`.
+    #[serde(default, skip_serializing_if = "RetrievedTokens::are_masked")]
+    pub retrieved_tokens: RetrievedTokens,
     /// Over-length trajectories. Default: `train`.
     #[serde(default)]
     pub over_length: OverLengthRule,
@@ -50,6 +48,26 @@ pub struct AlgorithmConfig {
     pub self_distillation: Option<DistillationConfig>,
 }
 
+/// Treatment of retrieved tokens in the loss. Default: `mask`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetrievedTokens {
+    /// Left out of the loss (retrieved token masking, `state_masking` in Search-R1's code).
+    #[default]
+    Mask,
+    /// Trained like the policy's, with log-probabilities that are computed before the first update
+    /// (the ablation of Search-R1, arXiv 2503.09516).
+    Train,
+}
+
+impl RetrievedTokens {
+    /// Whether they are left out of the loss.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub const fn are_masked(&self) -> bool {
+        matches!(self, Self::Mask)
+    }
+}
+
 /// Treatment of over-length trajectories, those that spent their budget of tokens or turns.
 /// Default: `train`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +88,7 @@ impl AlgorithmConfig {
             advantage: AdvantageEstimator::Grpo(Grpo::default()),
             loss,
             aggregation: LossAggregation::default(),
-            state_masking: true,
+            retrieved_tokens: RetrievedTokens::Mask,
             over_length: OverLengthRule::Train,
             kl: None,
             entropy: None,
@@ -96,20 +114,22 @@ impl AlgorithmConfig {
         self.correction.as_ref().map_or(Ok(()), ImportanceCorrection::check)?;
         self.llds.as_ref().map_or(Ok(()), LldsConfig::check)?;
         self.self_distillation.as_ref().map_or(Ok(()), DistillationConfig::check)?;
-        self.check_state_masking()
+        self.check_retrieved_tokens()
     }
 
-    fn check_state_masking(&self) -> Result<(), OptimizerError> {
+    fn check_retrieved_tokens(&self) -> Result<(), OptimizerError> {
         let used = [
             ("correction", self.correction.is_some()),
             ("llds", self.llds.is_some()),
             ("self_distillation", self.self_distillation.is_some()),
         ];
         match used.iter().find(|it| it.1) {
-            Some((key, _)) if !self.state_masking => Err(OptimizerError::conflict(format!(
-                "`algorithm.{key}` is of the tokens that the policy sampled, and is not used with \
-                 `algorithm.state_masking = false`, which trains retrieved tokens too"
-            ))),
+            Some((key, _)) if !self.retrieved_tokens.are_masked() => {
+                Err(OptimizerError::conflict(format!(
+                    "`algorithm.{key}` is of the tokens that the policy sampled, and is not used with \
+                 `algorithm.retrieved_tokens = \"train\"`, which trains others too"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -125,13 +145,4 @@ impl AlgorithmConfig {
              other estimator has a critic",
         ))
     }
-}
-
-const fn default_true() -> bool {
-    true
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_true(value: &bool) -> bool {
-    *value
 }

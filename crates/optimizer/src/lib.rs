@@ -56,7 +56,7 @@ pub use advantage::{
     ReinforcePlusPlusBaseline, Rloo, SampleMoments, StepGae, discounted_returns, dr_grpo,
     estimate_advantages, gae, grpo, place_rewards, rloo, state_groups, step_returns,
 };
-pub use algorithm::{AlgorithmConfig, OverLengthRule};
+pub use algorithm::{AlgorithmConfig, OverLengthRule, RetrievedTokens};
 pub use config::OptimizerConfig;
 pub use distillation::{
     DistillationConfig, DistillationDivergence, DistillationPositions, HindsightConfig,

@@ -136,7 +136,7 @@ fn entries<'a>(
                 OverLengthRule::Train => episode,
                 OverLengthRule::Exclude => episode.without_over_length(&trajectory.outcome),
             };
-            let (episode, sample) = if algorithm.state_masking {
+            let (episode, sample) = if algorithm.retrieved_tokens.are_masked() {
                 (episode, Sample::of_trajectory(trajectory, 0.0))
             } else {
                 (episode.with_observations(), Sample::of_response(trajectory))
@@ -208,7 +208,7 @@ fn recompute(
             live.iter().map(|&idx| entries[idx].sample.scored_targets()).collect();
         log_probabilities(decoder, &targets, temperature, limit)
     };
-    if !algorithm.state_masking {
+    if !algorithm.retrieved_tokens.are_masked() {
         for (&idx, computed) in live.iter().zip(logprobs(policies.decoder, entries)) {
             let Sample { old_logprobs, rollout_logprobs, .. } = &mut entries[idx].sample;
             for ((old, rollout), computed) in

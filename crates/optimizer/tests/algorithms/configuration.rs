@@ -228,12 +228,13 @@ fn numbers_may_be_whole() {
 fn retrieved_tokens_are_trained_with_what_can_train_them() {
     let ppo = AlgorithmConfig::grpo(Surrogate::ppo(0.2, 0.2));
     let without = |terms: &str| {
-        let text =
-            format!("advantage.name = 'grpo'\nloss.name = 'ppo'\nstate_masking = false\n{terms}");
+        let text = format!(
+            "advantage.name = 'grpo'\nloss.name = 'ppo'\nretrieved_tokens = 'train'\n{terms}"
+        );
         toml::from_str::<AlgorithmConfig>(&text).unwrap().check()
     };
-    assert!(ppo.state_masking);
-    assert!(!toml::to_string(&ppo).unwrap().contains("state_masking"));
+    assert!(ppo.retrieved_tokens.are_masked());
+    assert!(!toml::to_string(&ppo).unwrap().contains("retrieved_tokens"));
     assert_eq!(without(""), Ok(()));
     assert_eq!(without("kl = { coefficient = 0.001, place = 'reward' }"), Ok(()));
     for (terms, key) in [

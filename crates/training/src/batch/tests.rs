@@ -169,7 +169,7 @@ fn without_masking_retrieved_tokens_are_trained_like_those_of_the_policy() {
         .map(|it| ScoredTargets { tokens: &it.tokens, at: &RESPONSE })
         .collect();
     let recomputed = log_probabilities(&models.decoder, &asked, 1.0, 100);
-    let batch = models.batch(&named("state_masking = false"), &group, &grades);
+    let batch = models.batch(&named("retrieved_tokens = 'train'"), &group, &grades);
     for (idx, advantage) in [(0, FRAC_1_SQRT_2), (1, -FRAC_1_SQRT_2)] {
         let sample = &batch.groups[0][idx].sample;
         assert_eq!(sample.targets, RESPONSE);
@@ -182,7 +182,7 @@ fn without_masking_retrieved_tokens_are_trained_like_those_of_the_policy() {
         assert!(sample.advantages.iter().all(|it| (it - advantage).abs() < 1e-4), "{sample:?}");
     }
     // Only what was sampled has a mismatch.
-    let algorithm = named("state_masking = false");
+    let algorithm = named("retrieved_tokens = 'train'");
     let samples: Vec<&Sample> = batch.groups[0].iter().map(|it| &it.sample).collect();
     let objective = PolicyLoss {
         algorithm: &algorithm,
