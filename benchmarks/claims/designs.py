@@ -29,13 +29,12 @@ class Measure:
     steps: int = 0
 
     def of(self, rows):
-        """The number of a run with these rows of `metrics.jsonl`, a row a step."""
+        """The number of a run with these rows of `metrics.jsonl`, a row a step; none where no step
+        has the metric, as that of a teacher in a run without one."""
         some = rows[self.steps:] if self.steps <= 0 else rows[: self.steps]
         # A metric is absent in a step in which nothing has it.
         values = [row[self.metric] for row in some if self.metric in row]
-        if not values:
-            raise SystemExit(f"no step has the metric `{self.metric}`, which `{self.name}` is made of")
-        return sum(values) / len(values)
+        return sum(values) / len(values) if values else None
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,8 @@ class Gate:
     at_most: float | None = None
 
     def is_met(self, value):
+        if value is None:
+            return False
         low = -float("inf") if self.at_least is None else self.at_least
         high = float("inf") if self.at_most is None else self.at_most
         return low <= value <= high

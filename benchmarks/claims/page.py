@@ -36,7 +36,7 @@ def conclusion(design, runs):
     for part in design.parts:
         arms = by_arm(part, runs)
         gates[part.name] = [
-            (gate, statistics.mean(design.measures[gate.measure].of(run.rows()) for run in arms[gate.arm]))
+            (gate, mean_of(design.measures[gate.measure], arms[gate.arm]))
             for gate in part.gates
             if gate.arm in arms
         ]
@@ -63,6 +63,18 @@ def about(design):
         f"**Claim** ([{design.paper}](https://arxiv.org/abs/{design.paper})): {design.claim}\n",
         f"**The paper's own effect**: {design.published}.\n",
     ]
+
+
+def values_of(measure, runs):
+    """Numbers of the runs that have the metric."""
+    values = [measure.of(run.rows()) for run in runs]
+    return [value for value in values if value is not None]
+
+
+def mean_of(measure, runs):
+    """Their mean; none where no run has the metric."""
+    values = values_of(measure, runs)
+    return statistics.mean(values) if values else None
 
 
 def headline(said, is_evidence):
@@ -95,7 +107,7 @@ def markdown(design, runs, is_evidence, forage):
             bound = ", ".join(f"{word} {it}" for word, it in bounds.items() if it is not None)
             parts.append(
                 f"Gate, {met}: {gate.claim}. {design.measures[gate.measure].title.capitalize()} of "
-                f"`{gate.arm}`: {value:.3f}, {bound}.\n"
+                f"`{gate.arm}`: {'none' if value is None else f'{value:.3f}'}, {bound}.\n"
             )
         parts.append(differences_table(design, found[part.name], adjusted) + "\n")
         parts.append(arms_table(design, part, arms) + "\n")
@@ -153,7 +165,7 @@ def arms_table(design, part, arms):
     measures = design.measures_of(part)
     rows = [
         [f"`{name}`", titles[name], len(some)]
-        + [cell([measure.of(run.rows()) for run in some]) for measure in measures]
+        + [cell(values) if (values := values_of(measure, some)) else "–" for measure in measures]
         for name, some in arms.items()
     ]
     return table(["arm", "", "seeds", *(measure.title for measure in measures)], rows)
@@ -186,8 +198,9 @@ def seeds_table(design, part, arms):
     seeds = sorted({run.seed for some in arms.values() for run in some})
     rows = []
     for name, some in arms.items():
-        values = {run.seed: f"{measure.of(run.rows()):.3f}" for run in some}
-        rows.append([f"`{name}`", *(values.get(seed, "") for seed in seeds)])
+        values = {run.seed: measure.of(run.rows()) for run in some}
+        shown = {seed: f"{value:.3f}" for seed, value in values.items() if value is not None}
+        rows.append([f"`{name}`", *(shown.get(seed, "") for seed in seeds)])
     return f"{measure.title.capitalize()}, by seed:\n\n" + table(["arm", *map(str, seeds)], rows)
 
 

@@ -79,12 +79,12 @@ class Verdicts(unittest.TestCase):
             self.assertAlmostEqual(Measure("m", "", "em", steps).of(rows), expected)
         # A step in which nothing has the metric is left out.
         self.assertAlmostEqual(Measure("m", "", "em", 2).of([{"step": 1}, rows[1]]), 0.2)
-        with self.assertRaises(SystemExit):
-            Measure("m", "", "f1").of(rows)
+        self.assertIsNone(Measure("m", "", "f1").of(rows))
 
     def test_gates(self):
         self.assertTrue(Gate("m", "a", "", at_least=0.9).is_met(0.9))
         self.assertFalse(Gate("m", "a", "", at_most=0.05).is_met(0.06))
+        self.assertFalse(Gate("m", "a", "", at_most=0.05).is_met(None))
 
 
 if __name__ == "__main__":

@@ -61,9 +61,14 @@ def differences(part, measures, runs):
     for comparison in part.comparisons:
         measure = measures[comparison.measure]
         arm, baseline = (numbers.get(name, {}) for name in (comparison.arm, comparison.baseline))
-        by_seed = {
-            seed: measure.of(arm[seed]) - measure.of(baseline[seed])
+        sides = {
+            seed: (measure.of(arm[seed]), measure.of(baseline[seed]))
             for seed in sorted(arm.keys() & baseline.keys())
+        }
+        by_seed = {
+            seed: one - other
+            for seed, (one, other) in sides.items()
+            if one is not None and other is not None
         }
         if by_seed:
             found.append(Difference(comparison, by_seed))
