@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use forage_benchmarks::{SEED, WORLD, asked, world_config};
 use forage_trajectory::{Purpose, Stream};
-use forage_world::{Perturbations, Split, World, demonstrate, reading_exercise};
+use forage_world::{Perturbations, Split, Thoughts, World, demonstrate, reading_exercise};
 
 fn synthesis(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("synthesis");
@@ -22,8 +22,15 @@ fn synthesis(criterion: &mut Criterion) {
     let stream = Stream::new(SEED, Purpose::Demonstrations);
     group.throughput(Throughput::Elements(1)).sample_size(100);
     group.bench_function("a demonstration of 4 hops", |bencher| {
-        bencher
-            .iter(|| demonstrate(&WORLD, black_box(&question), &Perturbations::default(), stream));
+        bencher.iter(|| {
+            demonstrate(
+                &WORLD,
+                black_box(&question),
+                &Perturbations::default(),
+                Thoughts::Plan,
+                stream,
+            )
+        });
     });
     group.bench_function("a reading exercise", |bencher| {
         bencher.iter(|| reading_exercise(&WORLD, Split::Train, black_box(stream)));

@@ -62,7 +62,6 @@ pub enum RetrievedTokens {
 
 impl RetrievedTokens {
     /// Whether they are left out of the loss.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub const fn are_masked(&self) -> bool {
         matches!(self, Self::Mask)
     }

@@ -1,11 +1,8 @@
 //! Configuration of the feedback loop.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::answer_type::AnswerType;
-use super::record::{ItemEnd, ItemRecord};
 use crate::chat::BudgetLimits;
 use crate::config_error::ConfigError;
 
@@ -75,15 +72,6 @@ impl Default for FeedbackLoopConfig {
 }
 
 impl FeedbackLoopConfig {
-    /// Number of items, from the first on, of which as many passed as are to be kept; `None` where
-    /// all items are attempted, or these are not finished.
-    pub(super) fn end(&self, finished: &BTreeMap<u64, ItemRecord>) -> Option<u64> {
-        let keep = self.keep?;
-        let in_order = finished.values().zip(0..).take_while(|(record, idx)| record.index == *idx);
-        let mut passed = in_order.filter(|(record, _)| record.end == ItemEnd::Passed);
-        passed.nth(usize::try_from(keep).ok()? - 1).map(|(_, idx)| idx + 1)
-    }
-
     /// Checks that every value can be used.
     pub fn check(&self) -> Result<(), ConfigError> {
         for (key, value) in [

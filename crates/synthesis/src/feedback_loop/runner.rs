@@ -1,5 +1,6 @@
 //! Runner of the feedback loop: propose, attempt K times, judge, revise.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -83,7 +84,7 @@ impl FeedbackLoop<'_> {
         let stopped: Mutex<Option<FeedbackLoopError>> = Mutex::new(None);
         let is_full = || {
             let done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            self.config.end(&done.0).is_some()
+            self.end(&done.0).is_some()
         };
         let halt = |error: FeedbackLoopError| {
             // In this order: what others report once they have seen the flag is not the cause.
@@ -122,12 +123,21 @@ impl FeedbackLoop<'_> {
             return Err(error);
         }
         let (mut finished, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Some(end) = self.config.end(&finished) {
+        if let Some(end) = self.end(&finished) {
             finished.retain(|index, _| *index < end);
         } else if (finished.len() as u64) < self.config.items {
             return Err(FeedbackLoopError::Interrupted);
         }
         Ok(finished.into_values().collect())
+    }
+
+    /// Number of items, from the first on, of which as many passed as are to be kept; `None` where
+    /// all items are attempted, or these are not finished.
+    fn end(&self, finished: &BTreeMap<u64, ItemRecord>) -> Option<u64> {
+        let keep = self.config.keep?;
+        let in_order = finished.values().zip(0..).take_while(|(record, idx)| record.index == *idx);
+        let mut passed = in_order.filter(|(record, _)| record.end == ItemEnd::Passed);
+        passed.nth(usize::try_from(keep).ok()? - 1).map(|(_, idx)| idx + 1)
     }
 
     /// Runs an item to its end, from the steps that the journal holds.

@@ -34,6 +34,8 @@ fn trajectory(member: usize, logprob: f32, outcome: Outcome) -> Trajectory {
 }
 
 const POLICY: [usize; 5] = [2, 3, 4, 7, 8];
+/// What comes after the prompt.
+const RESPONSE: [usize; 7] = [2, 3, 4, 5, 6, 7, 8];
 
 /// A group of these trajectories, which were sampled alike, and their grades.
 fn played(trajectories: &[(Outcome, Option<f64>)]) -> (Group, Vec<Grade>) {
@@ -162,7 +164,6 @@ fn what_was_sampled_is_what_ratios_compare_with_unless_it_is_corrected() {
 fn without_masking_retrieved_tokens_are_trained_like_those_of_the_policy() {
     let models = Models::new();
     let (group, grades) = played(&[(Outcome::Answered, Some(1.0)), (Outcome::Answered, Some(0.0))]);
-    const RESPONSE: [usize; 7] = [2, 3, 4, 5, 6, 7, 8];
     let asked: Vec<ScoredTargets<'_>> = group
         .trajectories
         .iter()

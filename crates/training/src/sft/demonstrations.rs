@@ -283,13 +283,13 @@ mod tests {
             seed: 1,
         };
         let alone = sampler.batch(0, &phase(2, 0)).unwrap();
-        let samples = sampler.batch(0, &phase(2, 60)).unwrap();
+        let all = sampler.batch(0, &phase(2, 60)).unwrap();
         let decoded = |tokens: &[TokenId]| tokenizer.decode(tokens).unwrap();
-        for (sample, alone) in samples.iter().zip(&alone) {
+        for (sample, alone) in all.iter().zip(&alone) {
             assert_eq!(sample.tokens, alone.tokens, "the others are as they were");
         }
         let (mut n_first, mut n_correct, mut n_incorrect) = (0, 0, 0);
-        for sample in &samples[2..] {
+        for sample in &all[2..] {
             let text = decoded(&sample.tokens);
             let (prompt, after) = text.split_once("Attempts at this question:\n").unwrap();
             assert!(prompt.starts_with("Question: ") && prompt.ends_with('\n'), "{prompt}");
