@@ -39,8 +39,9 @@ pub use target::{DistillationTarget, DistillationTargets, TeacherText};
 pub use teacher::Teacher;
 
 /// Distillation targets of a group. `quoted` is the group whose trajectories the teacher reads: the
-/// same, or with [`HindsightMembers::OtherQuestion`] another. `stream` names the random numbers of
-/// shuffled labels.
+/// same, or another with
+/// [`OtherQuestion`](forage_optimizer::HindsightMembers::OtherQuestion). `stream` names the random
+/// numbers of shuffled labels.
 ///
 /// # Errors
 ///
