@@ -20,16 +20,19 @@ SMOKE = {
     "training": {"steps": 2, "questions_per_step": 2, "group_size": 2, "checkpoint_every": 2},
     "world": {
         "entities": {"train": 300, "dev": 60, "test": 60},
-        "questions": {"train": 24, "dev": 4, "test": 4},
+        "questions": {"train": 24, "dev": 2, "test": 2},
     },
     "evaluation": {"every": 2},
 }
 
 
 SMOKE_SYNTHESIS = {
-    "synthesis": {"items": 24, "tries": 2, "rounds": 1},
+    "synthesis": {"items": 8, "tries": 1, "rounds": 1},
+    "rollout": {"max_searches": 4},
     "world": {"entities": {"train": 120, "dev": 60, "test": 60}},
 }
+# Enough that some are kept in each split.
+SMOKE_MADE = {**SMOKE_SYNTHESIS, "synthesis": {"items": 40, "tries": 1, "rounds": 0}}
 
 SHIPPED = "assets/tiny-agent"
 
@@ -205,18 +208,18 @@ class Runner:
             core = self.free.pop()
         began = time.monotonic()
         if part.command == "synthesize":
-            self.synthesize(table, model, run.folder, core)
+            self.synthesize(table, model, run.folder, core, SMOKE_SYNTHESIS)
         else:
             self.train(run, merged(table, {"model": {"path": model}}), core)
         with self.lock:
             self.free.append(core)
         return time.monotonic() - began
 
-    def synthesize(self, table, model, folder, core):
-        """One synthesis."""
+    def synthesize(self, table, model, folder, core, smoke):
+        """One synthesis, in a smoke test of this size."""
         table = merged(table, {"agent": {"model": {"path": model}}})
         if self.smoke:
-            table = merged(table, SMOKE_SYNTHESIS)
+            table = merged(table, smoke)
         if not (folder / "report.html").exists():
             self.call("synthesize", table, folder, core)
 
@@ -251,7 +254,7 @@ class Runner:
                 base |= {"name": f"{kind}-{seed}", "seed": seed}
                 made[kind] = self.out / part.name / f"made-{kind}-{seed}"
                 solver = self.start(f"{part.name}-questions", part.synthesized.start)
-                self.synthesize(base, str(solver), made[kind], core)
+                self.synthesize(base, str(solver), made[kind], core, SMOKE_MADE)
             if not folder.exists():
                 synthesis.write_questions(folder, made, 2 if self.smoke else None)
         table = {key: value for key, value in table.items() if key != "world"}
