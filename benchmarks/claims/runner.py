@@ -17,7 +17,10 @@ from runs import MEMORY, ROOT, lines
 
 # Sizes of a smoke test: does everything of a design run?
 SMOKE = {
-    "training": {"steps": 2, "questions_per_step": 2, "group_size": 2, "checkpoint_every": 2},
+    "training": {
+        "steps": 2, "questions_per_step": 2, "group_size": 2, "checkpoint_every": 2,
+        "save_trajectories_every": 2,
+    },
     "world": {
         "entities": {"train": 300, "dev": 60, "test": 60},
         "questions": {"train": 24, "dev": 2, "test": 2},

@@ -39,6 +39,8 @@ def contrasts(within, runs, forage):
 def scored(within, run, forage):
     """Lines of `forage reward replay --json` over the training trajectories of a run."""
     files = sorted((run.folder / "trajectories").glob("step-*-train.jsonl.zst"))
+    if not files:
+        return []
     options = [option for key in within.config for option in ("--set", key)]
     ended = subprocess.run(
         [*forage, "reward", "replay", within.plugin, *map(str, files), *options, "--json"],
