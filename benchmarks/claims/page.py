@@ -7,7 +7,7 @@ import statistics
 from chart import curves
 from runs import cell, settings, table, write_page
 from within import contrasts
-from verdicts import differences, holm, verdict
+from verdicts import apart, differences, holm, verdict
 
 
 def write(design, runs, folder, is_evidence, forage):
@@ -43,15 +43,13 @@ def conclusion(design, runs):
         found[part.name] = differences(part, design.measures, runs)
     adjusted = holm([it for some in found.values() for it in some])
     for part in design.parts:
-        n_primary = sum(it.role == "primary" for it in part.comparisons)
         if not by_arm(part, runs):
             continue
-        if apart := [it for it in found[part.name] if it.comparison.role == "difference"]:
-            clear = [f"`{it.comparison.arm}`" for it in apart if (adjusted.get(id(it)) or 1) < 0.05]
-            said[part.name] = f"apart from the base: {', '.join(clear) or 'none'}"
-        if n_primary:
-            met = [gate.is_met(value) for gate, value in gates[part.name]]
+        met = [gate.is_met(value) for gate, value in gates[part.name]]
+        if n_primary := sum(it.role == "primary" for it in part.comparisons):
             said[part.name] = verdict(n_primary, met, found[part.name], adjusted)
+        elif any(it.role == "difference" for it in part.comparisons):
+            said[part.name] = apart(met, found[part.name], adjusted)
     return said, gates, found, adjusted
 
 
@@ -122,7 +120,7 @@ def markdown(design, runs, is_evidence, forage):
     parts.append(
         "Differences are seed by seed: the two arms have the same world, questions, start and "
         "streams of random numbers. Intervals are of Student's t over seeds, at 95 %; p is adjusted "
-        "by Holm over the primary comparisons.\n"
+        "by Holm, over the primary comparisons of all parts or over the differences.\n"
     )
     return "\n".join(parts)
 

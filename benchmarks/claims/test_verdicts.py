@@ -11,7 +11,7 @@ sys.path += [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().
 
 from designs import Comparison, Gate, Measure
 from runs import student_quantile, student_tail
-from verdicts import Difference, holm, verdict
+from verdicts import Difference, apart, holm, verdict
 
 
 def primary(values, at_least=0.1):
@@ -51,9 +51,21 @@ class Verdicts(unittest.TestCase):
 
     def test_differences_are_adjusted_among_themselves(self):
         claimed = Comparison("area", "a", "b", "c", role="difference")
-        apart = Difference(claimed, dict(enumerate(CLEAR)))
-        adjusted = holm([primary(CLEAR), apart])
-        self.assertAlmostEqual(adjusted[id(apart)], apart.p)
+        one = Difference(claimed, dict(enumerate(CLEAR)))
+        adjusted = holm([primary(CLEAR), one])
+        self.assertAlmostEqual(adjusted[id(one)], one.p)
+
+    def test_arms_apart_from_the_base(self):
+        def of(arm, values):
+            claimed = Comparison("area", arm, "b", "c", role="difference")
+            return Difference(claimed, dict(enumerate(values)))
+
+        # The second differs by the same in every seed, so its p is 0.
+        found = [of("near", NOTHING), of("far", [0.25] * 4), of("once", [0.5])]
+        adjusted = holm(found)
+        self.assertEqual(apart([True], found, adjusted), "apart from the base: `far`")
+        self.assertEqual(apart([], found[:1], adjusted), "apart from the base: none")
+        self.assertEqual(apart([False], found, adjusted), "gate not met")
 
     def test_verdicts(self):
         equal, unequal = control(NOTHING, within=0.03), control(CLEAR, within=0.03)

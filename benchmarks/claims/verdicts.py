@@ -110,3 +110,15 @@ def verdict(n_primary, gates_met, found, adjusted):
         if it.comparison.role == "control" and it.holds() is False:
             return it.comparison.otherwise
     return "reproduced"
+
+
+def apart(gates_met, found, adjusted):
+    """Of a part without a claim: the arms that differ from their baseline, after Holm."""
+    if not all(gates_met):
+        return "gate not met"
+    clear = [
+        f"`{it.comparison.arm}`"
+        for it in found
+        if it.comparison.role == "difference" and adjusted.get(id(it), 1.0) < 0.05
+    ]
+    return f"apart from the base: {', '.join(clear) or 'none'}"

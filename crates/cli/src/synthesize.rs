@@ -214,8 +214,8 @@ impl Work<'_> {
         let n_passed = records.iter().filter(|it| it.end == ItemEnd::Passed).count();
         if let Some(keep) = self.config.synthesis.keep.filter(|keep| *keep > n_passed as u64) {
             message(format_args!(
-                "warning: {n_passed} questions passed, and `synthesis.keep` is {keep}: all {total} items were \
-                 attempted. Raise `synthesis.items` and go on with `--resume`"
+                "warning: {n_passed} questions passed, and `synthesis.keep` is {keep}: all {total} \
+                 items were attempted. Raise `synthesis.items` and go on with `--resume`"
             ));
         }
         Ok(records)

@@ -117,20 +117,19 @@ impl AlgorithmConfig {
     }
 
     fn check_retrieved_tokens(&self) -> Result<(), OptimizerError> {
+        if self.retrieved_tokens.are_masked() {
+            return Ok(());
+        }
         let used = [
             ("correction", self.correction.is_some()),
             ("llds", self.llds.is_some()),
             ("self_distillation", self.self_distillation.is_some()),
         ];
-        match used.iter().find(|it| it.1) {
-            Some((key, _)) if !self.retrieved_tokens.are_masked() => {
-                Err(OptimizerError::conflict(format!(
-                    "`algorithm.{key}` is of the tokens that the policy sampled, and is not used with \
-                 `algorithm.retrieved_tokens = \"train\"`, which trains others too"
-                )))
-            }
-            _ => Ok(()),
-        }
+        let Some((key, _)) = used.iter().find(|it| it.1) else { return Ok(()) };
+        Err(OptimizerError::conflict(format!(
+            "`algorithm.{key}` is of the tokens that the policy sampled, and is not used with \
+             `algorithm.retrieved_tokens = \"train\"`, which trains others too"
+        )))
     }
 
     fn check_value(&self) -> Result<(), OptimizerError> {

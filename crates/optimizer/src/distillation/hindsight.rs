@@ -102,12 +102,12 @@ impl HindsightConfig {
     }
 }
 
-/// Entries of the hindsight block of trajectory `focal`, among the trajectories that are quoted,
-/// which are its group but with [`HindsightMembers::OtherQuestion`]: the index of each trajectory in it, in
+/// Entries of the hindsight block of trajectory `focal`: the index of each trajectory in it, in
 /// ascending order, and its label, true for correct. The label is `None` with
-/// [`HindsightLabels::None`]. [`HindsightContent::Documents`] has no such block.
+/// [`HindsightLabels::None`]. [`HindsightContent::Documents`] has no such block. With
+/// [`HindsightMembers::OtherQuestion`] the trajectories are those of another group.
 ///
-/// `f1`: F1 of the answer of each quoted trajectory; `None` for a failed trajectory, which is
+/// `f1`: F1 of the answer of each of these trajectories; `None` for a failed trajectory, which is
 /// in no block. `stream`: the random numbers of shuffled labels.
 ///
 /// The block may be empty (no correct trajectory, or a group of one without itself): teacher and

@@ -52,8 +52,8 @@ impl FeedbackLoop<'_> {
     /// each on a thread of its own, and returns the records of all items in the order of their
     /// indices. With [`FeedbackLoopConfig::keep`] the items end with the one that is the last to be
     /// kept, in the order of indices: those that were under way beyond it stay in the journal, and
-    /// are not returned. `each` is called with every record when its item is finished, those of the journal
-    /// first.
+    /// are not returned. `each` is called with every record when its item is finished, those of the
+    /// journal first.
     ///
     /// The record of an item is a function of seed and index, as far as the roles are: it does not
     /// depend on kills, on the number of threads or on their order.

@@ -4,14 +4,8 @@ use std::fmt::Write as _;
 
 use forage_trajectory::protocol::strip_tags;
 
-/// Block of attempts, one line each: its label, true for correct and `None` for none, and its
-/// queries or other texts.
-///
-/// ```text
-/// Attempts at this question:
-/// 1. CORRECT. film Veltor director; Mirko Tavel birthplace
-/// 2. INCORRECT. Veltor
-/// ```
+/// Block of attempts, one line each, as the [parent module](super) shows it: the label, true for
+/// correct and `None` for none, and queries or other texts.
 pub(crate) fn attempts_block(attempts: &[(Option<bool>, Vec<&str>)]) -> String {
     let mut block = "Attempts at this question:\n".to_owned();
     for (place, (label, texts)) in attempts.iter().enumerate() {

@@ -191,11 +191,9 @@ const HINDSIGHT: u64 = 3;
 
 /// Queries of some turns.
 fn queries(turns: &[String]) -> Vec<&str> {
-    let query = |turn: &'_ String| -> Option<(usize, usize)> {
-        let start = turn.find(SEARCH.open)? + SEARCH.open.len();
-        Some((start, start + turn[start..].find(SEARCH.close)?))
-    };
-    turns.iter().filter_map(|turn| query(turn).map(|(from, to)| turn[from..to].trim())).collect()
+    let after = turns.iter().filter_map(|turn| turn.split_once(SEARCH.open));
+    let inside = after.filter_map(|(_, after)| after.split_once(SEARCH.close));
+    inside.map(|(query, _)| query.trim()).collect()
 }
 
 /// Texts to train a tokenizer on: passages as the agent sees them, questions, and demonstrations
